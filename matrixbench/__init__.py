@@ -1,0 +1,1 @@
+"""matrixbench: decide which server build, model, chat template and settings to run."""

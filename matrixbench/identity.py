@@ -1,0 +1,73 @@
+"""What makes two cells the same: canonical JSON, and digests over it.
+
+`IDENTITY_VERSION` is part of every cell id. Adding an option whose default changes nothing keeps
+it; changing what a default means, or what is hashed, must raise it: golden tests pin both.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+IDENTITY_VERSION = 1
+
+DIGEST_BYTES = 12
+"""96 bits: among 10⁹ cells a collision has a chance of about 10⁻¹¹."""
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+
+
+def canonical_json(value: Json) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, `1.0` written as `1`.
+
+    Raises:
+        ValueError: The value holds a NaN or an infinity, which JSON cannot say.
+    """
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case float():
+            return int(value) if value.is_integer() else value
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return {str(key): _plain(item) for key, item in value.items()}  # type: ignore[union-attr]
+
+
+def digest(value: Json) -> str:
+    """Return 24 hex digits that stand for a value by its content."""
+    return digest_bytes(canonical_json(value).encode())
+
+
+def digest_bytes(data: bytes) -> str:
+    """Return 24 hex digits (BLAKE2b, 96 bits) that stand for some bytes."""
+    return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def combine(*digests: str) -> str:
+    """Return the digest of a sequence of digests: order counts, and no JSON is written."""
+    return digest_bytes("/".join(digests).encode())
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, 64 hex digits, read in pieces.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    hasher = sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            hasher.update(piece)
+    return hasher.hexdigest()

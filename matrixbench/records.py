@@ -1,0 +1,222 @@
+"""The frozen values that cross boundaries. They hold data and know nothing of where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object as the wire carries it. Treated as immutable once it is in a record."""
+
+
+class Outcome(StrEnum):
+    """What became of a trial. See docs/outcomes.md."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    ERRORED = "errored"
+
+
+class Kind(StrEnum):
+    """Why a trial did not pass: a closed list, so that failures can be counted."""
+
+    # The model answered, and a check said no.
+    NO_TOOL_CALL = "no_tool_call"
+    UNWANTED_TOOL_CALL = "unwanted_tool_call"
+    WRONG_CALL_COUNT = "wrong_call_count"
+    WRONG_TOOL = "wrong_tool"
+    BAD_ARGUMENTS = "bad_arguments"
+    NO_CONTENT = "no_content"
+    WRONG_CONTENT = "wrong_content"
+    NOT_JSON = "not_json"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    TRUNCATED = "truncated"
+    TIMEOUT = "timeout"
+    # The server could not turn the output, or the request, into a reply.
+    UNPARSED_OUTPUT = "unparsed_output"
+    TEMPLATE_ERROR = "template_error"
+    CONTEXT_OVERFLOW = "context_overflow"
+    BAD_REQUEST = "bad_request"
+    KILLS_SERVER = "kills_server"
+    # Nothing was measured.
+    NO_CONNECTION = "no_connection"
+    SERVER_CRASHED = "server_crashed"
+    SERVER_HUNG = "server_hung"
+    SERVER_ERROR = "server_error"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    BAD_REPLY = "bad_reply"
+    CHECK_RAISED = "check_raised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call that the model asked for.
+
+    `arguments` is the JSON text that the model wrote, which need not be valid JSON.
+    """
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds and rates of one request; None where nobody measured it.
+
+    `latency_s` is from the first byte sent to the last byte received.
+    `time_to_first_token_s` is measured by the client when streaming, else the server's own prompt
+    processing time. Rates are tokens per second as the server reports them, or completion tokens
+    over latency where it reports none.
+    """
+
+    latency_s: float
+    time_to_first_token_s: float | None = None
+    prompt_tokens_per_s: float | None = None
+    completion_tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What one trial asks.
+
+    Args:
+        body: The chat request in OpenAI's shape, without `model`, `seed` and `stream`.
+        seed: 0 … 2³²−2 (−1 and 2³²−1 mean «random» to llama.cpp).
+        trial: The trial's index, from 0.
+        test: The test's name; only the scripted backend looks at it.
+        timeout_s: How long the whole reply may take.
+    """
+
+    body: JsonObject
+    seed: int
+    trial: int
+    test: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """What the model said. `message` is the assistant message as the server sent it."""
+
+    message: JsonObject
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    timing: Timing
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What came instead of a reply.
+
+    Args:
+        outcome: `failed` (only for a timeout), `rejected` or `errored`.
+        kind: The reason's kind.
+        reason: One line for people; never holds a secret.
+        by_request: The request alone decides this: every repeat would give the same.
+        stops_launch: No request of this launch can succeed (401, 403, 404).
+        alone: It was the load, not the request: worth one more try with nothing beside it.
+        latency_s: Seconds until the refusal, where they were measured.
+    """
+
+    outcome: Outcome
+    kind: Kind
+    reason: str
+    by_request: bool = False
+    stops_launch: bool = False
+    alone: bool = False
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one check says of a reply. `score` is between 0 and 1 where a check can give one."""
+
+    check: str
+    passed: bool
+    kind: Kind | None = None
+    reason: str = ""
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What all checks of a test make of one reply: the first `no` names kind and reason."""
+
+    outcome: Outcome
+    kind: Kind | None = None
+    reason: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What really ran, by content.
+
+    Args:
+        id: 24 hex digits over everything below but `version` and `details`.
+        kind: The backend's kind.
+        server: sha256 over the executable and the shared objects of its own tree; for an
+            attached server its url and what it reports.
+        model: sha256 over the model's files; empty where there is no file.
+        device: What it computes on.
+        version: The server's own version text.
+        details: Whatever else is known, for people.
+    """
+
+    id: str
+    kind: str
+    server: str
+    model: str = ""
+    device: str = ""
+    version: str = ""
+    details: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TrialKey:
+    """What makes two attempts the same trial."""
+
+    cell: str
+    build: str
+    seed: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One attempt, as it is stored.
+
+    Args:
+        key: Which trial this is an attempt at.
+        trial: Its index in the cell, from 0 (`seed` minus the file's `seed`).
+        launch: The launch run that it belongs to (the store's number).
+        order: The position in which it was sent within its launch run, from 0.
+        request: Digest of the request's body.
+        started_at: Unix time in seconds.
+        reply: The reply, or None where there was none.
+        refusal: What came instead of a reply, or None.
+        judgement: What the checks said; for a refusal, its outcome, kind and reason.
+        checks: Digest of the checks that gave the judgement.
+    """
+
+    key: TrialKey
+    trial: int
+    launch: int
+    order: int
+    request: str
+    started_at: float
+    reply: ChatReply | None
+    refusal: Refusal | None
+    judgement: Judgement
+    checks: str

@@ -1,0 +1,1 @@
+"""What the experiment file may say, and what it says."""

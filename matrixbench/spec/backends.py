@@ -1,0 +1,103 @@
+"""How servers are obtained: one model a kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from matrixbench.spec.base import Part
+from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+
+PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
+
+OPENAI_FIELDS = frozenset({"temperature", "top_p", "seed", "max_tokens", "stop"})
+"""What every server that speaks the chat API is taken to honour."""
+
+
+class BackendPart(Part):
+    """What every kind of backend has."""
+
+    concurrency: PositiveInt | None = None
+    """Requests at a time. Default: the server's slots, else 4."""
+
+    replica: PositiveInt = 1
+    """Keeps the trials of two otherwise equal backends apart, for an A/A test."""
+
+
+class LlamaServerBackend(BackendPart):
+    """llama.cpp's `llama-server`, started, watched and stopped for each launch."""
+
+    kind: Literal["llama-server"]
+
+    binary: str | dict[str, str] | None = None
+    """The executable; `{label: PATH, …}` makes builds an axis. Default: `$LLAMA_SERVER_BIN_PATH`,
+    then `llama-server` on PATH, then the embedded server of the extra `local`."""
+
+    context: PositiveInt = 4096
+    """Tokens that one request may use, prompt and reply together."""
+
+    slots: PositiveInt = 4
+    """Requests that the server works on at a time."""
+
+    env: dict[str, str] = {}
+    """Environment variables for the server."""
+
+    options: Grid | list[Grid] = {}
+    """llama-server's own long flags without the dashes; a list is an axis, `{value: [...]}` a list
+    that is one value. A list of mappings means their union."""
+
+
+class EndpointBackend(BackendPart):
+    """A running server that speaks the OpenAI chat API. Never started, never stopped."""
+
+    kind: Literal["endpoint"]
+
+    url: str
+    """The API's base, usually ending in `/v1`; `${VAR}` expands."""
+
+    api_key_env: str | None = None
+    """The name of the environment variable that holds the key. The key itself is never stored."""
+
+    context: PositiveInt | None = None
+    """Tokens that one request may use, where you know it; tests that need more do not apply."""
+
+    honours: list[str] = []
+    """Request fields that this server honours beyond temperature, top_p, seed, max_tokens and
+    stop."""
+
+
+class ScriptedReply(Part):
+    """One reply of the scripted backend; a bare string is its content."""
+
+    content: str | None = None
+    """The text."""
+
+    tool_calls: list[dict[str, Any]] = []
+    """Calls as `{name: …, arguments: {…}}`; arguments may be a mapping or JSON text."""
+
+    finish_reason: str | None = None
+    """Default: `tool_calls` where there are calls, else `stop`."""
+
+    error: Literal["rejected", "errored"] | None = None
+    """Answer with a refusal of this outcome instead of a reply."""
+
+
+class ScriptedBackend(BackendPart):
+    """Replies from the file, without a server or a model: for trying an experiment out."""
+
+    kind: Literal["scripted"]
+
+    replies: (
+        list[str | ScriptedReply] | dict[str, list[str | ScriptedReply]]
+    )
+    """Taken in turn, trial by trial, by each test; or test name (a glob may be used) → its
+    replies."""
+
+    delay_s: Annotated[float, Field(ge=0)] = 0.0
+    """How long each reply takes, in seconds."""
+
+
+Backend: TypeAlias = Annotated[
+    LlamaServerBackend | EndpointBackend | ScriptedBackend, Field(discriminator="kind")
+]

@@ -1,0 +1,42 @@
+"""Grids: a mapping whose lists are axes, or a list of such mappings, which means their union."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from matrixbench.identity import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Grid: TypeAlias = dict[str, Any]
+"""Field → a value, a list of values (an axis), or `{value: X}` (a list that is one value)."""
+
+Point: TypeAlias = dict[str, Any]
+"""Field → value: one choice from every axis of a grid."""
+
+
+def axis_values(entry: object) -> tuple[Any, ...]:
+    """Return the values that a grid's entry stands for: `{value: X}` and scalars stand for one."""
+    match entry:
+        case {"value": value} if len(entry) == 1:
+            return (value,)
+        case list() | tuple():
+            return tuple(entry)
+        case _:
+            return (entry,)
+
+
+def grid_points(grids: Grid | Sequence[Grid]) -> tuple[Point, ...]:
+    """Return every point of a grid or of a union of grids, in the file's order, each once.
+
+    The last field varies fastest, like `itertools.product`. No grid at all is one empty point.
+    """
+    several = (grids,) if isinstance(grids, dict) else tuple(grids)
+    seen: dict[str, Point] = {}
+    for grid in several or ({},):
+        for values in product(*(axis_values(entry) for entry in grid.values())):
+            point = dict(zip(grid, values, strict=True))
+            seen.setdefault(canonical_json(point), point)
+    return tuple(seen.values())

@@ -1,0 +1,202 @@
+"""Tests: what is asked, and what a good answer looks like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from matrixbench.spec.base import Part
+from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+
+JsonType: TypeAlias = Literal[
+    "string", "number", "integer", "boolean", "object", "array", "null"
+]
+
+
+class Matcher(Part):
+    """What a value must be; of several conditions, all must hold. A bare value means `equals`."""
+
+    equals: Any = None
+    """The value itself; numbers compare by value, objects without regard to order."""
+
+    contains: str | list[str] | None = None
+    """Text (each of several) that must occur."""
+
+    matches: str | None = None
+    """A regular expression (Python's `re`) that must be found; anchor it to match the whole."""
+
+    one_of: list[Any] | None = None
+    """Values of which one must be equal."""
+
+    type: JsonType | None = None
+    """The value's JSON type."""
+
+    ignoring: str | None = None
+    """A regular expression; what it finds is taken out of a text before the other conditions."""
+
+    ignore_case: bool = False
+    """Whether `contains` and `matches` ignore upper and lower case."""
+
+
+class ExpectedCall(Part):
+    """One tool call that is expected."""
+
+    name: str
+    """The tool's name."""
+
+    arguments: dict[str, Any] = {}
+    """Argument → matcher, or the value that it must equal. Arguments not named here may be
+    anything."""
+
+
+class ToolCalls(Part):
+    """The tool calls that a reply must hold."""
+
+    calls: list[ExpectedCall] = []
+    """The expected calls."""
+
+    count: Annotated[int, Field(ge=0)] | None = None
+    """How many calls there must be. Default: as many as are expected."""
+
+    order: Literal["exact", "any"] = "exact"
+    """Whether the calls must come in the order in which they are expected."""
+
+
+class JsonContent(Part):
+    """The content must be JSON."""
+
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    """A JSON Schema that the value must meet."""
+
+    fenced: bool = False
+    """Whether the JSON may stand in a fenced code block, with text around it."""
+
+
+class ToolCallsCheck(Part):
+    """Checks the tool calls of a reply."""
+
+    tool_calls: list[ExpectedCall] | ToolCalls
+    """A list of calls, exact in number and order, or a mapping that says more."""
+
+
+class NoToolCallsCheck(Part):
+    """Checks that a reply calls no tool."""
+
+    no_tool_calls: Literal[True]
+    """Always `true`."""
+
+
+class ContentCheck(Part):
+    """Checks the text of a reply."""
+
+    content: str | Matcher
+    """A matcher, or the exact text."""
+
+
+class JsonCheck(Part):
+    """Checks that the text of a reply is JSON."""
+
+    json_: Annotated[JsonContent | Literal[True], Field(alias="json")]
+    """`true`, or what the JSON must meet."""
+
+
+CHECK_NAMES = ("tool_calls", "no_tool_calls", "content", "json")
+
+
+def check_name(value: object) -> str | None:
+    """Return the name of the check that a mapping or a model stands for, or None."""
+    if isinstance(value, dict):
+        return next((name for name in CHECK_NAMES if name in value), None)
+    by_type: dict[type, str] = {
+        ToolCallsCheck: "tool_calls",
+        NoToolCallsCheck: "no_tool_calls",
+        ContentCheck: "content",
+        JsonCheck: "json",
+    }
+    return by_type.get(type(value))
+
+
+Check: TypeAlias = Annotated[
+    Annotated[ToolCallsCheck, Tag("tool_calls")]
+    | Annotated[NoToolCallsCheck, Tag("no_tool_calls")]
+    | Annotated[ContentCheck, Tag("content")]
+    | Annotated[JsonCheck, Tag("json")],
+    Discriminator(check_name),
+]
+
+
+class Needs(Part):
+    """What a test needs of a server; where it is not there, the test does not apply."""
+
+    context: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that one request must be able to use."""
+
+
+class Test(Part):
+    """One test: messages, tools, request fields, and what a good answer looks like."""
+
+    __test__ = False  # for pytest, whose naming rule this class meets by chance
+
+    name: str
+    """Its name, unique in the file. With `parameters` it may hold `{{ … }}`."""
+
+    description: str = ""
+    """What it probes."""
+
+    parameters: Grid | list[Grid] = {}
+    """Values for `{{ … }}` (Jinja2, sandboxed) in this test's texts; a list is an axis."""
+
+    messages: list[dict[str, Any]]
+    """The conversation so far, as the chat API takes it."""
+
+    tools: list[dict[str, Any]] = []
+    """The tools on offer, as the chat API takes them."""
+
+    request: dict[str, Any] = {}
+    """Further request fields of this test alone; they win over the file's."""
+
+    needs: Needs = Needs()
+    """What the test needs of a server."""
+
+    expect: list[Check]
+    """The checks; all must pass."""
+
+
+class SuiteReference(Part):
+    """Tests from a suite: one that ships with matrixbench, or a file."""
+
+    suite: str
+    """The suite's name, or the path of its file."""
+
+    only: list[str] | None = None
+    """Take only these tests (globs)."""
+
+    skip: list[str] = []
+    """Leave these tests out (globs)."""
+
+
+class Suite(Part):
+    """A file of tests."""
+
+    name: str
+    """The suite's name."""
+
+    description: str = ""
+    """What it probes."""
+
+    tests: list[Test]
+    """Its tests."""
+
+
+def test_kind(value: object) -> str:
+    """Return which of the two an entry of `tests:` is."""
+    if isinstance(value, dict):
+        return "suite" if "suite" in value else "test"
+    return "suite" if isinstance(value, SuiteReference) else "test"
+
+
+TestEntry: TypeAlias = Annotated[
+    Annotated[SuiteReference, Tag("suite")] | Annotated[Test, Tag("test")],
+    Discriminator(test_kind),
+]
