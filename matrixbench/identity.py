@@ -19,7 +19,7 @@ IDENTITY_VERSION = 1
 DIGEST_BYTES = 12
 """96 bits: among 10⁹ cells a collision has a chance of about 10⁻¹¹."""
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 def canonical_json(value: Json) -> str:

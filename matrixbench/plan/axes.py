@@ -1,0 +1,70 @@
+"""The axes of an experiment: their names, their sizes, and the values that occur."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.identity import canonical_json
+from matrixbench.spec.backends import LlamaServerBackend
+from matrixbench.spec.grid import axis_values as entry_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.spec.grid import Grids
+    from matrixbench.spec.load import Experiment, TestCase
+
+
+def coordinates_of_test(test: TestCase) -> Coordinates:
+    """Return the axes of the test level."""
+    return {
+        "test": test.name,
+        **{f"parameters.{name}": value for name, value in test.parameters.items()},
+    }
+
+
+def axis_values(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
+    """Return axis → its distinct values in order of appearance."""
+    values: dict[str, dict[str, Any]] = {}
+    for coordinates in found:
+        for axis, value in coordinates.items():
+            values.setdefault(axis, {}).setdefault(canonical_json(value), value)
+    return {axis: tuple(distinct.values()) for axis, distinct in values.items()}
+
+
+def axis_sizes(experiment: Experiment) -> dict[str, int]:
+    """Return axis → number of values as the file writes them, without making the matrix."""
+    file = experiment.file
+    written: list[Coordinates] = []
+    for name, backend in file.backends.items():
+        written.append({"backend": name})
+        if isinstance(backend, LlamaServerBackend):
+            if isinstance(backend.binary, dict):
+                written += [{"binary": label} for label in backend.binary]
+            written += _written(backend.options, "options.")
+    for name, model in file.models.items():
+        written.append({"model": name})
+        written += _written(model.axes, "model.")
+        written += _written(model.options or {}, "options.")
+    written += [{"chat_template": name} for name in file.chat_templates]
+    written += _written(file.sampling, "")
+    written += _written(file.request, "request.")
+    written += [coordinates_of_test(test) for test in experiment.tests]
+    return {axis: len(values) for axis, values in axis_values(written).items()}
+
+
+def _written(grids: Grids, prefix: str) -> list[Coordinates]:
+    several: list[Any] = list(grids) if isinstance(grids, (list, tuple)) else [grids]
+    return [
+        {f"{prefix}{name}": value}
+        for grid in several
+        for name, entry in grid.items()
+        for value in entry_values(entry)
+    ]
+
+
+def known_axes(experiment: Experiment) -> frozenset[str]:
+    """Return the names of all axes that cells of an experiment may have."""
+    named = {axis for entry in experiment.file.include for axis in entry}
+    return frozenset(axis_sizes(experiment)) | named

@@ -1,0 +1,142 @@
+"""The plan's values: launches, cells, and what is known of their trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.records import Build, JsonObject
+    from matrixbench.spec.backends import Backend
+    from matrixbench.spec.load import Template, TestCase
+    from matrixbench.spec.models import Model
+
+Coordinates: TypeAlias = dict[str, Any]
+"""Axis → value. The axes are called as design section 4 says: `backend`, `binary`, `options.NAME`,
+`model`, `model.NAME`, `chat_template`, sampling fields by their own names, `request.NAME`, `test`,
+`parameters.NAME`. An axis that a cell does not have is missing; a null sampling field is None."""
+
+
+class Why(StrEnum):
+    """Why trials of a cell will run."""
+
+    NEW = "new"
+    MORE_TRIALS = "more trials wanted"
+    SERVER_CHANGED = "server changed"
+    MODEL_CHANGED = "model changed"
+    ERRORED = "errored before"
+    TIMEOUT_RAISED = "timeout raised"
+    FRESH = "fresh start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Launch:
+    """One server configuration: what all cells that can share a running server have in common.
+
+    Args:
+        digest: What decides the answer at this level; the first part of its cells' ids.
+        backend: The backend's name in the file.
+        spec: The backend's part of the file.
+        binary: The executable that the binary axis chose; None where there is no such axis.
+        options: Server options, flag → value.
+        model: The model's name in the file.
+        source: The model's part of the file, its axes filled in.
+        template: The chat template.
+        coordinates: The axes of this level.
+    """
+
+    digest: str
+    backend: str
+    spec: Backend
+    binary: str | None = None
+    options: JsonObject = field(default_factory=dict)
+    model: str
+    source: Model
+    template: Template
+    coordinates: Coordinates
+
+    @property
+    def name(self) -> str:
+        """A short name for people: the values of its axes."""
+        return " · ".join(
+            str(value)
+            if axis in {"backend", "binary", "model", "chat_template"}
+            else f"{axis.split('.', 1)[-1]}={value}"
+            for axis, value in self.coordinates.items()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RequestPoint:
+    """One choice of sampling and request fields: its coordinates, and the fields that are sent."""
+
+    coordinates: Coordinates
+    fields: JsonObject
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """One point of the matrix. Small, for there may be a million."""
+
+    id: str
+    launch: Launch
+    point: RequestPoint
+    test: TestCase
+
+    def coordinates(self) -> Coordinates:
+        """Return axis → value."""
+        test = self.test
+        return {
+            **self.launch.coordinates,
+            **self.point.coordinates,
+            "test": test.name,
+            **{f"parameters.{name}": value for name, value in test.parameters.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NotApplicable:
+    """A point of the matrix that cannot be measured as asked: why, and the way out."""
+
+    coordinates: Coordinates
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellProgress:
+    """What the store knows of one cell under one build; bit i of a mask stands for trial i.
+
+    Args:
+        kept: Trials that are measured and count.
+        errored: Trials whose newest attempt measured nothing.
+        short: Trials that timed out under a shorter limit than the present one.
+        stands: One trial stands for the whole cell: the request alone decided it.
+    """
+
+    kept: int = 0
+    errored: int = 0
+    short: int = 0
+    stands: bool = False
+
+
+Progress: TypeAlias = "Mapping[str, Mapping[str, CellProgress]]"
+"""Build id → cell id → what is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentBuild:
+    """The build that a launch has now, or had last.
+
+    Args:
+        build: The build, or None where nothing is known.
+        verified: Whether it was read off what is there now, not off the store.
+        note: Why it could not be verified.
+    """
+
+    build: Build | None
+    verified: bool
+    note: str = ""

@@ -1,0 +1,183 @@
+"""The launches of an experiment: backend × binary × options × model × chat template."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+from matrixbench.identity import IDENTITY_VERSION, digest
+from matrixbench.plan.applicability import Obstacle, launch_obstacle
+from matrixbench.plan.cells import Launch
+from matrixbench.plan.patterns import Level, level_of, narrow
+from matrixbench.plan.values import matches
+from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend, ScriptedBackend
+from matrixbench.spec.grid import grid_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from matrixbench.records import JsonObject
+    from matrixbench.spec.backends import Backend
+    from matrixbench.spec.grid import Point
+    from matrixbench.spec.load import Experiment, Template
+    from matrixbench.spec.models import Model
+
+_DEFAULT_CONTEXT = LlamaServerBackend.model_fields["context"].default
+
+
+class PossibleLaunch(NamedTuple):
+    """A launch, and what stands in its way, if anything."""
+
+    launch: Launch
+    obstacle: Obstacle | None
+
+
+def launches(
+    experiment: Experiment, named: Mapping[str, Any] | None = None
+) -> Iterator[PossibleLaunch]:
+    """Yield every launch in the file's order.
+
+    Args:
+        experiment: The experiment.
+        named: An `include` entry; the launches are narrowed to it, and options that it names get
+            its values even where the grid lacks them.
+    """
+    named = {axis: value for axis, value in (named or {}).items() if _at_launch(axis)}
+    for backend_name, backend in experiment.file.backends.items():
+        for (model_name, model), (label, binary) in product(
+            experiment.file.models.items(), _binaries(backend)
+        ):
+            if model.backends is not None and backend_name not in model.backends:
+                continue
+            for possible in _of_model(
+                experiment, (backend_name, backend), (label, binary), (model_name, model), named
+            ):
+                if all(
+                    matches(pattern, possible.launch.coordinates.get(axis))
+                    for axis, pattern in named.items()
+                ):
+                    yield possible
+
+
+def _at_launch(axis: str) -> bool:
+    return level_of(axis) is Level.LAUNCH
+
+
+def _binaries(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
+    if not isinstance(backend, LlamaServerBackend):
+        return ((None, None),)
+    if isinstance(backend.binary, dict):
+        return tuple(backend.binary.items())
+    return ((None, backend.binary),)
+
+
+def _of_model(
+    experiment: Experiment,
+    backend: tuple[str, Backend],
+    binary: tuple[str | None, str | None],
+    model: tuple[str, Model],
+    named: Mapping[str, Any],
+) -> Iterator[PossibleLaunch]:
+    chosen = model[1].chat_templates
+    templates = [
+        template
+        for name, template in experiment.templates.items()
+        if chosen is None or name in chosen
+    ]
+    options = narrow(
+        _option_points(backend[1], model[1]),
+        ((axis, value) for axis, value in named.items() if axis.startswith("options.")),
+    )
+    for axes, point, template in product(grid_points(model[1].axes), options, templates):
+        coordinates: dict[str, Any] = {"backend": backend[0]}
+        if binary[0] is not None:
+            coordinates["binary"] = binary[0]
+        coordinates |= {"model": model[0]}
+        coordinates |= {f"model.{name}": value for name, value in axes.items()}
+        coordinates |= {"chat_template": template.name} | point
+        source = fill_axes(model[1], axes)
+        flags = {axis.removeprefix("options."): value for axis, value in point.items()}
+        launch = Launch(
+            digest=launch_digest(
+                backend[1], flags, source, template, faithful=experiment.file.faithful
+            ),
+            backend=backend[0],
+            spec=backend[1],
+            binary=binary[1],
+            options=flags,
+            model=model[0],
+            source=source,
+            template=template,
+            coordinates=coordinates,
+        )
+        yield PossibleLaunch(launch, launch_obstacle(backend[1], model[0], source, template))
+
+
+def _option_points(backend: Backend, model: Model) -> tuple[Point, ...]:
+    if not isinstance(backend, LlamaServerBackend):
+        return ({},)
+    merged = [
+        {**over, **own}
+        for over, own in product(grid_points(backend.options), grid_points(model.options or {}))
+    ]
+    points = grid_points([{key: {"value": value} for key, value in p.items()} for p in merged])
+    return tuple({f"options.{name}": value for name, value in point.items()} for point in points)
+
+
+def fill_axes(model: Model, axes: Mapping[str, Any]) -> Model:
+    """Return a model whose sources have `{NAME}` replaced by the values of its axes."""
+    if not axes:
+        return model
+
+    def filled(text: str | None) -> str | None:
+        for name, value in axes.items():
+            text = None if text is None else text.replace(f"{{{name}}}", str(value))
+        return text
+
+    return model.model_copy(
+        update={name: filled(getattr(model, name)) for name in ("gguf", "hf", "ollama", "id")}
+    )
+
+
+def launch_digest(
+    backend: Backend, options: JsonObject, model: Model, template: Template, *, faithful: bool
+) -> str:
+    """Return the digest of all that decides the answer at the server's level.
+
+    Only what differs from a default is hashed, so that a new option keeps every old id. The path
+    of a GGUF file counts by its last part: its content is told by the build.
+    """
+    common: JsonObject = {
+        "replica": None if backend.replica == 1 else backend.replica,
+        "options": options or None,
+        "template_name": template.known_as,
+        "template": template.text,
+        "faithful": faithful or None,
+    }
+    parts = {**common, **_of_kind(backend, model)}
+    told = {name: value for name, value in parts.items() if value is not None}
+    return digest({"version": IDENTITY_VERSION, "kind": backend.kind, **told})
+
+
+def _of_kind(backend: Backend, model: Model) -> JsonObject:
+    match backend:
+        case LlamaServerBackend():
+            return {
+                "context": None if backend.context == _DEFAULT_CONTEXT else backend.context,
+                "env": backend.env or None,
+                "model": _file_reference(model),
+            }
+        case EndpointBackend():
+            return {"model": model.id}
+        case ScriptedBackend():
+            return {"replies": backend.model_dump(mode="json")["replies"]}
+        case _:
+            assert_never(backend)
+
+
+def _file_reference(model: Model) -> str | None:
+    if model.package is not None:
+        return model.package.sha256
+    if model.hf is not None:
+        return model.hf
+    return None if model.gguf is None else model.gguf.replace("\\", "/").rsplit("/", 1)[-1]

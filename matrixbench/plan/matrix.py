@@ -1,0 +1,226 @@
+"""The matrix: every launch, request and test of an experiment, less what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.errors import Problem, SpecError
+from matrixbench.identity import canonical_json, combine, digest
+from matrixbench.plan.applicability import Obstacle, point_obstacle, test_obstacle
+from matrixbench.plan.axes import axis_sizes, axis_values, coordinates_of_test
+from matrixbench.plan.cells import Cell, Launch, NotApplicable, RequestPoint
+from matrixbench.plan.launches import PossibleLaunch, launches
+from matrixbench.plan.patterns import Level, Patterns
+from matrixbench.plan.requests import Requests, grid_size, points
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.plan.selector import Selector
+    from matrixbench.spec.grid import Point
+    from matrixbench.spec.load import Experiment, TestCase
+
+_EXCLUDED_PER_KEPT = 50
+"""A matrix is refused also where it hides this many excluded cells behind each one it may keep."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LaunchCells:
+    """A launch and its cells; `twins` says that cells may share an id.
+
+    Tests that send the same and differ in their checks alone share their cells' ids, and thereby
+    their trials: one reply is judged by each.
+    """
+
+    launch: Launch
+    twins: bool = False
+    cells: list[Cell] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matrix:
+    """All cells, grouped by launch, and those that do not apply.
+
+    Args:
+        launches: In the file's order; only those that have cells.
+        not_applicable: Points that cannot be measured as asked.
+        axes: Axis → its distinct values in order of appearance, over cells that apply or not.
+    """
+
+    launches: tuple[LaunchCells, ...]
+    not_applicable: tuple[NotApplicable, ...]
+    axes: Mapping[str, tuple[Any, ...]]
+
+    @property
+    def cells(self) -> int:
+        """How many cells apply."""
+        return sum(len(group.cells) for group in self.launches)
+
+
+def build_matrix(experiment: Experiment, where: Selector | None = None) -> Matrix:
+    """Return the matrix of an experiment, or of the part of it that a selector chooses.
+
+    Raises:
+        SpecError: The matrix is larger than the file's `limits: {cells: N}`.
+    """
+    builder = _Builder(experiment)
+    builder.add_grids()
+    for entry in experiment.file.include:
+        builder.add_included(entry)
+    return builder.matrix(where)
+
+
+class _Builder:
+    """Collects cells launch by launch."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._requests = Requests(experiment.file)
+        self._excluded = Patterns(entries=tuple(experiment.file.exclude))
+        self._limit = experiment.file.limits.cells
+        self._seen = 0
+        self._kept = 0
+        self._groups: dict[str, LaunchCells] = {}
+        self._not_applicable: dict[str, NotApplicable] = {}
+        self._test_digests = {
+            id(test): digest({"messages": test.messages, "tools": test.tools})
+            for test in experiment.tests
+        }
+
+    def add_grids(self) -> None:
+        """Add every cell of the grids that no `exclude` entry matches."""
+        file = self._experiment.file
+        size = grid_size(file.sampling) * grid_size(file.request)
+        if size > self._limit * _EXCLUDED_PER_KEPT:
+            raise self._too_large(size)
+        chosen = points(file)
+        masks: dict[int, int] = {}
+        test_masks = {
+            id(test): self._excluded.mask(Level.TEST, coordinates_of_test(test))
+            for test in self._experiment.tests
+        }
+        entries = bool(self._excluded.entries)
+        for possible in launches(self._experiment):
+            launch_mask = self._excluded.mask(Level.LAUNCH, possible.launch.coordinates)
+
+            def left_out(point: RequestPoint, test: TestCase, mask: int = launch_mask) -> bool:
+                if not entries or not mask & test_masks[id(test)]:
+                    return False
+                if id(point) not in masks:
+                    masks[id(point)] = self._excluded.mask(Level.REQUEST, point.coordinates)
+                return bool(mask & test_masks[id(test)] & masks[id(point)])
+
+            self._add(possible, chosen, self._experiment.tests, left_out)
+
+    def add_included(self, entry: Mapping[str, Any]) -> None:
+        """Add the cells that an `include` entry names; `exclude` does not touch them."""
+        chosen = points(self._experiment.file, entry)
+        pattern = Patterns(entries=(entry,))
+        tests = [
+            test
+            for test in self._experiment.tests
+            if pattern.mask(Level.TEST, coordinates_of_test(test))
+        ]
+        for possible in launches(self._experiment, entry):
+            self._add(possible, chosen, tests, None)
+
+    def _add(
+        self,
+        possible: PossibleLaunch,
+        chosen: Sequence[Point],
+        tests: Iterable[TestCase],
+        left_out: Callable[[RequestPoint, TestCase], bool] | None,
+    ) -> None:
+        launch, obstacle = possible
+        group, known = self._group(launch)
+        launch = group.launch
+        for test in tests:
+            against_test = obstacle or test_obstacle(launch.spec, test)
+            test_digest = self._test_digests[id(test)]
+            for fields_digest, point in self._requests.for_test(chosen, test):
+                self._count()
+                if left_out is not None and left_out(point, test):
+                    continue
+                against = against_test or point_obstacle(launch.spec, point)
+                if against is not None:
+                    self._set_aside(launch, point, test, against)
+                    continue
+                cell = Cell(combine(launch.digest, fields_digest, test_digest), launch, point, test)
+                if known is None or (cell.id, test.name) not in known:
+                    group.cells.append(cell)
+                    self._kept += 1
+                    if self._kept > self._limit:
+                        raise self._too_large(None)
+
+    def _group(self, launch: Launch) -> tuple[LaunchCells, set[tuple[str, str]] | None]:
+        key = canonical_json(launch.coordinates)
+        if key in self._groups:
+            group = self._groups[key]
+            return group, {(cell.id, cell.test.name) for cell in group.cells}
+        twins = len(set(self._test_digests.values())) < len(self._test_digests)
+        self._groups[key] = LaunchCells(launch=launch, twins=twins)
+        return self._groups[key], None
+
+    def _set_aside(
+        self, launch: Launch, point: RequestPoint, test: TestCase, against: Obstacle
+    ) -> None:
+        coordinates = Cell("", launch, point, test).coordinates()
+        self._not_applicable.setdefault(
+            canonical_json(coordinates),
+            NotApplicable(coordinates=coordinates, reason=against.reason, hint=against.hint),
+        )
+
+    def _count(self) -> None:
+        self._seen += 1
+        if self._seen > self._limit * _EXCLUDED_PER_KEPT:
+            raise self._too_large(None)
+
+    def _too_large(self, size: int | None) -> SpecError:
+        sizes = axis_sizes(self._experiment)
+        listed = " × ".join(f"{axis} {count}" for axis, count in sizes.items() if count > 1)
+        more = "" if size is None else f" ({size:,} choices of sampling and request alone)"
+        return SpecError(
+            [
+                Problem(
+                    message=f"the matrix has more than {self._limit:,} cells{more}: {listed}",
+                    where=str(self._experiment.path),
+                    hint="narrow an axis, exclude cells, or raise the limit: limits: {cells: N}",
+                )
+            ]
+        )
+
+    def matrix(self, where: Selector | None) -> Matrix:
+        """Return what was collected, or the part of it that a selector chooses."""
+        axes = axis_values(self._coordinates())
+        groups = [group for group in self._groups.values() if group.cells]
+        aside = list(self._not_applicable.values())
+        if where is not None and where.text:
+            groups = [
+                LaunchCells(
+                    launch=group.launch,
+                    twins=group.twins,
+                    cells=[cell for cell in group.cells if where(cell.coordinates())],
+                )
+                for group in groups
+            ]
+            groups = [group for group in groups if group.cells]
+            aside = [point for point in aside if where(point.coordinates)]
+        return Matrix(launches=tuple(groups), not_applicable=tuple(aside), axes=axes)
+
+    def _coordinates(self) -> Iterator[Coordinates]:
+        """Yield the coordinates of every launch, point and test that cells have, each once."""
+        noted: set[int] = set()
+        for group in self._groups.values():
+            if group.cells:
+                yield group.launch.coordinates
+            for cell in group.cells:
+                if id(cell.point) not in noted:
+                    noted.add(id(cell.point))
+                    yield cell.point.coordinates
+                if id(cell.test) not in noted:
+                    noted.add(id(cell.test))
+                    yield coordinates_of_test(cell.test)
+        for point in self._not_applicable.values():
+            yield point.coordinates

@@ -1,0 +1,297 @@
+"""The plan: what will run, what is done, and why. Pure: it is told what is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from matrixbench.plan.cells import Cell, CellProgress, PresentBuild, Why
+from matrixbench.plan.requests import is_greedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matrixbench.plan.cells import Launch, NotApplicable, Progress
+    from matrixbench.plan.matrix import LaunchCells, Matrix
+    from matrixbench.records import Build
+
+_NOTHING = CellProgress()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How many trials a cell should have.
+
+    Args:
+        trials: Trials per cell.
+        greedy: Trials per cell whose sampling is greedy; never more than `trials`.
+    """
+
+    trials: int
+    greedy: int
+
+    def of(self, cell: Cell) -> int:
+        """Return how many trials a cell should have."""
+        return min(self.trials, self.greedy) if is_greedy(cell.point.fields) else self.trials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the store knows, as far as planning needs it.
+
+    Args:
+        progress: Build id → cell id → what is known; empty for a fresh start.
+        builds: Build id → build, of every build that the store has seen.
+        durations: Cell id → mean latency in seconds, from any build.
+        fresh: Whether a new generation is about to be opened.
+    """
+
+    progress: Progress = field(default_factory=dict)
+    builds: Mapping[str, Build] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
+    fresh: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class CellWork:
+    """The trials of one cell that will run: bit i of `todo` stands for trial i."""
+
+    cell: Cell
+    todo: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LaunchPlan:
+    """One launch: its cells, its build, and what remains to be done.
+
+    Args:
+        launch: The server configuration.
+        build: What would run now, or ran last.
+        cells: All its cells.
+        wanted: Trials that its cells should have in all.
+        done: Of these, trials that the store holds.
+        why: Reason → trials that will run for it.
+        own: Those of its cells that no earlier launch with the same build has as well.
+        shared_with: The earlier launch whose trials the other cells share; empty for none.
+        estimate_s: Seconds that the remaining trials will take, or None where nothing tells.
+    """
+
+    launch: Launch
+    build: PresentBuild
+    cells: Sequence[Cell]
+    own: Sequence[Cell]
+    wanted: int
+    done: int
+    why: Mapping[Why, int]
+    shared_with: str = ""
+    estimate_s: float | None = None
+
+    @property
+    def remaining(self) -> int:
+        """How many trials will run."""
+        return sum(self.why.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """All launches of an experiment, with what is done and what remains."""
+
+    experiment: str
+    launches: tuple[LaunchPlan, ...]
+    not_applicable: tuple[NotApplicable, ...]
+
+    @property
+    def cells(self) -> int:
+        """How many cells apply."""
+        return sum(len(launch.cells) for launch in self.launches)
+
+    @property
+    def trials(self) -> int:
+        """How many trials the cells should have in all; shared ones count once."""
+        return sum(launch.wanted for launch in self.launches)
+
+    @property
+    def done(self) -> int:
+        """How many of them the store holds."""
+        return sum(launch.done for launch in self.launches)
+
+    @property
+    def remaining(self) -> int:
+        """How many trials will run."""
+        return sum(launch.remaining for launch in self.launches)
+
+    @property
+    def server_starts(self) -> int:
+        """How many servers will be started."""
+        managed = [plan for plan in self.launches if plan.launch.spec.kind == "llama-server"]
+        return sum(plan.remaining > 0 for plan in managed)
+
+    @property
+    def verified(self) -> bool:
+        """Whether every count rests on the builds that are there now."""
+        return all(launch.build.verified for launch in self.launches)
+
+    @property
+    def estimate_s(self) -> float | None:
+        """Seconds that the remaining trials will take, or None where nothing tells."""
+        known = [plan.estimate_s for plan in self.launches if plan.remaining]
+        told = [seconds for seconds in known if seconds is not None]
+        return sum(told) * len(known) / len(told) if told else None
+
+
+def plan_matrix(
+    experiment: str,
+    matrix: Matrix,
+    *,
+    wanted: Wanted,
+    history: History,
+    builds: Mapping[str, PresentBuild],
+) -> Plan:
+    """Return what will run and why.
+
+    Args:
+        experiment: The experiment's name.
+        matrix: Its cells.
+        wanted: How many trials a cell should have.
+        history: What the store knows.
+        builds: Launch name → the build that is there now, or was last.
+    """
+    planned: list[LaunchPlan] = []
+    earlier: dict[tuple[str, str], list[LaunchCells]] = {}
+    for group in matrix.launches:
+        build = builds.get(group.launch.name, PresentBuild(build=None, verified=False))
+        key = (group.launch.digest, build.build.id if build.build else group.launch.name)
+        planned.append(
+            plan_launch(group, build, wanted=wanted, history=history, earlier=earlier.get(key, ()))
+        )
+        earlier.setdefault(key, []).append(group)
+    return Plan(
+        experiment=experiment, launches=tuple(planned), not_applicable=matrix.not_applicable
+    )
+
+
+def plan_launch(
+    group: LaunchCells,
+    build: PresentBuild,
+    *,
+    wanted: Wanted,
+    history: History,
+    earlier: Sequence[LaunchCells] = (),
+) -> LaunchPlan:
+    """Return what will run of one launch under a build, and why.
+
+    Args:
+        group: The launch and its cells.
+        build: What would run now.
+        wanted: How many trials a cell should have.
+        history: What the store knows.
+        earlier: Launches of the same digest and build: cells that they have are theirs.
+    """
+    taken = {cell.id for other in earlier for cell in other.cells}
+    own = _untaken(group, taken)
+    total = done = 0
+    why: Counter[Why] = Counter()
+    seconds = 0.0
+    timed = 0
+    present = _present(build, history)
+    for cell in own:
+        trials = wanted.of(cell)
+        known = present.get(cell.id, _NOTHING)
+        if known.stands:
+            trials = min(trials, 1)
+        todo = _todo(known, trials)
+        total += trials
+        count = todo.bit_count()
+        done += trials - count
+        if count:
+            _explain(cell.id, known, todo, build.build, history, why)
+            if cell.id in history.durations:
+                seconds += history.durations[cell.id] * count
+                timed += count
+    remaining = total - done
+    scale = remaining / timed if timed else 0.0
+    return LaunchPlan(
+        launch=group.launch,
+        build=build,
+        cells=group.cells,
+        own=own,
+        wanted=total,
+        done=done,
+        why=dict(why),
+        shared_with=earlier[0].launch.name if earlier and len(own) < len(group.cells) else "",
+        estimate_s=seconds * scale / expected_concurrency(group.launch) if timed else None,
+    )
+
+
+def _untaken(group: LaunchCells, taken: set[str]) -> Sequence[Cell]:
+    if not taken and not group.twins:
+        return group.cells
+    own: list[Cell] = []
+    for cell in group.cells:
+        if cell.id not in taken:
+            taken.add(cell.id)
+            own.append(cell)
+    return own
+
+
+def launch_work(
+    cells: Sequence[Cell], build: Build | None, *, wanted: Wanted, history: History
+) -> Iterator[CellWork]:
+    """Yield the cells that have trials to run under a build, each with its trials."""
+    present = _present(PresentBuild(build=build, verified=True), history)
+    for cell in cells:
+        todo = _todo(present.get(cell.id, _NOTHING), wanted.of(cell))
+        if todo:
+            yield CellWork(cell, todo)
+
+
+def expected_concurrency(launch: Launch) -> int:
+    """Return how many requests at a time a launch will be sent."""
+    slots = getattr(launch.spec, "slots", 4)
+    return launch.spec.concurrency or slots
+
+
+def _present(build: PresentBuild, history: History) -> Mapping[str, CellProgress]:
+    return {} if build.build is None else history.progress.get(build.build.id, {})
+
+
+def _todo(known: CellProgress, trials: int) -> int:
+    return 0 if known.stands else ((1 << trials) - 1) & ~known.kept
+
+
+def _explain(
+    cell: str,
+    known: CellProgress,
+    todo: int,
+    build: Build | None,
+    history: History,
+    why: Counter[Why],
+) -> None:
+    """Add the reasons for which some trials of a cell will run."""
+    if history.fresh:
+        why[Why.FRESH] += todo.bit_count()
+        return
+    errored = (todo & known.errored).bit_count()
+    short = (todo & known.short & ~known.errored).bit_count()
+    rest = todo.bit_count() - errored - short
+    if errored:
+        why[Why.ERRORED] += errored
+    if short:
+        why[Why.TIMEOUT_RAISED] += short
+    if rest:
+        started = known.kept or known.errored or known.short
+        why[Why.MORE_TRIALS if started else _why_new(cell, build, history)] += rest
+
+
+def _why_new(cell: str, build: Build | None, history: History) -> Why:
+    others = [
+        history.builds[other]
+        for other, cells in history.progress.items()
+        if cell in cells and other in history.builds and (build is None or other != build.id)
+    ]
+    if not others:
+        return Why.NEW
+    if build is not None and any(other.server == build.server for other in others):
+        return Why.MODEL_CHANGED
+    return Why.SERVER_CHANGED

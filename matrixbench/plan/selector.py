@@ -1,0 +1,242 @@
+"""`--where`: a small language for choosing cells by their axes.
+
+    temperature<=1 and test=~weather
+    backend in (candidate, baseline) and not model=qwen*
+
+Comparisons are `=` (or `==`; a glob may be used), `!=`, `<`, `<=`, `>`, `>=` (numbers), `=~` and
+`!~` (regular expressions), `in (a, b)`; they are joined by `and`, `or`, `not` and parentheses.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from matrixbench.errors import UsageError
+from matrixbench.plan.values import label, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from matrixbench.plan.cells import Coordinates
+
+Predicate: TypeAlias = "Callable[[Mapping[str, Any]], bool]"
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<op>=~|!~|==|!=|<=|>=|=|<|>)
+      | (?P<punct>[(),])
+      | "(?P<double>[^"]*)"
+      | '(?P<single>[^']*)'
+      | (?P<word>[^\s()=!<>~,"']+)
+    )""",
+    re.VERBOSE,
+)
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """A frozen predicate over coordinates, with the text that it was made from."""
+
+    text: str
+    predicate: Predicate
+
+    def __call__(self, coordinates: Coordinates) -> bool:
+        """Return whether a cell with these coordinates is selected."""
+        return self.predicate(coordinates)
+
+
+def select_all() -> Selector:
+    """Return the selector that leaves nothing out."""
+    return Selector(text="", predicate=lambda _: True)
+
+
+def parse_where(expressions: Sequence[str], axes: Iterable[str]) -> Selector:
+    """Return the selector for some `--where` expressions, all of which must hold.
+
+    Raises:
+        UsageError: An expression cannot be read, or names an axis that the experiment lacks.
+    """
+    known = frozenset(axes)
+    parts = [_Parser(text, known).parse() for text in expressions]
+    if not parts:
+        return select_all()
+    return Selector(
+        text=" and ".join(f"({text})" for text in expressions),
+        predicate=lambda cell: all(part(cell) for part in parts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class _Parser:
+    """Recursive descent over the tokens of one expression."""
+
+    def __init__(self, text: str, axes: frozenset[str]) -> None:
+        self._text = text
+        self._axes = axes
+        self._tokens = self._split()
+        self._next = 0
+
+    def parse(self) -> Predicate:
+        predicate = self._either()
+        if (token := self._peek()) is not None:
+            raise self._error(f"«{token.text}» is not expected here", token.at)
+        return predicate
+
+    def _split(self) -> list[_Token]:
+        tokens: list[_Token] = []
+        at = 0
+        text = self._text.rstrip()
+        while at < len(text):
+            found = _TOKEN.match(text, at)
+            if found is None:
+                raise self._error(f"«{text[at:].strip()[:20]}» cannot be read", at)
+            kind = found.lastgroup or ""
+            tokens.append(_Token(kind, found.group(kind), found.start(kind)))
+            at = found.end()
+        return tokens
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, what: str) -> _Token:
+        token = self._peek()
+        if token is None:
+            raise self._error(f"{what} is missing at the end", len(self._text))
+        self._next += 1
+        return token
+
+    def _keyword(self, word: str) -> bool:
+        token = self._peek()
+        if token is not None and token.kind == "word" and token.text == word:
+            self._next += 1
+            return True
+        return False
+
+    def _punct(self, char: str) -> bool:
+        token = self._peek()
+        if token is not None and token.kind == "punct" and token.text == char:
+            self._next += 1
+            return True
+        return False
+
+    def _either(self) -> Predicate:
+        parts = [self._both()]
+        while self._keyword("or"):
+            parts.append(self._both())
+        return parts[0] if len(parts) == 1 else lambda cell: any(part(cell) for part in parts)
+
+    def _both(self) -> Predicate:
+        parts = [self._negated()]
+        while self._keyword("and"):
+            parts.append(self._negated())
+        return parts[0] if len(parts) == 1 else lambda cell: all(part(cell) for part in parts)
+
+    def _negated(self) -> Predicate:
+        if self._keyword("not"):
+            inner = self._negated()
+            return lambda cell: not inner(cell)
+        if self._punct("("):
+            inner = self._either()
+            if not self._punct(")"):
+                raise self._error("a closing parenthesis is missing", len(self._text))
+            return inner
+        return self._comparison()
+
+    def _comparison(self) -> Predicate:
+        token = self._take("a comparison")
+        axis = self._axis(token)
+        if self._keyword("in"):
+            return self._membership(axis)
+        sign = self._take("a comparison sign")
+        if sign.kind != "op":
+            raise self._error(f"a comparison is expected, not «{sign.text}»", sign.at)
+        value = self._value(self._take("a value"))
+        return self._compare(axis, sign, value)
+
+    def _axis(self, token: _Token) -> str:
+        if token.kind != "word":
+            raise self._error(f"an axis is expected, not «{token.text}»", token.at)
+        if token.text not in self._axes:
+            near = get_close_matches(token.text, self._axes, 1)
+            perhaps = f"perhaps you meant «{near[0]}»; " if near else ""
+            raise UsageError(
+                f"the experiment has no axis «{token.text}»",
+                where=f"--where {self._text!r}",
+                hint=f"{perhaps}its axes are {', '.join(sorted(self._axes))}",
+            )
+        return token.text
+
+    def _membership(self, axis: str) -> Predicate:
+        if not self._punct("("):
+            raise self._error("after `in` a list in parentheses is expected", len(self._text))
+        values = [self._value(self._take("a value"))]
+        while self._punct(","):
+            values.append(self._value(self._take("a value")))
+        if not self._punct(")"):
+            raise self._error("a closing parenthesis is missing", len(self._text))
+        return lambda cell: any(matches(value, cell.get(axis)) for value in values)
+
+    def _value(self, token: _Token) -> Any:  # noqa: ANN401  a YAML scalar
+        if token.kind == "word":
+            try:
+                return json.loads(token.text)
+            except ValueError:
+                return token.text
+        if token.kind in {"single", "double"}:
+            return token.text
+        raise self._error(f"a value is expected, not «{token.text}»", token.at)
+
+    def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401
+        match sign.text:
+            case "=" | "==":
+                return lambda cell: matches(value, cell.get(axis))
+            case "!=":
+                return lambda cell: not matches(value, cell.get(axis))
+            case "=~" | "!~":
+                wanted = sign.text == "=~"
+                pattern = self._regex(value, sign.at)
+                return lambda cell: (pattern.search(label(cell.get(axis))) is not None) is wanted
+            case _:
+                return self._ordered(axis, sign, value)
+
+    def _regex(self, value: object, at: int) -> re.Pattern[str]:
+        try:
+            return re.compile(label(value))
+        except re.error as error:
+            raise self._error(f"the regular expression is wrong: {error}", at) from error
+
+    def _ordered(self, axis: str, sign: _Token, value: object) -> Predicate:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise self._error(f"«{sign.text}» compares numbers, not «{label(value)}»", sign.at)
+        compare = _ORDER[sign.text]
+
+        def holds(cell: Mapping[str, Any]) -> bool:
+            found = cell.get(axis)
+            number = isinstance(found, (int, float)) and not isinstance(found, bool)
+            return number and compare(found, value)
+
+        return holds
+
+    def _error(self, message: str, at: int) -> UsageError:
+        return UsageError(
+            message,
+            where=f"--where {self._text!r}, column {at + 1}",
+            hint="for example: --where 'temperature<=1 and test=~weather'",
+        )

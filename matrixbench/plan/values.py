@@ -1,0 +1,49 @@
+"""How values of axes are written for people, and how they match what a file or a user names."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from matrixbench.identity import canonical_json
+
+
+def label(value: object) -> str:
+    """Return an axis value as people read it: text bare, null as `null`, the rest as JSON."""
+    match value:
+        case str():
+            return value
+        case None | bool() | int() | float():
+            return canonical_json(value)
+        case _:
+            return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two axis values are the same value: 1 is 1.0, but `true` is not 1."""
+    if isinstance(left, bool) is not isinstance(right, bool):
+        return False
+    return bool(left == right)
+
+
+def is_glob(pattern: object) -> bool:
+    """Return whether a named value is a glob."""
+    return isinstance(pattern, str) and any(char in pattern for char in "*?[")
+
+
+def matches(pattern: Any, value: object) -> bool:  # noqa: ANN401  YAML data
+    """Return whether a value is what an `exclude` entry or a user names.
+
+    A list means any of its items; `{value: X}` means X itself, also where X is a list; text may be
+    a glob and is compared with the value's label.
+    """
+    match pattern:
+        case {"value": literal} if len(pattern) == 1:
+            return same(literal, value)
+        case list() | tuple():
+            return any(matches(item, value) for item in pattern)
+        case str():
+            text = label(value)
+            return pattern == text or (is_glob(pattern) and fnmatchcase(text, pattern))
+        case _:
+            return same(pattern, value)

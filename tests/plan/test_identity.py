@@ -1,0 +1,121 @@
+"""What a cell's id depends on, and what it does not. Golden values pin IDENTITY_VERSION 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrixbench.identity import IDENTITY_VERSION, canonical_json, combine, digest
+from matrixbench.plan.matrix import build_matrix
+
+if TYPE_CHECKING:
+    from tests.conftest import Load
+
+BASE = """
+name: demo
+trials: 3
+seed: 1
+backends:
+  s: {kind: llama-server, context: 4096, slots: 4, options: {cache-type-k: f16}}
+models: {a: {hf: org/repo:Q4_K_M}}
+chat_templates: {native: {}}
+sampling: {temperature: 0.5}
+tests:
+  - {name: hi, messages: [{role: user, content: hi}], expect: [{content: {contains: a}}]}
+"""
+
+
+def ids(load: Load, text: str) -> list[str]:
+    """Return the ids of an experiment's cells."""
+    return [cell.id for group in build_matrix(load(text)).launches for cell in group.cells]
+
+
+def test_golden_ids(load: Load) -> None:
+    """These ids stand in people's stores: a change here must raise IDENTITY_VERSION."""
+    assert IDENTITY_VERSION == 1
+    assert ids(load, BASE) == ["f0039dbcb7e3e80fff95f2d2"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: demo", "name: renamed"),
+        ("trials: 3", "trials: 30"),
+        ("seed: 1", "seed: 7"),
+        ("  s: {", "  renamed: {"),
+        ("models: {a: {", "models: {renamed: {"),
+        ("{name: hi,", "{name: renamed, description: x,"),
+        ("contains: a", "contains: b"),
+        ("slots: 4", "slots: 2, concurrency: 9, binary: /somewhere/else"),
+        ("context: 4096, ", ""),
+        ("trials: 3", "trials: 3\ntimeouts: {request_s: 5}\nmax_tokens: 512\nfaithful: false"),
+        ("chat_templates: {native: {}}", "chat_templates: {renamed: {}}"),
+        ("temperature: 0.5", "temperature: 0.5, top_p: null"),
+        ("tests:", "charts: {c: {x: test}}\ntests:"),
+    ],
+)
+def test_what_does_not_decide_the_answer_keeps_the_id(load: Load, old: str, new: str) -> None:
+    """Names, paths, timeouts, concurrency, trials, seeds, charts, checks and defaults."""
+    assert old in BASE
+    assert ids(load, BASE.replace(old, new)) == ids(load, BASE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kind: llama-server, context: 4096", "kind: llama-server, context: 8192"),
+        ("cache-type-k: f16", "cache-type-k: q8_0"),
+        ("org/repo:Q4_K_M", "org/repo:Q8_0"),
+        ("native: {}", "native: {name: chatml}"),
+        ("temperature: 0.5", "temperature: 0.6"),
+        ("content: hi}", "content: ho}"),
+        ("trials: 3", "trials: 3\nmax_tokens: 100"),
+        ("trials: 3", "trials: 3\nfaithful: true"),
+        ("tests:", "request: {tool_choice: auto}\ntests:"),
+        ("slots: 4", "replica: 2"),
+        ("slots: 4", "env: {A: b}"),
+    ],
+)
+def test_what_decides_the_answer_changes_the_id(load: Load, old: str, new: str) -> None:
+    """Options, model, template, sampling, messages and request fields."""
+    assert old in BASE
+    assert ids(load, BASE.replace(old, new)) != ids(load, BASE)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4))
+def test_the_order_of_keys_does_not_count(value: dict[str, object]) -> None:
+    """A mapping and its reverse have the same canonical text."""
+    backwards = dict(reversed(list(value.items())))
+    assert canonical_json(value) == canonical_json(backwards)  # type: ignore[arg-type]
+
+
+def test_whole_floats_are_integers() -> None:
+    """`1.0` and `1` are one value; `true` is another."""
+    assert digest({"t": 1.0}) == digest({"t": 1})
+    assert digest({"t": True}) != digest({"t": 1})
+
+
+def test_the_order_of_digests_counts() -> None:
+    """Combining is a sequence, not a set."""
+    assert combine("a", "b") != combine("b", "a")
+    assert len(combine("a")) == 24
+
+
+def test_what_json_cannot_say_is_refused() -> None:
+    """NaN has no canonical text."""
+    with pytest.raises(ValueError, match="Out of range"):
+        canonical_json(float("nan"))
