@@ -1,1 +1,1 @@
-
+"""Model files: found on this machine, or fetched from a hub or a package index."""

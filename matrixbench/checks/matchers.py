@@ -1,0 +1,192 @@
+"""Matchers: what a single value must be. See docs/checks.md for the language."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
+from matrixbench.errors import CheckError
+from matrixbench.spec.tests import JsonType, Matcher
+
+MATCHER_KEYS = frozenset(Matcher.model_fields)
+"""The keys by which a mapping is known for a matcher."""
+
+Match: TypeAlias = Callable[[Any], str | None]
+"""A compiled matcher: None for a value that matches, else what was expected and what was found."""
+
+_JSON_TYPES: Mapping[type, frozenset[JsonType]] = {
+    type(None): frozenset({"null"}),
+    bool: frozenset({"boolean"}),
+    int: frozenset({"integer", "number"}),
+    float: frozenset({"number"}),
+    str: frozenset({"string"}),
+    dict: frozenset({"object"}),
+    list: frozenset({"array"}),
+}
+"""What `json.loads` can give, and what JSON Schema calls it."""
+
+Condition: TypeAlias = tuple[Callable[[Any], bool], str]
+"""One condition of a matcher: whether a value meets it, and how it is said."""
+
+
+def as_matcher(value: object, *, where: str = "") -> Matcher:
+    """Return the matcher that an argument's entry in the file stands for.
+
+    A mapping that is not empty and has no keys but a matcher's is a matcher; everything else is
+    the literal value. A literal object that looks like a matcher is written `{equals: {…}}`.
+
+    Raises:
+        CheckError: The mapping is a matcher by its keys but not by its values.
+    """
+    if isinstance(value, Matcher):
+        return value
+    if not isinstance(value, dict) or not value or not value.keys() <= MATCHER_KEYS:
+        return Matcher(equals=value)
+    try:
+        return Matcher.model_validate(value)
+    except ValueError as error:
+        raise CheckError(
+            f"this is no matcher: {one_line(' '.join(str(error).split()), 300)}",
+            where=where,
+            hint="A literal object whose keys are all matcher keys is written {equals: {…}}.",
+        ) from error
+
+
+def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
+    """Return a function that says why a value does not match, or None.
+
+    Raises:
+        CheckError: A regular expression is wrong, or the matcher has no condition.
+    """
+    conditions = _conditions(matcher, where)
+    if not conditions:
+        raise CheckError(
+            "a matcher without a condition would accept anything",
+            where=where,
+            hint="Give it one of: equals, contains, matches, one_of, type.",
+        )
+    ignoring = matcher.ignoring
+    ignored = None if ignoring is None else _regex(ignoring, 0, f"{where}.ignoring")
+
+    def match(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+        seen = ignored.sub("", value) if ignored is not None and isinstance(value, str) else value
+        for meets, wanted in conditions:
+            if not meets(seen):
+                return f"expected {wanted}, found {shown(seen)}"
+        return None
+
+    return match
+
+
+def json_equal(left: Any, right: Any) -> bool:  # noqa: ANN401  any JSON value
+    """Return whether two JSON values are equal: 1 is 1.0, but true is not 1."""
+    match left:
+        case bool() | None:
+            return left is right
+        case int() | float():
+            return (
+                isinstance(right, int | float)
+                and right is not True
+                and right is not False
+                and (left == right)
+            )
+        case dict():
+            return (
+                isinstance(right, dict)
+                and left.keys() == right.keys()
+                and all(json_equal(item, right[key]) for key, item in left.items())
+            )
+        case list() | tuple():
+            return (
+                isinstance(right, list | tuple)
+                and len(left) == len(right)
+                and all(map(json_equal, left, right))
+            )
+        case _:
+            return bool(left == right)
+
+
+def json_type_is(value: Any, name: str) -> bool:  # noqa: ANN401  any JSON value
+    """Return whether a JSON value has the named type; 1.0 is an integer, as in JSON Schema."""
+    if isinstance(value, float) and name == "integer":
+        return value.is_integer()
+    return name in _JSON_TYPES[type(value)]
+
+
+def _conditions(matcher: Matcher, where: str) -> tuple[Condition, ...]:
+    """The type comes first: for a value of another type it is the plainest reason."""
+    return (
+        *_type_conditions(matcher),
+        *_value_conditions(matcher),
+        *_contains_conditions(matcher),
+        *_matches_conditions(matcher, where),
+    )
+
+
+def _type_conditions(matcher: Matcher) -> list[Condition]:
+    if "type" not in matcher.model_fields_set:
+        return []
+    name = matcher.type or "null"  # YAML's bare `null` is meant as the type of that name
+    return [(lambda value: json_type_is(value, name), f"type {name}")]
+
+
+def _value_conditions(matcher: Matcher) -> list[Condition]:
+    conditions: list[Condition] = []
+    if "equals" in matcher.model_fields_set:  # null is a value that may be expected
+        wanted = matcher.equals
+        conditions.append((lambda value: json_equal(wanted, value), shown(wanted, EXPECTED_CHARS)))
+    if matcher.one_of is not None:
+        choices = tuple(matcher.one_of)
+        conditions.append(
+            (
+                lambda value: any(json_equal(choice, value) for choice in choices),
+                f"one of {shown(list(choices), EXPECTED_CHARS)}",
+            )
+        )
+    return conditions
+
+
+def _contains_conditions(matcher: Matcher) -> list[Condition]:
+    contains = matcher.contains
+    if contains is None:
+        return []
+    parts = [contains] if isinstance(contains, str) else contains
+    return [_contains(part, fold=matcher.ignore_case) for part in parts]
+
+
+def _contains(part: str, *, fold: bool) -> Condition:
+    wanted = f"text with {shown(part, EXPECTED_CHARS)}"
+    if not fold:
+        return (lambda value: isinstance(value, str) and part in value, wanted)
+    folded = part.casefold()
+    return (lambda value: isinstance(value, str) and folded in value.casefold(), wanted)
+
+
+def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
+    pattern = matcher.matches
+    if pattern is None:
+        return []
+    flags = re.IGNORECASE if matcher.ignore_case else 0
+    search = _regex(pattern, flags, f"{where}.matches").search
+    return [
+        (
+            lambda value: isinstance(value, str) and search(value) is not None,
+            f"text that matches {one_line(pattern, EXPECTED_CHARS)}",
+        )
+    ]
+
+
+def _regex(pattern: str, flags: int, where: str) -> re.Pattern[str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # «possible nested set» is no mistake
+            return re.compile(pattern, flags)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise CheckError(
+            f"{one_line(pattern)} is no regular expression: {error}",
+            where=where.lstrip("."),
+            hint="Patterns are those of Python's re module.",
+        ) from error

@@ -1,0 +1,231 @@
+"""Checks of the tools that a reply calls: `tool_calls` and `no_tool_calls`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, one_line, shown
+from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
+from matrixbench.checks.verdicts import no, yes
+from matrixbench.errors import CheckError
+from matrixbench.records import Kind
+from matrixbench.spec.tests import ToolCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.checks.verdicts import Rule
+    from matrixbench.records import ChatReply, ToolCall, Verdict
+    from matrixbench.spec.tests import ExpectedCall
+
+Order: TypeAlias = Literal["exact", "any"]
+
+Fits: TypeAlias = Callable[[int, int], bool]
+"""Whether the expected call of one index and the found call of another belong together."""
+
+TOOL_CALLS = "tool_calls"
+NO_TOOL_CALLS = "no_tool_calls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCall:
+    """An expected call with its matchers compiled."""
+
+    name: str
+    arguments: Mapping[str, Match]
+
+
+def compile_no_tool_calls() -> Rule:
+    """Return the rule that a reply calls no tool."""
+    passed = yes(NO_TOOL_CALLS)
+
+    def rule(reply: ChatReply) -> Verdict:
+        return _unwanted(NO_TOOL_CALLS, reply) if reply.tool_calls else passed
+
+    return rule
+
+
+def compile_tool_calls(expected: Sequence[ExpectedCall] | ToolCalls, *, where: str = "") -> Rule:
+    """Return the rule that a reply calls the expected tools.
+
+    Raises:
+        CheckError: A matcher is wrong, or more calls are expected than `count` allows.
+    """
+    spec = expected if isinstance(expected, ToolCalls) else ToolCalls(calls=list(expected))
+    wanted = tuple(
+        _compile_call(call, f"{where}[{index}]") for index, call in enumerate(spec.calls)
+    )
+    count = len(wanted) if spec.count is None else spec.count
+    if count < len(wanted):
+        raise CheckError(
+            f"{len(wanted)} calls are expected, but count is {count}: no reply could pass",
+            where=where,
+            hint="Raise count, leave it out, or expect fewer calls.",
+        )
+    order = spec.order
+    passed = yes(TOOL_CALLS)
+
+    def rule(reply: ChatReply) -> Verdict:
+        if len(reply.tool_calls) != count:
+            return _miscounted(wanted, count, reply)
+        return _compare(wanted, reply.tool_calls, order) or passed
+
+    return rule
+
+
+def first_unmatched(wanted: int, found: int, fits: Fits, order: Order) -> int | None:
+    """Return the first expected call that no found call is left for, or None.
+
+    Args:
+        wanted: How many calls are expected.
+        found: How many were found; those that nothing asks for are passed over.
+        fits: Whether an expected and a found call belong together.
+        order: `exact`: the expected calls are looked for one after the other; `any`: there must be
+            a matching that gives each its own (Kuhn's algorithm with augmenting paths).
+    """
+    if order == "exact":
+        return _first_out_of_order(wanted, found, fits)
+    edges = [[other for other in range(found) if fits(one, other)] for one in range(wanted)]
+    owner: dict[int, int] = {}
+
+    def augment(one: int, tried: set[int]) -> bool:
+        for other in edges[one]:
+            if other in tried:
+                continue
+            tried.add(other)
+            if other not in owner or augment(owner[other], tried):
+                owner[other] = one
+                return True
+        return False
+
+    return next((one for one in range(wanted) if not augment(one, set())), None)
+
+
+def _first_out_of_order(wanted: int, found: int, fits: Fits) -> int | None:
+    """Taking the earliest call that fits never spoils a later choice.
+
+    No more calls are passed over than can be spared, so that the expected call that is named is
+    the first one that the eye would miss.
+    """
+    position = 0
+    for one in range(wanted):
+        last = one + found - wanted
+        while position <= last and not fits(one, position):
+            position += 1
+        if position > last:
+            return one
+        position += 1
+    return None
+
+
+def _compile_call(call: ExpectedCall, where: str) -> WantedCall:
+    arguments = {}
+    for name, value in call.arguments.items():
+        place = f"{where}.arguments.{name}"
+        arguments[name] = compile_matcher(as_matcher(value, where=place), where=place)
+    return WantedCall(name=call.name, arguments=arguments)
+
+
+def _compare(
+    wanted: Sequence[WantedCall], found: Sequence[ToolCall], order: Order
+) -> Verdict | None:
+    """Return the verdict of calls that do not fit, or None.
+
+    Names are settled first, so that `wrong_tool` never hides behind an argument.
+    """
+
+    def same_name(one: int, other: int) -> bool:
+        return wanted[one].name == found[other].name
+
+    missing = first_unmatched(len(wanted), len(found), same_name, order)
+    if missing is not None:
+        return _wrong_tool(wanted, missing, found)
+    # A call may be broken without an expected one to say so: `count` can ask for more of them.
+    arguments = [_parse(call) for call in found]
+    for call, parsed in zip(found, arguments, strict=True):
+        if isinstance(parsed, str):
+            return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{one_line(call.name, 24)}: {parsed}")
+
+    def same_call(one: int, other: int) -> bool:
+        return same_name(one, other) and _mismatch(wanted[one], arguments[other]) is None
+
+    missing = first_unmatched(len(wanted), len(found), same_call, order)
+    if missing is None:
+        return None
+    return _bad_arguments(wanted[missing], found, arguments)
+
+
+def _parse(call: ToolCall) -> dict[str, Any] | str:
+    """Return a call's arguments, or why they are none. No text at all means no arguments.
+
+    Numbers that JSON lacks (`NaN`) pass, as they do in `json.loads`, which users' own code calls.
+    """
+    text = call.arguments
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return f"expected arguments in JSON, found {shown(text, FOUND_CHARS)}"
+    if not isinstance(value, dict):
+        return f"expected arguments as a JSON object, found {shown(value, FOUND_CHARS)}"
+    return value
+
+
+def _mismatch(wanted: WantedCall, arguments: Any) -> str | None:  # noqa: ANN401  parsed JSON
+    for name, match in wanted.arguments.items():
+        if name not in arguments:
+            return f"expected an argument {name}, found {_names(arguments) or 'no arguments'}"
+        reason = match(arguments[name])
+        if reason is not None:
+            return f"{name}: {reason}"
+    return None
+
+
+def _bad_arguments(
+    wanted: WantedCall, found: Sequence[ToolCall], arguments: Sequence[Any]
+) -> Verdict:
+    """Name the first call of the right tool whose arguments do not match.
+
+    Where each would match alone, it is the order, or another expected call that takes it.
+    """
+    reasons = (
+        _mismatch(wanted, values)
+        for call, values in zip(found, arguments, strict=True)
+        if call.name == wanted.name
+    )
+    reason = next((reason for reason in reasons if reason is not None), None)
+    said = reason or "expected one more call like this, or another order"
+    return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{one_line(wanted.name, 24)}: {said}")
+
+
+def _wrong_tool(wanted: Sequence[WantedCall], missing: int, found: Sequence[ToolCall]) -> Verdict:
+    name = one_line(wanted[missing].name, EXPECTED_CHARS)
+    calls = one_line(_names(call.name for call in found), FOUND_CHARS)
+    return no(TOOL_CALLS, Kind.WRONG_TOOL, f"expected a call of {name}, found {calls}")
+
+
+def _miscounted(wanted: Sequence[WantedCall], count: int, reply: ChatReply) -> Verdict:
+    if count == 0:
+        return _unwanted(TOOL_CALLS, reply)
+    names = one_line(_names(call.name for call in wanted), EXPECTED_CHARS)
+    expected = f"{count} {'call' if count == 1 else 'calls'}" + (f" ({names})" if names else "")
+    if not reply.tool_calls:
+        found = f"found none; content {shown(reply.content, FOUND_CHARS)}"
+        return no(TOOL_CALLS, Kind.NO_TOOL_CALL, f"expected {expected}, {found}")
+    calls = one_line(_names(call.name for call in reply.tool_calls), FOUND_CHARS)
+    found = f"found {len(reply.tool_calls)} ({calls})"
+    return no(TOOL_CALLS, Kind.WRONG_CALL_COUNT, f"expected {expected}, {found}")
+
+
+def _unwanted(check: str, reply: ChatReply) -> Verdict:
+    call = reply.tool_calls[0]
+    found = f"{len(reply.tool_calls)}: {one_line(call.name, 24)}({one_line(call.arguments, 40)})"
+    return no(check, Kind.UNWANTED_TOOL_CALL, f"expected no tool call, found {found}")
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,300 @@
+"""Models on a Hugging Face hub, in huggingface_hub's own cache.
+
+What is on this machine is taken without asking the hub whether it has a newer one: `plan`, which
+never goes online, and `execute` then mean the same file, and a matrix that is continued months
+later still runs the model that it began with. What a reference without a quant came to is
+remembered (`CACHE/hub/`), since a cache holds only what was fetched and cannot tell. To take a
+newer one, remove the repository from the hub's cache (`hf cache rm`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.errors import ModelError
+from matrixbench.models import hub_worker
+from matrixbench.models.files import FetchProgress, ModelFiles
+from matrixbench.models.hub_worker import SIGN
+from matrixbench.models.quants import Reference, choose, parse_reference
+from matrixbench.models.workers import run_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.models.files import Report
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+_TRUE = frozenset({"1", "on", "yes", "true"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelf:
+    """Where a reference's files are looked for.
+
+    Args:
+        reference: What is meant.
+        hub_cache: huggingface_hub's cache of this user.
+        record: The file that remembers what the reference came to.
+    """
+
+    reference: Reference
+    hub_cache: Path
+    record: Path
+
+    @property
+    def repo_folder(self) -> Path:
+        """The repository's folder in huggingface_hub's cache."""
+        return self.hub_cache / f"models--{self.reference.repo.replace('/', '--')}"
+
+    def files(self, commit: str, names: tuple[str, ...]) -> ModelFiles | None:
+        """Return the named files of a commit if all of them are there."""
+        paths = tuple(self.repo_folder / "snapshots" / commit / name for name in names)
+        if not paths or not all(path.is_file() for path in paths):
+            return None
+        digests = [_blob_digest(path) for path in paths]
+        known = tuple(digest for digest in digests if digest is not None)
+        whole = len(known) == len(paths)
+        return ModelFiles(
+            paths=paths,
+            sha256=known[0] if whole and len(paths) == 1 else None,
+            part_sha256=known if whole else (),
+            origin=f"{self.reference} ({names[0]})",
+        )
+
+
+def locate_hub(text: str, *, cache: Path, environ: Mapping[str, str]) -> ModelFiles | None:
+    """Return the model of `user/repo[:quant]` if all its files are on this machine, else None.
+
+    Without a quant it is only found if it was fetched by us before, or is a Q4_K_M.
+    """
+    try:
+        shelf = _shelf(text, cache, environ)
+    except ModelError:
+        return None
+    return _remembered(shelf) or _cached(shelf)
+
+
+def _shelf(text: str, cache: Path, environ: Mapping[str, str]) -> _Shelf:
+    reference = parse_reference(text)
+    name = f"{(reference.quant or 'default').lower()}.json"
+    record = cache / "hub" / reference.repo.replace("/", "--") / name
+    return _Shelf(reference=reference, hub_cache=hub_cache(environ), record=record)
+
+
+def hub_cache(environ: Mapping[str, str]) -> Path:
+    """Return the folder that huggingface_hub, started with this environment, would cache in.
+
+    The same rule as its constants.py; it is handed to it too, so that both mean one folder.
+    """
+    default = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    home = environ.get("HF_HOME") or str(Path(default, "huggingface"))
+    told = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    folder = told or str(Path(home, "hub"))
+    return Path(os.path.expandvars(folder)).expanduser()
+
+
+def _remembered(shelf: _Shelf) -> ModelFiles | None:
+    try:
+        told = json.loads(shelf.record.read_bytes())
+    except (OSError, ValueError):
+        # Not there, or not ours: then there is nothing to remember.
+        return None
+    match told:
+        case {"commit": str(commit), "files": [str(), *_] as names}:
+            return shelf.files(commit, tuple(map(str, names)))
+        case _:
+            return None
+
+
+def _cached(shelf: _Shelf) -> ModelFiles | None:
+    """Return what another program has fetched, as far as the reference's quant names it."""
+    with suppress(OSError, ModelError):
+        commit = (shelf.repo_folder / "refs" / "main").read_text().strip()
+        names = choose(_snapshot(shelf, commit), shelf.reference, complete=False)
+        return shelf.files(commit, names)
+    return None
+
+
+def _snapshot(shelf: _Shelf, commit: str) -> list[str]:
+    folder = shelf.repo_folder / "snapshots" / commit
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
+
+
+def _blob_digest(path: Path) -> str | None:
+    """Return the sha256 that a snapshot's link says, or None.
+
+    Only the link itself is looked at: a blob may be a link in turn, into a store that is shared
+    with other programs, where names are hashes of another kind.
+    """
+    if not path.is_symlink():
+        return None
+    name = path.readlink().name
+    return name if _SHA256.fullmatch(name) else None
+
+
+async def fetch_hub(
+    text: str, *, cache: Path, environ: Mapping[str, str], report: Report
+) -> ModelFiles:
+    """Return the model of `user/repo[:quant]`, fetched if it is not on this machine yet.
+
+    HF_ENDPOINT, HF_TOKEN (or a login), HF_HOME, HF_HUB_OFFLINE and the rest hold as everywhere.
+
+    Raises:
+        ModelError: No such repository or quant, no access, no connection, offline and not in the
+            cache, a full disk; the message names it, never the token.
+    """
+    shelf = _shelf(text, cache, environ)
+    found = _remembered(shelf) or _cached(shelf)
+    if found is not None:
+        return found
+    if _is_offline(environ):
+        raise _offline_error(shelf)
+    talk = _Talk(reference=shelf.reference, report=report)
+    report(FetchProgress(what=f"asking for {shelf.reference}"))
+    ended = await run_child(
+        _command(shelf, environ),
+        environ={**environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        on_line=talk.on_line,
+    )
+    if ended.code != 0 or not talk.paths:
+        raise _error(shelf, talk.error or {"kind": "crash", "text": _last(ended.tail)}, environ)
+    return _remember(shelf, talk)
+
+
+def _is_offline(environ: Mapping[str, str]) -> bool:
+    told = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
+    return told.lower() in _TRUE
+
+
+def _command(shelf: _Shelf, environ: Mapping[str, str]) -> list[str]:
+    order = {
+        "repo": shelf.reference.repo,
+        "cache": str(shelf.hub_cache),
+        "endpoint": (environ.get("HF_ENDPOINT") or "").rstrip("/") or None,
+    }
+    # Safe path: the worker's neighbours are not to be found as top-level modules.
+    return [sys.executable, "-P", hub_worker.__file__, json.dumps(order)]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Talk:
+    """The conversation with the worker, and what came of it."""
+
+    reference: Reference
+    report: Report
+    names: tuple[str, ...] = ()
+    total: int | None = None
+    paths: tuple[Path, ...] = ()
+    error: dict[str, Any] = field(default_factory=dict)
+
+    def on_line(self, line: str) -> str | None:
+        """Take in one line; answer a listing with the files that are wanted."""
+        if not line.startswith(SIGN):
+            return None
+        told = json.loads(line.removeprefix(SIGN))
+        what = f"downloading {self.reference}"
+        match told["event"]:
+            case "listed":
+                self.names = choose(told["files"], self.reference)
+                return json.dumps(self.names)
+            case "chosen":
+                self.total = told["total"] or None
+                self.report(FetchProgress(what=what, total_bytes=self.total))
+            case "progress":
+                done = told["done"]
+                self.report(FetchProgress(what=what, done_bytes=done, total_bytes=self.total))
+            case "checking":
+                self.report(FetchProgress(what=f"checking {self.reference}"))
+            case "done":
+                self.paths = tuple(map(Path, told["paths"]))
+            case "error":
+                self.error = told
+        return None
+
+
+def _remember(shelf: _Shelf, talk: _Talk) -> ModelFiles:
+    snapshots = shelf.repo_folder / "snapshots"
+    commits = {path.relative_to(snapshots).parts[0] for path in talk.paths}
+    commit = commits.pop()
+    found = shelf.files(commit, talk.names)
+    if commits or found is None:
+        raise ModelError(
+            f"{shelf.reference} changed on the hub while it was fetched", hint="run again"
+        )
+    record = json.dumps({"commit": commit, "files": talk.names}, indent=1)
+    try:
+        shelf.record.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=shelf.record.parent, delete=False) as file:
+            file.write(record)
+        Path(file.name).replace(shelf.record)
+    except OSError as error:
+        raise ModelError(
+            f"the model cache cannot be written: {error.strerror}",
+            where=str(shelf.record.parent),
+            hint="move the cache with MATRIXBENCH_CACHE",
+        ) from error
+    return found
+
+
+def _offline_error(shelf: _Shelf) -> ModelError:
+    cached = sorted({path.name for path in shelf.repo_folder.glob("snapshots/*/**/*.gguf")})
+    there = f"; there is: {', '.join(cached)}" if cached else ""
+    return ModelError(
+        f"{shelf.reference} is not in the hub's cache, and HF_HUB_OFFLINE is set{there}",
+        where=str(shelf.hub_cache),
+        hint="name a quant that is there, or fetch it once without HF_HUB_OFFLINE",
+    )
+
+
+def _error(shelf: _Shelf, told: Mapping[str, Any], environ: Mapping[str, str]) -> ModelError:
+    hub = _clean((environ.get("HF_ENDPOINT") or "https://huggingface.co"), environ)
+    text = _clean(told["text"], environ)
+    repo = shelf.reference.repo
+    match told["kind"]:
+        case "gated":
+            message = f"{repo} is gated, and this user may not read it"
+            hint = "accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
+        case "missing":
+            message = f"the hub has no repository {repo}, or keeps it private"
+            hint = "check the name; for a private one set HF_TOKEN or run `hf auth login`"
+        case "status" if told["status"] in {401, 403}:
+            message = f"the hub refuses {repo}: HTTP {told['status']}"
+            hint = "check the repository's name, then HF_TOKEN, or run `hf auth login`"
+        case "status":
+            message, hint = f"the hub could not serve {repo}: {text}", "try again later"
+        case "broken":
+            message, hint = f"{shelf.reference} came broken: {text}", "run again to fetch it anew"
+        case "disk":
+            return ModelError(
+                f"the hub's cache cannot be written: {text}",
+                where=str(shelf.hub_cache),
+                hint="free some space there, or move it with HF_HUB_CACHE",
+            )
+        case _:
+            message = f"{shelf.reference} could not be fetched: {text}"
+            hint = "check the network and HF_ENDPOINT; what is in the cache needs neither"
+    return ModelError(message, where=hub, hint=hint)
+
+
+def _last(tail: tuple[str, ...]) -> str:
+    lines = [line for line in tail if line.strip() and not line.startswith(SIGN)]
+    return lines[-1] if lines else "huggingface_hub ended without a word"
+
+
+def _clean(text: str, environ: Mapping[str, str]) -> str:
+    """Return the first line of a text, without anything that could be a secret."""
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        token = environ.get(name)
+        if token:
+            first = first.replace(token, "***")
+    return re.sub(r"//[^/@\s]+@", "//***@", _TOKEN.sub("hf_***", first))

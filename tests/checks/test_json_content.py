@@ -1,0 +1,99 @@
+"""What the check for JSON says of a reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from matrixbench.checks.json_content import compile_json, fenced_text
+from matrixbench.errors import CheckError
+from matrixbench.records import ChatReply, Kind, Timing, Verdict
+from matrixbench.spec.tests import JsonContent
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+}
+
+
+def verdict(content: str | None, **expected: Any) -> Verdict:  # noqa: ANN401  any JSON value
+    """Return what the check says of a content."""
+    spec = JsonContent.model_validate(expected) if expected else None
+    return compile_json(spec)(ChatReply(message={}, content=content, timing=Timing(latency_s=1.0)))
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', " [1, 2]\n", "null", '"x"', "1e5"])
+def test_any_json_value_will_do_without_a_schema(content: str) -> None:
+    """White space around it is JSON's own."""
+    assert verdict(content).passed
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{'a': 1}", '{"a": 1', "Here: {}", "{} {}", "NaN", "[Infinity]", "[" * 100_000, "1" * 5_000],
+)
+def test_what_is_not_json_is_said_to_be_none(content: str) -> None:
+    """NaN and Infinity are no JSON, and neither depth nor size makes the check raise."""
+    assert verdict(content).kind is Kind.NOT_JSON
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_no_content_has_a_kind_of_its_own(content: str | None) -> None:
+    """Silence is told from broken JSON."""
+    assert verdict(content).kind is Kind.NO_CONTENT
+
+
+def test_a_schema_is_draft_2020_12() -> None:
+    """`prefixItems` is of that draft; the reason names the place and what is wrong there."""
+    schema = {"prefixItems": [{"type": "integer"}], "items": False}
+    assert verdict("[1]", schema=schema).passed
+    said = verdict('["x"]', schema=schema)
+    assert (said.kind, said.reason) == (
+        Kind.SCHEMA_MISMATCH,
+        "at $[0]: 'x' is not of type 'integer'",
+    )
+
+
+def test_a_missing_property_is_named() -> None:
+    """The reason is that of the schema's own reader."""
+    said = verdict('{"name": "Alice"}', schema=PERSON)
+    assert (said.kind, said.reason) == (
+        Kind.SCHEMA_MISMATCH,
+        "at $: 'age' is a required property",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "inside"),
+    [
+        ('Here:\n```json\n{"a": 1}\n```\nand\n```\n2\n```', '{"a": 1}\n'),
+        ("~~~\n1\n~~~", "1\n"),
+        ("````\n```\n1\n```\n````", "```\n1\n```\n"),
+        ("- a list\n  ```json\n  1\n  ```", "  1\n"),
+        ("```json\r\n1\r\n```\r\n", "1\r\n"),
+        ("```\n```", ""),
+        ("```\n1", "1"),
+        ('{"a": "no ``` fence"}', '{"a": "no ``` fence"}'),
+        ("1", "1"),
+    ],
+)
+def test_the_first_fenced_block_is_taken(content: str, inside: str) -> None:
+    """An open fence runs to the end, and a text without one is taken whole."""
+    assert fenced_text(content) == inside
+
+
+def test_a_fence_is_only_looked_at_when_asked_for() -> None:
+    """Without `fenced` the whole content must be JSON."""
+    content = 'Sure:\n```json\n{"name": "Alice", "age": 30}\n```'
+    assert verdict(content, schema=PERSON, fenced=True).passed
+    assert verdict(content, schema=PERSON).kind is Kind.NOT_JSON
+
+
+def test_a_wrong_schema_is_an_error_at_once() -> None:
+    """It is found before anything is asked, with its place inside the schema."""
+    schema = JsonContent.model_validate({"schema": {"properties": {"a": {"type": "house"}}}})
+    with pytest.raises(CheckError, match="no JSON Schema") as caught:
+        compile_json(schema, where="expect[0].json")
+    assert caught.value.where == "expect[0].json.schema.properties.a.type"
