@@ -1,13 +1,15 @@
 """How servers are obtained: one model a kind."""
 
+# ruff: noqa: RUF012  pydantic copies mutable defaults
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from matrixbench.spec.base import Part
-from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, Part
+from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -29,8 +31,15 @@ class LlamaServerBackend(BackendPart):
     """llama.cpp's `llama-server`, started, watched and stopped for each launch."""
 
     kind: Literal["llama-server"]
+    """How the server is obtained: started here, from a binary."""
 
-    binary: str | dict[str, str] | None = None
+    binary: (
+        Annotated[
+            Annotated[str, Tag(TEXT)] | Annotated[dict[str, str], Tag(MAPPING)],
+            BY_SHAPE,
+        ]
+        | None
+    ) = None
     """The executable; `{label: PATH, …}` makes builds an axis. Default: `$LLAMA_SERVER_BIN_PATH`,
     then `llama-server` on PATH, then the embedded server of the extra `local`."""
 
@@ -43,7 +52,7 @@ class LlamaServerBackend(BackendPart):
     env: dict[str, str] = {}
     """Environment variables for the server."""
 
-    options: Grid | list[Grid] = {}
+    options: GridOrGrids = {}
     """llama-server's own long flags without the dashes; a list is an axis, `{value: [...]}` a list
     that is one value. A list of mappings means their union."""
 
@@ -52,6 +61,7 @@ class EndpointBackend(BackendPart):
     """A running server that speaks the OpenAI chat API. Never started, never stopped."""
 
     kind: Literal["endpoint"]
+    """How the server is obtained: it is there already, at a url."""
 
     url: str
     """The API's base, usually ending in `/v1`; `${VAR}` expands."""
@@ -83,14 +93,21 @@ class ScriptedReply(Part):
     """Answer with a refusal of this outcome instead of a reply."""
 
 
+Reply: TypeAlias = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[ScriptedReply, Tag(MAPPING)], BY_SHAPE
+]
+
+
 class ScriptedBackend(BackendPart):
     """Replies from the file, without a server or a model: for trying an experiment out."""
 
     kind: Literal["scripted"]
+    """How the server is obtained: there is none, replies stand in the file."""
 
-    replies: (
-        list[str | ScriptedReply] | dict[str, list[str | ScriptedReply]]
-    )
+    replies: Annotated[
+        Annotated[list[Reply], Tag(LIST)] | Annotated[dict[str, list[Reply]], Tag(MAPPING)],
+        BY_SHAPE,
+    ]
     """Taken in turn, trial by trial, by each test; or test name (a glob may be used) → its
     replies."""
 

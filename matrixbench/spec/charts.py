@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from matrixbench.spec.base import Part
+from pydantic import Field
+
+from matrixbench.spec.base import Part, Texts
 
 
 class Metric(StrEnum):
@@ -18,20 +21,20 @@ class Metric(StrEnum):
 class Chart(Part):
     """A heatmap: which axes stand on which sides, and what the colour means."""
 
-    x: str | list[str] | None = None
+    x: Texts | None = None
     """The axis from left to right; several are joined. Default: test."""
 
-    y: str | list[str] | None = None
+    y: Texts | None = None
     """The axis from top to bottom. Default: temperature, or the axis that varies most."""
 
-    row: str | list[str] | None = None
+    row: Texts | None = None
     """The axis that makes one row of facets for each value. Default: model."""
 
-    column: str | list[str] | None = None
+    column: Texts | None = None
     """The axis that makes one column of facets for each value. Default: backend, chat template
     and the server options that vary."""
 
-    metric: Metric = Metric.SUCCESS_RATIO
+    metric: Annotated[Metric, Field(strict=False)] = Metric.SUCCESS_RATIO
     """What the colour means."""
 
     title: str | None = None

@@ -1,15 +1,17 @@
 """The experiment file as it is written."""
 
+# ruff: noqa: RUF012  pydantic copies mutable defaults
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, Tag
 
 from matrixbench.spec.backends import Backend  # noqa: TC001  pydantic reads it
-from matrixbench.spec.base import Part
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, Part
 from matrixbench.spec.charts import Chart  # noqa: TC001  pydantic reads it
-from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 from matrixbench.spec.models import ChatTemplate, Model
 from matrixbench.spec.tests import TestEntry  # noqa: TC001  pydantic reads it
 
@@ -92,7 +94,7 @@ class ExperimentFile(Part):
     backends: Annotated[dict[str, Backend], Field(min_length=1)]
     """Name → how its server is obtained."""
 
-    models: dict[str, Model] = {"default": Model()}
+    models: Annotated[dict[str, Model], Field(min_length=1)] = {"default": Model()}
     """Name → where each kind of backend finds the model."""
 
     chat_templates: Annotated[dict[str, ChatTemplate], Field(min_length=1)] = {
@@ -100,11 +102,13 @@ class ExperimentFile(Part):
     }
     """Name → how messages become a prompt."""
 
-    sampling: SamplingGrid | list[SamplingGrid] = {}
+    sampling: Annotated[
+        Annotated[SamplingGrid, Tag(MAPPING)] | Annotated[list[SamplingGrid], Tag(LIST)], BY_SHAPE
+    ] = {}
     """A grid over sampling fields, or a list of grids (their union); null leaves a field out, so
     that the server's default holds."""
 
-    request: Grid | list[Grid] = {}
+    request: GridOrGrids = {}
     """A grid over any further request fields."""
 
     max_tokens: Annotated[int, Field(ge=1)] = 512

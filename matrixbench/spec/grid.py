@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import Tag
 
 from matrixbench.identity import canonical_json
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Grid: TypeAlias = dict[str, Any]
 """Field → a value, a list of values (an axis), or `{value: X}` (a list that is one value)."""
+
+GridOrGrids: TypeAlias = Annotated[
+    Annotated[Grid, Tag(MAPPING)] | Annotated[list[Grid], Tag(LIST)], BY_SHAPE
+]
+"""What the file may say where a grid may stand: a grid, or a list of grids (their union)."""
+
+Grids: TypeAlias = "Mapping[Any, Any] | Sequence[Mapping[Any, Any]]"
+"""A grid, or several grids that mean their union."""
 
 Point: TypeAlias = dict[str, Any]
 """Field → value: one choice from every axis of a grid."""
 
 
-def axis_values(entry: object) -> tuple[Any, ...]:
+def axis_values(entry: Any) -> tuple[Any, ...]:  # noqa: ANN401  YAML data
     """Return the values that a grid's entry stands for: `{value: X}` and scalars stand for one."""
     match entry:
         case {"value": value} if len(entry) == 1:
@@ -28,12 +39,12 @@ def axis_values(entry: object) -> tuple[Any, ...]:
             return (entry,)
 
 
-def grid_points(grids: Grid | Sequence[Grid]) -> tuple[Point, ...]:
+def grid_points(grids: Grids) -> tuple[Point, ...]:
     """Return every point of a grid or of a union of grids, in the file's order, each once.
 
     The last field varies fastest, like `itertools.product`. No grid at all is one empty point.
     """
-    several = (grids,) if isinstance(grids, dict) else tuple(grids)
+    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
     seen: dict[str, Point] = {}
     for grid in several or ({},):
         for values in product(*(axis_values(entry) for entry in grid.values())):

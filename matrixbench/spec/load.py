@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from matrixbench.errors import Problem, SpecError
+from matrixbench.spec.cases import Cases
+from matrixbench.spec.experiment import ExperimentFile
+from matrixbench.spec.nodes import Document, Finding, Loc, Node
+from matrixbench.spec.paths import Places, resolved
+from matrixbench.spec.problems import MAX_TOLD, findings_of
+from matrixbench.spec.references import reference_findings
+from matrixbench.spec.rules import rule_findings
+from matrixbench.spec.source import beside, decode, read_document, reason
+from matrixbench.spec.suites import Suites
+from matrixbench.spec.wording import found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from matrixbench.records import JsonObject
-    from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.tests import Check, Needs
+
+MAX_TEMPLATE_BYTES = 1_000_000
+"""The largest chat template that is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +70,117 @@ class Experiment:
     file: ExperimentFile
     templates: Mapping[str, Template]
     tests: tuple[TestCase, ...]
+
+
+def load_experiment(path: Path, *, environ: Mapping[str, str]) -> Experiment:
+    """Return the experiment that a file describes, with everything that it refers to read.
+
+    Args:
+        path: The YAML file. What it says of paths is relative to its folder.
+        environ: The environment variables that `${VAR}` and `~` stand for.
+
+    Raises:
+        SpecError: Something is wrong; it holds every problem at once, in the file's order (a file
+            that is not YAML has that one problem).
+    """
+    document = read_document(path)
+    if not isinstance(document.root.value, dict):
+        what = "it is empty" if document.root.value is None else f"found {found(document.root)}"
+        message = f"an experiment is a mapping with name, backends and tests: {what}"
+        raise document.root.place.error(message)
+    loading = _Loading(document, Places(base=path.absolute().parent, environ=environ))
+    return loading.experiment(path)
+
+
+class _Loading:
+    """Reads one file and what it refers to, collecting what is wrong."""
+
+    def __init__(self, document: Document, places: Places) -> None:
+        self._document = document
+        self._places = places
+        self._suites = Suites(places)
+        self._findings: list[Finding] = list(document.findings)
+
+    def experiment(self, path: Path) -> Experiment:
+        """Return the experiment, or raise everything that is wrong with it."""
+        document = self._document
+        meant = resolved(document, self._places)
+        templates = self._templates(document.root)
+        cases = Cases(suites=self._suites)
+        cases.read(document)
+        file = self._file(meant)
+        self._findings += rule_findings(document)
+        self._findings += islice(reference_findings(document, cases), MAX_TOLD)
+        self._findings += cases.findings
+        self._findings += self._places.findings
+        self._findings += self._suites.findings
+        problems = (*_sorted(self._findings, document.name), *self._suites.problems)
+        if problems or file is None:
+            raise SpecError(problems)
+        return Experiment(
+            path=path.absolute(),
+            file=file,
+            templates=templates or {name: Template(name=name) for name in file.chat_templates},
+            tests=tuple(
+                TestCase(
+                    name=case.test.name,
+                    parameters=case.parameters,
+                    messages=tuple(case.test.messages),
+                    tools=tuple(case.test.tools),
+                    request=case.test.request,
+                    needs=case.test.needs,
+                    expect=tuple(case.test.expect),
+                    suite=case.suite,
+                )
+                for case in cases.cases
+            ),
+        )
+
+    def _file(self, meant: Mapping[Loc, str]) -> ExperimentFile | None:
+        data = self._document.data()
+        for loc, text in meant.items():
+            _put(data, loc, text)
+        try:
+            return ExperimentFile.model_validate(data)
+        except ValidationError as error:
+            self._findings += findings_of(error, self._document, ExperimentFile)
+            return None
+
+    def _templates(self, root: Node) -> dict[str, Template]:
+        templates: dict[str, Template] = {}
+        for name, entry in root.child_entries("chat_templates").items():
+            known_as, file = entry.node.child("name"), entry.node.child("file")
+            path = self._places.path(file) if file else None
+            templates[name] = Template(
+                name=name,
+                known_as=known_as.text if known_as else None,
+                text=self._text(path, file) if path and file else None,
+                path=path,
+            )
+        return templates
+
+    def _text(self, path: Path, node: Node) -> str | None:
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_TEMPLATE_BYTES + 1)
+            return decode(content, name=str(path), limit=MAX_TEMPLATE_BYTES)
+        except SpecError as error:
+            message = f"the chat template {error.where} {error.message}"
+            self._findings.append(Finding(place=node.place, message=message, hint=error.hint))
+        except (OSError, ValueError) as error:
+            message = f"the chat template {path} cannot be read: {reason(error)}"
+            self._findings.append(Finding(place=node.place, message=message, hint=beside(path)))
+        return None
+
+
+def _put(data: Any, loc: Loc, value: str) -> None:  # noqa: ANN401  YAML data
+    *way, last = loc
+    for step in way:
+        data = data[step]
+    data[last] = value
+
+
+def _sorted(findings: Iterable[Finding], name: str) -> list[Problem]:
+    """Return problems in the file's order, those of other files after it; each once."""
+    ordered = sorted(findings, key=lambda finding: (finding.place.file != name, finding.place))
+    return list(dict.fromkeys(finding.problem for finding in ordered))

@@ -1,5 +1,7 @@
 """Where models come from, and the chat templates they are asked with."""
 
+# ruff: noqa: RUF012  pydantic copies mutable defaults
+
 from __future__ import annotations
 
 from typing import Annotated, Any
@@ -7,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from matrixbench.spec.base import Part
-from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 
 
 class PackageFile(Part):
@@ -47,7 +49,7 @@ class Model(Part):
     axes: dict[str, list[Any]] = {}
     """Axes of the model itself; `{NAME}` in the sources above stands for the value."""
 
-    options: Grid | list[Grid] | None = None
+    options: GridOrGrids | None = None
     """Server options over the backend's."""
 
     chat_templates: list[str] | None = None

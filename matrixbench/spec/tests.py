@@ -1,17 +1,18 @@
 """Tests: what is asked, and what a good answer looks like."""
 
+# ruff: noqa: RUF012  pydantic copies mutable defaults
+
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from matrixbench.spec.base import Part
-from matrixbench.spec.grid import Grid  # noqa: TC001  pydantic reads it
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, SWITCH, TAG, TEXT, Part, Texts
+from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 
-JsonType: TypeAlias = Literal[
-    "string", "number", "integer", "boolean", "object", "array", "null"
-]
+JsonType: TypeAlias = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 
 
 class Matcher(Part):
@@ -20,7 +21,7 @@ class Matcher(Part):
     equals: Any = None
     """The value itself; numbers compare by value, objects without regard to order."""
 
-    contains: str | list[str] | None = None
+    contains: Texts | None = None
     """Text (each of several) that must occur."""
 
     matches: str | None = None
@@ -76,7 +77,9 @@ class JsonContent(Part):
 class ToolCallsCheck(Part):
     """Checks the tool calls of a reply."""
 
-    tool_calls: list[ExpectedCall] | ToolCalls
+    tool_calls: Annotated[
+        Annotated[list[ExpectedCall], Tag(LIST)] | Annotated[ToolCalls, Tag(MAPPING)], BY_SHAPE
+    ]
     """A list of calls, exact in number and order, or a mapping that says more."""
 
 
@@ -90,14 +93,18 @@ class NoToolCallsCheck(Part):
 class ContentCheck(Part):
     """Checks the text of a reply."""
 
-    content: str | Matcher
+    content: Annotated[Annotated[str, Tag(TEXT)] | Annotated[Matcher, Tag(MAPPING)], BY_SHAPE]
     """A matcher, or the exact text."""
 
 
 class JsonCheck(Part):
     """Checks that the text of a reply is JSON."""
 
-    json_: Annotated[JsonContent | Literal[True], Field(alias="json")]
+    json_: Annotated[
+        Annotated[JsonContent, Tag(MAPPING)] | Annotated[Literal[True], Tag(SWITCH)],
+        BY_SHAPE,
+        Field(alias="json"),
+    ]
     """`true`, or what the JSON must meet."""
 
 
@@ -117,12 +124,17 @@ def check_name(value: object) -> str | None:
     return by_type.get(type(value))
 
 
+def _check_tag(value: object) -> str | None:
+    name = check_name(value)
+    return None if name is None else f"{TAG}{name}"
+
+
 Check: TypeAlias = Annotated[
-    Annotated[ToolCallsCheck, Tag("tool_calls")]
-    | Annotated[NoToolCallsCheck, Tag("no_tool_calls")]
-    | Annotated[ContentCheck, Tag("content")]
-    | Annotated[JsonCheck, Tag("json")],
-    Discriminator(check_name),
+    Annotated[ToolCallsCheck, Tag(f"{TAG}tool_calls")]
+    | Annotated[NoToolCallsCheck, Tag(f"{TAG}no_tool_calls")]
+    | Annotated[ContentCheck, Tag(f"{TAG}content")]
+    | Annotated[JsonCheck, Tag(f"{TAG}json")],
+    Discriminator(_check_tag),
 ]
 
 
@@ -144,10 +156,10 @@ class Test(Part):
     description: str = ""
     """What it probes."""
 
-    parameters: Grid | list[Grid] = {}
+    parameters: GridOrGrids = {}
     """Values for `{{ … }}` (Jinja2, sandboxed) in this test's texts; a list is an axis."""
 
-    messages: list[dict[str, Any]]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     """The conversation so far, as the chat API takes it."""
 
     tools: list[dict[str, Any]] = []
@@ -185,18 +197,28 @@ class Suite(Part):
     description: str = ""
     """What it probes."""
 
-    tests: list[Test]
+    tests: Annotated[list[Test], Field(min_length=1)]
     """Its tests."""
 
 
-def test_kind(value: object) -> str:
+_SUITE = f"{TAG}suite"
+_TEST = f"{TAG}test"
+
+
+def _misspells_suite(entry: dict[str, Any]) -> bool:
+    """Return whether an entry is a suite but for a slip, so that it is told as that one slip."""
+    is_test = bool(entry.keys() & Test.model_fields.keys())
+    return not is_test and bool(get_close_matches("suite", entry, n=1))
+
+
+def entry_kind(value: object) -> str:
     """Return which of the two an entry of `tests:` is."""
     if isinstance(value, dict):
-        return "suite" if "suite" in value else "test"
-    return "suite" if isinstance(value, SuiteReference) else "test"
+        return _SUITE if "suite" in value or _misspells_suite(value) else _TEST
+    return _SUITE if isinstance(value, SuiteReference) else _TEST
 
 
 TestEntry: TypeAlias = Annotated[
-    Annotated[SuiteReference, Tag("suite")] | Annotated[Test, Tag("test")],
-    Discriminator(test_kind),
+    Annotated[SuiteReference, Tag(_SUITE)] | Annotated[Test, Tag(_TEST)],
+    Discriminator(entry_kind),
 ]

@@ -1,0 +1,121 @@
+"""`~`, `${VAR}` and relative paths: what the file's paths and urls mean on this machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matrixbench.spec.nodes import Document, Finding, Loc, Node
+from matrixbench.spec.wording import choose, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_DOLLAR = re.compile(r"\$\$|\$\{(?P<name>[^}]*)\}?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(slots=True, kw_only=True)
+class Places:
+    """Resolves what a file says of places outside of it, and keeps what is wrong with that.
+
+    Args:
+        base: The folder that relative paths start from, absolute.
+        environ: The environment variables; `HOME` gives the meaning of `~`.
+        findings: What is wrong.
+    """
+
+    base: Path
+    environ: Mapping[str, str]
+    findings: list[Finding] = field(default_factory=list)
+
+    def path(self, node: Node) -> Path | None:
+        """Return the absolute path that a text stands for; None, with a finding, for none."""
+        expanded = self.text(node)
+        if expanded is None:
+            return None
+        if not expanded.strip():
+            self._tell(node, "the path is empty")
+            return None
+        if expanded.startswith("~"):
+            return self._home(node, expanded)
+        return self.base / expanded
+
+    def text(self, node: Node) -> str | None:
+        """Return a text with its variables filled in; None, with findings, where one is unset."""
+        if not isinstance(node.value, str):
+            return None
+        failed = False
+
+        def fill(match: re.Match[str]) -> str:
+            nonlocal failed
+            if match.group() == "$$":
+                return "$"
+            value = self._variable(node, match)
+            failed = failed or value is None
+            return value or ""
+
+        filled = _DOLLAR.sub(fill, node.value)
+        return None if failed else filled
+
+    def _variable(self, node: Node, match: re.Match[str]) -> str | None:
+        name = match["name"]
+        if not match.group().endswith("}") or not _NAME.fullmatch(name):
+            hint = "a variable is written ${NAME}, a dollar sign before a brace $$"
+            self._tell(node, f"{quoted(match.group())} is no variable", hint)
+            return None
+        if name not in self.environ:
+            near = choose(name, list(self.environ)).partition("; ")
+            meant = f"{near[0]}, or set it" if near[1] else "set it"
+            self._tell(node, f"the environment variable {quoted(name)} is not set", meant)
+            return None
+        return self.environ[name]
+
+    def _home(self, node: Node, expanded: str) -> Path | None:
+        first, _, rest = expanded.partition("/")
+        if first != "~":
+            self._tell(
+                node, f"{quoted(first)} does not expand", f"write ./{first} for a file's name"
+            )
+            return None
+        home = self.environ.get("HOME")
+        if not home:
+            self._tell(node, "«~» cannot be expanded: the environment variable «HOME» is not set")
+            return None
+        return Path(home) / rest
+
+    def _tell(self, node: Node, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(place=node.place, message=message, hint=hint))
+
+
+def resolved(document: Document, places: Places) -> dict[Loc, str]:
+    """Return where → what is really meant, for every path and url of an experiment file.
+
+    What is wrong with one is told to `places`; chat templates and suites are read, and so
+    resolved, elsewhere.
+    """
+    found: dict[Loc, str] = {}
+    for loc, node in _paths(document):
+        if (path := places.path(node)) is not None:
+            found[loc] = str(path)
+    for name, entry in document.root.child_entries("backends").items():
+        url = entry.node.child("url")
+        if url and (text := places.text(url)) is not None:
+            found["backends", name, "url"] = text
+    return found
+
+
+def _paths(document: Document) -> Iterator[tuple[Loc, Node]]:
+    for name, entry in document.root.child_entries("backends").items():
+        binary = entry.node.child("binary")
+        if binary and isinstance(binary.value, str):
+            yield ("backends", name, "binary"), binary
+        for label, build in (binary.entries if binary else {}).items():
+            if isinstance(build.node.value, str):
+                yield ("backends", name, "binary", label), build.node
+    for name, entry in document.root.child_entries("models").items():
+        gguf = entry.node.child("gguf")
+        if gguf and isinstance(gguf.value, str):
+            yield ("models", name, "gguf"), gguf

@@ -1,0 +1,176 @@
+"""Names in the file that must mean something in it: axes, backends, models, templates, tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.spec.grids import grid_entries, value_nodes
+from matrixbench.spec.matching import means
+from matrixbench.spec.nodes import Document, Entry, Finding, Node
+from matrixbench.spec.rules import SAMPLING_FIELDS, sampling_findings
+from matrixbench.spec.wording import choose, found, inside, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from matrixbench.spec.cases import Cases
+
+CHART_AXES = ("build",)
+"""What a chart may be split by besides the axes of the matrix."""
+
+_NATIVE = "native"
+_DEFAULT_MODEL = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """The axes of an experiment and the values that the file gives them.
+
+    Args:
+        values: Axis → its values as the file writes them.
+        open: Axes whose values are not all known, since some tests could not be read.
+    """
+
+    values: Mapping[str, list[Any]]
+    open: frozenset[str] = field(default=frozenset())
+    _texts: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def has_text(self, axis: str, value: object) -> bool:
+        """Return whether a text is one of an axis's values, at once though there be thousands."""
+        if axis not in self._texts:
+            values = self.values.get(axis, [])
+            self._texts[axis] = frozenset(item for item in values if isinstance(item, str))
+        return isinstance(value, str) and value in self._texts[axis]
+
+    def unknown(self, axis: str) -> bool:
+        """Return whether no axis has this name."""
+        uncertain = bool(self.open) and axis.startswith("parameters.")
+        return axis not in self.values and not uncertain
+
+
+def axes_of(document: Document, cases: Cases) -> Axes:
+    """Return the axes that a file has, and their values; wrong types are passed over."""
+    root = document.root
+    values: dict[str, list[Any]] = {
+        "backend": list(root.child_entries("backends")),
+        "model": list(root.child_entries("models")) or [_DEFAULT_MODEL],
+        "chat_template": list(root.child_entries("chat_templates")) or [_NATIVE],
+        "test": [case.test.name for case in cases.cases],
+    }
+
+    def add(axis: str, nodes: Iterable[Node]) -> None:
+        values.setdefault(axis, []).extend(node.plain() for node in nodes)
+
+    def add_grid(prefix: str, node: Node | None) -> None:
+        for name, entry in grid_entries(node):
+            add(f"{prefix}{name}", value_nodes(entry.node))
+
+    for backend in root.child_entries("backends").values():
+        add_grid("options.", backend.node.child("options"))
+        if labels := backend.node.child_entries("binary"):
+            values.setdefault("binary", []).extend(labels)
+    for model in root.child_entries("models").values():
+        add_grid("options.", model.node.child("options"))
+        add_grid("model.", model.node.child("axes"))
+    add_grid("", root.child("sampling"))
+    add_grid("request.", root.child("request"))
+    for case in cases.cases:
+        for name, value in case.parameters.items():
+            values.setdefault(f"parameters.{name}", []).append(value)
+    unsure = {"test"} | {axis for axis in values if axis.startswith("parameters.")}
+    return Axes(values=values, open=frozenset() if cases.complete else frozenset(unsure))
+
+
+def reference_findings(document: Document, cases: Cases) -> Iterator[Finding]:
+    """Yield what the file names though it is not there, and axes that nobody has."""
+    root = document.root
+    axes = axes_of(document, cases)
+    for name, model in root.child_entries("models").items():
+        where = inside(("models", name))
+        for key, axis in (("backends", "backend"), ("chat_templates", "chat_template")):
+            for item in model.node.child_items(key):
+                yield from _named(item, axis, axes.values[axis], where=where)
+    for index, entry in enumerate(root.child_items("exclude")):
+        yield from _entry(entry, axes, f"exclude[{index}]")
+    included = dict(axes.values)
+    for index, entry in enumerate(root.child_items("include")):
+        yield from _entry(entry, axes, f"include[{index}]")
+        included |= {axis: [] for axis in entry.entries if axis in SAMPLING_FIELDS}
+    for name, chart in root.child_entries("charts").items():
+        yield from _chart(name, chart, Axes(values=included, open=axes.open))
+
+
+def _named(node: Node, axis: str, names: list[Any], *, where: str) -> Iterator[Finding]:
+    if isinstance(node.value, str) and node.value not in names:
+        message = f"no {axis.replace('_', ' ')} is called {quoted(node.value)}{where}"
+        yield Finding(
+            place=node.place, message=message, hint=choose(node.value, names, what="known")
+        )
+
+
+def _entry(node: Node, axes: Axes, where: str) -> Iterator[Finding]:
+    """Yield what is wrong with an entry of `exclude` or `include`."""
+    including = where.startswith("include")
+    if node.value == {}:
+        message = f"{where} names no axis"
+        hint = "an empty entry would mean every cell: name an axis, or leave it out"
+        yield Finding(place=node.place, message=message, hint=hint)
+    for axis, entry in node.entries.items():
+        if axes.unknown(axis) and not (including and axis in SAMPLING_FIELDS):
+            known = [*axes.values, *(SAMPLING_FIELDS if including else ())]
+            message = f"unknown axis {quoted(axis)} in {where}"
+            yield Finding(place=entry.place, message=message, hint=choose(axis, known, what="axes"))
+            continue
+        if entry.node.value == []:
+            message = f"{where}.{axis} is an empty list, which fits no cell"
+            yield Finding(place=entry.place, message=message)
+        for value in value_nodes(entry.node):
+            yield from _value(value, axis, entry, axes, including=including)
+
+
+def _value(
+    node: Node, axis: str, entry: Entry, axes: Axes, *, including: bool
+) -> Iterator[Finding]:
+    """Yield that a named value is none of an axis's; `include` may bring values of its own."""
+    if including and axis in SAMPLING_FIELDS:
+        yield from sampling_findings(axis, node)
+        return
+    new_allowed = including and axis.startswith(("options.", "request."))
+    # An axis that a cell does not have is null to `exclude`.
+    if new_allowed or axis in axes.open or axes.unknown(axis) or node.value is None:
+        return
+    pattern = node.plain()
+    values = axes.values.get(axis, [])
+    if axes.has_text(axis, pattern) or any(means(pattern, value) for value in values):
+        return
+    what = quoted(node.text) if node.text else found(node)
+    message = f"{axis} has no value {what} to {'include' if including else 'exclude'}"
+    place = entry.place if isinstance(node.value, (list, dict)) else node.place
+    yield Finding(place=place, message=message, hint=_values_hint(node, values))
+
+
+def _values_hint(node: Node, values: list[Any]) -> str:
+    texts = [value if isinstance(value, str) else _shown(value) for value in values]
+    return choose(node.text, list(dict.fromkeys(texts)), what="known")
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
+    for side in ("x", "y", "row", "column"):
+        node = entry.node.child(side)
+        for item in (node, *node.items) if node else ():
+            axis = item.value
+            if isinstance(axis, str) and axes.unknown(axis) and axis not in CHART_AXES:
+                message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
+                hint = choose(axis, [*axes.values, *CHART_AXES], what="axes")
+                yield Finding(place=item.place, message=message, hint=hint)

@@ -1,0 +1,208 @@
+"""What types cannot say: fields that matrixbench owns, empty axes, sources, seeds, samplings."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, get_args
+
+from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
+from matrixbench.spec.grids import grid_entries, value_nodes
+from matrixbench.spec.nodes import Document, Entry, Finding, Node
+from matrixbench.spec.wording import choose, found, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SAMPLING_FIELDS: tuple[str, ...] = get_args(SamplingField)
+
+WHOLE_NUMBERS = frozenset(
+    {"top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n", "mirostat"}
+)
+"""Sampling fields that are whole numbers."""
+
+_CHOSEN = "matrixbench chooses it for each launch"
+_MODEL = "say it under `models:`"
+_TEMPLATE = "say it under `chat_templates:`"
+_CONTEXT = "say it with the backend's `context:`, the tokens that one request may use"
+_SLOTS = "say it with the backend's `slots:`"
+_SEED = "every request carries its own: say it with `seed:` at the top level"
+OWNED_OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("host", "port", "reuse-port", "path", "api-prefix"), _CHOSEN),
+    **dict.fromkeys(("api-key", "api-key-file", "log-file", "log-disable"), _CHOSEN),
+    **dict.fromkeys(("model", "m", "model-url", "mu", "docker-repo", "dr"), _MODEL),
+    **dict.fromkeys(("hf-repo", "hf", "hfr", "hf-file", "hff"), _MODEL),
+    **dict.fromkeys(("models-dir", "models-preset", "models-max"), _MODEL),
+    **dict.fromkeys(("chat-template", "chat-template-file"), _TEMPLATE),
+    **dict.fromkeys(("ctx-size", "c"), _CONTEXT),
+    **dict.fromkeys(("parallel", "np"), _SLOTS),
+    **dict.fromkeys(
+        ("kv-unified", "kvu", "no-kv-unified", "no-kvu"),
+        "each slot has its own KV cache, so that a cell's replies do not depend on its neighbours",
+    ),
+    **dict.fromkeys(("seed", "s"), _SEED),
+}
+"""llama-server's flags that matrixbench passes itself, and the way to say what is meant."""
+
+RESERVED_FIELDS: Mapping[str, str] = {
+    "messages": "say it with a test's `messages:`",
+    "tools": "say it with a test's `tools:`",
+    "model": "say it under `models:`, for an endpoint with `id:`",
+    "seed": "say it with `seed:` at the top level; trial i sends seed + i",
+    "n": "say it with `trials:`; a trial is one reply",
+    "n_predict": "say it with `max_tokens:`",
+    "stream": "matrixbench decides how a reply is fetched",
+    "stream_options": "matrixbench decides how a reply is fetched",
+}
+"""Request fields that matrixbench fills in itself, and the way to say what is meant."""
+
+SOURCES = ("gguf", "hf", "package")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+
+
+def rule_findings(document: Document) -> Iterator[Finding]:
+    """Yield what is wrong with an experiment file though every type is right."""
+    root = document.root
+    for key in ("backends", "models", "chat_templates", "charts"):
+        yield from _names(root, key)
+    for backend in root.child_entries("backends").values():
+        yield from _options(backend.node.child("options"))
+    for model in root.child_entries("models").items():
+        yield from _model(*model)
+    for name, entry in root.child_entries("chat_templates").items():
+        if {"name", "file"} <= entry.node.entries.keys():
+            message = f"the chat template «{name}» has both a name and a file"
+            yield Finding(place=entry.place, message=message, hint="give it one of the two")
+    yield from _axes(root.child("sampling"))
+    for field, entry in grid_entries(root.child("sampling")):
+        for value in value_nodes(entry.node):
+            yield from sampling_findings(field, value)
+    yield from _axes(root.child("request"))
+    for field, entry in grid_entries(root.child("request")):
+        yield from _request(field, entry)
+    yield from _seeds(document)
+
+
+def _names(root: Node, key: str) -> Iterator[Finding]:
+    for name, entry in root.child_entries(key).items():
+        if not name.strip():
+            yield Finding(place=entry.place, message=f"a name in {key} is empty")
+
+
+def _axes(node: Node | None) -> Iterator[Finding]:
+    """Yield the empty axes of a grid: a matrix with one has no cell."""
+    if node and node.value == []:
+        message = "an empty list of grids means nothing"
+        yield Finding(place=node.place, message=message, hint="leave it out, or write {}")
+    for field, entry in grid_entries(node):
+        if entry.node.value == []:
+            yield empty_axis(field, entry)
+
+
+def empty_axis(field: str, entry: Entry) -> Finding:
+    """Return the finding for an axis without values."""
+    hint = f"give it a value, leave it out, or write {{value: []}} where {field} is an empty list"
+    return Finding(place=entry.place, message=f"the axis {quoted(field)} is empty", hint=hint)
+
+
+def _options(node: Node | None) -> Iterator[Finding]:
+    yield from _axes(node)
+    for flag, entry in grid_entries(node):
+        bare = flag.lstrip("-")
+        owner = OWNED_OPTIONS.get(bare.replace("_", "-"))
+        if owner:
+            message = f"the option {quoted(flag)} is not given here"
+            yield Finding(place=entry.place, message=message, hint=owner)
+        elif bare != flag:
+            message = f"an option is written without its dashes, found {quoted(flag)}"
+            yield Finding(place=entry.place, message=message, hint=f"write {bare}")
+
+
+def _model(name: str, entry: Entry) -> Iterator[Finding]:
+    node = entry.node
+    sources = [key for key in SOURCES if key in node.entries]
+    if len(sources) > 1:
+        message = f"the model «{name}» has several sources: {', '.join(sources)}"
+        yield Finding(place=entry.place, message=message, hint="give it one of them")
+    yield from _options(node.child("options"))
+    axes = node.child_entries("axes")
+    for axis, values in axes.items():
+        if values.node.value == []:
+            yield empty_axis(axis, values)
+        for value in values.node.items:
+            if isinstance(value.value, (list, dict)) or value.value is None:
+                message = f"model.{axis}: expected a text or a number, found {found(value)}"
+                yield Finding(place=value.place, message=message)
+    yield from _placeholders(node, axes)
+
+
+def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
+    used: set[str] = set()
+    for key in ("gguf", "hf", "ollama", "id"):
+        source = node.child(key)
+        for text in source.strings() if source else ():
+            for axis in _PLACEHOLDER.findall(str(text.value)):
+                used.add(axis)
+                if axis not in axes:
+                    message = f"the placeholder «{{{axis}}}» stands for no axis of this model"
+                    hint = choose(axis, list(axes), what=f"add axes: {{{axis}: […]}}; its axes")
+                    yield Finding(place=text.place, message=message, hint=hint)
+    for axis in axes.keys() - used:
+        message = f"no source of this model says «{{{axis}}}»: the axis would change nothing"
+        hint = f"write {{{axis}}} where its values belong, or leave the axis out"
+        yield Finding(place=axes[axis].place, message=message, hint=hint)
+
+
+def sampling_findings(field: str, node: Node) -> Iterator[Finding]:
+    """Yield what is wrong with a sampling field's value; null leaves the field out."""
+    value = node.value
+    if field not in SAMPLING_FIELDS or value is None:
+        return
+    if field == "samplers":
+        if not isinstance(value, list):
+            message = f"samplers: expected a list, found {found(node)}"
+            hint = "a list that is one value is written {value: [top_k, temperature]}"
+            yield Finding(place=node.place, message=message, hint=hint)
+        return
+    whole = field in WHOLE_NUMBERS
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        expected = "a whole number" if whole else "a number"
+        message = f"{field}: expected {expected} or null, found {found(node)}"
+        yield Finding(place=node.place, message=message)
+
+
+def _request(field: str, entry: Entry) -> Iterator[Finding]:
+    if field in SAMPLING_FIELDS:
+        message = f"the sampling field {quoted(field)} stands in request"
+        yield Finding(place=entry.place, message=message, hint="say it under `sampling:`")
+    for value in value_nodes(entry.node):
+        yield from request_findings(field, entry, value)
+
+
+def request_findings(field: str, entry: Entry, value: Node) -> Iterator[Finding]:
+    """Yield what is wrong with a field of `request:`, the file's or a test's."""
+    if field in RESERVED_FIELDS:
+        message = f"the request field {quoted(field)} is not given here"
+        yield Finding(place=entry.place, message=message, hint=RESERVED_FIELDS[field])
+    if field == "max_tokens" and not _is_count(value.value):
+        message = f"max_tokens: expected a whole number of at least 1, found {found(value)}"
+        yield Finding(place=value.place, message=message, hint="no reply may be without a cap")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _seeds(document: Document) -> Iterator[Finding]:
+    counts = [_count(document.root, key) for key in ("trials", "greedy_trials")]
+    seed = _count(document.root, "seed")
+    if seed <= MAX_SEED < seed + max(counts) - 1:
+        message = f"the last trial would ask for seed {seed + max(counts) - 1}"
+        hint = f"{MAX_SEED} is the largest seed: lower seed or trials"
+        yield Finding(place=document.place_of(("seed",)), message=message, hint=hint)
+
+
+def _count(root: Node, key: str) -> int:
+    node = root.child(key)
+    default = ExperimentFile.model_fields[key].default
+    value = node.value if node else default
+    return value if isinstance(value, int) else int(default)

@@ -1,0 +1,168 @@
+"""From a YAML file to data in which every key and every value knows its line and column.
+
+The text is read as YAML 1.2 (core schema), so JSON is read as what it says, and `NO`, `on` and
+`1:30` are texts. The tree is built from parse events without recursion, under limits on size, depth
+and alias expansion: no file, however strange, does more than raise SpecError.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import yaml
+
+from matrixbench.errors import Problem, SpecError
+from matrixbench.spec.nodes import Document, Node, Place
+from matrixbench.spec.tree import TreeBuilder, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_BYTES = 10_000_000
+"""The largest file that is read."""
+
+_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+_HINTS = {
+    "mapping values are not allowed": "put a text that holds «: » in quotes",
+    "expected ':'": "is a «:» missing, or the space after it?",
+    "expected <block end>": "check the indentation, and the quotes above",
+    "expected ',' or": "is a comma or a closing bracket missing?",
+    "cannot start any token": "put the text in quotes",
+}
+
+
+def read_document(path: Path, *, shown: str = "") -> Document:
+    """Return what a YAML file says.
+
+    Args:
+        path: The file.
+        shown: How messages call it; default: its path.
+
+    Raises:
+        SpecError: It cannot be read, is no text, is too big, or is not YAML.
+    """
+    name = shown or str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise _refused(name, f"cannot be read: {reason(error)}", beside(path)) from None
+    return parse_document(decode(content, name=name), name=name)
+
+
+def decode(content: bytes, *, name: str, limit: int = MAX_BYTES) -> str:
+    """Return the text that a file's bytes stand for.
+
+    Raises:
+        SpecError: The file is larger than `limit` bytes, or is not text in UTF-8.
+    """
+    if len(content) > limit:
+        raise _refused(name, f"is larger than {limit // 1_000_000} MB")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _refused(name, "is written in UTF-16", "save it as UTF-8")
+    if b"\0" in content:
+        raise _refused(name, "is not a text file (it holds a NUL byte)")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        place = Place(file=name, line=line, column=column)
+        raise SpecError(
+            [Problem(message="is not text in UTF-8", where=str(place), hint="save it as UTF-8")]
+        ) from None
+
+
+def parse_document(text: str, *, name: str) -> Document:
+    """Return what a YAML text says; `name` stands in the places of its problems.
+
+    Duplicate keys, unknown tags and values that JSON cannot say are findings of the document, so
+    that they are reported together with what else is wrong.
+
+    Raises:
+        SpecError: The text is not YAML, holds several documents, or goes over a limit.
+    """
+    if len(text) > MAX_BYTES:
+        raise _refused(name, f"is larger than {MAX_BYTES // 1_000_000} MB")
+    text = text.removeprefix("\ufeff")
+    if found := _UNPRINTABLE.search(text):
+        place = _place_at(text, found.start(), name)
+        raise place.error(
+            f"the character U+{ord(found.group()):04X} may not stand in YAML",
+            'remove it, or write it as an escape in a text in double quotes: "\\u…"',
+        )
+    builder = TreeBuilder(name)
+    for event in _events(text, name):
+        builder.take(event)
+    root = builder.root or Node(place=Place(file=name, line=1, column=1), value=None)
+    return Document(name=name, root=root, findings=tuple(builder.findings))
+
+
+def _events(text: str, name: str) -> Iterator[yaml.Event]:
+    # libyaml's parser is some twenty times faster, but refuses the surrogate pairs by which JSON
+    # writes characters beyond U+FFFF.
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = (yaml.SafeLoader if _SURROGATE_ESCAPE.search(text) else fast)(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, text, name) from None
+    except yaml.YAMLError as error:
+        raise _refused(name, f"is not YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, OverflowError):
+        # the pure parser's way to say that `\U…` is no character
+        raise place_of(loader.get_mark(), name).error(
+            "not valid YAML: an escape that is no character"
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> SpecError:
+    place = place_of(error.problem_mark or error.context_mark, name)
+    what = error.problem or error.context or "it cannot be parsed"
+    if error.context and error.context != what:
+        what = f"{what} ({error.context})"
+    hint = next((hint for sign, hint in _HINTS.items() if sign in what), "")
+    lines = text.split("\n", place.line)
+    if lines[min(place.line, len(lines)) - 1].lstrip(" ").startswith("\t"):
+        hint = "indent with spaces, not with tabs"
+    return place.error(f"not valid YAML: {what}", hint)
+
+
+def _place_at(text: str, index: int, name: str) -> Place:
+    line = text.count("\n", 0, index) + 1
+    return Place(file=name, line=line, column=index - text.rfind("\n", 0, index))
+
+
+def _refused(name: str, message: str, hint: str = "") -> SpecError:
+    return SpecError([Problem(message=message, where=name, hint=hint)])
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, in words."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case IsADirectoryError():
+            return "it is a folder"
+        case OSError(strerror=str(reason)):
+            return reason.lower()
+        case _:
+            return str(error)
+
+
+def beside(path: Path) -> str:
+    """Return a hint that names the file beside a missing one that was probably meant."""
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(path.name, names, n=1)
+    return f"perhaps you meant «{path.with_name(near[0])}»" if near else ""

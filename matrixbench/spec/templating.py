@@ -1,0 +1,247 @@
+"""The small language of `{{ … }}` in tests that have parameters: Jinja2, sandboxed and bounded.
+
+Expressions, `if` and `for` over the parameters; no assignment, no macros, no imports. What a
+template may cost is bounded before it is spent: loop steps, lengths, powers and the output, so that
+a file cannot hang or fill the machine. A text stays a text, also where it is one `{{ … }}` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jinja2 import Template
+
+MAX_TEXT = 1_000_000
+"""Characters that one text may have, and items that one list may have."""
+
+MAX_STEPS = 10_000
+"""Loop steps that one text may take."""
+
+MAX_BITS = 4_096
+"""Bits that a whole number may have."""
+
+FILTERS = (
+    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items",
+    "join", "last", "length", "list", "lower", "max", "min", "replace", "reverse", "round", "sort",
+    "string", "title", "tojson", "trim", "unique", "upper",
+)  # fmt: skip
+METHODS = (
+    "capitalize", "endswith", "get", "items", "keys", "lower", "lstrip", "removeprefix",
+    "removesuffix", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper",
+    "values",
+)  # fmt: skip
+
+_STATEMENTS = (nodes.Output, nodes.TemplateData, nodes.For, nodes.If)
+_COUNTED = "_counted"
+_JOINED = "_joined"
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,  # more nested loops than Python compiles
+    TypeError,
+    ValueError,
+)
+
+
+class TemplateProblem(Exception):  # noqa: N818  not for users: the caller adds the place
+    """A text that cannot be rendered, and why."""
+
+
+class Renderer:
+    """Renders texts with parameters; each text is compiled once."""
+
+    def __init__(self) -> None:
+        self._environment = _Environment()
+        self._compiled: dict[str, Template] = {}
+
+    def render(self, text: str, parameters: Mapping[str, Any]) -> str:
+        """Return a text with its `{{ … }}` filled in.
+
+        Raises:
+            TemplateProblem: It is not in the language, names a parameter that there is not, fails,
+                or costs more than it may.
+        """
+        if "{" not in text:
+            return text
+        try:
+            template = self._compiled.get(text)
+            if template is None:
+                template = self._compiled[text] = self._environment.bounded(text)
+            self._environment.steps = 0
+            return _bounded_text(template.generate(**parameters))
+        except TemplateSyntaxError as error:
+            raise TemplateProblem(f"not a template: {error.message}") from None
+        except _FAILURES as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise TemplateProblem(f"the template fails: {reason[:300]}") from None
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """A sandbox that also bounds what a template may cost."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+        allowed = {name: self.filters[name] for name in FILTERS}
+        self.filters: dict[str, Callable[..., Any]] = {
+            **allowed,
+            "join": _join,
+            "replace": _replace,
+            "tojson": _to_json,
+            _COUNTED: self._take_steps,
+            _JOINED: _concat,
+        }
+        self.globals = {"range": _range}
+        self.steps = 0
+
+    def bounded(self, text: str) -> Template:
+        """Return a text compiled, its loops counted; raises what is not in the language."""
+        if len(text) > MAX_TEXT:
+            raise SecurityError(f"the text is longer than {MAX_TEXT:,} characters")
+        tree = self.parse(text)
+        _check(tree)
+        _rewrite(tree)
+        code = self.compile(tree)
+        return self.template_class.from_code(self, code, self.make_globals(None))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401  jinja2's signature
+        """Refuse an operation before it gets too big."""
+        _bound(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def _take_steps(self, values: Iterable[Any]) -> list[Any]:
+        taken = list(islice(values, MAX_STEPS - self.steps + 1))
+        self.steps += len(taken)
+        if self.steps > MAX_STEPS:
+            raise SecurityError(f"it loops more than {MAX_STEPS:,} times")
+        return taken
+
+
+def _check(tree: nodes.Template) -> None:
+    """Refuse statements, calls and filters outside of the language."""
+    for node in tree.find_all(nodes.Stmt):
+        if not isinstance(node, _STATEMENTS):
+            name = type(node).__name__.lower()
+            raise TemplateSyntaxError(
+                f"only if and for may stand in {{% %}}, not {name}", node.lineno
+            )
+    for loop in tree.find_all(nodes.For):
+        if loop.recursive:
+            raise TemplateSyntaxError("a loop may not be recursive", loop.lineno)
+    for call in tree.find_all(nodes.Call):
+        called = call.node
+        plain = isinstance(called, nodes.Name) and called.name == "range"
+        method = isinstance(called, nodes.Getattr) and called.attr in METHODS
+        if not plain and not method:
+            choices = ", ".join(("range", *METHODS))
+            raise TemplateSyntaxError(f"only these may be called: {choices}", call.lineno)
+    for used in tree.find_all(nodes.Filter):
+        if used.name not in FILTERS:
+            choices = ", ".join(FILTERS)
+            raise TemplateSyntaxError(f"no filter «{used.name}»; there are {choices}", used.lineno)
+
+
+def _rewrite(tree: nodes.Template) -> None:
+    """Send loops and `~` through functions that count."""
+    for loop in list(tree.find_all(nodes.For)):
+        loop.iter = _filtered(loop.iter, _COUNTED)
+    _replace_concats(tree)
+
+
+def _replace_concats(node: nodes.Node) -> None:
+    for name, value in node.iter_fields():
+        if isinstance(value, list):
+            value[:] = [_counted_concat(item) for item in value]
+        else:
+            setattr(node, name, _counted_concat(value))
+
+
+def _counted_concat(value: Any) -> Any:  # noqa: ANN401  a node's field may be anything
+    if not isinstance(value, nodes.Node):
+        return value
+    _replace_concats(value)
+    if isinstance(value, nodes.Concat):
+        return _filtered(nodes.List(value.nodes, lineno=value.lineno), _JOINED)
+    return value
+
+
+def _filtered(value: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
+
+
+def _bound(sign: str, left: Any, right: Any) -> None:  # noqa: ANN401  any operands
+    match sign, left, right:
+        case "**", int() | float(), int() | float():
+            if isinstance(left, int) and left.bit_length() * abs(right) > MAX_BITS:
+                raise SecurityError("the number gets too big")
+        case "*", int(), int():
+            if left.bit_length() + right.bit_length() > MAX_BITS:
+                raise SecurityError("the number gets too big")
+        case "*", int() as times, Sized() as several:
+            _fits(len(several) * times)
+        case "*", Sized() as several, int() as times:
+            _fits(len(several) * times)
+        case "+", Sized(), Sized():
+            _fits(len(left) + len(right))
+        case "%", str(), _:
+            raise SecurityError("% does not format texts here; use ~")
+        case _:
+            pass
+
+
+def _fits(length: int) -> None:
+    if length > MAX_TEXT:
+        raise SecurityError(f"it gets longer than {MAX_TEXT:,}")
+
+
+def _range(*bounds: int) -> range:
+    made = range(*bounds)
+    if not -MAX_STEPS <= (made.stop - made.start) // made.step <= MAX_STEPS:
+        raise SecurityError(f"it loops more than {MAX_STEPS:,} times")
+    return made
+
+
+def _concat(values: Iterable[Any]) -> str:
+    return _join(values)
+
+
+def _join(values: Iterable[Any], d: str = "") -> str:
+    texts = [str(value) for value in islice(values, MAX_TEXT)]
+    _fits(sum(map(len, texts)) + len(d) * len(texts))
+    return d.join(texts)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    text = str(text)
+    _fits(len(text) + text.count(old) * len(new))
+    return text.replace(old, new)
+
+
+def _to_json(value: Any) -> str:  # noqa: ANN401  any JSON value
+    """Return JSON as a model should read it: jinja2's own filter escapes for HTML."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bounded_text(pieces: Iterable[str]) -> str:
+    taken: list[str] = []
+    length = 0
+    for piece in pieces:
+        length += len(piece)
+        _fits(length)
+        taken.append(piece)
+    return "".join(taken)
