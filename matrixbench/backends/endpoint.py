@@ -1,0 +1,238 @@
+"""A server that runs already and speaks the OpenAI chat API: never started, never stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.backends.address import address_of, beside, root_of
+from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.retry import RetryPolicy
+from matrixbench.errors import ServerError
+from matrixbench.identity import canonical_json, digest
+from matrixbench.records import Build
+from matrixbench.spec.backends import EndpointBackend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from matrixbench.backends.address import Address
+    from matrixbench.backends.openai_chat import OpenAiChat
+    from matrixbench.backends.protocol import LaunchOrder
+    from matrixbench.records import ChatReply, ChatRequest, JsonObject, Refusal
+
+KIND = "endpoint"
+DEFAULT_CONCURRENCY = 4
+PROBE_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 256
+"""Where neither the file nor the server says how many requests at a time."""
+
+_MODEL_FIELDS = ("id", "aliases", "owned_by", "root", "max_model_len", "meta")
+"""Of `/models`, what does not change with the time of day (`created` is often the present)."""
+
+_PROPS_FIELDS = ("build_info", "model_path", "model_ftype", "chat_template_caps")
+
+
+class EndpointOpener:
+    """Opens sessions with servers that run already.
+
+    Args:
+        environ: Where the API keys are looked up.
+        policy: How to retry requests, and how long to look for a server that went away.
+    """
+
+    def __init__(self, environ: Mapping[str, str], policy: RetryPolicy | None = None) -> None:
+        self._environ = environ
+        self._policy = policy or RetryPolicy()
+
+    def __call__(self, order: LaunchOrder) -> AbstractAsyncContextManager[EndpointSession]:
+        """Return a context in which the endpoint can be asked.
+
+        Raises (on entering):
+            ServerError: The key is missing or refused, the url is none, nobody answers there, or
+                the server has a smaller context than the file says.
+        """
+        backend = order.backend
+        if not isinstance(backend, EndpointBackend):
+            raise TypeError(f"an endpoint cannot be opened for {type(backend).__name__}")
+        return _open(order, backend, self._environ, self._policy)
+
+
+class EndpointSession:
+    """A session with a server that runs already."""
+
+    def __init__(
+        self, chat: OpenAiChat, address: Address, info: SessionInfo, policy: RetryPolicy
+    ) -> None:
+        self._chat = chat
+        self._address = address
+        self._info = info
+        self._policy = policy
+
+    @property
+    def info(self) -> SessionInfo:
+        """What is known of the server."""
+        return self._info
+
+    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+        """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        return await self._chat.ask(request)
+
+    async def ensure_alive(self) -> bool:
+        """Return False once the server answers: it is not ours to start.
+
+        Raises:
+            ServerError: It stays away.
+        """
+        for tried in range(1, self._policy.tries):
+            try:
+                await _models(self._chat, self._address)
+            except ServerError:
+                await self._policy.sleep(self._policy.wait_s(tried, None))
+            else:
+                return False
+        await _models(self._chat, self._address)
+        return False
+
+
+@asynccontextmanager
+async def _open(
+    order: LaunchOrder,
+    backend: EndpointBackend,
+    environ: Mapping[str, str],
+    policy: RetryPolicy,
+) -> AsyncGenerator[EndpointSession]:
+    from matrixbench.backends.openai_chat import OpenAiChat  # noqa: PLC0415  heavy: aiohttp
+
+    address = address_of(backend, environ)
+    connections = 1 if order.faithful else backend.concurrency
+    chat = OpenAiChat(
+        base_url=address.url,
+        model=order.model.id,
+        api_key=address.key,
+        connections=connections or MAX_CONNECTIONS,
+        policy=policy,
+    )
+    try:
+        reported = await _reported(chat, address, order.model.id)
+        _check_context(address, backend.context, reported)
+        info = SessionInfo(
+            build=endpoint_build(address.shown, reported),
+            concurrency=connections or reported.get("total_slots") or DEFAULT_CONCURRENCY,
+            effective=reported,
+        )
+        yield EndpointSession(chat, address, info, policy)
+    finally:
+        await chat.aclose()
+
+
+async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  JSON from outside
+    """Return what `/models` says, or None where the server does not have it.
+
+    Raises:
+        ServerError: Nobody answers, the server is not ready, or it refuses the key.
+    """
+    try:
+        status, data = await chat.get(beside(address.url, "/models"), PROBE_TIMEOUT_S)
+    except ConnectionError as error:
+        raise ServerError(
+            f"the endpoint does not answer ({error})",
+            where=address.shown,
+            hint="is the server running, and is the url right, with its port and /v1?",
+        ) from None
+    if status in {401, 403}:
+        held = f"the key in {address.key_env}" if address.key_env else "a request without a key"
+        raise ServerError(
+            f"the endpoint refuses {held} (HTTP {status})",
+            where=address.shown,
+            hint=f"check {address.key_env}" if address.key_env else "name it with api_key_env",
+        )
+    if status in {502, 503, 504}:
+        raise ServerError(
+            f"the endpoint is not ready (HTTP {status})",
+            where=address.shown,
+            hint="wait until its model is loaded, then run again",
+        )
+    return data if status == 200 else None  # noqa: PLR2004  OK
+
+
+async def _reported(chat: OpenAiChat, address: Address, model: str | None) -> JsonObject:
+    """Return what the server says of itself and of the model, without what changes by itself."""
+    listed = await _models(chat, address)
+    root = root_of(address.url)
+    pages = await asyncio.gather(
+        *(_page(chat, beside(root, path)) for path in ("/props", "/version"))
+    )
+    return {**_of_model(listed, model), **_of_props(pages[0]), **_of_version(pages[1])}
+
+
+async def _page(chat: OpenAiChat, url: str) -> Any:  # noqa: ANN401  JSON from outside
+    try:
+        status, data = await chat.get(url, PROBE_TIMEOUT_S)
+    except ConnectionError:
+        return None
+    return data if status == 200 else None  # noqa: PLR2004  OK
+
+
+def _of_model(listed: object, model: str | None) -> JsonObject:
+    entries = listed.get("data") if isinstance(listed, dict) else None
+    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    if model is not None:
+        entries = [e for e in entries if e.get("id") == model or _is_alias(model, e)]
+    if len(entries) != 1:
+        return {}
+    return {"model": {name: entries[0][name] for name in _MODEL_FIELDS if entries[0].get(name)}}
+
+
+def _is_alias(name: str, entry: JsonObject) -> bool:
+    aliases = entry.get("aliases")
+    return isinstance(aliases, list) and name in aliases
+
+
+def _of_props(props: object) -> JsonObject:
+    if not isinstance(props, dict) or "build_info" not in props:
+        return {}
+    known = {name: props[name] for name in _PROPS_FIELDS if name in props}
+    settings = props.get("default_generation_settings")
+    if isinstance(settings, dict) and isinstance(settings.get("n_ctx"), int):
+        known["n_ctx"] = settings["n_ctx"]
+    if isinstance(props.get("total_slots"), int) and props["total_slots"] > 0:
+        known["total_slots"] = props["total_slots"]
+    if isinstance(props.get("chat_template"), str):
+        known["chat_template"] = digest(props["chat_template"])
+    return known
+
+
+def _of_version(page: object) -> JsonObject:
+    version = page.get("version") if isinstance(page, dict) else None
+    return {"version": version} if isinstance(version, str) else {}
+
+
+def _check_context(address: Address, wanted: int | None, reported: JsonObject) -> None:
+    has = reported.get("n_ctx") or reported.get("model", {}).get("max_model_len")
+    if wanted is not None and isinstance(has, int) and has < wanted:
+        raise ServerError(
+            f"the file says context {wanted}, the server has {has} tokens per request",
+            where=address.shown,
+            hint=f"say context: {has}, or start the server with a larger one",
+        )
+
+
+def endpoint_build(url: str, reported: JsonObject) -> Build:
+    """Return the build of an attached server: its url and what it reports of itself.
+
+    Args:
+        url: Without user, password and query.
+        reported: What the server says that stays the same while the server does.
+    """
+    server = canonical_json({"url": url, **reported})
+    version = reported.get("build_info") or reported.get("version") or ""
+    return Build(
+        id=digest({"kind": KIND, "server": server, "model": "", "device": ""}),
+        kind=KIND,
+        server=server,
+        version=str(version),
+        details=reported,
+    )

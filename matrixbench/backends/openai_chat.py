@@ -1,0 +1,256 @@
+"""The OpenAI chat API over HTTP: a request in, a reply or a refusal out.
+
+aiohttp's exceptions end here, and so does the API key: neither gets into a reason. The module
+imports aiohttp, which is heavy: import it where a session is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from matrixbench.backends.address import beside
+from matrixbench.backends.openai_reply import Answer, classify, storable
+from matrixbench.backends.openai_stream import carries_token
+from matrixbench.backends.retry import RetryPolicy
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal
+
+if TYPE_CHECKING:
+    from matrixbench.records import ChatRequest, JsonObject
+
+_UNREACHED = (aiohttp.ClientError, OSError, UnicodeError)
+"""What a request that got no answer raises; host names that IDNA cannot encode, the last."""
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""No reply is larger; what is, is not read to its end."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""For the connection alone: one that is never made says nothing of the model's speed."""
+
+KEEPALIVE_S = 4.0
+"""Idle connections are closed after this long, before llama-server (5 s) or uvicorn (5 s) does."""
+
+_RETRIED = frozenset({Kind.RATE_LIMITED, Kind.SERVER_ERROR})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    result: ChatReply | Refusal
+    retry_after: str | None = None
+
+
+class _TooLargeError(Exception):
+    """A body over the bound."""
+
+
+class OpenAiChat:
+    """One server's chat API. Belongs to the event loop in which it is first asked.
+
+    Args:
+        base_url: What comes before `/chat/completions`, usually ending in `/v1`.
+        model: The model's name, sent with each request; None leaves the field out.
+        api_key: Sent as a bearer token; never part of a reason.
+        connections: How many connections are kept at most.
+        policy: How to retry.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str | None = None,
+        api_key: str | None = None,
+        connections: int = 4,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._url = beside(base_url, "/chat/completions")
+        self._model = model
+        self._api_key = api_key
+        self._connections = connections
+        self._policy = policy or RetryPolicy()
+        self._kept: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
+
+    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+        """Return the model's reply, or what came instead; raises nothing but cancellation.
+
+        `timeout_s` bounds each try on its own; the latency is that of the last try.
+        """
+        payload = self._payload(request)
+        policy, waited_s, tried = self._policy, 0.0, 0
+        while True:
+            tried += 1
+            heard = await self._try(payload, request.timeout_s)
+            result = heard.result
+            if isinstance(result, ChatReply) or result.kind not in _RETRIED:
+                break
+            wait_s = policy.wait_s(tried, heard.retry_after)
+            waited_s += wait_s
+            if tried >= policy.tries or waited_s > policy.total_wait_s:
+                break
+            await policy.sleep(wait_s)
+        if isinstance(result, Refusal) and tried > 1:
+            return replace(result, reason=f"{result.reason} (asked {tried} times)")
+        return result
+
+    async def get(self, url: str, timeout_s: float) -> tuple[int, Any]:
+        """Return the status of a GET with the same key, and its JSON (None where it has none).
+
+        Raises:
+            ConnectionError: There was no whole answer in time; the text says why.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._session().get(url, allow_redirects=False) as response,
+            ):
+                body, _ = await _read(response, streamed=False, started=0.0)
+        except TimeoutError:
+            raise ConnectionError(f"no answer within {timeout_s:g} s") from None
+        except (*_UNREACHED, _TooLargeError) as error:
+            raise ConnectionError(_brief(error)) from None
+        try:
+            return response.status, storable(json.loads(body, parse_constant=_missing))
+        except (ValueError, RecursionError):
+            return response.status, None
+
+    async def aclose(self) -> None:
+        """Close all connections. May be called more than once."""
+        sessions, self._kept, self._fresh = (self._kept, self._fresh), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    def _payload(self, request: ChatRequest) -> bytes:
+        body: JsonObject = {"stream": False, **request.body, "seed": request.seed}
+        if self._model is not None:
+            body["model"] = self._model
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    async def _try(self, payload: bytes, timeout_s: float) -> _Heard:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(payload, started)
+        except TimeoutError:
+            latency_s = time.perf_counter() - started
+            reason = f"no whole reply within {timeout_s:g} s"
+            return _heard(Kind.TIMEOUT, reason, latency_s, Outcome.FAILED)
+
+    async def _exchange(self, payload: bytes, started: float) -> _Heard:
+        try:
+            async with await self._begin(payload) as response:
+                return await self._hear(response, started)
+        except _TooLargeError:
+            kind = Kind.BAD_REPLY
+            reason = f"bad reply: more than {MAX_BODY_BYTES >> 20} MB"
+        except aiohttp.ClientResponseError as error:
+            kind, reason = Kind.BAD_REPLY, f"bad reply: not HTTP: {_brief(error)}"
+        except aiohttp.ClientPayloadError:
+            kind, reason = Kind.NO_CONNECTION, "the connection broke inside the reply"
+        except _UNREACHED as error:
+            kind, reason = Kind.NO_CONNECTION, f"no connection: {_brief(error)}"
+        return _heard(kind, reason, time.perf_counter() - started)
+
+    async def _begin(self, payload: bytes) -> aiohttp.ClientResponse:
+        """Send the request; return when the reply's head is there."""
+        try:
+            return await self._session().post(self._url, data=payload, allow_redirects=False)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
+            # The server may have closed a kept connection while the request was on its way, and
+            # aiohttp does not send a POST again by itself. No reply had begun.
+            fresh = self._session(fresh=True)
+            return await fresh.post(self._url, data=payload, allow_redirects=False)
+
+    async def _hear(self, response: aiohttp.ClientResponse, started: float) -> _Heard:
+        content_type = response.headers.get("Content-Type", "").lower()
+        streamed = "event-stream" in content_type
+        body, first_token_s = await _read(response, streamed=streamed, started=started)
+        answer = Answer(
+            status=response.status,
+            content_type=content_type,
+            body=body,
+            latency_s=time.perf_counter() - started,
+            first_token_s=first_token_s,
+        )
+        result = classify(answer)
+        if isinstance(result, ChatReply):
+            return _Heard(result=result)
+        if self._api_key and (key := self._api_key.encode()) in body:  # some servers echo it
+            result = classify(replace(answer, body=body.replace(key, b"***")))
+        return _Heard(result=result, retry_after=response.headers.get("Retry-After"))
+
+    def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
+        session = self._fresh if fresh else self._kept
+        if session is None:
+            session = self._open(fresh=fresh)
+            if fresh:
+                self._fresh = session
+            else:
+                self._kept = session
+        return session
+
+    def _open(self, *, fresh: bool) -> aiohttp.ClientSession:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "Accept-Encoding": "identity",
+            "User-Agent": "matrixbench",
+        }
+        if self._api_key is not None:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        connector = (
+            aiohttp.TCPConnector(limit=self._connections, force_close=True)
+            if fresh
+            else aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        )
+
+
+async def _read(
+    response: aiohttp.ClientResponse, *, streamed: bool, started: float
+) -> tuple[bytes, float | None]:
+    """Return the body, and for a stream when its first token came."""
+    if (response.content_length or 0) > MAX_BODY_BYTES:
+        response.close()
+        raise _TooLargeError
+    pieces: list[bytes] = []
+    size, first_token_s = 0, None
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            response.close()
+            raise _TooLargeError
+        if streamed and first_token_s is None and carries_token(b"".join(pieces)):
+            first_token_s = time.perf_counter() - started
+    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), first_token_s
+
+
+def _missing(_: str) -> None:
+    """Stand for NaN and the infinities, which are no JSON."""
+
+
+def _heard(kind: Kind, reason: str, latency_s: float, outcome: Outcome = Outcome.ERRORED) -> _Heard:
+    return _Heard(result=Refusal(outcome=outcome, kind=kind, reason=reason, latency_s=latency_s))
+
+
+def _brief(error: Exception) -> str:
+    """Return an exception's type, and the system's word where there is one.
+
+    aiohttp's own texts may hold urls and headers; they are left out.
+    """
+    system = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {system}" if system else type(error).__name__

@@ -1,0 +1,147 @@
+"""Replies from the experiment file, without a server or a model: for trying an experiment out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.backends.protocol import SessionInfo
+from matrixbench.identity import digest
+from matrixbench.records import Build, ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
+from matrixbench.spec.backends import ScriptedBackend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from matrixbench.backends.protocol import LaunchOrder
+    from matrixbench.records import ChatRequest, JsonObject
+    from matrixbench.spec.backends import ScriptedReply
+
+DEFAULT_CONCURRENCY = 4
+
+SCRIPTED_BUILD = Build(
+    id=digest({"kind": "scripted", "server": "scripted", "model": "", "device": ""}),
+    kind="scripted",
+    server="scripted",
+)
+"""One for all scripts: what a script says is in the file, not in what runs."""
+
+
+class ScriptedSession:
+    """A session that answers from a script."""
+
+    def __init__(self, backend: ScriptedBackend, info: SessionInfo) -> None:
+        self._backend = backend
+        self._info = info
+
+    @property
+    def info(self) -> SessionInfo:
+        """What is known of the script."""
+        return self._info
+
+    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+        """Return the reply whose turn it is: trial i of a test gets reply i modulo their number.
+
+        Its completion tokens are its words, counted at white space, calls' arguments included.
+        """
+        started = time.perf_counter()
+        await asyncio.sleep(self._backend.delay_s)
+        replies = _replies(self._backend, request.test)
+        latency_s = time.perf_counter() - started
+        if not replies:
+            return Refusal(
+                outcome=Outcome.ERRORED,
+                kind=Kind.NOT_FOUND,
+                reason=f"the script has no reply for the test {request.test!r}",
+                latency_s=latency_s,
+            )
+        reply = replies[request.trial % len(replies)]
+        if isinstance(reply, str):
+            return _spoken(content=reply, latency_s=latency_s)
+        if reply.error is not None:
+            return _refused(reply, latency_s)
+        return _spoken(
+            content=reply.content,
+            calls=reply.tool_calls,
+            finish_reason=reply.finish_reason,
+            latency_s=latency_s,
+        )
+
+    async def ensure_alive(self) -> bool:
+        """Return False: a script does not die."""
+        return False
+
+
+@asynccontextmanager
+async def open_scripted(order: LaunchOrder) -> AsyncGenerator[ScriptedSession]:
+    """Yield a session that answers from the backend's script."""
+    backend = order.backend
+    if not isinstance(backend, ScriptedBackend):
+        raise TypeError(f"a script cannot be opened for {type(backend).__name__}")
+    concurrency = 1 if order.faithful else backend.concurrency or DEFAULT_CONCURRENCY
+    yield ScriptedSession(backend, SessionInfo(build=SCRIPTED_BUILD, concurrency=concurrency))
+
+
+def _replies(backend: ScriptedBackend, test: str) -> Sequence[str | ScriptedReply]:
+    """Return a test's replies: its own by exact name, else those of the first glob that matches."""
+    replies = backend.replies
+    if isinstance(replies, list):
+        return replies
+    if test in replies:
+        return replies[test]
+    return next((found for glob, found in replies.items() if fnmatchcase(test, glob)), ())
+
+
+def _refused(reply: ScriptedReply, latency_s: float) -> Refusal:
+    rejected = reply.error == "rejected"
+    return Refusal(
+        outcome=Outcome.REJECTED if rejected else Outcome.ERRORED,
+        kind=Kind.UNPARSED_OUTPUT if rejected else Kind.SERVER_ERROR,
+        reason=reply.content or f"the script says {reply.error}",
+        latency_s=latency_s,
+    )
+
+
+def _spoken(
+    *,
+    content: str | None,
+    latency_s: float,
+    calls: Sequence[JsonObject] = (),
+    finish_reason: str | None = None,
+) -> ChatReply:
+    tool_calls = tuple(_call(call, f"call_{index}") for index, call in enumerate(calls))
+    message: JsonObject = {"role": "assistant", "content": content}
+    if tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in tool_calls
+        ]
+    words = [*(content or "").split(), *(w for c in tool_calls for w in c.arguments.split())]
+    return ChatReply(
+        message=message,
+        content=content,
+        tool_calls=tool_calls,
+        finish_reason=finish_reason or ("tool_calls" if tool_calls else "stop"),
+        completion_tokens=len(words),
+        timing=Timing(
+            latency_s=latency_s,
+            completion_tokens_per_s=len(words) / latency_s if latency_s > 0 else None,
+        ),
+    )
+
+
+def _call(call: JsonObject, default_id: str) -> ToolCall:
+    arguments: Any = call.get("arguments", {})
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+    return ToolCall(
+        name=str(call.get("name", "")), arguments=arguments, id=str(call.get("id", default_id))
+    )
