@@ -1,0 +1,180 @@
+"""Which attempts count: of several with the same cell, build and seed the newest one.
+
+Newest is the highest (generation, id). For an experiment only the generations from its floor on
+count, which `--fresh` raises, for all of its cells or for some.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matrixbench.plan.cells import CellProgress
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Container
+
+_KEPT, _STANDS, _ERRORED, _SHORT = range(4)
+
+# What a trial's newest attempt is worth. A reply is kept whatever its checks say: when one of
+# them raises, the reply is judged again, not asked for again.
+_ATTEMPTS = f"""
+    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation,
+        CASE
+            WHEN outcome IS NULL THEN {_KEPT}
+            WHEN outcome = 'errored' THEN {_ERRORED}
+            WHEN trial.kind = 'timeout' AND launch IN (
+                SELECT id FROM launch WHERE request_timeout_s < :request_timeout_s
+            ) THEN {_SHORT}
+            WHEN by_request THEN {_STANDS}
+            ELSE {_KEPT}
+        END
+    FROM trial INDEXED BY trial_generation
+    CROSS JOIN build ON build.number = trial.build
+    WHERE trial.generation >= :floor AND trial.seed >= :first_seed AND trial.seed < :seed_end
+    ORDER BY trial.generation, trial.id
+"""  # noqa: S608  only our own constants are put in
+
+_KEYS = """
+    SELECT id, build, cell, seed, generation
+    FROM trial INDEXED BY trial_generation
+    WHERE generation >= :floor AND seed >= :first_seed AND seed < :seed_end
+    ORDER BY generation DESC, id DESC
+"""
+
+SEED_END = 2**63 - 1
+"""Above every seed."""
+
+_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """From which generation on trials count: for all cells, and for some a higher one."""
+
+    base: int
+    cells: dict[str, int]
+
+    def hide(self, cell: str, generation: int) -> bool:
+        """Whether trials of that generation are too old for the cell."""
+        return generation < self.base or generation < self.cells.get(cell, 0)
+
+
+def floors_of(connection: sqlite3.Connection, experiment: str) -> Floors:
+    """Return where trials begin to count for an experiment."""
+    rows = connection.execute(
+        "SELECT cell, generation FROM floor WHERE experiment = ?", (experiment,)
+    )
+    cells: dict[str, int] = dict(rows)
+    return Floors(cells.pop("", 0), cells)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    kept: int = 0
+    errored: int = 0
+    short: int = 0
+    stood: int = 0
+
+    def then(self, bit: int, worth: int) -> _Tally:
+        """Return the tally after a newer attempt at one trial."""
+        kept, errored, short, stood = (
+            mask & ~bit for mask in (self.kept, self.errored, self.short, self.stood)
+        )
+        if worth == _ERRORED:
+            errored |= bit
+        elif worth == _SHORT:
+            short |= bit
+        else:
+            kept |= bit
+            stood |= bit if worth == _STANDS else 0
+        return _Tally(kept, errored, short, stood)
+
+
+class _Tallies:
+    """Every tally that occurs, once, and what the plan sees of it: a million cells share a few."""
+
+    def __init__(self) -> None:
+        self._seen: dict[_Tally, CellProgress] = {}
+        self._tallies: dict[int, _Tally] = {}
+        self._steps: dict[tuple[int, int, int], CellProgress] = {}
+        self.nothing = self._share(_Tally())
+
+    def step(self, before: CellProgress, index: int, worth: int) -> CellProgress:
+        """Return what is known after an attempt at trial `index`; `before` came from here."""
+        try:
+            return self._steps[id(before), index, worth]
+        except KeyError:
+            after = self._share(self._tallies[id(before)].then(1 << index, worth))
+            self._steps[id(before), index, worth] = after
+            return after
+
+    def _share(self, tally: _Tally) -> CellProgress:
+        if tally not in self._seen:
+            progress = CellProgress(
+                kept=tally.kept, errored=tally.errored, short=tally.short, stands=tally.stood != 0
+            )
+            self._seen[tally] = progress
+            # By identity: two tallies may look the same to the plan, and differ in what stood.
+            self._tallies[id(progress)] = tally
+        return self._seen[tally]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The trials that an experiment asks about: seeds from `first_seed` up to `seed_end`."""
+
+    first_seed: int
+    seed_end: int
+    request_timeout_s: float = 0.0
+
+
+def read_progress(
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted
+) -> dict[str, dict[str, CellProgress]]:
+    """Return build id → cell id → what is known of its trials, in one pass over the store."""
+    rows = connection.execute(
+        _ATTEMPTS,
+        {
+            "floor": floors.base,
+            "first_seed": wanted.first_seed,
+            "seed_end": wanted.seed_end,
+            "request_timeout_s": wanted.request_timeout_s,
+        },
+    )
+    tallies = _Tallies()
+    progress: dict[str, dict[str, CellProgress]] = {}
+    for build, cell, index, generation, worth in rows:
+        if floors.cells and floors.hide(cell, generation):
+            continue
+        cells = progress.get(build)
+        if cells is None:
+            cells = progress[build] = {}
+        cells[cell] = tallies.step(cells.get(cell, tallies.nothing), index, worth)
+    return progress
+
+
+def current_ids(
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, cells: Container[str] | None
+) -> array[int]:
+    """Return the ids of the attempts that count, oldest first; `cells` None means all."""
+    rows = connection.execute(
+        _KEYS,
+        {"floor": floors.base, "first_seed": wanted.first_seed, "seed_end": wanted.seed_end},
+    )
+    ids = array("q")
+    # One mask a cell for each block of seeds: nearly always one block, whatever the first seed.
+    blocks: dict[tuple[int, int], dict[str, int]] = {}
+    for number, build, cell, seed, generation in rows:
+        if (cells is not None and cell not in cells) or floors.hide(cell, generation):
+            continue
+        block, place = divmod(seed, _BLOCK)
+        masks = blocks.setdefault((build, block), {})
+        mask = masks.get(cell, 0)
+        if not mask >> place & 1:
+            masks[cell] = mask | 1 << place
+            ids.append(number)
+    ids.reverse()
+    return ids

@@ -1,0 +1,292 @@
+"""The store as others see it: opened, read, judged again, and told of fresh starts."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Self
+
+from matrixbench.errors import StoreError
+from matrixbench.store import reading
+from matrixbench.store.attempts import SEED_END, Wanted, current_ids, floors_of, read_progress
+from matrixbench.store.connection import (
+    check_header,
+    connect_reading,
+    connect_writing,
+    create_file,
+    migrate,
+    one_transaction,
+    translated,
+    version_of,
+)
+from matrixbench.store.judging import add_judgements, stale_replies
+from matrixbench.store.locks import WriteLock
+from matrixbench.store.migrations import MIGRATIONS
+from matrixbench.store.writer import Writer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import (
+        Callable,
+        Collection,
+        Container,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from pathlib import Path
+    from types import TracebackType
+
+    from matrixbench.plan.cells import CellProgress
+    from matrixbench.records import Build, ChatReply, Judgement, Trial
+    from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
+
+
+def open_store(path: Path, *, create: bool) -> Store:
+    """Open a store; an older one is brought up to date first.
+
+    Args:
+        path: The file.
+        create: Make it, and its folder, where it is missing.
+
+    Raises:
+        StoreError: It is missing (and `create` is not said), empty, not ours, of a newer
+            version, damaged, or cannot be read or made here. Nothing was changed.
+    """
+    if create and not path.exists():
+        create_file(path)
+    elif not path.exists():
+        raise StoreError(
+            "there is no store yet",
+            where=str(path),
+            hint="`matrixbench execute` makes it; or name another with --store.",
+        )
+    check_header(path)
+    with translated(path):
+        connection = connect_reading(path)
+        try:
+            _bring_up_to_date(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return Store(path, connection)
+
+
+def open_store_if_there(path: Path) -> Store | None:
+    """Open a store that exists, or return None where there is no file.
+
+    Raises:
+        StoreError: As `open_store` says.
+    """
+    return open_store(path, create=False) if path.exists() else None
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    version = version_of(connection)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the store is of a newer version ({version}) than this matrixbench knows"
+            f" ({len(MIGRATIONS)})",
+            where=str(path),
+            hint="Update matrixbench, or name another file with --store; nothing was changed.",
+        )
+    if version < len(MIGRATIONS):
+        with closing(WriteLock(path)) as lock, closing(connect_writing(path)) as writing:
+            migrate(writing, lock)
+
+
+class Store:
+    """An open store. A context manager; made by `open_store`.
+
+    It reads through one connection that cannot write, so that reading never holds up a writer.
+    Every method raises StoreError where the file cannot be read (or written), and then changed
+    nothing. One thread may use it at a time.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a writer that was opened goes on by itself."""
+        self._connection.close()
+
+    def writer(self, on_stored: Callable[[Sequence[Trial]], None] | None = None) -> Writer:
+        """Return a writer for this store; see `Writer`."""
+        return Writer(self.path, on_stored=on_stored)
+
+    # Fresh starts.
+
+    def generation(self) -> int:
+        """Return the newest generation of the store, to which new trials belong; 0 at first."""
+        with translated(self.path):
+            (number,) = self._connection.execute(
+                "SELECT coalesce(max(number), 0) FROM generation"
+            ).fetchone()
+            return int(number)
+
+    def start_fresh(self, experiment: str, cells: Iterable[str] | None = None) -> int:
+        """Open a generation and return its number: older trials no longer count.
+
+        Args:
+            experiment: For whom they don't.
+            cells: For which of its cells; None for all.
+        """
+        with one_transaction(self.path) as connection:
+            number = connection.execute(
+                "INSERT INTO generation (experiment, opened_at) VALUES (?, ?)",
+                (experiment, time.time()),
+            ).lastrowid
+            assert number is not None  # noqa: S101  an INSERT has one
+            connection.executemany(
+                "INSERT INTO floor (experiment, cell, generation) VALUES (?, ?, ?) "
+                "ON CONFLICT (experiment, cell) DO UPDATE SET generation = excluded.generation",
+                ((experiment, cell, number) for cell in (("",) if cells is None else cells)),
+            )
+            return number
+
+    # What is done.
+
+    def progress(
+        self, experiment: str, *, first_seed: int, trials: int, request_timeout_s: float
+    ) -> dict[str, dict[str, CellProgress]]:
+        """Return build id → cell id → what is known of its trials 0 … `trials` − 1.
+
+        Bit i of a mask stands for seed `first_seed` + i. A timeout under a limit shorter than
+        `request_timeout_s` is `short`; a reply is kept whatever its checks say of it.
+        """
+        wanted = Wanted(
+            first_seed=first_seed,
+            seed_end=first_seed + trials,
+            request_timeout_s=request_timeout_s,
+        )
+        with translated(self.path):
+            floors = floors_of(self._connection, experiment)
+            return read_progress(self._connection, floors, wanted)
+
+    def builds(self) -> dict[str, Build]:
+        """Return every build by its id, oldest first."""
+        with translated(self.path):
+            return reading.builds(self._connection)
+
+    def last_build(self, launch_digest: str) -> Build | None:
+        """Return what a launch ran on the last time that its server came up."""
+        with translated(self.path):
+            return reading.last_build(self._connection, launch_digest)
+
+    def launches(self, experiment: str | None = None) -> list[StoredLaunch]:
+        """Return the launch runs of an experiment, or all of the store, oldest first."""
+        with translated(self.path):
+            return reading.launches(self._connection, experiment)
+
+    def launch_latencies(self) -> dict[str, float]:
+        """Return launch digest → mean seconds of its measured trials."""
+        with translated(self.path):
+            return dict(
+                self._connection.execute(
+                    """SELECT digest, sum(total) / sum(n) FROM (
+                        SELECT launch, sum(latency_s) AS total, count(latency_s) AS n FROM trial
+                        WHERE outcome IS NOT 'errored' GROUP BY launch
+                    ) JOIN launch ON launch.id = launch GROUP BY digest HAVING sum(n) > 0"""
+                )
+            )
+
+    def durations(self, launch_digests: Collection[str] | None = None) -> dict[str, float]:
+        """Return cell id → mean seconds of its measured trials, of some launches or all."""
+        with translated(self.path):
+            rows = self._connection.execute("SELECT id, digest FROM launch")
+            chosen = [
+                str(number)
+                for number, digest in rows
+                if launch_digests is None or digest in launch_digests
+            ]
+            return dict(
+                self._connection.execute(
+                    """SELECT cell, avg(latency_s) FROM trial
+                    WHERE launch IN (SELECT value FROM json_each(?))
+                        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
+                    GROUP BY cell""",
+                    (f"[{','.join(chosen)}]",),
+                )
+            )
+
+    # Attempts, and their texts.
+
+    def trials(
+        self,
+        experiment: str,
+        *,
+        first_seed: int,
+        trials: int | None = None,
+        cells: Container[str] | None = None,
+        checks: Mapping[str, str] | None = None,
+    ) -> Iterator[TrialRow]:
+        """Yield the attempts that count, oldest first, each with the judgement that counts.
+
+        Args:
+            experiment: Whose fresh starts hold.
+            first_seed: The seed of trial 0; lower ones are left out.
+            trials: How many per cell; None for all that are there.
+            cells: Cells to read; None for all.
+            checks: Cell id → digest of its present checks. The newest judgement by these
+                counts; where there is none, and for cells that are missing, the newest of all.
+        """
+        wanted = Wanted(
+            first_seed=first_seed, seed_end=SEED_END if trials is None else first_seed + trials
+        )
+        with translated(self.path):
+            floors = floors_of(self._connection, experiment)
+            ids = current_ids(self._connection, floors, wanted, cells)
+            yield from reading.trial_rows(self._connection, ids, checks or {}, first_seed)
+
+    def transcript(self, trial: int, *, checks: str = "") -> Transcript:
+        """Return an attempt's texts, by its number.
+
+        Raises:
+            StoreError: There is no such attempt.
+        """
+        with translated(self.path):
+            found = reading.transcript(self._connection, trial, checks)
+        if found is None:
+            raise StoreError(
+                f"there is no trial {trial}",
+                where=str(self.path),
+                hint="`matrixbench show` lists an experiment's trials.",
+            )
+        return found
+
+    # Judging again.
+
+    def stale(self, checks: Mapping[str, str]) -> Iterator[tuple[int, str, ChatReply]]:
+        """Yield trial number, cell and reply wherever the present checks have not judged yet.
+
+        Args:
+            checks: Cell id → digest of its present checks; other cells are left alone.
+
+        Only the newest attempts count. Those at which a check raised come again each time.
+        """
+        with translated(self.path):
+            yield from stale_replies(self._connection, checks)
+
+    def add_judgements(self, judgements: Iterable[tuple[int, str, Judgement]]) -> int:
+        """Keep what checks say of stored replies; return how many outcomes changed.
+
+        Args:
+            judgements: Trial number, digest of the checks, judgement. Taken in groups, each
+                kept whole; `stale` may be read meanwhile.
+
+        A judgement that its checks have given already is not kept twice.
+        """
+        return add_judgements(self.path, judgements)

@@ -1,0 +1,66 @@
+"""Stored replies judged again: which ones need it, and what came of it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from matrixbench.store.attempts import SEED_END, Floors, Wanted, current_ids
+from matrixbench.store.connection import one_transaction
+from matrixbench.store.encoding import JUDGEMENT_COLUMNS, judgement_values
+from matrixbench.store.reading import chunks, replies, unjudged
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from matrixbench.records import ChatReply, Judgement
+
+_GROUP = 512
+
+_INSERT = f"""
+    INSERT INTO verdict (trial, turn, {", ".join(JUDGEMENT_COLUMNS)})
+    VALUES (?, ?, {", ".join("?" * len(JUDGEMENT_COLUMNS))})
+"""  # noqa: S608  only our own constants are put in
+
+_TURNS = f"""
+    SELECT turn, {", ".join(JUDGEMENT_COLUMNS)} FROM verdict WHERE trial = ? ORDER BY turn
+"""  # noqa: S608  only our own constants are put in
+
+
+def stale_replies(
+    connection: sqlite3.Connection, checks: Mapping[str, str]
+) -> Iterator[tuple[int, str, ChatReply]]:
+    """Yield id, cell and reply of the newest attempts that the present checks have not judged."""
+    everything = Wanted(first_seed=0, seed_end=SEED_END)
+    for piece in chunks(current_ids(connection, Floors(0, {}), everything, checks)):
+        ids = unjudged(connection, piece, checks)
+        if ids:
+            yield from replies(connection, ids)
+
+
+def add_judgements(path: Path, judgements: Iterable[tuple[int, str, Judgement]]) -> int:
+    """Keep judgements, in groups of one transaction each; return how many outcomes changed.
+
+    Raises:
+        StoreError: The store cannot be written; groups before that are kept.
+    """
+    remaining = iter(judgements)
+    changed = 0
+    # The group is drawn before the lock is taken: judging may take its time.
+    while group := list(islice(remaining, _GROUP)):
+        with one_transaction(path) as connection:
+            changed += sum(_add(connection, *item) for item in group)
+    return changed
+
+
+def _add(connection: sqlite3.Connection, trial: int, checks: str, judgement: Judgement) -> bool:
+    values = judgement_values(judgement, checks)
+    turns = connection.execute(_TURNS, (trial,)).fetchall()
+    by_these = [row for row in turns if row[1] == checks]
+    if by_these and by_these[-1][1:] == values:
+        return False
+    before = (by_these or turns)[-1] if turns else None
+    connection.execute(_INSERT, (trial, len(turns), *values))
+    return before is not None and before[2] != values[1]

@@ -1,0 +1,115 @@
+"""How the store's tables came to be: an append-only list, each entry one transaction.
+
+The number of entries applied is the file's `user_version`. Never change an entry that was
+released: files out there were made by it. Add the next one.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Migration: TypeAlias = tuple[str, ...]
+
+_FIRST: Migration = (
+    """CREATE TABLE build (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        server TEXT NOT NULL,
+        model TEXT NOT NULL,
+        device TEXT NOT NULL,
+        version TEXT NOT NULL,
+        details TEXT NOT NULL
+    )""",
+    """CREATE TABLE launch (
+        id INTEGER PRIMARY KEY,
+        experiment TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        name TEXT NOT NULL,
+        build INTEGER REFERENCES build (number),
+        started_at REAL NOT NULL,
+        request_timeout_s REAL NOT NULL,
+        order_seed INTEGER,
+        command TEXT NOT NULL,
+        effective TEXT NOT NULL,
+        host TEXT NOT NULL,
+        versions TEXT NOT NULL,
+        log TEXT,
+        imported INTEGER NOT NULL,
+        ended_at REAL,
+        error TEXT
+    )""",
+    "CREATE INDEX launch_digest ON launch (digest)",
+    """CREATE TABLE note (
+        launch INTEGER NOT NULL REFERENCES launch (id),
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (launch, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE request (
+        digest TEXT NOT NULL PRIMARY KEY,
+        body TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    # Narrow on purpose: whoever counts a million trials reads this table and no reply.
+    # `outcome`, `kind` and `reason` are those of a refusal; a trial with a reply has none here,
+    # for what its checks say is derived, and stands in `verdict`.
+    """CREATE TABLE trial (
+        id INTEGER PRIMARY KEY,
+        cell TEXT NOT NULL,
+        build INTEGER NOT NULL REFERENCES build (number),
+        seed INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        trial_index INTEGER NOT NULL,
+        launch INTEGER NOT NULL REFERENCES launch (id),
+        order_index INTEGER NOT NULL,
+        request TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        outcome TEXT,
+        kind TEXT,
+        reason TEXT,
+        by_request INTEGER NOT NULL,
+        latency_s REAL,
+        time_to_first_token_s REAL,
+        prompt_tokens_per_s REAL,
+        completion_tokens_per_s REAL,
+        prompt_tokens INTEGER,
+        completion_tokens INTEGER,
+        finish_reason TEXT,
+        fingerprint TEXT,
+        reply_digest TEXT
+    )""",
+    # The order in which attempts supersede each other: (generation, id). Nearly the order of
+    # insertion, so it costs next to nothing, unlike an index over the random cell ids.
+    "CREATE INDEX trial_generation ON trial (generation)",
+    """CREATE TABLE reply (
+        trial INTEGER PRIMARY KEY REFERENCES trial (id),
+        message TEXT NOT NULL,
+        reading TEXT
+    )""",
+    # Append-only: turn 0 is the judgement at the time, each judging again adds a turn.
+    """CREATE TABLE verdict (
+        trial INTEGER NOT NULL REFERENCES trial (id),
+        turn INTEGER NOT NULL,
+        checks TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        kind TEXT,
+        reason TEXT NOT NULL,
+        score REAL,
+        verdicts TEXT NOT NULL,
+        PRIMARY KEY (trial, turn)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE generation (
+        number INTEGER PRIMARY KEY,
+        experiment TEXT NOT NULL,
+        opened_at REAL NOT NULL
+    )""",
+    # From which generation on trials count for an experiment; the empty cell stands for all.
+    """CREATE TABLE floor (
+        experiment TEXT NOT NULL,
+        cell TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        PRIMARY KEY (experiment, cell)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST,)

@@ -1,0 +1,264 @@
+"""What tables, charts and transcripts read: attempts with the judgement that counts."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from matrixbench.errors import StoreError
+from matrixbench.records import Outcome
+from matrixbench.store.encoding import (
+    Row,
+    build_from,
+    kind_from,
+    launch_from,
+    reply_from,
+    verdicts_from,
+)
+from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from matrixbench.records import Build, ChatReply, JsonObject
+
+CHUNK = 512
+"""Attempts read by one query. Between queries no read transaction is open, so that a slow reader
+never keeps the log from being checkpointed."""
+
+# The judgement that counts is the newest one by the present checks; where there is none (or
+# nobody said what they are), the newest.
+_COUNTING = """
+    LEFT JOIN verdict ON verdict.trial = trial.id AND verdict.turn = coalesce(
+        (SELECT max(turn) FROM verdict AS v WHERE v.trial = trial.id AND v.checks = wanted.checks),
+        (SELECT max(turn) FROM verdict AS v WHERE v.trial = trial.id)
+    )
+"""
+
+_WANTED = """
+    FROM (
+        SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS checks
+        FROM json_each(?)
+    ) AS wanted
+    CROSS JOIN trial ON trial.id = wanted.id
+"""
+
+_MEASURED = """trial.latency_s, trial.time_to_first_token_s, trial.prompt_tokens_per_s,
+    trial.completion_tokens_per_s, trial.prompt_tokens, trial.completion_tokens,
+    trial.finish_reason, trial.fingerprint"""
+
+_TRIALS = f"""
+    SELECT trial.id, trial.cell, build.id, trial.seed, trial.trial_index, trial.generation,
+        trial.launch, trial.order_index, trial.request, trial.started_at,
+        coalesce(trial.outcome, verdict.outcome),
+        CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END,
+        coalesce(trial.reason, verdict.reason, ''),
+        trial.by_request, coalesce(verdict.checks, ''), verdict.score,
+        {_MEASURED}, trial.reply_digest, launch.imported
+    {_WANTED}
+    CROSS JOIN build ON build.number = trial.build
+    CROSS JOIN launch ON launch.id = trial.launch
+    {_COUNTING}
+"""
+
+_REPLIES = f"""
+    SELECT trial.id, trial.cell, reply.message, reply.reading, {_MEASURED}
+    {_WANTED}
+    CROSS JOIN reply ON reply.trial = trial.id
+"""
+
+_VERDICTS = f"""
+    SELECT verdict.verdicts {_WANTED} {_COUNTING}
+"""
+
+_NEWEST = f"""
+    SELECT trial.id, trial.cell, verdict.checks, verdict.kind IS 'check_raised'
+    {_WANTED} {_COUNTING}
+    WHERE trial.outcome IS NULL
+"""
+
+_UNJUDGED = f"""
+    SELECT trial.id {_WANTED}
+    WHERE trial.outcome IS NULL AND coalesce(
+        (
+            SELECT kind IS 'check_raised' FROM verdict
+            WHERE verdict.trial = trial.id AND verdict.checks = wanted.checks
+            ORDER BY turn DESC LIMIT 1
+        ),
+        1
+    )
+"""  # noqa: S608  only our own constants are put in
+
+_LAUNCHES = """
+    SELECT launch.id, ended_at, error,
+        build.id, build.kind, server, model, device, version, details,
+        experiment, digest, name, started_at, request_timeout_s, order_seed,
+        command, effective, host, versions, log, imported
+    FROM launch LEFT JOIN build ON build.number = launch.build
+"""
+
+_ID, _CELL, _CHECKS = 0, 1, 14
+"""Where they stand in a row of `_TRIALS`."""
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+
+
+def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Split ids into pieces of one query each."""
+    remaining = iter(ids)
+    while piece := list(islice(remaining, CHUNK)):
+        yield piece
+
+
+def trial_rows(
+    connection: sqlite3.Connection,
+    ids: Iterable[int],
+    checks: Mapping[str, str],
+    first_seed: int | None,
+) -> Iterator[TrialRow]:
+    """Yield attempts by id, in the order of the ids.
+
+    `checks` gives the digest of a cell's present checks. The rows' `trial` counts from
+    `first_seed`; with None it is the index as it was stored.
+    """
+    for piece in chunks(ids):
+        rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
+        others = [
+            (row[_ID], checks[row[_CELL]])
+            for row in rows
+            if row[_CHECKS] and checks.get(row[_CELL], row[_CHECKS]) != row[_CHECKS]
+        ]
+        by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
+        for row in rows:
+            yield _trial_row(by_present.get(row[_ID], row), first_seed)
+
+
+def _fetch(
+    connection: sqlite3.Connection, query: str, wanted: Sequence[tuple[int, str]]
+) -> list[Row]:
+    """Run a query over pairs of attempt and checks."""
+    return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
+
+
+def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
+    kind, by_request, imported = row[11], row[13], row[25]
+    return TrialRow(
+        id=row[0],
+        cell=row[1],
+        build=row[2],
+        seed=row[3],
+        trial=row[4] if first_seed is None else row[3] - first_seed,
+        generation=row[5],
+        launch=row[6],
+        order=row[7],
+        request=row[8],
+        started_at=row[9],
+        outcome=_OUTCOMES[row[10]],
+        kind=None if kind is None else kind_from(kind),
+        reason=row[12],
+        by_request=by_request == 1,
+        checks=row[14],
+        score=row[15],
+        latency_s=row[16],
+        time_to_first_token_s=row[17],
+        prompt_tokens_per_s=row[18],
+        completion_tokens_per_s=row[19],
+        prompt_tokens=row[20],
+        completion_tokens=row[21],
+        finish_reason=row[22],
+        fingerprint=row[23],
+        reply_digest=row[24],
+        imported=imported == 1,
+    )
+
+
+def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
+    """Return id, cell and reply of those attempts that have one."""
+    return [
+        (number, cell, reply_from(message, reading, tuple(measured)))
+        for number, cell, message, reading, *measured in _fetch(
+            connection, _REPLIES, [(number, "") for number in ids]
+        )
+    ]
+
+
+def unjudged(
+    connection: sqlite3.Connection, ids: list[int], checks: Mapping[str, str]
+) -> list[int]:
+    """Return those attempts whose reply the present checks have not judged, or raised at."""
+    newest = _fetch(connection, _NEWEST, [(number, "") for number in ids])
+    others = [
+        (number, checks[cell])
+        for number, cell, judged_by, raised in newest
+        if raised or judged_by != checks[cell]
+    ]
+    return [number for (number,) in _fetch(connection, _UNJUDGED, others)]
+
+
+def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Transcript | None:
+    """Return one attempt with its texts, or None where there is no such attempt."""
+    found = _fetch(connection, _TRIALS, [(number, checks)])
+    if not found:
+        return None
+    trial = _trial_row(found[0], None)
+    body = connection.execute(
+        "SELECT body FROM request WHERE digest = ?", (trial.request,)
+    ).fetchone()
+    ((verdicts,),) = _fetch(connection, _VERDICTS, [(number, checks)])
+    reply = replies(connection, [number])
+    return Transcript(
+        trial=trial,
+        body=_object(body[0]) if body else None,
+        reply=reply[0][2] if reply else None,
+        verdicts=verdicts_from(verdicts) if verdicts else (),
+    )
+
+
+def _object(text: str) -> JsonObject:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise StoreError("a stored request is not a JSON object", hint="The store is damaged.")
+    return value
+
+
+def builds(connection: sqlite3.Connection) -> dict[str, Build]:
+    """Return every build by its id, oldest first."""
+    rows = connection.execute(
+        "SELECT id, kind, server, model, device, version, details FROM build ORDER BY number"
+    )
+    return {row[0]: build_from(row) for row in rows}
+
+
+def launches(connection: sqlite3.Connection, experiment: str | None) -> list[StoredLaunch]:
+    """Return the launch runs of an experiment, or all, oldest first."""
+    rows = connection.execute(
+        _LAUNCHES + "WHERE :experiment IS NULL OR experiment = :experiment ORDER BY launch.id",
+        {"experiment": experiment},
+    ).fetchall()
+    return [_stored_launch(connection, row) for row in rows]
+
+
+def last_build(connection: sqlite3.Connection, digest: str) -> Build | None:
+    """Return the build of a launch's newest run that had one."""
+    row = connection.execute(
+        """SELECT build.id, build.kind, server, model, device, version, details
+        FROM launch JOIN build ON build.number = launch.build
+        WHERE digest = ? ORDER BY launch.id DESC LIMIT 1""",
+        (digest,),
+    ).fetchone()
+    return build_from(row) if row else None
+
+
+def _stored_launch(connection: sqlite3.Connection, row: Row) -> StoredLaunch:
+    number, ended_at, error = row[:3]
+    build = build_from(row[3:10]) if row[3] is not None else None
+    notes = connection.execute("SELECT name, value FROM note WHERE launch = ?", (number,))
+    return StoredLaunch(
+        id=number,
+        record=launch_from(row[10:], build),
+        ended_at=ended_at,
+        error=error,
+        notes={name: json.loads(value) for name, value in notes},
+    )

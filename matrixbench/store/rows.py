@@ -1,0 +1,121 @@
+"""What the store is told of launches, and the values that it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.records import Build, ChatReply, JsonObject, Kind, Outcome, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRecord:
+    """One launch run, as it is written down when its server answers (or when it gave up).
+
+    Args:
+        experiment: The experiment, as the store calls it.
+        digest: The launch's digest (`plan.cells.Launch.digest`).
+        name: Its name, for people.
+        build: What really runs; None where no server came up.
+        started_at: Unix time in seconds.
+        request_timeout_s: How long a reply may take in it.
+        order_seed: What the order of its trials was shuffled with.
+        command: The server's command line, without secrets.
+        effective: What the server reports of itself.
+        host: The machine: CPU, memory, system.
+        versions: Name → version of the software that matters.
+        log: The server's log file.
+        imported: Its trials were measured by another tool.
+    """
+
+    experiment: str
+    digest: str
+    name: str
+    build: Build | None
+    started_at: float
+    request_timeout_s: float
+    order_seed: int | None = None
+    command: tuple[str, ...] = ()
+    effective: JsonObject = field(default_factory=dict)
+    host: JsonObject = field(default_factory=dict)
+    versions: JsonObject = field(default_factory=dict)
+    log: str | None = None
+    imported: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLaunch:
+    """A launch run, with what became of it.
+
+    Args:
+        id: The store's number.
+        record: What was written at its start.
+        ended_at: Unix time in seconds; None while it runs, and where its process was killed.
+        error: Why it was given up; None where it was not.
+        notes: Name → what was found out under way: the canary, prompts' hashes, warnings.
+    """
+
+    id: int
+    record: LaunchRecord
+    ended_at: float | None
+    error: str | None
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One attempt as tables and charts need it: everything but its texts.
+
+    `trial` is the index under the seed that was asked for: `seed` minus `first_seed`. `outcome`,
+    `kind` and `reason` are the refusal's, or those of the judgement that counts, whose checks
+    are `checks` (empty for a refusal). `score` is the mean of the scores that its checks gave.
+    `reply_digest` stands for content and tool calls; None where there is no reply. Units are in
+    the names; `started_at` is Unix time in seconds.
+    """
+
+    id: int
+    cell: str
+    build: str
+    seed: int
+    trial: int
+    generation: int
+    launch: int
+    order: int
+    request: str
+    started_at: float
+    outcome: Outcome
+    kind: Kind | None
+    reason: str
+    by_request: bool
+    checks: str
+    score: float | None
+    latency_s: float | None
+    time_to_first_token_s: float | None
+    prompt_tokens_per_s: float | None
+    completion_tokens_per_s: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    finish_reason: str | None
+    fingerprint: str | None
+    reply_digest: str | None
+    imported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """One attempt with its texts.
+
+    Args:
+        trial: The attempt; its `trial` is the index that it was stored with.
+        body: What was sent, but for model, seed and stream; None where it was not kept.
+        reply: What came back; None for a refusal.
+        verdicts: What each check said, in the judgement that counts.
+    """
+
+    trial: TrialRow
+    body: JsonObject | None
+    reply: ChatReply | None
+    verdicts: tuple[Verdict, ...]
