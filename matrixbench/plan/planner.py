@@ -134,10 +134,14 @@ class Plan:
 
     @property
     def estimate_s(self) -> float | None:
-        """Seconds that the remaining trials will take, or None where nothing tells."""
-        known = [plan.estimate_s for plan in self.launches if plan.remaining]
-        told = [seconds for seconds in known if seconds is not None]
-        return sum(told) * len(known) / len(told) if told else None
+        """Seconds that the remaining trials will take, or None where nothing tells.
+
+        Launches that nothing is known of are taken to be as fast as the others.
+        """
+        told = [plan for plan in self.launches if plan.remaining and plan.estimate_s is not None]
+        trials = sum(plan.remaining for plan in told)
+        seconds = sum(plan.estimate_s or 0.0 for plan in told)
+        return seconds * self.remaining / trials if trials else None
 
 
 def plan_matrix(
@@ -192,8 +196,6 @@ def plan_launch(
     own = _untaken(group, taken)
     total = done = 0
     why: Counter[Why] = Counter()
-    seconds = 0.0
-    timed = 0
     present = _present(build, history)
     for cell in own:
         trials = wanted.of(cell)
@@ -206,11 +208,6 @@ def plan_launch(
         done += trials - count
         if count:
             _explain(cell.id, known, todo, build.build, history, why)
-            if cell.id in history.durations:
-                seconds += history.durations[cell.id] * count
-                timed += count
-    remaining = total - done
-    scale = remaining / timed if timed else 0.0
     return LaunchPlan(
         launch=group.launch,
         build=build,
@@ -220,8 +217,18 @@ def plan_launch(
         done=done,
         why=dict(why),
         shared_with=earlier[0].launch.name if earlier and len(own) < len(group.cells) else "",
-        estimate_s=seconds * scale / expected_concurrency(group.launch) if timed else None,
+        estimate_s=_estimate(group.launch, own, total - done, history),
     )
+
+
+def _estimate(
+    launch: Launch, cells: Sequence[Cell], remaining: int, history: History
+) -> float | None:
+    """Return seconds for the remaining trials at the mean latency of the launch's known cells."""
+    known = [history.durations[cell.id] for cell in cells if cell.id in history.durations]
+    if not known or not remaining:
+        return None
+    return remaining * sum(known) / len(known) / expected_concurrency(launch)
 
 
 def _untaken(group: LaunchCells, taken: set[str]) -> Sequence[Cell]:

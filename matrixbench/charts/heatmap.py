@@ -1,0 +1,131 @@
+"""A cell frame as a heatmap in Altair; imports Altair, so import this only to draw."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import altair as alt
+
+from matrixbench.charts.layers import layers
+from matrixbench.charts.layout import (
+    EM,
+    LABEL_SIZE,
+    Layout,
+    broken,
+    label_expression,
+    lay_out,
+)
+from matrixbench.charts.palette import QUIET
+from matrixbench.charts.sides import resolve_sides, side_title
+from matrixbench.charts.squares import Squares, squares
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pandas import DataFrame
+
+    from matrixbench.charts.sides import Sides
+    from matrixbench.spec.charts import Chart
+
+Drawing: TypeAlias = "alt.LayerChart | alt.FacetChart"
+
+_ROW_HEADER_LETTERS = 24
+_SUBTITLE_SIZE = 11
+
+
+def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
+    """Return the heatmap that `matrixbench.charts.draw` promises."""
+    sides = resolve_sides(frame, chart)
+    shown = squares(frame, sides, chart.metric)
+    counts = [row["count"] for row in shown.rows if "count" in row]
+    layout = lay_out(shown.labels, max((len(count) for count in counts), default=0))
+    facet = alt.layer(
+        *layers(shown, layout, sides),
+        # As a plain dict, for which Altair has no row limit and no check row by row.
+        data={"values": list(shown.rows)},
+        width=layout.facet_width,
+        height=layout.facet_height,
+    )
+    named = _title(chart.title or title, sides, shown, layout)
+    if sides.row or sides.column:
+        return _styled(_faceted(facet, sides, shown, layout), named)
+    return _styled(facet, named)
+
+
+def _faceted(drawing: Drawing, sides: Sides, shown: Squares, layout: Layout) -> alt.FacetChart:
+    facets: dict[str, Any] = {}
+    if sides.row:
+        lines = max(1, (layout.facet_height + layout.spacing) // (LABEL_SIZE + 2))
+        facets["row"] = alt.Row(
+            "row:N",
+            sort=alt.EncodingSortField("row rank", op="min"),
+            header=alt.Header(
+                title=side_title(sides.row),
+                labelAngle=0,
+                labelAlign="left",
+                labelExpr=_expression(shown.labels.row, _ROW_HEADER_LETTERS, lines),
+            ),
+        )
+    if sides.column:
+        letters = int(layout.facet_width / (LABEL_SIZE * EM))
+        facets["column"] = alt.Column(
+            "column:N",
+            sort=alt.EncodingSortField("column rank", op="min"),
+            header=alt.Header(
+                title=side_title(sides.column),
+                labelExpr=_expression(shown.labels.column, letters, 4),
+            ),
+        )
+    faceted: alt.FacetChart = drawing.facet(**facets, spacing=layout.spacing)
+    return faceted
+
+
+def _expression(labels: Sequence[str], letters: int, lines: int) -> str:
+    return label_expression(labels, [broken(text, letters, lines) for text in labels])
+
+
+def _title(title: str, sides: Sides, shown: Squares, layout: Layout) -> alt.TitleParams:
+    across = layout.facet_width * len(shown.labels.column)
+    letters = int(max(across, 480) / (_SUBTITLE_SIZE * 0.5))
+    fixed = " · ".join(f"{axis} {text}" for axis, text in sides.fixed)
+    explained = [f"{shown.ramp.title}{', n trials' if layout.text else ''}"]
+    if shown.any("low"):
+        explained.append("bar: Wilson 95 % interval, 0 at the left edge, 1 at the right")
+    if layout.text and any("/" in row.get("count", "") for row in shown.rows):
+        explained.append("n=4/10: 4 of 10 trials so far")
+    lines = [*wrap(fixed, letters, max_lines=3), *wrap("; ".join(explained), letters)]
+    return alt.TitleParams(text=wrap(title, int(letters * 0.7)) or [""], subtitle=lines)
+
+
+def _styled(drawing: Drawing, title: alt.TitleParams) -> Drawing:
+    styled: Drawing = (
+        drawing.properties(title=title, padding=12)
+        .configure_view(stroke=None)
+        .configure_title(
+            anchor="start",
+            fontSize=16,
+            subtitleFontSize=_SUBTITLE_SIZE,
+            subtitleColor=QUIET,
+            subtitlePadding=6,
+            offset=14,
+        )
+        .configure_axis(
+            grid=False,
+            domain=False,
+            ticks=False,
+            titleColor=QUIET,
+            titleFontWeight="normal",
+            labelPadding=5,
+        )
+        .configure_header(
+            titleColor=QUIET,
+            titleFontWeight="normal",
+            labelFontSize=LABEL_SIZE,
+            labelPadding=6,
+            titlePadding=0,
+        )
+        .configure_legend(titleColor=QUIET, titleFontWeight="normal", labelLimit=240)
+        .configure_scale(bandPaddingInner=0, bandPaddingOuter=0)
+    )
+    return styled

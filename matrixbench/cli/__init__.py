@@ -1,0 +1,59 @@
+"""The command line. Commands are lists of named steps; this package is the only one that exits."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+import typer
+
+from matrixbench.cli import results, running
+from matrixbench.cli.shared import Interrupted, say
+from matrixbench.errors import ExitCode, MatrixbenchError
+
+app = typer.Typer(
+    name="matrixbench",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Decide which server build, model, chat template, sampling and cache settings to run.",
+    epilog=(
+        "Exit codes: 0 done; 1 our bug; 2 the file or the options are wrong; 3 nothing selected; "
+        "4 no server could be used; 5 the store; 6 a check could not be loaded; 7 finished, some "
+        "trials errored or launches given up; 130 interrupted."
+    ),
+)
+
+for command in (
+    running.plan,
+    running.execute,
+    results.chart,
+    running.validate,
+    running.schema,
+):
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; no traceback ever reaches a user for their own mistake."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app()
+    except MatrixbenchError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except Interrupted:
+        say("interrupted")
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception:  # noqa: BLE001  the last boundary: whatever arrives here is our bug
+        traceback.print_exc()
+        say("this is a bug in matrixbench, not in your file: please report it with the lines above")
+        sys.exit(ExitCode.BUG)
+    sys.exit(ExitCode.DONE)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise Interrupted

@@ -1,0 +1,47 @@
+"""Commands that show results: `chart`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  typer reads it
+from typing import Annotated
+
+import typer
+
+from matrixbench.cli.shared import File, StorePath, Where, load, say, settings_of
+
+
+def chart(
+    file: File,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help=".png, .svg, .pdf, .html or .json. Default: a .png beside the file.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--chart", help="Only the chart of this name.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="success_ratio, latency_p50_s or completion_tokens_per_s."),
+    ] = None,
+    where: Where = None,
+    store: StorePath = None,
+) -> None:
+    """Draw the heatmaps: every square says how sure it is."""
+    from matrixbench import drawing  # noqa: PLC0415  deferred: --help stays fast
+
+    experiment = load(file)
+    for path in drawing.draw_files(
+        experiment,
+        settings_of(experiment, store),
+        output=output,
+        name=name,
+        metric=metric,
+        where=where or (),
+        say=say,
+    ):
+        typer.echo(path)

@@ -1,0 +1,277 @@
+"""The trials of one launch against its running server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from time import time
+from typing import TYPE_CHECKING, Protocol
+
+from matrixbench.execution.events import ServerRestarted, TrialDone
+from matrixbench.identity import digest
+from matrixbench.records import (
+    ChatReply,
+    ChatRequest,
+    Judgement,
+    Kind,
+    Outcome,
+    Refusal,
+    Trial,
+    TrialKey,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matrixbench.backends.protocol import Session
+    from matrixbench.checks.judge import Checks
+    from matrixbench.execution.events import Listener
+    from matrixbench.execution.schedule import Task
+    from matrixbench.plan.cells import Cell
+    from matrixbench.records import JsonObject
+    from matrixbench.spec.load import TestCase
+
+DROP_AFTER_S = 5.0
+"""How long requests in flight may take to finish once the user asked to stop."""
+
+_DEATHS_TO_BLAME = 2
+"""A request that was in flight this many times when the server died is held to have killed it."""
+
+
+class Sink(Protocol):
+    """Where trials go."""
+
+    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
+        """Take a trial to be stored; waits while too many are under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What the trials of one launch share.
+
+    Args:
+        name: The launch's name.
+        launch: Its number in the store.
+        build: The build's id.
+        generation: The generation that the trials belong to.
+        first_seed: Trial i asks for `first_seed + i`.
+        timeout_s: How long one reply may take.
+    """
+
+    name: str
+    launch: int
+    build: str
+    generation: int
+    first_seed: int
+    timeout_s: float
+
+
+class Prompts:
+    """What each cell sends and how its reply is judged, worked out once."""
+
+    def __init__(self, checks: dict[int, Checks]) -> None:
+        self._checks = checks
+        self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
+
+    def body(self, cell: Cell) -> tuple[JsonObject, str]:
+        """Return a cell's request body and its digest."""
+        key = (id(cell.point), id(cell.test))
+        if key not in self._bodies:
+            body = request_body(cell)
+            self._bodies[key] = (body, digest(body))
+        return self._bodies[key]
+
+    def checks(self, test: TestCase) -> Checks:
+        """Return a test's compiled checks."""
+        return self._checks[id(test)]
+
+
+def request_body(cell: Cell) -> JsonObject:
+    """Return what a cell sends, in OpenAI's shape, without model, seed and stream."""
+    test = cell.test
+    tools: JsonObject = {"tools": list(test.tools)} if test.tools else {}
+    return {"messages": list(test.messages), **tools, **cell.point.fields}
+
+
+class _Next(Enum):
+    """What to do with a trial after an answer."""
+
+    STORE = auto()
+    AGAIN_ALONE = auto()
+
+
+@dataclass(slots=True)
+class _State:
+    """What the workers of a batch share."""
+
+    stood: set[str] = field(default_factory=set)
+    alone: list[tuple[Task, int]] = field(default_factory=list)
+    stop: Refusal | None = None
+    revive: asyncio.Lock = field(default_factory=asyncio.Lock)
+    epoch: int = 0
+
+
+class BatchRun:
+    """Runs the trials of one launch, a number of them at a time."""
+
+    def __init__(
+        self, session: Session, batch: Batch, prompts: Prompts, sink: Sink, listener: Listener
+    ) -> None:
+        self._session = session
+        self._batch = batch
+        self._prompts = prompts
+        self._sink = sink
+        self._listener = listener
+        self._state = _State()
+
+    async def run(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> Refusal | None:
+        """Send all trials; return the refusal that stopped the launch, or None.
+
+        Raises:
+            ServerError: The server died more often than it may.
+            StoreError: The trials cannot be stored.
+        """
+        try:
+            async with asyncio.TaskGroup() as workers:
+                running = [
+                    workers.create_task(self._work(tasks, interrupted))
+                    for _ in range(self._session.info.concurrency)
+                ]
+                watch = workers.create_task(_drop_when(interrupted, running))
+                await asyncio.wait(running)
+                watch.cancel()
+        except* Exception as group:  # noqa: BLE001  the first cause is what the user needs
+            raise _first(group) from None
+        while self._state.alone and not interrupted.is_set() and self._state.stop is None:
+            task, deaths = self._state.alone.pop(0)
+            await self._attempt(task, deaths, alone=True)
+        return self._state.stop
+
+    async def _work(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> None:
+        for task in tasks:
+            if interrupted.is_set() or self._state.stop is not None:
+                return
+            await self._attempt(task, 0, alone=False)
+
+    async def _attempt(self, task: Task, deaths: int, *, alone: bool) -> None:
+        if task.cell.id in self._state.stood:
+            return
+        batch = self._batch
+        body, body_digest = self._prompts.body(task.cell)
+        started_at = time()
+        epoch = self._state.epoch
+        answer = await self._session.ask(
+            ChatRequest(
+                body=body,
+                seed=batch.first_seed + task.trial,
+                trial=task.trial,
+                test=task.cell.test.name,
+                timeout_s=batch.timeout_s,
+            )
+        )
+        if isinstance(answer, Refusal):
+            refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
+            if refusal is None:
+                return
+            answer = refusal
+        await self._store(task, answer, body, body_digest, started_at)
+
+    async def _settle(
+        self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool
+    ) -> Refusal | None:
+        """Return what to store for a refusal, or None where the trial is to run again alone."""
+        if refusal.stops_launch:
+            self._state.stop = refusal
+            return refusal
+        if refusal.by_request:
+            self._state.stood.add(task.cell.id)
+            return refusal
+        if refusal.kind is Kind.NO_CONNECTION:
+            return await self._after_lost_connection(refusal, task, deaths, epoch, alone=alone)
+        if refusal.alone and not alone:
+            self._state.alone.append((task, deaths))
+            return None
+        return refusal
+
+    async def _after_lost_connection(
+        self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool
+    ) -> Refusal | None:
+        died = await self._revive(epoch)
+        if died:
+            deaths += 1
+            if deaths >= _DEATHS_TO_BLAME and alone:
+                self._state.stood.add(task.cell.id)
+                return Refusal(
+                    outcome=Outcome.REJECTED,
+                    kind=Kind.KILLS_SERVER,
+                    reason=f"the server died {deaths} times while this request was in flight",
+                    by_request=True,
+                    latency_s=refusal.latency_s,
+                )
+            self._state.alone.append((task, deaths))
+            return None
+        if alone:
+            return refusal
+        self._state.alone.append((task, deaths))
+        return None
+
+    async def _revive(self, epoch: int) -> bool:
+        """Bring a dead server back; return whether it died since `epoch` was read."""
+        async with self._state.revive:
+            if self._state.epoch != epoch:
+                return True
+            if not await self._session.ensure_alive():
+                return False
+            self._state.epoch += 1
+            self._listener(ServerRestarted(name=self._batch.name))
+            return True
+
+    async def _store(
+        self,
+        task: Task,
+        answer: ChatReply | Refusal,
+        body: JsonObject,
+        body_digest: str,
+        started_at: float,
+    ) -> None:
+        batch = self._batch
+        checks = self._prompts.checks(task.cell.test)
+        reply = answer if isinstance(answer, ChatReply) else None
+        refusal = answer if isinstance(answer, Refusal) else None
+        if refusal is not None:
+            judgement = Judgement(outcome=refusal.outcome, kind=refusal.kind, reason=refusal.reason)
+        else:
+            judgement = checks.judge(answer)  # type: ignore[arg-type]  # a reply, by the above
+        trial = Trial(
+            key=TrialKey(
+                cell=task.cell.id,
+                build=batch.build,
+                seed=batch.first_seed + task.trial,
+                generation=batch.generation,
+            ),
+            trial=task.trial,
+            launch=batch.launch,
+            order=task.order,
+            request=body_digest,
+            started_at=started_at,
+            reply=reply,
+            refusal=refusal,
+            judgement=judgement,
+            checks=checks.digest,
+        )
+        await self._sink.put(trial, body)
+        self._listener(TrialDone(launch=batch.name, outcome=judgement.outcome))
+
+
+async def _drop_when(interrupted: asyncio.Event, running: list[asyncio.Task[None]]) -> None:
+    """Cancel the requests in flight if they have not finished soon after an interruption."""
+    await interrupted.wait()
+    _, late = await asyncio.wait(running, timeout=DROP_AFTER_S)
+    for task in late:
+        task.cancel()
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

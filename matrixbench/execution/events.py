@@ -1,0 +1,130 @@
+"""What a run tells while it goes on; terminals, logs and notebooks make of it what they like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from matrixbench.records import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A run begins: how many trials will be sent, in how many launches."""
+
+    experiment: str
+    trials: int
+    done: int
+    launches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """A model is on its way; sizes in bytes."""
+
+    what: str
+    done_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchStarting:
+    """A launch begins: the `index`-th (from 1) of `count`."""
+
+    name: str
+    index: int
+    count: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchReady:
+    """Its server answers; `trials` is what remains under the build that really runs."""
+
+    name: str
+    trials: int
+    build: str
+    concurrency: int
+    log: Path | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRestarted:
+    """A server died under way and was started again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialDone:
+    """A trial has its outcome. It is not yet promised to be on disk: see TrialsStored."""
+
+    launch: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialsStored:
+    """So many trials of this run are on disk by now."""
+
+    stored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSkipped:
+    """Nothing of a launch is left to do."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFinished:
+    """All trials of a launch have their outcome, and its server is gone."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFailed:
+    """A launch was given up: why, and what to do."""
+
+    name: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejudged:
+    """Stored replies were judged by checks that have changed: how many verdicts are different."""
+
+    replies: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """The user asked to stop; what is in flight is being finished or dropped."""
+
+
+Event: TypeAlias = (
+    RunStarted
+    | Fetching
+    | LaunchStarting
+    | LaunchReady
+    | ServerRestarted
+    | TrialDone
+    | TrialsStored
+    | LaunchSkipped
+    | LaunchFinished
+    | LaunchFailed
+    | Rejudged
+    | Interrupted
+)
+
+Listener: TypeAlias = "Callable[[Event], None]"

@@ -1,0 +1,50 @@
+"""Where a run keeps things, and the environment that it sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.spec.load import Experiment
+
+STORE_VARIABLE = "MATRIXBENCH_STORE"
+CACHE_VARIABLE = "MATRIXBENCH_CACHE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a run needs to know of its surroundings.
+
+    Args:
+        store: The store's file.
+        cache: The folder for models from packages and for files' digests, shared by all runs.
+        environ: The environment variables.
+    """
+
+    store: Path
+    cache: Path
+    environ: Mapping[str, str]
+
+
+def settings_for(
+    experiment: Experiment, environ: Mapping[str, str], *, store: Path | None = None
+) -> Settings:
+    """Return the settings for an experiment.
+
+    The store is the one named, else `$MATRIXBENCH_STORE`, else `.matrixbench/results.db` beside
+    the experiment's file; the cache `$MATRIXBENCH_CACHE`, else the user's cache folder.
+    """
+    from platformdirs import user_cache_path  # noqa: PLC0415  only where a run needs it
+
+    named = environ.get(STORE_VARIABLE)
+    beside = experiment.path.parent / ".matrixbench" / "results.db"
+    cache = environ.get(CACHE_VARIABLE)
+    return Settings(
+        store=(store or (Path(named).expanduser() if named else beside)).absolute(),
+        cache=Path(cache).expanduser() if cache else user_cache_path("matrixbench"),
+        environ=environ,
+    )

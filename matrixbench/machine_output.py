@@ -1,0 +1,76 @@
+"""What commands print for machines: plain data for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matrixbench.execution.planning import Prepared
+    from matrixbench.execution.run import RunSummary
+    from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.records import JsonObject
+
+
+def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
+    """Return a plan as data.
+
+    `cells`, `trials`, `done` and `remaining` are counts; `launches` and `not_applicable` are
+    lists; `estimate_s` is in seconds, null where nothing tells. With `cells`, `cell_list` lists
+    every cell.
+    """
+    plan = prepared.plan
+    listed: dict[str, Any] = {}
+    if cells:
+        listed["cell_list"] = [
+            {"cell": cell.id, "done": done, "trials": wanted, "coordinates": cell.coordinates()}
+            for cell, done, wanted in prepared.cells()
+        ]
+    return {
+        "experiment": plan.experiment,
+        "cells": plan.cells,
+        "trials": plan.trials,
+        "done": plan.done,
+        "remaining": plan.remaining,
+        "verified": plan.verified,
+        "server_starts": plan.server_starts,
+        "estimate_s": plan.estimate_s,
+        "launches": [_launch_json(launch) for launch in plan.launches],
+        "not_applicable": [
+            {"coordinates": point.coordinates, "reason": point.reason, "hint": point.hint}
+            for point in plan.not_applicable
+        ],
+        **listed,
+    }
+
+
+def _launch_json(launch: LaunchPlan) -> JsonObject:
+    build = launch.build.build
+    return {
+        "name": launch.launch.name,
+        "coordinates": launch.launch.coordinates,
+        "kind": launch.launch.spec.kind,
+        "build": None if build is None else build.id,
+        "verified": launch.build.verified,
+        "note": launch.build.note,
+        "cells": len(launch.cells),
+        "trials": launch.wanted,
+        "done": launch.done,
+        "remaining": launch.remaining,
+        "why": {str(why): count for why, count in launch.why.items()},
+        "shared_with": launch.shared_with or None,
+        "estimate_s": launch.estimate_s,
+    }
+
+
+def summary_json(summary: RunSummary) -> JsonObject:
+    """Return a run's summary as data; `seconds` is the run's length."""
+    return {
+        "experiment": summary.experiment,
+        "store": None if summary.store is None else str(summary.store),
+        "ran": summary.ran,
+        "outcomes": {str(outcome): count for outcome, count in summary.outcomes.items()},
+        "remaining": summary.remaining,
+        "failed_launches": dict(summary.failed_launches),
+        "interrupted": summary.interrupted,
+        "seconds": round(summary.seconds, 3),
+    }

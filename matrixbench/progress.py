@@ -1,0 +1,260 @@
+"""A terminal's view of a run's events, and a log's."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.execution.events import (
+    Fetching,
+    Interrupted,
+    LaunchFailed,
+    LaunchFinished,
+    LaunchReady,
+    LaunchSkipped,
+    LaunchStarting,
+    Rejudged,
+    RunStarted,
+    ServerRestarted,
+    TrialDone,
+    TrialsStored,
+)
+from matrixbench.records import Outcome
+from matrixbench.tables import counted, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from matrixbench.execution.events import Event
+
+_WINDOW_S = 60.0
+"""The rate is taken over the last minute, so that it follows a slower model soon."""
+
+_LINE_EVERY_S = 15.0
+"""How often a log gets a line while nothing else happens."""
+
+_REFRESH_PER_S = 4
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the events add up to."""
+
+    clock: Callable[[], float] = monotonic
+    experiment: str = ""
+    trials: int = 0
+    before: int = 0
+    ran: int = 0
+    stored: int = 0
+    launch: str = ""
+    launch_index: int = 0
+    launch_count: int = 0
+    launch_trials: int = 0
+    launch_ran: int = 0
+    stage: str = ""
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, event: Event) -> None:
+        """Take an event into account."""
+        match event:
+            case RunStarted():
+                self.experiment, self.trials = event.experiment, event.trials
+                self.before = event.done
+            case LaunchStarting():
+                self.launch, self.launch_index = event.name, event.index
+                self.launch_count, self.launch_trials = event.count, event.trials
+                self.launch_ran = 0
+                self.stage = "starting the server"
+            case Fetching():
+                self.stage = f"fetching {event.what} {sizes(event.done_bytes, event.total_bytes)}"
+            case LaunchReady():
+                self.stage = ""
+                self.trials += event.trials - self.launch_trials
+                self.launch_trials = event.trials
+                self.recent.clear()
+            case Interrupted():
+                self.stage = "stopping"
+            case TrialDone():
+                self.ran += 1
+                self.launch_ran += 1
+                self.outcomes[event.outcome] += 1
+                self._note()
+            case TrialsStored():
+                self.stored = event.stored
+            case _:
+                pass
+
+    def _note(self) -> None:
+        now = self.clock()
+        if not self.recent or now - self.recent[-1][0] > 0.5:  # noqa: PLR2004  twice a second
+            self.recent.append((now, self.ran))
+        while len(self.recent) > 2 and now - self.recent[0][0] > _WINDOW_S:  # noqa: PLR2004
+            self.recent.popleft()
+
+    @property
+    def rate(self) -> float | None:
+        """Trials per second over the last minute, or None before it can be told."""
+        if not self.recent:
+            return None
+        began, ran = self.recent[0]
+        seconds = self.clock() - began
+        return (self.ran - ran) / seconds if seconds > 0 and self.ran > ran else None
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Seconds until the last trial at the present rate."""
+        rate = self.rate
+        return None if rate is None else max(0.0, self.trials - self.ran) / rate
+
+    @property
+    def success_ratio(self) -> float | None:
+        """Passed trials of those that count, in this run."""
+        n = sum(self.outcomes.values()) - self.outcomes[Outcome.ERRORED]
+        return self.outcomes[Outcome.PASSED] / n if n else None
+
+    def numbers(self) -> str:
+        """Return trials, rate, time left and success ratio on one line."""
+        parts = [f"{self.ran:,}/{self.trials:,} trials"]
+        if (rate := self.rate) is not None:
+            parts.append(f"{rate:,.1f}/s")
+        if (left := self.time_left_s) is not None and self.ran < self.trials:
+            parts.append(f"{duration(left)} left")
+        if (ratio := self.success_ratio) is not None:
+            parts.append(f"{ratio:.0%} passed")
+        if errored := self.outcomes[Outcome.ERRORED]:
+            parts.append(f"{errored:,} errored")
+        return " · ".join(parts)
+
+
+def sizes(done_bytes: int, total_bytes: int | None) -> str:
+    """Return how much of a download is there, in megabytes."""
+    if total_bytes:
+        return f"{done_bytes / 1e6:,.0f} of {total_bytes / 1e6:,.0f} MB"
+    return f"{done_bytes / 1e6:,.0f} MB"
+
+
+def lasting_line(event: Event) -> str | None:  # noqa: PLR0911  one line an event
+    """Return the line that an event leaves behind, or None where it leaves none."""
+    match event:
+        case RunStarted():
+            done = f" ({event.done:,} done before)" if event.done else ""
+            return f"{event.experiment}: {counted(event.trials, 'trial')} to run{done}"
+        case LaunchReady():
+            return f"{event.name}: ready after {event.seconds:.1f} s, build {event.build[:8]}"
+        case LaunchFinished():
+            return f"{event.name}: done in {duration(event.seconds)}"
+        case LaunchFailed():
+            hint = f"\n  {event.hint}" if event.hint else ""
+            return f"{event.name}: given up: {event.message}{hint}"
+        case ServerRestarted():
+            return f"{event.name}: the server died and was started again"
+        case Rejudged():
+            return (
+                f"checks changed: {event.replies:,} stored replies judged again, "
+                f"{event.changed:,} verdicts changed"
+            )
+        case Interrupted():
+            return "stopping: requests in flight may finish (Ctrl-C again: at once)"
+        case LaunchSkipped():
+            return f"{event.name}: nothing left to do"
+        case _:
+            return None
+
+
+class LogProgress:
+    """Plain lines, for files and pipes: what lasts, and the numbers now and then."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        self._console = console
+        self._tally = Tally(clock=clock)
+        self._clock = clock
+        self._last = clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Print what an event leaves behind."""
+        self._tally.add(event)
+        line = lasting_line(event)
+        if line is not None:
+            self._print(line)
+        elif isinstance(event, (TrialDone, Fetching)) and (
+            self._clock() - self._last >= _LINE_EVERY_S
+        ):
+            stage = self._tally.stage
+            self._print(stage if isinstance(event, Fetching) else self._tally.numbers())
+
+    def _print(self, line: str) -> None:
+        self._last = self._clock()
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class TerminalProgress:
+    """A live view: a bar for the run, one for the launch, the numbers, and lines that last."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tally = Tally()
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=_REFRESH_PER_S,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        self._tally.add(event)
+        line = lasting_line(event)
+        if line is not None:
+            style = "red" if isinstance(event, LaunchFailed) else "dim"
+            self._console.print(Text(line, style=style), soft_wrap=True)
+
+    def _render(self) -> Group:
+        tally = self._tally
+        if not tally.trials:
+            return Group()
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(
+            ProgressBar(total=tally.trials, completed=tally.ran, width=30), tally.numbers()
+        )
+        if tally.launch:
+            where = f"launch {tally.launch_index}/{tally.launch_count} {tally.launch}"
+            grid.add_row(
+                ProgressBar(
+                    total=max(tally.launch_trials, 1), completed=tally.launch_ran, width=30
+                ),
+                Text(f"{where}: {tally.stage}" if tally.stage else where, overflow="ellipsis"),
+            )
+        return Group(grid)
+
+
+def progress_for(console: Console) -> LogProgress | TerminalProgress:
+    """Return the view that suits a console: live on a terminal, lines elsewhere."""
+    return TerminalProgress(console) if console.is_terminal else LogProgress(console)

@@ -1,0 +1,159 @@
+"""What commands print for people: tables that fit 100 columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.plan.values import label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+    from matrixbench.execution.run import RunSummary
+    from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
+    from matrixbench.plan.planner import LaunchPlan, Plan
+
+WIDTH = 100
+"""Columns that a table may use at most."""
+
+_REASONS_SHOWN = 8
+
+
+def console(file: TextIO) -> Console:
+    """Return a console that writes to a file, at most 100 columns wide."""
+    made = Console(file=file, highlight=False, soft_wrap=False)
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as people say it: `8 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 90:  # noqa: PLR2004  up to here seconds say more
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:  # noqa: PLR2004  up to here minutes say more
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:  # noqa: PLR2004  up to here hours say more
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun: `1 cell`, `2,000 cells`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{plural}"
+
+
+def print_plan(plan: Plan, out: Console) -> None:
+    """Print what an experiment will cost, what is done, and why the rest will run."""
+    out.print(_headline(plan), soft_wrap=True)
+    table = _table("launch", "cells", "trials", "done", "remain", "why")
+    for launch in plan.launches:
+        table.add_row(
+            Text(launch.launch.name),
+            f"{len(launch.cells):,}",
+            f"{launch.wanted:,}",
+            f"{launch.done:,}",
+            f"{launch.remaining:,}",
+            Text(_why(launch)),
+        )
+    if plan.launches:
+        out.print()
+        out.print(table)
+    _print_unverified(plan, out)
+    _print_not_applicable(plan.not_applicable, out)
+
+
+def _headline(plan: Plan) -> Text:
+    parts = [
+        f"{counted(plan.cells, 'cell')} in {counted(len(plan.launches), 'launch', 'es')}",
+        f"{counted(plan.trials, 'trial')}: {plan.done:,} done, {plan.remaining:,} to run",
+    ]
+    if plan.server_starts:
+        parts.append(counted(plan.server_starts, "server start"))
+    if plan.remaining:
+        seconds = plan.estimate_s
+        parts.append("time unknown" if seconds is None else f"about {duration(seconds)}")
+    return Text.assemble((plan.experiment, "bold"), ": ", "; ".join(parts))
+
+
+def _why(launch: LaunchPlan) -> str:
+    reasons = ", ".join(f"{count:,} {why}" for why, count in launch.why.items())
+    if len(launch.why) == 1:
+        reasons = str(next(iter(launch.why)))
+    if launch.shared_with:
+        shared = len(launch.cells) - len(launch.own)
+        text = f"{counted(shared, 'cell')} shared with {launch.shared_with}"
+        reasons = f"{reasons}; {text}" if reasons else text
+    return reasons if launch.build.verified or not launch.done else f"{reasons} (unverified)"
+
+
+def _print_unverified(plan: Plan, out: Console) -> None:
+    notes = Counter(
+        launch.build.note for launch in plan.launches if not launch.build.verified and launch.done
+    )
+    if not notes:
+        return
+    out.print()
+    out.print("unverified: counted under the build that ran last, for", style="yellow")
+    for note, count in notes.items():
+        out.print(Text(f"  {counted(count, 'launch', 'es')}: {note}"))
+
+
+def _print_not_applicable(points: Sequence[NotApplicable], out: Console) -> None:
+    if not points:
+        return
+    reasons = Counter((point.reason, point.hint) for point in points)
+    out.print()
+    out.print(f"not applicable: {counted(len(points), 'cell')}", style="bold")
+    for (reason, hint), count in reasons.most_common(_REASONS_SHOWN):
+        out.print(Text(f"  {count:>7,}  {reason}"))
+        out.print(Text(f"           {hint}", style="dim"))
+    if len(reasons) > _REASONS_SHOWN:
+        out.print(f"           and {len(reasons) - _REASONS_SHOWN} more reasons (--json lists all)")
+
+
+def print_cells(cells: Iterable[tuple[Cell, int, int]], out: Console) -> None:
+    """Print one line a cell: its id, trials done of trials wanted, and its coordinates."""
+    for cell, done, wanted in cells:
+        out.print(
+            Text(f"{cell.id}  {done:>4}/{wanted:<4}  {coordinates_text(cell.coordinates())}"),
+            soft_wrap=True,
+        )
+
+
+def coordinates_text(coordinates: Coordinates) -> str:
+    """Return a cell's coordinates on one line."""
+    return "  ".join(f"{axis}={label(value)}" for axis, value in coordinates.items())
+
+
+def print_summary(summary: RunSummary, out: Console) -> None:
+    """Print what a run measured, and what could not be measured."""
+    counts = ", ".join(
+        f"{count:,} {outcome}" for outcome, count in summary.outcomes.items() if count
+    )
+    text = f"{summary.experiment}: {counted(summary.ran, 'trial')} in {duration(summary.seconds)}"
+    out.print(Text(f"{text}: {counts}" if counts else text))
+    for name, reason in summary.failed_launches.items():
+        out.print(Text(f"given up: {name}: {reason}", style="red"), soft_wrap=True)
+    if summary.store is not None:
+        out.print(Text(f"stored in {summary.store}"), soft_wrap=True)
+
+
+def _table(first: str, *rest: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(first, overflow="fold", min_width=20)
+    for name in rest:
+        if name == "why":
+            table.add_column(name, overflow="fold", max_width=34)
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    return table

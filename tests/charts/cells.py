@@ -1,0 +1,103 @@
+"""Cells and trials made up for tables and charts."""
+
+from __future__ import annotations
+
+from itertools import count, product
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.frame import Square, cell_frame
+from matrixbench.plan.cells import NotApplicable
+from matrixbench.records import Kind, Outcome
+from matrixbench.store.rows import TrialRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pandas import DataFrame
+
+    from matrixbench.plan.cells import Coordinates
+
+BUILD = "b" * 24
+_ATTEMPT = TrialRow(
+    id=0,
+    cell="",
+    build=BUILD,
+    seed=0,
+    trial=0,
+    generation=1,
+    launch=1,
+    order=0,
+    request="r",
+    started_at=0.0,
+    outcome=Outcome.PASSED,
+    kind=None,
+    reason="",
+    by_request=False,
+    checks="c",
+    score=None,
+    latency_s=1.0,
+    time_to_first_token_s=0.25,
+    prompt_tokens_per_s=300.0,
+    completion_tokens_per_s=50.0,
+    prompt_tokens=20,
+    completion_tokens=40,
+    finish_reason="stop",
+    fingerprint=None,
+    reply_digest="same",
+    imported=False,
+)
+
+
+def attempt(cell: str, **changes: Any) -> TrialRow:  # noqa: ANN401  any field of a row
+    """Return an attempt at a cell that passed, or with other fields."""
+    fields = {name: getattr(_ATTEMPT, name) for name in TrialRow.__slots__}
+    return TrialRow(**{**fields, "cell": cell, **changes})
+
+
+def attempts(cell: str, outcomes: str) -> list[TrialRow]:
+    """Return one attempt for each letter: p(assed), f(ailed), r(ejected), e(rrored)."""
+    made = {
+        "p": {},
+        "f": {"outcome": Outcome.FAILED, "kind": Kind.WRONG_TOOL, "reason": "called get_time"},
+        "r": {"outcome": Outcome.REJECTED, "kind": Kind.UNPARSED_OUTPUT, "reason": "peg-native"},
+        "e": {"outcome": Outcome.ERRORED, "kind": Kind.SERVER_CRASHED, "reason": "signal 11"},
+    }
+    return [
+        attempt(cell, trial=index, seed=index + 1, **made[letter])
+        for index, letter in enumerate(outcomes)
+    ]
+
+
+def points(axes: Mapping[str, Sequence[Any]]) -> Iterator[Coordinates]:
+    """Return every combination of some axes' values."""
+    for values in product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def table(
+    axes: Mapping[str, Sequence[Any]],
+    outcomes: str | Callable[[Coordinates], str] = "pppppfffff",
+    *,
+    planned: int = 10,
+    lacking: Callable[[Coordinates], bool] = lambda _: False,
+) -> DataFrame:
+    """Return the frame of all combinations; greedy at temperature 0; `lacking` do not apply."""
+    squares, aside, trials = [], [], []
+    numbers = count()
+    for point in points(axes):
+        if lacking(point):
+            aside.append(NotApplicable(coordinates=point, reason="no source", hint="add `gguf:`"))
+            continue
+        cell = f"cell-{next(numbers)}"
+        told = outcomes if isinstance(outcomes, str) else outcomes(point)
+        squares.append(
+            Square(
+                cell=cell,
+                coordinates=point,
+                build=BUILD,
+                planned=planned,
+                greedy=point.get("temperature") == 0,
+            )
+        )
+        trials += attempts(cell, told)
+    return cell_frame(squares, aside, trials)

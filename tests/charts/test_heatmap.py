@@ -1,0 +1,271 @@
+"""What a heatmap shows, stated on its Vega-Lite."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from matrixbench.charts import draw
+from matrixbench.charts.layers import hatching
+from matrixbench.charts.palette import SUCCESS
+from matrixbench.charts.squares import percent
+from matrixbench.spec.charts import Chart, Metric
+from tests.charts.cells import table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from matrixbench.plan.cells import Coordinates
+
+SMALL: dict[str, list[Any]] = {
+    "model": ["qwen"],
+    "temperature": [None, 1],
+    "test": ["weather", "hello", "calc"],
+}
+FACETED: dict[str, list[Any]] = {
+    "backend": ["candidate", "ollama"],
+    "model": ["qwen", "llama"],
+    "temperature": [1, None, 0.5],
+    "test": ["weather", "hello"],
+}
+
+
+def drawn(frame: DataFrame, chart: Chart | None = None) -> dict[str, Any]:
+    """Return a chart's Vega-Lite."""
+    spec: dict[str, Any] = draw(frame, chart or Chart(), title="tools").to_dict()
+    return spec
+
+
+def facet(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the part that holds the layers."""
+    inner: dict[str, Any] = spec.get("spec", spec)
+    return inner
+
+
+def rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the squares."""
+    (found,) = spec["datasets"].values()
+    return list(found)
+
+
+def encodings(spec: dict[str, Any], channel: str) -> list[dict[str, Any]]:
+    """Return a channel's encoding in all layers that have it."""
+    return [
+        layer["encoding"][channel] for layer in facet(spec)["layer"] if channel in layer["encoding"]
+    ]
+
+
+def legend(spec: dict[str, Any]) -> list[str]:
+    """Return the names of the marks that the legend explains."""
+    shapes = encodings(spec, "shape")
+    return list(shapes[0]["scale"]["domain"]) if shapes else []
+
+
+def test_colour_runs_from_red_to_green_over_zero_to_one() -> None:
+    """The scale covers 0 to 1 whatever was measured, with its unit as the legend's title."""
+    (colour,) = encodings(drawn(table(SMALL)), "color")
+    assert colour["scale"]["domain"] == [0, 1]
+    assert colour["scale"]["range"] == list(SUCCESS)
+    assert colour["legend"]["title"] == "success ratio"
+
+
+def test_sides_carry_the_axes_in_order() -> None:
+    """Names keep the file's order, numbers come by size, null first as «default»."""
+    spec = drawn(table(FACETED))
+    (x, *_), (y, *_) = encodings(spec, "x"), encodings(spec, "y")
+    assert (x["axis"]["title"], x["scale"]["domain"]) == ("test", ["weather", "hello"])
+    assert (y["axis"]["title"], y["scale"]["domain"]) == ("temperature", ["default", "0.5", "1"])
+
+
+def test_facets_stand_by_row_and_column_in_the_files_order() -> None:
+    """Models make rows and backends columns, sorted by their place in the file."""
+    spec = drawn(table(FACETED))
+    for side, axis, names in (
+        ("row", "model", ["qwen", "llama"]),
+        ("column", "backend", ["candidate", "ollama"]),
+    ):
+        header = spec["facet"][side]
+        assert header["header"]["title"] == axis
+        assert header["sort"] == {"field": f"{side} rank", "op": "min"}
+        assert list(dict.fromkeys(row[side] for row in rows(spec))) == names
+
+
+def test_a_chart_without_varying_facets_has_none() -> None:
+    """One model needs no facets; the subtitle names it."""
+    spec = drawn(table(SMALL))
+    assert "facet" not in spec
+    assert "model qwen" in " ".join(spec["title"]["subtitle"])
+
+
+def test_squares_carry_ratio_interval_and_n() -> None:
+    """A large square tells the ratio, the interval's ends and n."""
+    spec = drawn(table(SMALL))
+    assert {row["text"] for row in rows(spec)} == {"50%"}
+    assert {row["ends"] for row in rows(spec)} == {"24–76"}
+    assert {row["count"] for row in rows(spec)} == {"n=10"}
+    assert [text["field"] for text in encodings(spec, "text")] == ["text", "ends", "count"]
+
+
+def test_every_square_shows_how_sure_it_is() -> None:
+    """The interval is drawn to scale in each square, and the subtitle says so."""
+    spec = drawn(table(SMALL))
+    widths = [layer["mark"].get("width") for layer in facet(spec)["layer"]]
+    assert any(isinstance(w, dict) and "datum.high - datum.low" in w["expr"] for w in widths)
+    assert "Wilson 95 % interval" in " ".join(spec["title"]["subtitle"])
+
+
+def test_the_tooltip_tells_interval_outcomes_and_the_most_frequent_failure() -> None:
+    """It also names every axis, shown elsewhere or not."""
+    tooltip = rows(drawn(table(SMALL, "ppfffrre")))[0]["tooltip"]
+    assert tooltip == {
+        "test": "weather",
+        "temperature": "default",
+        "model": "qwen",
+        "success ratio": "0.286",
+        "Wilson 95 % interval": "0.082 to 0.641",
+        "trials that count": "7 of 10 planned",
+        "outcomes": "2 passed, 3 failed, 2 rejected, 1 errored",
+        "most frequent failure": "3 × wrong_tool: called get_time",
+        "distinct replies": "1 in 7 trials",
+        "latency": "median 1 s, 90th percentile 1 s",
+        "completion": "50 tokens/s",
+        "build": "b" * 24,
+    }
+
+
+def test_the_tooltip_lies_over_all_layers() -> None:
+    """The topmost layer shows nothing, so that texts do not take the pointer from it."""
+    last = facet(drawn(table(SMALL)))["layer"][-1]
+    assert last["mark"] == {
+        "type": "rect", "opacity": 0, "tooltip": {"expr": "datum.tooltip"},
+    }  # fmt: skip
+
+
+def test_cells_that_do_not_apply_are_hatched_and_say_why() -> None:
+    """They have no colour; the tooltip holds the reason and the way out."""
+    spec = drawn(table(SMALL, lacking=lambda point: point["test"] == "calc"))
+    hatched = [row for row in rows(spec) if row["status"] == "not applicable"]
+    assert len(hatched) == 2
+    assert hatched[0]["tooltip"]["not applicable"] == "no source"
+    assert hatched[0]["tooltip"]["way out"] == "add `gguf:`"
+    assert "value" not in hatched[0]
+    assert legend(spec) == ["not applicable"]
+
+
+def test_cells_not_yet_measured_are_empty() -> None:
+    """No colour, no text and no interval, only an outline that the legend explains."""
+    spec = drawn(table(SMALL, ""))
+    assert not encodings(spec, "color")
+    assert not encodings(spec, "text")
+    assert {row["status"] for row in rows(spec)} == {"not yet measured"}
+    assert legend(spec) == ["not yet measured"]
+
+
+def test_partial_cells_show_what_is_still_to_come() -> None:
+    """They have n of the planned number, and the subtitle explains it only then."""
+    partial, full = drawn(table(SMALL, "ppf")), drawn(table(SMALL))
+    assert rows(partial)[0]["count"] == "n=3/10"
+    assert "so far" in " ".join(partial["title"]["subtitle"])
+    assert "so far" not in " ".join(full["title"]["subtitle"])
+
+
+def test_errored_trials_are_marked_also_where_nothing_else_is() -> None:
+    """The mark stands on measured squares and on empty ones."""
+
+    def told(point: Coordinates) -> str:
+        return {"weather": "ppe", "hello": "ee"}.get(point["test"], "pp")
+
+    spec = drawn(table(SMALL, told))
+    assert [row.get("errored") for row in rows(spec)][:3] == [1, 1, None]
+    assert "errored trials, not counted" in legend(spec)
+
+
+def test_greedy_cells_are_marked_and_have_no_interval() -> None:
+    """The legend says why there is none."""
+    spec = drawn(table({"temperature": [0, 1], "test": ["x", "y"]}, "pp", planned=2))
+    greedy = rows(spec)[0]
+    assert greedy["single"] == "greedy sampling"
+    assert "low" not in greedy
+    assert legend(spec) == ["greedy sampling: no interval"]
+
+
+def test_other_metrics_have_their_own_scale_and_unit() -> None:
+    """Latency runs over the values that occur, in seconds, without an interval of the ratio."""
+    spec = drawn(table(SMALL), Chart(metric=Metric.LATENCY_P50_S))
+    (colour,) = encodings(spec, "color")
+    assert colour["legend"]["title"] == "median latency (s)"
+    assert rows(spec)[0]["text"] == "1"
+    assert "low" not in rows(spec)[0]
+
+
+def test_measured_cells_without_a_value_are_not_called_unmeasured() -> None:
+    """A metric that nobody measured has a look of its own."""
+    frame = table(SMALL).assign(completion_tokens_per_s=float("nan"))
+    spec = drawn(frame, Chart(metric=Metric.COMPLETION_TOKENS_PER_S))
+    assert {row["status"] for row in rows(spec)} == {"no value"}
+    assert legend(spec) == ["no value"]
+
+
+def test_text_is_dark_on_light_and_light_on_dark() -> None:
+    """The ink is chosen by the colour below it."""
+    dark = rows(drawn(table(SMALL, "ffff")))[0]["ink"]
+    light = rows(drawn(table(SMALL, "pf")))[0]["ink"]
+    assert (dark, light) == ("#ffffff", "#1a1a1a")
+
+
+def test_ten_thousand_squares_are_drawn_without_text() -> None:
+    """No limit on rows is hit, and no text is drawn that nobody could read."""
+    frame = table({"temperature": range(100), "test": [f"t{n}" for n in range(100)]}, "pf")
+    spec = drawn(frame)
+    assert len(rows(spec)) == 10_000
+    assert not encodings(spec, "text")
+
+
+def test_long_names_are_cut_beside_the_squares_and_whole_in_the_tooltip() -> None:
+    """The label keeps the name's both ends."""
+    name = "unsloth/Qwen3-Coder-30B-A3B-Instruct-1M-GGUF:UD-Q4_K_XL-2507"
+    spec = drawn(table({"model": [name, "ß→模型"], "test": ["x", "y"]}), Chart(y="model"))
+    axis = encodings(spec, "y")[0]["axis"]
+    shown = json.loads(axis["labelExpr"].removesuffix("[datum.value]"))[name]
+    assert shown == "unsloth/Qwen3-Co…UD-Q4_K_XL-2507"
+    assert rows(spec)[0]["tooltip"]["model"] == name
+
+
+def test_a_single_cell_can_be_drawn() -> None:
+    """One square without axes; the subtitle says all."""
+    spec = drawn(table({"backend": ["candidate"], "test": ["weather"]}))
+    assert len(rows(spec)) == 1
+    assert spec["title"]["subtitle"][0] == "backend candidate · test weather"
+
+
+def test_the_charts_own_title_wins() -> None:
+    """A title in the file is used before the caller's."""
+    assert drawn(table(SMALL))["title"]["text"] == ["tools"]
+    assert drawn(table(SMALL), Chart(title="mine"))["title"]["text"] == ["mine"]
+
+
+def test_drawing_leaves_the_frame_as_it_was() -> None:
+    """A frame can be drawn twice, and is no different afterwards."""
+    frame = table(FACETED)
+    before = frame.copy()
+    assert drawn(frame) == drawn(frame)
+    assert frame.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(0, 9, "0%"), (9, 9, "100%"), (5, 6, "83%"), (999, 1000, ">99%"), (1, 1000, "<1%")],
+)
+def test_only_all_is_all_and_only_nothing_is_nothing(part: int, whole: int, text: str) -> None:
+    """Rounding never makes 100 % or 0 % of something else."""
+    assert percent(part, whole) == text
+
+
+def test_hatching_stays_within_its_square() -> None:
+    """No line leaves the box, which is as wide as 2 and as high as its sides' ratio says."""
+    path = hatching(80, 40, gap=7)
+    ends = [pair.split(",") for pair in path.replace("L", "M").split("M") if pair]
+    assert len(ends) > 10
+    assert all(abs(float(x)) <= 1 and abs(float(y)) <= 0.5 for x, y in ends)

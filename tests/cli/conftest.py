@@ -1,0 +1,97 @@
+"""The command line as users meet it: a process in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Write
+
+ROOT = Path(__file__).parents[2]
+FAKE_SERVER = ROOT / "tests" / "fake_server.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """Runs matrixbench in a folder; its cache and its store stay in there."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and return what it printed."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command; its standard error can be read line by line."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @staticmethod
+    def command(*words: str) -> list[str]:
+        """Return the argument list of a command."""
+        return [sys.executable, "-m", "matrixbench", *words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The tests' environment, with this tree first and a cache of its own."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "MATRIXBENCH_CACHE": str(self.folder / "cache"),
+            **self.env,
+        }
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    """Return the command line in an empty folder."""
+    return CommandLine(folder=tmp_path)
+
+
+@pytest.fixture
+def fake_binary(tmp_path: Path, write: Write) -> Path:
+    """Return an executable that is the fake server, beside a file that passes for a model."""
+    script = tmp_path / "llama-server"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE_SERVER}" "$@"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(64))
+    write("", "unused.yaml")
+    return script
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Return the command lines of processes that mention a folder, zombies left out."""
+    ps = shutil.which("ps")
+    assert ps is not None
+    listed = subprocess.run(
+        [ps, "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
+    )
+    return [
+        line
+        for line in listed.stdout.splitlines()
+        if str(folder) in line and not line.split()[1].startswith("Z")
+    ]

@@ -1,0 +1,95 @@
+"""The main job with the real embedded llama.cpp server and a real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.conftest import ROOT, left_behind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import CommandLine
+    from tests.conftest import Write
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def real(cli: CommandLine, smollm2_path: Path, model_cache: Path) -> CommandLine:
+    """Return the command line with the cache that holds the model, and no other server in sight."""
+    assert smollm2_path.exists()
+    hidden = {name: "" for name in ("LLAMA_SERVER_BIN_PATH",) if name in os.environ}
+    return replace(cli, env={"MATRIXBENCH_CACHE": str(model_cache), **hidden})
+
+
+def test_the_quickstart_runs_and_draws_its_heatmap(real: CommandLine) -> None:
+    """Plan, run and chart the shipped quickstart, cut down to one trial a cell."""
+    quickstart = str(ROOT / "experiments" / "quickstart.yaml")
+    place = ("--store", str(real.folder / "results.db"))
+    some = ("--where", "temperature in (0, 1) and test in (opposite, sum)", "--trials", "1")
+    ran = real("execute", quickstart, *place, *some, "--json", timeout_s=300)
+    assert ran.returncode == 0, ran.stderr
+    summary = json.loads(ran.stdout)
+    assert summary["ran"] == 2 * 2 * 3
+    assert summary["outcomes"]["passed"] >= 1
+    plan = json.loads(real("plan", quickstart, *place, *some, "--json").stdout)
+    assert (plan["remaining"], plan["verified"]) == (0, True)
+    drawn = real("chart", quickstart, *place, "-o", "map.png")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (real.folder / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert left_behind(real.folder) == []
+
+
+def test_seeds_differ_and_repeat(real: CommandLine, write: Write) -> None:
+    """In faithful mode two seeds give two texts, and a second run gives the same ones again."""
+    package = (ROOT / "experiments" / "quickstart.yaml").read_text()
+    models = package[package.index("models:") : package.index("chat_templates:")]
+    write(
+        "name: seeds\ntrials: 4\nfaithful: true\nmax_tokens: 12\n"
+        "backends: {s: {kind: llama-server, context: 512}}\n"
+        f"{models}"
+        "sampling: {temperature: 1.5, top_k: 0, top_p: 1, min_p: 0}\n"
+        "tests: [{name: t, messages: [{role: user, content: Tell me a story.}],"
+        " expect: [{content: {matches: .}}]}]\n"
+    )
+
+    def texts(mode: str) -> list[str]:
+        ran = real("execute", "exp.yaml", mode, "--json", timeout_s=300)
+        assert ran.returncode == 0, ran.stderr
+        return replies(real.folder / ".matrixbench" / "results.db")
+
+    first = texts("--resume")
+    assert len(set(first)) == 4
+    both = texts("--fresh")
+    assert sorted(both) == sorted(first * 2)
+
+
+def replies(store: Path) -> list[str]:
+    """Return the contents of all stored replies."""
+    connection = sqlite3.connect(store)
+    try:
+        rows = connection.execute("SELECT message FROM reply").fetchall()
+    finally:
+        connection.close()
+    return [json.loads(message)["content"] for (message,) in rows]
+
+
+def test_a_broken_model_shows_the_servers_log(real: CommandLine, write: Write) -> None:
+    """A file that only begins like a model ends the launch with the server's own words."""
+    (real.folder / "broken.gguf").write_bytes(b"GGUF" + b"\x03\x00\x00\x00" + bytes(64))
+    write(
+        "name: broken\nbackends: {s: {kind: llama-server}}\nmodels: {m: {gguf: broken.gguf}}\n"
+        "tests: [{name: t, messages: [{role: user, content: hi}], expect: [{content: a}]}]\n"
+    )
+    done = real("execute", "exp.yaml")
+    assert done.returncode == 4
+    assert "broken.gguf" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert left_behind(real.folder) == []
