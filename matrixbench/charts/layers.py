@@ -30,7 +30,7 @@ _LEFT_CORNER = "M-1,-1L1,-1L-1,1Z"
 _SMALL_BOX = "M-1,-1L0.4,-1L0.4,0.4L-1,0.4Z"
 _BOX = "M-1,-1L1,-1M1,-1L1,1M1,1L-1,1M-1,1L-1,-1"
 _HATCHED_BOX = f"{_BOX}M-1,0L0,-1M-1,1L1,-1M0,1L1,0"
-_LINED_BOX = f"{_BOX}M-1,-0.4L1,-0.4M-1,0.2L1,0.2M-1,0.8L1,0.8"
+_DASHED_BOX = f"{_BOX}M-0.5,0L0.5,0"
 
 
 def layers(shown: Squares, layout: Layout, sides: Sides) -> list[alt.Chart]:
@@ -113,7 +113,7 @@ class _Layers:
             ),
             legend=alt.Legend(
                 title=ramp.title,
-                format=ramp.format,
+                labelExpr=ramp.label,
                 gradientLength=max(90, min(200, self._layout.facet_height)),
                 values=ramp.ticks(),
             ),
@@ -271,7 +271,7 @@ class _Layers:
 _MARKS = (
     (NOT_APPLICABLE, "status", NOT_APPLICABLE, _HATCHED_BOX),
     (EMPTY, "status", EMPTY, _BOX),
-    (NO_VALUE, "status", NO_VALUE, _LINED_BOX),
+    (NO_VALUE, "status", NO_VALUE, _DASHED_BOX),
     ("errored trials, not counted", "errored", 1, _RIGHT_CORNER),
     (f"{GREEDY}: no interval", "single", GREEDY, _LEFT_CORNER),
     (f"{BY_REQUEST}: no interval", "single", BY_REQUEST, _SMALL_BOX),

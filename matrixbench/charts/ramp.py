@@ -16,6 +16,7 @@ _LOG_FROM = 30.0
 """Largest over smallest value from which a colour scale is logarithmic."""
 
 _MAX_TICKS = 7
+_PERCENT = "format(datum.value, '.0%')"
 _STYLES = {
     Metric.LATENCY_P50_S: ("median latency (s)", GOOD_IS_BRIGHT[::-1]),
     Metric.COMPLETION_TOKENS_PER_S: ("completion tokens/s", GOOD_IS_BRIGHT),
@@ -33,7 +34,7 @@ class Ramp:
         low: The value of the first colour.
         high: The value of the last colour.
         logarithmic: Whether equal ratios, not differences, are equally far apart.
-        format: How the legend writes values (d3-format).
+        label: How the legend writes values (a Vega expression).
     """
 
     title: str
@@ -41,7 +42,7 @@ class Ramp:
     low: float
     high: float
     logarithmic: bool = False
-    format: str = "~g"
+    label: str = "'' + datum.value"
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -53,7 +54,7 @@ class Ramp:
         low, high = self.domain
         if self.logarithmic:
             decades = range(floor(log10(low)), ceil(log10(high)) + 1)
-            found = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+            found = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
             inside = [value for value in found if low <= value <= high]
             return inside if len(inside) <= _MAX_TICKS else inside[::3]
         step = 10.0 ** floor(log10(high - low))
@@ -73,7 +74,7 @@ class Ramp:
 def ramp_of(frame: DataFrame, metric: Metric) -> Ramp:
     """Return the colours of a metric, over 0 to 1 or over the values that occur."""
     if metric is Metric.SUCCESS_RATIO:
-        return Ramp(title="success ratio", colours=SUCCESS, low=0, high=1, format="%")
+        return Ramp(title="success ratio", colours=SUCCESS, low=0, high=1, label=_PERCENT)
     values = frame[metric.value].dropna()
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     logarithmic = low > 0 and high >= low * _LOG_FROM

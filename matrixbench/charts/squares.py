@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.charts.layout import Labels
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
-from matrixbench.charts.sides import Keys, joined, show
+from matrixbench.charts.sides import ABSENT, Keys, joined, show
 from matrixbench.frame import CellStatus, axes_of
 from matrixbench.spec.charts import Metric
 
@@ -113,6 +113,8 @@ def _content(cell: Mapping[str, Any], metric: Metric, ramp: Ramp) -> Row:
         row["single"] = GREEDY if cell["greedy"] else BY_REQUEST
         if cell["trials"] and metric is Metric.SUCCESS_RATIO:
             row["ends"] = "greedy" if cell["greedy"] else "by request"
+    if row["status"] == NO_VALUE:
+        row["text"] = ABSENT
     if row["status"] == MEASURED:
         value = float(cell[metric.value])
         row |= {"value": value, "text": _text(cell, metric), "ink": ramp.ink(value)}

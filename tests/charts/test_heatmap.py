@@ -255,6 +255,23 @@ def test_drawing_leaves_the_frame_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (42.4, 70.7, [45, 50, 55, 60, 65, 70]),
+        (0.142, 13.8, [0.2, 0.5, 1, 2, 5, 10]),
+        (0.001, 2000, [0.001, 0.01, 0.1, 1, 10, 100, 1000]),
+        (3, 3, [3, 3.25, 3.5, 3.75, 4]),
+    ],
+)
+def test_legends_have_round_values(low: float, high: float, ticks: list[float]) -> None:
+    """A handful of round values within the scale, by ratio where the scale is logarithmic."""
+    frame = table({"test": ["x", "y"]}).assign(latency_p50_s=[low, high])
+    (colour,) = encodings(drawn(frame, Chart(metric=Metric.LATENCY_P50_S)), "color")
+    assert colour["legend"]["values"] == ticks
+    assert colour["scale"]["type"] == ("log" if high > 30 * low else "linear")
+
+
+@pytest.mark.parametrize(
     ("part", "whole", "text"),
     [(0, 9, "0%"), (9, 9, "100%"), (5, 6, "83%"), (999, 1000, ">99%"), (1, 1000, "<1%")],
 )
