@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     if "--version" in argv:
         sys.stderr.write(version_text() + "\n")
         return 0
+    _wait_without_spinning()
     import xllamacpp  # noqa: PLC0415  heavy: 100 MB, not for --help
 
     params = xllamacpp.CommonParams()
@@ -41,6 +42,16 @@ def main(argv: list[str]) -> int:
     if not params.model.path:
         return _complain("no model: say --model FILE", 2)
     return _serve(xllamacpp.Server, params)
+
+
+def _wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait for each other, unless the environment decides.
+
+    By default they spin, which gains something on a machine that has nothing else to do, and loses
+    all but everything on one that has: with the cores busy, a tenth of the speed is left. It is read
+    when the library is loaded, so it is set before. See docs/decisions/0005.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def version_text() -> str:
