@@ -47,9 +47,9 @@ def main(argv: list[str]) -> int:
 def _wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait for each other, unless the environment decides.
 
-    By default they spin, which gains something on a machine that has nothing else to do, and loses
-    all but everything on one that has: with the cores busy, a tenth of the speed is left. It is read
-    when the library is loaded, so it is set before. See docs/decisions/0005.
+    By default they spin, which gains something on an idle machine and loses nine tenths of the
+    speed on a busy one. OpenMP reads it when the library is loaded, so it is set before that. See
+    docs/decisions/0005.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
