@@ -1,1 +1,69 @@
-"""matrixbench: decide which server build, model, chat template and settings to run."""
+"""matrixbench: decide which server build, model, chat template and settings to run.
+
+The names below are the public ones; each is imported when it is first asked for, so that
+`import matrixbench` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matrixbench.charts import draw, save
+    from matrixbench.drawing import measured_frame
+    from matrixbench.errors import MatrixbenchError
+    from matrixbench.execution.planning import build_plan
+    from matrixbench.execution.run import Mode, RunSummary, execute
+    from matrixbench.execution.settings import Settings, settings_for
+    from matrixbench.frame import cell_frame, trial_frame
+    from matrixbench.spec.charts import Chart, Metric
+    from matrixbench.spec.load import Experiment, load_experiment
+
+__all__ = [
+    "Chart",
+    "Experiment",
+    "MatrixbenchError",
+    "Metric",
+    "Mode",
+    "RunSummary",
+    "Settings",
+    "build_plan",
+    "cell_frame",
+    "draw",
+    "execute",
+    "load_experiment",
+    "measured_frame",
+    "save",
+    "settings_for",
+    "trial_frame",
+]
+
+_HOMES = {
+    "Chart": "spec.charts",
+    "Experiment": "spec.load",
+    "MatrixbenchError": "errors",
+    "Metric": "spec.charts",
+    "Mode": "execution.run",
+    "RunSummary": "execution.run",
+    "Settings": "execution.settings",
+    "build_plan": "execution.planning",
+    "cell_frame": "frame",
+    "draw": "charts",
+    "execute": "execution.run",
+    "load_experiment": "spec.load",
+    "measured_frame": "drawing",
+    "save": "charts",
+    "settings_for": "execution.settings",
+    "trial_frame": "frame",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,112 @@
+"""How long a plan of a million cells takes, and how much memory: nothing done, and all done.
+
+    python tests/benchmarks/bench_plan.py [nothing|all]
+
+With `all` a store of a million trials is written first (about a minute, 600 MB in a temporary
+folder).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from matrixbench.execution.planning import build_plan
+from matrixbench.execution.settings import Settings
+from matrixbench.records import ChatReply, Judgement, Outcome, Timing, Trial, TrialKey
+from matrixbench.spec.load import load_experiment
+from matrixbench.store.database import open_store
+from matrixbench.store.rows import LaunchRecord
+
+TEXT = """
+name: big
+trials: 1
+limits: {{cells: 2000000}}
+backends: {{fake: {{kind: scripted, replies: [a]}}}}
+sampling:
+  temperature: {temperatures}
+  top_p: {top_ps}
+tests:
+  - name: t-{{{{ i }}}}
+    parameters: {{i: {numbers}}}
+    messages: [{{role: user, content: "{{{{ i }}}}"}}]
+    expect: [{{content: a}}]
+"""
+
+
+def main(folder: Path, what: str) -> None:
+    """Plan the experiment and print seconds and peak memory."""
+    path = folder / "big.yaml"
+    path.write_text(
+        TEXT.format(
+            temperatures=[i / 100 for i in range(1, 101)],
+            top_ps=[i / 101 for i in range(1, 101)],
+            numbers=list(range(100)),
+        ),
+        encoding="utf-8",
+    )
+    settings = Settings(store=folder / "r.db", cache=folder / "cache", environ={})
+    experiment = load_experiment(path, environ={})
+    if what == "all":
+        asyncio.run(fill(experiment, settings))
+    began = time.perf_counter()
+    plan = build_plan(load_experiment(path, environ={}), settings).plan
+    seconds = time.perf_counter() - began
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{plan.cells:,} cells, {plan.done:,} done: {seconds:.1f} s, peak {peak_mb:.0f} MB")
+
+
+async def fill(experiment: object, settings: Settings) -> None:
+    """Write one trial for every cell, in a child's memory's stead: rows are not kept."""
+    prepared = build_plan(experiment, settings)  # type: ignore[arg-type]  # an Experiment
+    launch = prepared.plan.launches[0]
+    build = launch.build.build
+    assert build is not None
+    with open_store(settings.store, create=True) as store, store.writer() as writer:
+        number = await asyncio.to_thread(
+            writer.start_launch,
+            LaunchRecord(
+                experiment="big",
+                digest=launch.launch.digest,
+                name=launch.launch.name,
+                build=build,
+                started_at=time.time(),
+                request_timeout_s=300,
+            ),
+        )
+        for order, cell in enumerate(launch.cells):
+            key = TrialKey(cell=cell.id, build=build.id, seed=1, generation=0)
+            reply = ChatReply(message={"content": "a"}, content="a", timing=Timing(latency_s=0.1))
+            await writer.put(
+                Trial(
+                    key=key,
+                    trial=0,
+                    launch=number,
+                    order=order,
+                    request="0",
+                    started_at=0.0,
+                    reply=reply,
+                    refusal=None,
+                    judgement=Judgement(outcome=Outcome.PASSED),
+                    checks="0",
+                )
+            )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        if sys.argv[1:] == ["all"] and not sys.argv[2:]:
+            # The peak that counts is the plan's, so the store is filled by a process of its own.
+            import subprocess
+
+            filler = [sys.executable, __file__, "fill", name]
+            subprocess.run(filler, check=True, stdout=subprocess.DEVNULL)
+            main(Path(name), "planned")
+        elif sys.argv[1:2] == ["fill"]:
+            main(Path(sys.argv[2]), "all")
+        else:
+            main(Path(name), "nothing")

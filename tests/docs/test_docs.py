@@ -1,0 +1,132 @@
+"""The documentation cannot drift: its YAML loads, its commands exist, its code runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+import matrixbench
+from matrixbench.spec.load import load_experiment
+from matrixbench.spec.tests import Check, TestEntry
+
+if TYPE_CHECKING:
+    from tests.conftest import Write
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+COMMANDS = ("plan", "execute", "chart", "validate", "schema")
+PARTS: dict[str, Any] = {"tests": TypeAdapter(list[TestEntry])}
+
+
+def blocks(language: str) -> list[Any]:
+    """Return every fenced block of a language, with its page and number as the test's name."""
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        texts = re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text)
+        found += [
+            pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
+            for number, text in enumerate(texts)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_blocks_load(text: str, write: Write, tmp_path: Path) -> None:
+    """A block is an experiment, a part of one, or a list of checks."""
+    data = yaml.safe_load(text)
+    if isinstance(data, list):
+        TypeAdapter(list[Check]).validate_python(data)
+    elif "backends" in data and "tests" in data:
+        (tmp_path / "templates").mkdir()
+        for name in re.findall(r"file: (templates/[\w.-]+)", text):
+            (tmp_path / name).write_text("{{ messages }}")
+        assert load_experiment(write(text), environ={}).file.name == data["name"]
+    else:
+        assert set(data) <= _parts()
+        for name in set(data) & set(PARTS):
+            PARTS[name].validate_python(data[name])
+
+
+def _parts() -> set[str]:
+    from matrixbench.spec.experiment import ExperimentFile  # noqa: PLC0415  only here
+
+    return set(ExperimentFile.model_fields) | {"suite", "request", "content", "expect"}
+
+
+def test_the_readme_has_its_commands() -> None:
+    """Every command that the docs show exists, with its options."""
+    helps = {name: _help(name) for name in COMMANDS}
+    for page in PAGES:
+        for line in re.findall(r"(?m)^matrixbench (.+?)(?: +#.*)?$", page.read_text("utf-8")):
+            command, *words = line.split()
+            if command in helps:
+                for option in (word for word in words if word.startswith("--")):
+                    assert option in helps[command], f"{page.name}: {line}"
+
+
+def _help(command: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "matrixbench", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+
+
+def test_python_blocks_run(write: Write, tmp_path: Path) -> None:
+    """The worked page's code runs as it stands, beside an experiment file."""
+    write(
+        "name: demo\ntrials: 3\nbackends: {fake: {kind: scripted, replies: [Paris, London]}}\n"
+        "sampling: {temperature: [0.5, 1]}\n"
+        "tests: [{name: t, messages: [{role: user, content: hi}], expect: [{content: Paris}]}]\n"
+    )
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "heatmap.svg").read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_experiments_load_and_plan(path: Path, tmp_path: Path) -> None:
+    """Every shipped experiment plans on a machine without its server and its model."""
+    done = subprocess.run(
+        [sys.executable, "-m", "matrixbench", "plan", str(path), "--store", str(tmp_path / "r.db")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    """`__all__` is the list of public names, and each can be had."""
+    assert sorted(matrixbench.__all__) == matrixbench.__all__
+    for name in matrixbench.__all__:
+        assert getattr(matrixbench, name) is not None
+    assert dir(matrixbench) == matrixbench.__all__
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """A relative link names a file that is there."""
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
