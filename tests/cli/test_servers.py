@@ -16,7 +16,7 @@ from tests.cli.conftest import left_behind
 from tests.fake_servers import fake_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cli.conftest import CommandLine
@@ -253,6 +253,18 @@ def test_a_full_disk_is_exit_5_and_keeps_what_is_stored(cli: CommandLine, write:
     assert left_behind(cli.folder) == []
 
 
+def test_a_folder_that_cannot_be_written_is_exit_5(cli: CommandLine, write: Write) -> None:
+    """The place of the store stands in the message."""
+    write(
+        "name: d\nbackends: {f: {kind: scripted, replies: [a]}}\n"
+        "tests: [{name: t, messages: [{role: user, content: hi}], expect: [{content: a}]}]\n"
+    )
+    done = cli("execute", "exp.yaml", "--store", "/proc/self/nowhere/results.db")
+    assert done.returncode == 5, done.stderr
+    assert "/proc/self/nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_endpoint_is_asked_and_never_stopped(cli: CommandLine, write: Write) -> None:
     """A running server is measured; its key comes from the environment and is written nowhere."""
     key = "sk-very-secret-0123456789"
@@ -281,7 +293,7 @@ def test_an_endpoint_is_asked_and_never_stopped(cli: CommandLine, write: Write) 
     assert key.encode() not in written + done.stderr.encode() + done.stdout.encode()
 
 
-def _limited(cli: CommandLine, before: object) -> subprocess.Popen[str]:
+def _limited(cli: CommandLine, before: Callable[[], None]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         cli.command("execute", "exp.yaml", "--resume"),
         cwd=cli.folder,
@@ -289,7 +301,7 @@ def _limited(cli: CommandLine, before: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=before,  # type: ignore[arg-type]  # noqa: PLW1509  no threads here
+        preexec_fn=before,  # noqa: PLW1509  no threads here
     )
 
 
