@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import isnan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +25,7 @@ MEASURED = "measured"
 NO_VALUE = "no value"
 EMPTY = "not yet measured"
 NOT_APPLICABLE = "not applicable"
+NOTHING = "nothing"
 GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
 
@@ -67,11 +69,32 @@ def squares(frame: DataFrame, sides: Sides, metric: Metric) -> Squares:
         row |= _content(cell, metric, ramp)
         row["tooltip"] = {axis: show(axis, cell[axis]) for axis in axes} | _told(cell)
         rows[at] = row
-    return Squares(
-        rows=tuple(rows[at] for at in sorted(rows)),
-        labels=Labels(**{side: placed[side].labels for side in placed}),
-        ramp=ramp,
-    )
+    labels = Labels(**{side: placed[side].labels for side in placed})
+    return Squares(rows=tuple(_without_gaps(rows, labels)), labels=labels, ramp=ramp)
+
+
+def _without_gaps(rows: Mapping[tuple[int, ...], Row], labels: Labels) -> list[Row]:
+    """Return the squares in order, with one that draws nothing in each facet that has none.
+
+    Vega packs the facets that have data: without these a facet would stand under the headings of
+    another one.
+    """
+    filled = {at[:2] for at in rows}
+    gaps = {
+        (row, column, 0, 0): {
+            "x": labels.x[0],
+            "y": labels.y[0],
+            "row": labels.row[row],
+            "column": labels.column[column],
+            "row rank": row,
+            "column rank": column,
+            "status": NOTHING,
+        }
+        for row, column in product(range(len(labels.row)), range(len(labels.column)))
+        if (row, column) not in filled
+    }
+    everything = {**rows, **gaps}
+    return [everything[at] for at in sorted(everything)]
 
 
 @dataclass(frozen=True, slots=True)

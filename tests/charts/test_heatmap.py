@@ -286,3 +286,18 @@ def test_hatching_stays_within_its_square() -> None:
     ends = [pair.split(",") for pair in path.replace("L", "M").split("M") if pair]
     assert len(ends) > 10
     assert all(abs(float(x)) <= 1 and abs(float(y)) <= 0.5 for x, y in ends)
+
+
+def test_a_facet_without_cells_keeps_its_place() -> None:
+    """Every row × column has a square, be it one that draws nothing: facets never slide."""
+    axes: dict[str, list[Any]] = {**FACETED, "temperature": [1]}
+    frame = table(axes)
+    diagonal = frame[(frame["backend"] == "candidate") == (frame["model"] == "qwen")]
+    found = rows(drawn(diagonal.reset_index(drop=True), Chart(row="model", column="backend")))
+    assert {(row["row"], row["column"]) for row in found} == {
+        (model, backend) for model in axes["model"] for backend in axes["backend"]
+    }
+    assert sum(row["status"] == "nothing" for row in found) == 2
+    assert [(row["row rank"], row["column rank"]) for row in found] == sorted(
+        (row["row rank"], row["column rank"]) for row in found
+    )
