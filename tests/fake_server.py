@@ -258,7 +258,7 @@ class FakeServer:
         """Return path → JSON of everything that is only read."""
         model = {"id": self.alias, "object": "model", "owned_by": "llamacpp", "created": 1}
         busy = min(self.in_flight, self.slots)
-        self.decoded += 1 if "hang" not in self.modes else 0
+        self.decoded += 0 if self.hangs() else 1
         models = {"object": "list", "data": [model | {"meta": {"n_ctx": self.n_ctx}}]}
         caps = {"supports_tools": self.tools, "supports_tool_calls": self.tools}
         return {
@@ -370,11 +370,15 @@ class FakeServer:
         finally:
             self.in_flight -= 1
 
+    def hangs(self) -> bool:
+        """Return whether chats get no answer by now."""
+        after = self.modes.get("hang_after")
+        return "hang" in self.modes or (after is not None and self.chats > int(after))
+
     async def misbehave(self, seed: int) -> None:
         """Hang, wait or die where the modes ask for it."""
         modes = self.modes
-        after = modes.get("hang_after")
-        if "hang" in modes or (after is not None and self.chats > int(after)):
+        if self.hangs():
             await asyncio.Event().wait()
         await asyncio.sleep(float(modes.get("delay") or 0))
         dies = "die_after" in modes and self.chats > int(modes["die_after"])

@@ -47,6 +47,24 @@ def root_of(base: str) -> str:
     return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1")).geturl()
 
 
+def shown_url(url: str) -> str:
+    """Return a url without user, password and query, for messages and records.
+
+    Raises:
+        ServerError: It is no http url.
+    """
+    try:
+        parts = urlsplit(url)
+        shown = _shown(parts)
+    except ValueError:
+        parts, shown = SplitResult("", "", "", "", ""), ""
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ServerError(
+            "the url is not an http url", where=shown, hint="write it like http://127.0.0.1:11434"
+        )
+    return shown
+
+
 def address_of(backend: EndpointBackend, environ: Mapping[str, str]) -> Address:
     """Return where an endpoint is, and its key.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.address import address_of, beside, root_of
+from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
@@ -15,7 +16,7 @@ from matrixbench.records import Build
 from matrixbench.spec.backends import EndpointBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.address import Address
@@ -25,14 +26,8 @@ if TYPE_CHECKING:
 
 KIND = "endpoint"
 DEFAULT_CONCURRENCY = 4
-PROBE_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 256
 """Where neither the file nor the server says how many requests at a time."""
-
-_MODEL_FIELDS = ("id", "aliases", "owned_by", "root", "max_model_len", "meta")
-"""Of `/models`, what does not change with the time of day (`created` is often the present)."""
-
-_PROPS_FIELDS = ("build_info", "model_path", "model_ftype", "chat_template_caps")
 
 
 class EndpointOpener:
@@ -41,11 +36,18 @@ class EndpointOpener:
     Args:
         environ: Where the API keys are looked up.
         policy: How to retry requests, and how long to look for a server that went away.
+        pace: Makes the pace of so many requests per minute.
     """
 
-    def __init__(self, environ: Mapping[str, str], policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        policy: RetryPolicy | None = None,
+        pace: Callable[[float], Pace] = Pace,
+    ) -> None:
         self._environ = environ
         self._policy = policy or RetryPolicy()
+        self._pace = pace
 
     def __call__(self, order: LaunchOrder) -> AbstractAsyncContextManager[EndpointSession]:
         """Return a context in which the endpoint can be asked.
@@ -57,7 +59,9 @@ class EndpointOpener:
         backend = order.backend
         if not isinstance(backend, EndpointBackend):
             raise TypeError(f"an endpoint cannot be opened for {type(backend).__name__}")
-        return _open(order, backend, self._environ, self._policy)
+        asked_at = backend.requests_per_minute
+        pace = None if asked_at is None else self._pace(asked_at)
+        return _open(order, backend, self._environ, (self._policy, pace))
 
 
 class EndpointSession:
@@ -102,11 +106,11 @@ async def _open(
     order: LaunchOrder,
     backend: EndpointBackend,
     environ: Mapping[str, str],
-    policy: RetryPolicy,
+    manners: tuple[RetryPolicy, Pace | None],
 ) -> AsyncGenerator[EndpointSession]:
     from matrixbench.backends.openai_chat import OpenAiChat  # noqa: PLC0415  heavy: aiohttp
 
-    address = address_of(backend, environ)
+    address, (policy, pace) = address_of(backend, environ), manners
     connections = 1 if order.faithful else backend.concurrency
     chat = OpenAiChat(
         base_url=address.url,
@@ -114,14 +118,15 @@ async def _open(
         api_key=address.key,
         connections=connections or MAX_CONNECTIONS,
         policy=policy,
+        pace=pace,
     )
     try:
-        reported = await _reported(chat, address, order.model.id)
-        _check_context(address, backend.context, reported)
+        said = await _reported(chat, address, order.model.id)
+        _check_context(address, backend.context, said)
         info = SessionInfo(
-            build=endpoint_build(address.shown, reported),
-            concurrency=connections or reported.get("total_slots") or DEFAULT_CONCURRENCY,
-            effective=reported,
+            build=endpoint_build(address.shown, said),
+            concurrency=connections or said.get("total_slots") or DEFAULT_CONCURRENCY,
+            effective=said,
         )
         yield EndpointSession(chat, address, info, policy)
     finally:
@@ -161,58 +166,12 @@ async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  J
 async def _reported(chat: OpenAiChat, address: Address, model: str | None) -> JsonObject:
     """Return what the server says of itself and of the model, without what changes by itself."""
     listed = await _models(chat, address)
-    root = root_of(address.url)
-    pages = await asyncio.gather(
-        *(_page(chat, beside(root, path)) for path in ("/props", "/version"))
-    )
-    return {**_of_model(listed, model), **_of_props(pages[0]), **_of_version(pages[1])}
+    return {**of_model(listed, model), **await reported(chat, root_of(address.url))}
 
 
-async def _page(chat: OpenAiChat, url: str) -> Any:  # noqa: ANN401  JSON from outside
-    try:
-        status, data = await chat.get(url, PROBE_TIMEOUT_S)
-    except ConnectionError:
-        return None
-    return data if status == 200 else None  # noqa: PLR2004  OK
-
-
-def _of_model(listed: object, model: str | None) -> JsonObject:
-    entries = listed.get("data") if isinstance(listed, dict) else None
-    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-    if model is not None:
-        entries = [e for e in entries if e.get("id") == model or _is_alias(model, e)]
-    if len(entries) != 1:
-        return {}
-    return {"model": {name: entries[0][name] for name in _MODEL_FIELDS if entries[0].get(name)}}
-
-
-def _is_alias(name: str, entry: JsonObject) -> bool:
-    aliases = entry.get("aliases")
-    return isinstance(aliases, list) and name in aliases
-
-
-def _of_props(props: object) -> JsonObject:
-    if not isinstance(props, dict) or "build_info" not in props:
-        return {}
-    known = {name: props[name] for name in _PROPS_FIELDS if name in props}
-    settings = props.get("default_generation_settings")
-    if isinstance(settings, dict) and isinstance(settings.get("n_ctx"), int):
-        known["n_ctx"] = settings["n_ctx"]
-    if isinstance(props.get("total_slots"), int) and props["total_slots"] > 0:
-        known["total_slots"] = props["total_slots"]
-    if isinstance(props.get("chat_template"), str):
-        known["chat_template"] = digest(props["chat_template"])
-    return known
-
-
-def _of_version(page: object) -> JsonObject:
-    version = page.get("version") if isinstance(page, dict) else None
-    return {"version": version} if isinstance(version, str) else {}
-
-
-def _check_context(address: Address, wanted: int | None, reported: JsonObject) -> None:
-    has = reported.get("n_ctx") or reported.get("model", {}).get("max_model_len")
-    if wanted is not None and isinstance(has, int) and has < wanted:
+def _check_context(address: Address, wanted: int | None, said: JsonObject) -> None:
+    has = context_in(said)
+    if wanted is not None and has is not None and has < wanted:
         raise ServerError(
             f"the file says context {wanted}, the server has {has} tokens per request",
             where=address.shown,

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
 
@@ -18,9 +18,11 @@ from matrixbench.backends.address import beside
 from matrixbench.backends.openai_reply import Answer, classify, storable
 from matrixbench.backends.openai_stream import carries_token
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.secrecy import Secrets
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
+    from matrixbench.backends.pacing import Pace
     from matrixbench.records import ChatRequest, JsonObject
 
 _UNREACHED = (aiohttp.ClientError, OSError, UnicodeError)
@@ -57,7 +59,10 @@ class OpenAiChat:
         api_key: Sent as a bearer token; never part of a reason.
         connections: How many connections are kept at most.
         policy: How to retry.
+        pace: How fast requests may follow one another, retries included; None is without bound.
     """
+
+    path: ClassVar[str] = "/chat/completions"
 
     def __init__(
         self,
@@ -67,8 +72,11 @@ class OpenAiChat:
         api_key: str | None = None,
         connections: int = 4,
         policy: RetryPolicy | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self._url = beside(base_url, "/chat/completions")
+        self._secrets = Secrets.of(base_url, api_key)
+        self._pace = pace
+        self._url = beside(base_url, self.path)
         self._model = model
         self._api_key = api_key
         self._connections = connections
@@ -85,6 +93,8 @@ class OpenAiChat:
         policy, waited_s, tried = self._policy, 0.0, 0
         while True:
             tried += 1
+            if self._pace is not None:
+                await self._pace.wait()
             heard = await self._try(payload, request.timeout_s)
             result = heard.result
             if isinstance(result, ChatReply) or result.kind not in _RETRIED:
@@ -115,7 +125,8 @@ class OpenAiChat:
         except (*_UNREACHED, _TooLargeError) as error:
             raise ConnectionError(_brief(error)) from None
         try:
-            return response.status, storable(json.loads(body, parse_constant=_missing))
+            data = storable(json.loads(body, parse_constant=_missing))
+            return response.status, self._secrets.taken_out(data)
         except (ValueError, RecursionError):
             return response.status, None
 
@@ -125,6 +136,10 @@ class OpenAiChat:
         for session in sessions:
             if session is not None:
                 await session.close()
+
+    def _understand(self, answer: Answer) -> ChatReply | Refusal:
+        """Return what an answer means; another dialect means something else."""
+        return classify(answer)
 
     def _payload(self, request: ChatRequest) -> bytes:
         body: JsonObject = {"stream": False, **request.body, "seed": request.seed}
@@ -176,15 +191,13 @@ class OpenAiChat:
         answer = Answer(
             status=response.status,
             content_type=content_type,
-            body=body,
+            body=self._secrets.masked(body),  # some servers echo the key
             latency_s=time.perf_counter() - started,
             first_token_s=first_token_s,
         )
-        result = classify(answer)
+        result = self._secrets.left_out(self._understand(answer))
         if isinstance(result, ChatReply):
             return _Heard(result=result)
-        if self._api_key and (key := self._api_key.encode()) in body:  # some servers echo it
-            result = classify(replace(answer, body=body.replace(key, b"***")))
         return _Heard(result=result, retry_after=response.headers.get("Retry-After"))
 
     def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:

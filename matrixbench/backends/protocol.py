@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -46,6 +46,8 @@ class LaunchOrder:
         faithful: One request at a time, no prompt cache, no shared KV.
         start_timeout_s: How long the server may take until it is ready.
         folder: Where log files and temporary files of this launch go; exists.
+        here: The folder of the experiment file.
+        report: Is told what a server fetches for itself: what, bytes done, bytes in all.
     """
 
     name: str
@@ -57,6 +59,8 @@ class LaunchOrder:
     faithful: bool = False
     start_timeout_s: float = 600.0
     folder: Path
+    here: Path | None = None
+    report: Callable[[str, int, int | None], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, compile_checks
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes
@@ -67,8 +68,11 @@ def build_plan(
     *,
     where: Sequence[str] = (),
     trials: int | None = None,
+    any_build: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against its store, if there is one.
+
+    With `any_build` a trial counts under whatever build it ran.
 
     Raises:
         UsageError: A selector is wrong.
@@ -77,7 +81,9 @@ def build_plan(
     """
     there = settings.store.exists()
     with open_store(settings.store, create=False) if there else nullcontext() as store:
-        return prepare(experiment, settings, store=store, where=where, trials=trials)
+        return prepare(
+            experiment, settings, store=store, where=where, trials=trials, any_build=any_build
+        )
 
 
 def prepare(
@@ -88,6 +94,7 @@ def prepare(
     where: Sequence[str] = (),
     trials: int | None = None,
     fresh: bool = False,
+    any_build: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against an open store."""
     file = experiment.file
@@ -104,6 +111,7 @@ def prepare(
             ),
             builds=store.builds(),
             durations=store.durations(),
+            any_build=any_build,
         )
     plan = plan_matrix(
         file.name,
@@ -131,8 +139,12 @@ def present_builds(
     for group in matrix.launches:
         present = workshop.present_build(group.launch)
         if not present.verified and store is not None:
-            present = PresentBuild(
-                build=store.last_build(group.launch.digest), verified=False, note=present.note
-            )
+            last = store.last_build(group.launch.digest)
+            # Of a command line's program all but its own words are known: a changed one is no
+            # guess.
+            if present.build is None or (last is not None and same_program(present.build, last)):
+                present = PresentBuild(build=last, verified=False, note=present.note)
+        if store is not None:
+            present = replace(present, last=store.last_build(group.launch.digest))
         found[group.launch.name] = present
     return found

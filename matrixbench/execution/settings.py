@@ -23,28 +23,36 @@ class Settings:
         store: The store's file.
         cache: The folder for models from packages and for files' digests, shared by all runs.
         environ: The environment variables.
+        here: The folder of the experiment file.
     """
 
     store: Path
     cache: Path
     environ: Mapping[str, str]
+    here: Path | None = None
 
 
 def settings_for(
     experiment: Experiment, environ: Mapping[str, str], *, store: Path | None = None
 ) -> Settings:
-    """Return the settings for an experiment.
+    """Return the settings for an experiment, as `settings_in` its file's folder."""
+    return settings_in(experiment.path.parent, environ, store=store)
 
-    The store is the one named, else `$MATRIXBENCH_STORE`, else `.matrixbench/results.db` beside
-    the experiment's file; the cache `$MATRIXBENCH_CACHE`, else the user's cache folder.
+
+def settings_in(folder: Path, environ: Mapping[str, str], *, store: Path | None = None) -> Settings:
+    """Return the settings for experiments in a folder.
+
+    The store is the one named, else `$MATRIXBENCH_STORE`, else `.matrixbench/results.db` in
+    the folder; the cache `$MATRIXBENCH_CACHE`, else the user's cache folder.
     """
     from platformdirs import user_cache_path  # noqa: PLC0415  only where a run needs it
 
     named = environ.get(STORE_VARIABLE)
-    beside = experiment.path.parent / ".matrixbench" / "results.db"
+    beside = folder / ".matrixbench" / "results.db"
     cache = environ.get(CACHE_VARIABLE)
     return Settings(
         store=(store or (Path(named).expanduser() if named else beside)).absolute(),
         cache=Path(cache).expanduser() if cache else user_cache_path("matrixbench"),
         environ=environ,
+        here=folder,
     )

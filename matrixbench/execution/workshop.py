@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, assert_never
 
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.errors import ServerError, StoreError
+from matrixbench.models.files import FetchProgress
 from matrixbench.models.sources import fetch, locate
+from matrixbench.plan.applicability import takes_file
 from matrixbench.plan.cells import PresentBuild
-from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend, ScriptedBackend
+from matrixbench.spec.backends import (
+    CommandBackend,
+    EndpointBackend,
+    LlamaServerBackend,
+    OllamaBackend,
+    ScriptedBackend,
+)
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
@@ -23,9 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.executable import ServerHelp
     from matrixbench.backends.protocol import Session, SessionInfo
     from matrixbench.execution.settings import Settings
-    from matrixbench.models.files import FetchProgress, ModelFiles
+    from matrixbench.models.files import ModelFiles
     from matrixbench.plan.cells import Launch
     from matrixbench.records import JsonObject
     from matrixbench.spec.load import Experiment
@@ -72,6 +81,10 @@ class Workshop:
                 if key not in self._present:
                     self._present[key] = self._present_llama_server(launch, launch.spec)
                 return self._present[key]
+            case CommandBackend():
+                return self._present_command(launch, launch.spec)
+            case OllamaBackend():
+                return self._present_ollama(launch, launch.spec)
             case _:
                 assert_never(launch.spec)
 
@@ -90,6 +103,69 @@ class Workshop:
         except (ServerError, OSError) as error:
             return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
         return PresentBuild(build=build, verified=True)
+
+    def _present_command(self, launch: Launch, backend: CommandBackend) -> PresentBuild:
+        from matrixbench.backends.command import prepare  # noqa: PLC0415  only here
+
+        source = ModelSource(name=launch.model, id=launch.source.id)
+        if takes_file(backend, launch.source):
+            if (files := self._located(launch)) is None:
+                return PresentBuild(
+                    build=None, verified=False, note=f"model {launch.model} is not on this machine"
+                )
+            source = self._source(launch, files)
+        order = LaunchOrder(
+            name=file_name(launch.name),
+            backend=backend,
+            options=launch.options,
+            model=source,
+            template=launch.template,
+            folder=self._settings.store.parent,
+            here=self._settings.here,
+        )
+        try:
+            recipe = prepare(order, self._settings.environ, self.hashes)
+        except (ServerError, OSError) as error:
+            return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
+        return PresentBuild(
+            build=recipe.build({}),
+            verified=False,
+            note="what the server says of itself is known only when it runs",
+        )
+
+    def _present_ollama(self, launch: Launch, backend: OllamaBackend) -> PresentBuild:
+        from matrixbench.backends.ollama_server import present_build  # noqa: PLC0415  only here
+
+        if backend.url is not None:
+            return PresentBuild(
+                build=None, verified=False, note="a server that runs is asked only by a run"
+            )
+        tag, sha256 = launch.source.ollama, None
+        if tag is None and (files := self._located(launch)) is not None:
+            sha256 = self._source(launch, files).sha256
+        try:
+            build = present_build(
+                backend,
+                launch.binary,
+                ModelSource(name=launch.model, id=tag, sha256=sha256),
+                environ=self._settings.environ,
+                hashes=self.hashes,
+            )
+        except (ServerError, OSError) as error:
+            return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
+        return PresentBuild(build=build, verified=True)
+
+    def server_help(self, launch: Launch, backend: LlamaServerBackend) -> ServerHelp:
+        """Return what the `--help` of a launch's llama-server says, asked once for each build.
+
+        Raises:
+            ServerError: There is no such binary, or it cannot be asked.
+        """
+        from matrixbench.backends.build import server_help  # noqa: PLC0415  only where needed
+        from matrixbench.backends.executable import find_executable  # noqa: PLC0415  the same
+
+        executable = find_executable(backend, launch.binary, environ=self._settings.environ)
+        return server_help(executable, self.hashes)
 
     def _located(self, launch: Launch) -> ModelFiles | None:
         return locate(launch.source, cache=self._settings.cache, environ=self._settings.environ)
@@ -115,7 +191,9 @@ class Workshop:
             StoreError: The folder for logs cannot be made.
         """
         source = ModelSource(name=launch.model, id=launch.source.id)
-        if isinstance(launch.spec, LlamaServerBackend):
+        if isinstance(launch.spec, OllamaBackend):
+            source = ModelSource(name=launch.model, id=launch.source.ollama)
+        if _needs_file(launch):
             files = await fetch(
                 launch.source,
                 cache=self._settings.cache,
@@ -133,6 +211,8 @@ class Workshop:
             faithful=experiment.file.faithful,
             start_timeout_s=experiment.file.timeouts.start_s,
             folder=self._folder(experiment),
+            report=_report_to(fetching),
+            here=experiment.path.parent,
         )
 
     def _folder(self, experiment: Experiment) -> Path:
@@ -153,9 +233,15 @@ class Workshop:
             case LlamaServerBackend():
                 from matrixbench.backends.llama_server import LlamaServerOpener  # noqa: PLC0415
 
-                return LlamaServerOpener(
-                    environ=self._settings.environ, hashes=self.hashes
-                )(order)
+                return LlamaServerOpener(environ=self._settings.environ, hashes=self.hashes)(order)
+            case CommandBackend():
+                from matrixbench.backends.command import CommandOpener  # noqa: PLC0415
+
+                return CommandOpener(environ=self._settings.environ, hashes=self.hashes)(order)
+            case OllamaBackend():
+                from matrixbench.backends.ollama import OllamaOpener  # noqa: PLC0415  only here
+
+                return OllamaOpener(environ=self._settings.environ, hashes=self.hashes)(order)
             case EndpointBackend():
                 from matrixbench.backends.endpoint import EndpointOpener  # noqa: PLC0415
 
@@ -167,22 +253,46 @@ class Workshop:
             case _:
                 assert_never(order.backend)
 
-    def record(self, launch: Launch, info: SessionInfo, experiment: Experiment) -> LaunchRecord:
-        """Return what the store should keep of a launch that answers."""
+    def record(
+        self, launch: Launch, info: SessionInfo | None, experiment: Experiment
+    ) -> LaunchRecord:
+        """Return what the store should keep of a launch; without `info` it never answered."""
         return LaunchRecord(
             experiment=experiment.file.name,
             digest=launch.digest,
             name=launch.name,
-            build=info.build,
+            build=None if info is None else info.build,
             started_at=time.time(),
             request_timeout_s=experiment.file.timeouts.request_s,
             order_seed=experiment.file.seed,
-            command=info.command,
-            effective=info.effective,
+            command=() if info is None else info.command,
+            effective={} if info is None else info.effective,
             host=host(),
             versions=versions(),
-            log=None if info.log is None else str(info.log),
+            log=None if info is None or info.log is None else str(info.log),
         )
+
+
+def _needs_file(launch: Launch) -> bool:
+    """Return whether a launch's server is given the model as a file, which must be here first."""
+    match launch.spec:
+        case LlamaServerBackend():
+            return True
+        case OllamaBackend():
+            return launch.source.ollama is None
+        case CommandBackend():
+            return takes_file(launch.spec, launch.source)
+        case _:
+            return False
+
+
+def _report_to(
+    fetching: Callable[[FetchProgress], None],
+) -> Callable[[str, int, int | None], None]:
+    """Return what tells of a server's own fetching as of ours."""
+    return lambda what, done, total: fetching(
+        FetchProgress(what=what, done_bytes=done, total_bytes=total)
+    )
 
 
 def file_name(text: str) -> str:

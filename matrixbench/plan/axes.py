@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.identity import canonical_json
-from matrixbench.spec.backends import LlamaServerBackend
+from matrixbench.spec.backends import CommandBackend, LlamaServerBackend
 from matrixbench.spec.grid import axis_values as entry_values
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def axis_sizes(experiment: Experiment) -> dict[str, int]:
     written: list[Coordinates] = []
     for name, backend in file.backends.items():
         written.append({"backend": name})
-        if isinstance(backend, LlamaServerBackend):
-            if isinstance(backend.binary, dict):
-                written += [{"binary": label} for label in backend.binary]
+        if isinstance(backend, LlamaServerBackend) and isinstance(backend.binary, dict):
+            written += [{"binary": label} for label in backend.binary]
+        if isinstance(backend, LlamaServerBackend | CommandBackend):
             written += _written(backend.options, "options.")
     for name, model in file.models.items():
         written.append({"model": name})

@@ -135,8 +135,10 @@ class PresentBuild:
         build: The build, or None where nothing is known.
         verified: Whether it was read off what is there now, not off the store.
         note: Why it could not be verified.
+        last: The build that ran last; None where nothing has run.
     """
 
     build: Build | None
     verified: bool
     note: str = ""
+    last: Build | None = None

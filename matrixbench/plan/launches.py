@@ -6,12 +6,19 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 from matrixbench.identity import IDENTITY_VERSION, digest
-from matrixbench.plan.applicability import Obstacle, launch_obstacle
+from matrixbench.plan.applicability import Obstacle, launch_obstacle, takes_file
 from matrixbench.plan.cells import Launch
 from matrixbench.plan.patterns import Level, level_of, narrow
 from matrixbench.plan.values import matches
-from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend, ScriptedBackend
+from matrixbench.spec.backends import (
+    CommandBackend,
+    EndpointBackend,
+    LlamaServerBackend,
+    OllamaBackend,
+    ScriptedBackend,
+)
 from matrixbench.spec.grid import grid_points
+from matrixbench.spec.ollama_names import OPTION_NAMES as OLLAMA_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model
 
 _DEFAULT_CONTEXT = LlamaServerBackend.model_fields["context"].default
+_OLLAMA_CONTEXT = OllamaBackend.model_fields["context"].default
 
 
 class PossibleLaunch(NamedTuple):
@@ -64,7 +72,7 @@ def _at_launch(axis: str) -> bool:
 
 
 def _binaries(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
-    if not isinstance(backend, LlamaServerBackend):
+    if not isinstance(backend, LlamaServerBackend | OllamaBackend):
         return ((None, None),)
     if isinstance(backend.binary, dict):
         return tuple(backend.binary.items())
@@ -110,18 +118,37 @@ def _of_model(
             template=template,
             coordinates=coordinates,
         )
-        yield PossibleLaunch(launch, launch_obstacle(backend[1], model[0], source, template))
+        obstacle = launch_obstacle(
+            backend[1], model[0], source, template, faithful=experiment.file.faithful
+        )
+        yield PossibleLaunch(launch, obstacle)
 
 
 def _option_points(backend: Backend, model: Model) -> tuple[Point, ...]:
-    if not isinstance(backend, LlamaServerBackend):
+    if not isinstance(backend, LlamaServerBackend | OllamaBackend | CommandBackend):
         return ({},)
     merged = [
-        {**over, **own}
+        {**over, **_known(backend, own)}
         for over, own in product(grid_points(backend.options), grid_points(model.options or {}))
     ]
     points = grid_points([{key: {"value": value} for key, value in p.items()} for p in merged])
     return tuple({f"options.{name}": value for name, value in point.items()} for point in points)
+
+
+def _known(backend: LlamaServerBackend | OllamaBackend | CommandBackend, options: Point) -> Point:
+    """Return those of a model's options that a backend can take.
+
+    A command line takes those that it names, Ollama those that it has: the others belong to the
+    model's other servers.
+    """
+    if isinstance(backend, LlamaServerBackend):
+        return options
+    if isinstance(backend, OllamaBackend):
+        return {name: value for name, value in options.items() if name in OLLAMA_OPTIONS}
+    from matrixbench.spec.command_line import names_in  # noqa: PLC0415  heavy: jinja2
+
+    named = names_in(*backend.argv)
+    return {name: value for name, value in options.items() if named.whole or name in named.options}
 
 
 def fill_axes(model: Model, axes: Mapping[str, Any]) -> Model:
@@ -154,12 +181,12 @@ def launch_digest(
         "template": template.text,
         "faithful": faithful or None,
     }
-    parts = {**common, **_of_kind(backend, model)}
+    parts = {**common, **_of_kind(backend, model, template)}
     told = {name: value for name, value in parts.items() if value is not None}
     return digest({"version": IDENTITY_VERSION, "kind": backend.kind, **told})
 
 
-def _of_kind(backend: Backend, model: Model) -> JsonObject:
+def _of_kind(backend: Backend, model: Model, template: Template) -> JsonObject:
     match backend:
         case LlamaServerBackend():
             return {
@@ -167,12 +194,33 @@ def _of_kind(backend: Backend, model: Model) -> JsonObject:
                 "env": backend.env or None,
                 "model": _file_reference(model),
             }
+        case OllamaBackend():
+            return {
+                "context": None if backend.context == _OLLAMA_CONTEXT else backend.context,
+                "env": backend.env or None,
+                "model": model.ollama or _file_reference(model),
+                "template": None,  # its Jinja text, which Ollama is not given
+                "ollama_template": template.ollama_text,
+            }
+        case CommandBackend():
+            return {
+                "argv": _as_written(backend.argv),
+                "context": backend.context,
+                "env": backend.env or None,
+                "model": _file_reference(model) if takes_file(backend, model) else model.id,
+            }
         case EndpointBackend():
             return {"model": model.id}
         case ScriptedBackend():
-            return {"replies": backend.model_dump(mode="json")["replies"]}
+            replies = backend.model_dump(mode="json")["replies"]
+            return {"replies": replies, "ollama_template": template.ollama_text}
         case _:
             assert_never(backend)
+
+
+def _as_written(argv: list[str]) -> list[str]:
+    """Return a command line's templates, the program by its name: its content is in the build."""
+    return [argv[0].replace("\\", "/").rsplit("/", 1)[-1], *argv[1:]]
 
 
 def _file_reference(model: Model) -> str | None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matrixbench.plan.matrix import LaunchCells, Matrix
     from matrixbench.records import Build
 
+MANAGED_KINDS = frozenset({"llama-server", "command", "ollama"})
+"""Backends whose servers are started here, unless they have a url."""
+
 _NOTHING = CellProgress()
 
 
@@ -45,12 +48,36 @@ class History:
         builds: Build id → build, of every build that the store has seen.
         durations: Cell id → mean latency in seconds, from any build.
         fresh: Whether a new generation is about to be opened.
+        any_build: Whether a trial counts under whatever build it ran.
     """
 
     progress: Progress = field(default_factory=dict)
     builds: Mapping[str, Build] = field(default_factory=dict)
     durations: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
+    any_build: bool = False
+
+    def under(self, build: Build | None) -> Mapping[str, CellProgress]:
+        """Return cell id → what counts where a build is the present one."""
+        if self.any_build:
+            return _merged(self.progress)
+        return {} if build is None else self.progress.get(build.id, {})
+
+
+def _merged(progress: Progress) -> Mapping[str, CellProgress]:
+    """Return what all builds together have done; what one has kept no other has to repeat."""
+    merged: dict[str, CellProgress] = {}
+    for cells in progress.values():
+        for cell, known in cells.items():
+            other = merged.get(cell, _NOTHING)
+            kept = known.kept | other.kept
+            merged[cell] = CellProgress(
+                kept=kept,
+                errored=(known.errored | other.errored) & ~kept,
+                short=(known.short | other.short) & ~kept,
+                stands=known.stands or other.stands,
+            )
+    return merged
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +151,11 @@ class Plan:
     @property
     def server_starts(self) -> int:
         """How many servers will be started."""
-        managed = [plan for plan in self.launches if plan.launch.spec.kind == "llama-server"]
-        return sum(plan.remaining > 0 for plan in managed)
+        managed = [plan for plan in self.launches if plan.launch.spec.kind in MANAGED_KINDS]
+        return sum(
+            plan.remaining > 0 and getattr(plan.launch.spec, "url", None) is None
+            for plan in managed
+        )
 
     @property
     def verified(self) -> bool:
@@ -196,7 +226,7 @@ def plan_launch(
     own = _untaken(group, taken)
     total = done = 0
     why: Counter[Why] = Counter()
-    present = _present(build, history)
+    present = history.under(build.build)
     for cell in own:
         trials = wanted.of(cell)
         known = present.get(cell.id, _NOTHING)
@@ -246,7 +276,7 @@ def launch_work(
     cells: Sequence[Cell], build: Build | None, *, wanted: Wanted, history: History
 ) -> Iterator[CellWork]:
     """Yield the cells that have trials to run under a build, each with its trials."""
-    present = _present(PresentBuild(build=build, verified=True), history)
+    present = history.under(build)
     for cell in cells:
         todo = _todo(present.get(cell.id, _NOTHING), wanted.of(cell))
         if todo:
@@ -257,10 +287,6 @@ def expected_concurrency(launch: Launch) -> int:
     """Return how many requests at a time a launch will be sent."""
     slots = getattr(launch.spec, "slots", 4)
     return launch.spec.concurrency or slots
-
-
-def _present(build: PresentBuild, history: History) -> Mapping[str, CellProgress]:
-    return {} if build.build is None else history.progress.get(build.build.id, {})
 
 
 def _todo(known: CellProgress, trials: int) -> int:

@@ -13,6 +13,9 @@ from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
+PATH = r"^(/[^\s?#]*)?$"
+"""A path on a server: empty, or from a slash on."""
+
 OPENAI_FIELDS = frozenset({"temperature", "top_p", "seed", "max_tokens", "stop"})
 """What every server that speaks the chat API is taken to honour."""
 
@@ -57,6 +60,100 @@ class LlamaServerBackend(BackendPart):
     that is one value. A list of mappings means their union."""
 
 
+class Ready(Part):
+    """How a server tells that it is ready."""
+
+    path: Annotated[str, Field(pattern=PATH)] = "/health"
+    """A page that answers 200 once the server is ready."""
+
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """How long that may take, in seconds. Default: `timeouts.start_s`."""
+
+
+class CommandBackend(BackendPart):
+    """Any server that speaks the chat API, started by a command line for each launch."""
+
+    kind: Literal["command"]
+    """How the server is obtained: started here, by a command line."""
+
+    argv: Annotated[list[str], Field(min_length=1)]
+    """The program and its arguments, each a Jinja2 template over `host`, `port`, `model`,
+    `model_id`, `alias`, `chat_template`, `options`, `api_key_file`, `context`, `slots`, `faithful`
+    and `here`. One that renders to nothing is left out. No shell reads them."""
+
+    ready: Ready = Ready()
+    """When the server is taken to be ready."""
+
+    base_path: Annotated[str, Field(pattern=PATH)] = "/v1"
+    """Where its chat API begins, before `/chat/completions`."""
+
+    env: dict[str, str] = {}
+    """Environment variables for the server."""
+
+    options: GridOrGrids = {}
+    """Values for the command line's `options.NAME`; a list is an axis, `{value: [...]}` a list that
+    is one value. A list of mappings means their union."""
+
+    honours: list[str] = []
+    """Sampling fields that this server honours beyond temperature, top_p, seed, max_tokens and
+    stop."""
+
+    chat_template: bool = False
+    """Whether the command line can give it a chat template."""
+
+    api_key: bool = False
+    """Whether the command line gives it a file with a key; a random one is made for each start."""
+
+    context: PositiveInt | None = None
+    """Tokens that one request may use, prompt and reply together."""
+
+    slots: PositiveInt = 4
+    """Requests that the server works on at a time."""
+
+
+class OllamaBackend(BackendPart):
+    """Ollama, by its own API: `ollama serve` started for each launch, or one that runs already."""
+
+    kind: Literal["ollama"]
+    """How the server is obtained: started here from a binary, or at a url."""
+
+    binary: (
+        Annotated[
+            Annotated[str, Tag(TEXT)] | Annotated[dict[str, str], Tag(MAPPING)],
+            BY_SHAPE,
+        ]
+        | None
+    ) = None
+    """The executable; `{label: PATH, …}` makes builds an axis. Default: `ollama` on PATH."""
+
+    url: str | None = None
+    """A server that runs already, such as `http://127.0.0.1:11434`; it is never started or stopped.
+    `${VAR}` expands."""
+
+    context: PositiveInt = 4096
+    """Tokens that one request may use, prompt and reply together."""
+
+    slots: PositiveInt = 1
+    """Requests that the server works on at a time (`OLLAMA_NUM_PARALLEL`; Ollama's own default is
+    1). For a server that runs already: how many it is sent at a time."""
+
+    loaded_models: PositiveInt = 1
+    """Models that the server keeps loaded (`OLLAMA_MAX_LOADED_MODELS`)."""
+
+    models_dir: str | None = None
+    """Where models are kept (`OLLAMA_MODELS`). Default: where the user's own Ollama keeps them."""
+
+    env: dict[str, str] = {}
+    """Environment variables for the server."""
+
+    options: GridOrGrids = {}
+    """Server settings (`kv-cache-type`, `flash-attention`, …) and load options (`num_gpu`, …) by
+    the names of docs/servers-ollama.md; a list is an axis. A list of mappings means their union."""
+
+    pull: Literal["missing", "never"] = "missing"
+    """Whether a model's tag that the server lacks is pulled."""
+
+
 class EndpointBackend(BackendPart):
     """A running server that speaks the OpenAI chat API. Never started, never stopped."""
 
@@ -71,6 +168,10 @@ class EndpointBackend(BackendPart):
 
     context: PositiveInt | None = None
     """Tokens that one request may use, where you know it; tests that need more do not apply."""
+
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """How many requests it is sent in a minute at most, over all that are under way, retries
+    included."""
 
     honours: list[str] = []
     """Request fields that this server honours beyond temperature, top_p, seed, max_tokens and
@@ -116,5 +217,6 @@ class ScriptedBackend(BackendPart):
 
 
 Backend: TypeAlias = Annotated[
-    LlamaServerBackend | EndpointBackend | ScriptedBackend, Field(discriminator="kind")
+    LlamaServerBackend | OllamaBackend | CommandBackend | EndpointBackend | ScriptedBackend,
+    Field(discriminator="kind"),
 ]

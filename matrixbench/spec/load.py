@@ -33,17 +33,21 @@ MAX_TEMPLATE_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A chat template with its text read. The model's own has neither `known_as` nor `text`."""
+    """A chat template with its texts read. The model's own has neither a name nor a text.
+
+    `text` is Jinja; `ollama_text` is what Ollama is given instead, in Go's template language.
+    """
 
     name: str
     known_as: str | None = None
     text: str | None = None
     path: Path | None = None
+    ollama_text: str | None = None
 
     @property
     def is_native(self) -> bool:
         """Whether this is the template that the model carries."""
-        return self.known_as is None and self.text is None
+        return self.known_as is None and self.text is None and self.ollama_text is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +155,16 @@ class _Loading:
         for name, entry in root.child_entries("chat_templates").items():
             known_as, file = entry.node.child("name"), entry.node.child("file")
             path = self._places.path(file) if file else None
+            ollama_file = entry.node.child("ollama_file")
+            ollama_path = self._places.path(ollama_file) if ollama_file else None
             templates[name] = Template(
                 name=name,
                 known_as=known_as.text if known_as else None,
                 text=self._text(path, file) if path and file else None,
                 path=path,
+                ollama_text=(
+                    self._text(ollama_path, ollama_file) if ollama_path and ollama_file else None
+                ),
             )
         return templates
 

@@ -67,3 +67,6 @@ class ChatTemplate(Part):
 
     file: str | None = None
     """A Jinja file."""
+
+    ollama_file: str | None = None
+    """The same for Ollama: a file in the template language of Go, as in a Modelfile."""

@@ -115,7 +115,21 @@ def _paths(document: Document) -> Iterator[tuple[Loc, Node]]:
         for label, build in (binary.entries if binary else {}).items():
             if isinstance(build.node.value, str):
                 yield ("backends", name, "binary", label), build.node
+    for name, entry in document.root.child_entries("backends").items():
+        argv = entry.node.child_items("argv")
+        if argv and _is_path(argv[0].value):
+            yield ("backends", name, "argv", 0), argv[0]
+        models_dir = entry.node.child("models_dir")
+        if models_dir and isinstance(models_dir.value, str):
+            yield ("backends", name, "models_dir"), models_dir
     for name, entry in document.root.child_entries("models").items():
         gguf = entry.node.child("gguf")
         if gguf and isinstance(gguf.value, str):
             yield ("models", name, "gguf"), gguf
+
+
+def _is_path(program: object) -> bool:
+    """Return whether a program is named by its path; a bare name is looked up on PATH."""
+    if not isinstance(program, str) or program.startswith("{"):
+        return False
+    return "/" in program or program.startswith(("~", "${"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, get_args
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
 from matrixbench.spec.grids import grid_entries, value_nodes
 from matrixbench.spec.nodes import Document, Entry, Finding, Node
+from matrixbench.spec.ollama_rules import KIND as OLLAMA
+from matrixbench.spec.ollama_rules import ollama_findings
 from matrixbench.spec.wording import choose, found, quoted
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ WHOLE_NUMBERS = frozenset(
     {"top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n", "mirostat"}
 )
 """Sampling fields that are whole numbers."""
+
+COMMAND = "command"
+"""The kind of backend whose servers a command line starts."""
 
 _CHOSEN = "matrixbench chooses it for each launch"
 _MODEL = "say it under `models:`"
@@ -65,7 +70,13 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     for key in ("backends", "models", "chat_templates", "charts"):
         yield from _names(root, key)
     for backend in root.child_entries("backends").values():
-        yield from _options(backend.node.child("options"))
+        options, kind = backend.node.child("options"), backend.node.child("kind")
+        # The options of a command line are the file's own words, Ollama's are its own names:
+        # neither are llama-server's flags.
+        has_own = kind is not None and kind.value in (COMMAND, OLLAMA)
+        yield from _axes(options) if has_own else _options(options)
+    yield from _commands(root)
+    yield from ollama_findings(root)
     for model in root.child_entries("models").items():
         yield from _model(*model)
     for name, entry in root.child_entries("chat_templates").items():
@@ -80,6 +91,16 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     for field, entry in grid_entries(root.child("request")):
         yield from _request(field, entry)
     yield from _seeds(document)
+
+
+def _commands(root: Node) -> Iterator[Finding]:
+    kinds = [entry.node.child("kind") for entry in root.child_entries("backends").values()]
+    if any(kind is not None and kind.value == COMMAND for kind in kinds):
+        from matrixbench.spec.command_rules import (  # noqa: PLC0415  heavy: jinja2
+            command_findings,
+        )
+
+        yield from command_findings(root)
 
 
 def _names(root: Node, key: str) -> Iterator[Finding]:

@@ -62,10 +62,14 @@ class TemplateProblem(Exception):  # noqa: N818  not for users: the caller adds 
 
 
 class Renderer:
-    """Renders texts with parameters; each text is compiled once."""
+    """Renders texts with parameters; each text is compiled once.
 
-    def __init__(self) -> None:
-        self._environment = _Environment()
+    Args:
+        finalize: Turns each value into what is written; None writes it as Python does.
+    """
+
+    def __init__(self, finalize: Callable[[Any], Any] | None = None) -> None:
+        self._environment = _Environment(finalize)
         self._compiled: dict[str, Template] = {}
 
     def render(self, text: str, parameters: Mapping[str, Any]) -> str:
@@ -78,9 +82,7 @@ class Renderer:
         if "{" not in text:
             return text
         try:
-            template = self._compiled.get(text)
-            if template is None:
-                template = self._compiled[text] = self._environment.bounded(text)
+            template = self._template(text)
             self._environment.steps = 0
             return _bounded_text(template.generate(**parameters))
         except TemplateSyntaxError as error:
@@ -89,14 +91,38 @@ class Renderer:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise TemplateProblem(f"the template fails: {reason[:300]}") from None
 
+    def check(self, text: str) -> None:
+        """Compile a text without rendering it.
+
+        Raises:
+            TemplateProblem: It is not in the language.
+        """
+        try:
+            self._template(text)
+        except TemplateSyntaxError as error:
+            raise TemplateProblem(f"not a template: {error.message}") from None
+        except _FAILURES as error:
+            raise TemplateProblem(f"not a template: {error}") from None
+
+    def _template(self, text: str) -> Template:
+        template = self._compiled.get(text)
+        if template is None:
+            template = self._compiled[text] = self._environment.bounded(text)
+        return template
+
 
 class _Environment(ImmutableSandboxedEnvironment):
     """A sandbox that also bounds what a template may cost."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    def __init__(self, finalize: Callable[[Any], Any] | None = None) -> None:
+        super().__init__(
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            autoescape=False,
+            finalize=finalize,
+        )
         allowed = {name: self.filters[name] for name in FILTERS}
         self.filters: dict[str, Callable[..., Any]] = {
             **allowed,

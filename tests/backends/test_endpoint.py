@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from matrixbench.backends.endpoint import EndpointOpener, endpoint_build
+from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.errors import ExitCode, ServerError
-from matrixbench.records import ChatReply, ChatRequest
+from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.spec.backends import EndpointBackend, ScriptedBackend
 from matrixbench.spec.load import Template
 from tests.fake_servers import fake_server, free_port, raw_server
@@ -184,3 +186,68 @@ def test_another_url_or_report_is_another_build() -> None:
     }
     assert first.id not in others
     assert (first.kind, first.version, len(first.id)) == ("endpoint", "1", 24)
+
+
+class Waits:
+    """Sleeps that are noted and end at once, on a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        """Note how long it would have been."""
+        self.slept.append(seconds)
+
+    def policy(self, tries: int) -> RetryPolicy:
+        """Return a policy that waits here, for as long as it may at most."""
+        return RetryPolicy(tries=tries, sleep=self, draw=lambda: 1.0)
+
+    def pace(self, per_minute: float) -> Pace:
+        """Return a pace that waits here."""
+        return Pace(per_minute, clock=lambda: 0.0, sleep=self)
+
+
+async def test_retry_after_is_honoured() -> None:
+    """After a 429 the server's own time is waited out, and a moment more."""
+    waits = Waits()
+    opener = EndpointOpener({}, waits.policy(tries=5))
+    with fake_server("rate_limit:2", FAKE_RETRY_AFTER="7") as base:
+        async with opener(order(f"{base}/v1")) as session:
+            assert isinstance(await session.ask(REQUEST), ChatReply)
+    assert waits.slept == [7.5, 7.5]
+
+
+async def test_a_wait_that_is_asked_for_has_a_bound() -> None:
+    """A server that wants more than two minutes in all is not waited for."""
+    waits = Waits()
+    opener = EndpointOpener({}, waits.policy(tries=5))
+    with fake_server("rate_limit:99", FAKE_RETRY_AFTER="100") as base:
+        async with opener(order(f"{base}/v1")) as session:
+            refusal = await session.ask(REQUEST)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.outcome, refusal.kind) == (Outcome.ERRORED, Kind.RATE_LIMITED)
+    assert waits.slept == [100.5]
+
+
+async def test_a_5xx_is_asked_again_with_growing_waits_and_then_given_up(tmp_path: Path) -> None:
+    """Bounded in number and in length; the reason says how often."""
+    waits, log = Waits(), tmp_path / "log"
+    opener = EndpointOpener({}, waits.policy(tries=4))
+    with fake_server("server_500:99", FAKE_LOG=str(log)) as base:
+        async with opener(order(f"{base}/v1")) as session:
+            refusal = await session.ask(REQUEST)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.outcome, refusal.kind) == (Outcome.ERRORED, Kind.SERVER_ERROR)
+    assert refusal.reason.endswith("(asked 4 times)")
+    assert waits.slept == [0.5, 1.0, 2.0]
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 4
+
+
+async def test_requests_per_minute_hold_over_all_requests_and_retries() -> None:
+    """What is under way at a time shares one pace, and a retry waits for its turn as well."""
+    waits = Waits()
+    opener = EndpointOpener({}, RetryPolicy(sleep=at_once), waits.pace)
+    with fake_server("server_500:3") as base:
+        async with opener(order(f"{base}/v1", requests_per_minute=60)) as session:
+            await asyncio.gather(*(session.ask(REQUEST) for _ in range(3)))
+    assert waits.slept == [1.0, 2.0, 3.0, 4.0, 5.0]

@@ -19,7 +19,8 @@ import pytest
 import matrixbench
 from matrixbench.backends.executable import ServerHelp, embedded_help, parse_help
 from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.llama_server import LlamaServerOpener, LlamaServerSession
+from matrixbench.backends.llama_server import LlamaServerOpener
+from matrixbench.backends.managed import Endurance, ManagedSession
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.backends.server_arguments import server_arguments
 from matrixbench.backends.server_props import check_props, effective
@@ -61,16 +62,15 @@ def with_backend(order: LaunchOrder, **changes: Any) -> LaunchOrder:  # noqa: AN
 @contextlib.asynccontextmanager
 async def opened(
     order: LaunchOrder, mode: str = "", *, hung_after_s: float = LONG_S, **env: str
-) -> AsyncIterator[LlamaServerSession]:
+) -> AsyncIterator[ManagedSession]:
     """Open a session with the fake server in a mode of fault."""
     opener = LlamaServerOpener(
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        restart_pauses_s=(0.0, 0.0, 0.0),
-        hung_after_s=hung_after_s,
+        endurance=Endurance(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=hung_after_s),
     )
     async with opener(order) as session:
-        assert isinstance(session, LlamaServerSession)
+        assert isinstance(session, ManagedSession)
         yield session
 
 
@@ -452,14 +452,16 @@ async def test_the_real_server_answers_and_comes_back(
         faithful=True,
     )
     opener = LlamaServerOpener(
-        environ={"PYTHONPATH": str(PROJECT)}, hashes=FileHashes(None), restart_pauses_s=(0.0,)
+        environ={"PYTHONPATH": str(PROJECT)},
+        hashes=FileHashes(None),
+        endurance=Endurance(restart_pauses_s=(0.0,)),
     )
     async with opener(real) as session:
         first = await session.ask(question())
         assert isinstance(first, ChatReply)
         assert session.info.effective["n_ctx"] == 512
         assert session.info.effective["total_slots"] == 1
-        assert isinstance(session, LlamaServerSession)
+        assert isinstance(session, ManagedSession)
         assert session.pid is not None
         os.kill(session.pid, signal.SIGKILL)
         assert await session.ensure_alive()

@@ -128,11 +128,42 @@ def test_a_server_that_dies_at_start_shows_its_log(cli: CommandLine, write: Writ
 
 @pytest.mark.usefixtures("fake_binary")
 def test_a_flag_that_the_server_does_not_know_is_named(cli: CommandLine, write: Write) -> None:
-    """Exit 4 or 2, and the flag stands in the message."""
-    write(experiment().replace("slots: 2", "slots: 2\n    options: {cache-typo-k: f16}"))
-    done = cli("execute", "exp.yaml")
-    assert done.returncode in {2, 4}
-    assert "cache-typo-k" in done.stderr
+    """Before anything starts: its place in the file, and the nearest flag of that very binary."""
+    text = experiment().replace("slots: 2", "slots: 2\n    options: {cache-tipe-k: f16}")
+    write(text.replace("models:", "chat_templates: {odd: {name: chatmi}}\nmodels:"))
+    for command in ("execute", "validate"):
+        done = cli(command, "exp.yaml")
+        assert done.returncode == 2, done.stderr
+        assert "exp.yaml:11:15: the llama-server of fake does not know" in done.stderr
+        assert "perhaps you meant «cache-type-k»" in done.stderr
+        assert "perhaps you meant «chatml»" in done.stderr
+        assert "2 problems" in done.stderr
+    assert not (cli.folder / ".matrixbench" / "logs").exists()
+
+
+def test_a_rebuilt_server_runs_again_and_the_plan_says_why(
+    cli: CommandLine, write: Write, fake_binary: Path
+) -> None:
+    """Another content of the binary is another build; --any-build accepts the old results."""
+    write(experiment())
+    cli("execute", "exp.yaml")
+    fake_binary.write_text(fake_binary.read_text() + "# rebuilt\n")
+    plan = json.loads(cli("plan", "exp.yaml", "--json").stdout)
+    assert (plan["done"], plan["remaining"], plan["verified"]) == (0, 24, True)
+    assert plan["launches"][0]["why"] == {"server changed": 24}
+    drawn = cli("chart", "exp.yaml", "-o", "map.svg")
+    assert "has not run; shown is" in drawn.stderr
+    assert ">100%<" in (cli.folder / "map.svg").read_text()
+    accepted = json.loads(cli("plan", "exp.yaml", "--any-build", "--json").stdout)
+    assert (accepted["done"], accepted["remaining"]) == (24, 0)
+    (cli.folder / "model.gguf").write_bytes(b"GGUF" + bytes(128))
+    both = json.loads(cli("plan", "exp.yaml", "--json").stdout)
+    assert both["remaining"] == 24
+    again = cli("execute", "exp.yaml", "--resume", "--any-build", "--json")
+    assert json.loads(again.stdout)["ran"] == 0
+    write(experiment().replace("  fake:", "  renamed:"))
+    renamed = json.loads(cli("plan", "exp.yaml", "--any-build", "--json").stdout)
+    assert (renamed["done"], renamed["remaining"]) == (24, 0)
 
 
 def test_a_missing_binary_is_named(cli: CommandLine, write: Write) -> None:

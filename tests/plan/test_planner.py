@@ -168,3 +168,21 @@ def test_done_and_remaining_add_up(load_hot: Matrix, kept: int, errored: int, tr
     assert plan.done + plan.remaining == plan.trials == 2 * trials
     todo = launch_work(load_hot.launches[0].cells, NOW, wanted=wanted, history=history)
     assert sum(item.todo.bit_count() for item in todo) == plan.remaining
+
+
+def test_any_build_accepts_what_another_build_has_done(load: Load) -> None:
+    """What any build has kept counts; a trial that another one errored is not missing."""
+    matrix = build_matrix(load(EXPERIMENT))
+    cells = [cell.id for cell in matrix.launches[0].cells]
+    history = History(
+        progress={
+            "old-server": {cell: CellProgress(kept=0b0011) for cell in cells},
+            "now": {cell: CellProgress(kept=0b0100, errored=0b0001) for cell in cells},
+        },
+        builds=BUILDS,
+        any_build=True,
+    )
+    plan = planned(matrix, history)
+    assert (plan.done, plan.remaining) == (5, 1)
+    work = list(launch_work(matrix.launches[0].cells, NOW, wanted=WANTED, history=history))
+    assert [item.todo for item in work] == [0b1000]

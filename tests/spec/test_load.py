@@ -229,7 +229,7 @@ BACKEND_MISTAKES = [
         "{kind: llama-sever}",
         "unknown kind in backends.b: the text «llama-sever»\n  perhaps you meant",
     ),
-    ("{binary: x}", "2:12: «kind» is missing in backends.b\n  one of: llama-server, endpoint,"),
+    ("{binary: x}", "2:12: «kind» is missing in backends.b\n  one of: llama-server,"),
     ("{kind: endpoint}", "2:12: «url» is missing in backends.b"),
     ("{kind: endpoint, ulr: x}", "unknown key «ulr» in backends.b\n  perhaps you meant «url»"),
     (

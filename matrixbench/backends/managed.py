@@ -1,0 +1,266 @@
+"""A session with a server that is started here: ready when it says so, started again when it dies.
+
+What is particular to a kind of server is its recipe: its command line, and what it says of itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from matrixbench.backends.process import ServerProcess, free_port
+from matrixbench.backends.reported import PROBE_TIMEOUT_S
+from matrixbench.backends.token_flow import ask_watching
+from matrixbench.errors import ServerError
+from matrixbench.records import Kind, Outcome, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matrixbench.backends.openai_chat import OpenAiChat
+    from matrixbench.backends.process import ServerCommand
+    from matrixbench.backends.protocol import SessionInfo
+    from matrixbench.records import ChatReply, ChatRequest
+
+HOST = "127.0.0.1"
+PORT_TRIES = 4
+DEATH_NOTICE_S = 0.25
+"""A connection may be refused before the news of the server's death is here."""
+
+_BIND_FAILED = re.compile(
+    r"couldn't bind|failed to bind|error while attempting to bind|address already in use"
+    r"|port \d+ is (not available|already in use|in use)",
+    re.IGNORECASE,
+)
+_OK = 200
+KEY_REFUSED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endurance:
+    """How much a server is borne with.
+
+    Args:
+        restart_pauses_s: How long to wait before each restart of one that died; no more of them.
+        hung_after_s: How long it may answer no probe until it is taken for dead.
+    """
+
+    restart_pauses_s: tuple[float, ...] = (0.5, 2.0, 8.0)
+    hung_after_s: float = 30.0
+
+
+class Recipe(Protocol):
+    """What is particular to a kind of server. Its folder holds the key's file for a moment."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the server."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files go."""
+
+    @property
+    def ready_path(self) -> str:
+        """The page that answers 200 once it is ready."""
+
+    @property
+    def ready_timeout_s(self) -> float:
+        """How long that may take."""
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether it is given a key to ask for."""
+
+    def command(self, port: int, key_file: Path) -> ServerCommand:
+        """Return how the server is started."""
+
+    def chat(self, url: str, key: str | None) -> OpenAiChat:
+        """Return its chat API; `url` is the server's root."""
+
+    async def inspected(self, chat: OpenAiChat, url: str, command: ServerCommand) -> SessionInfo:
+        """Return what is known of the server once it is ready.
+
+        Raises:
+            PortTakenError: It is another server.
+            ServerError: It does not do what was asked.
+        """
+
+
+class PortTakenError(ServerError):
+    """Another server has the port, or answers on it: another port is tried."""
+
+
+class ManagedSession:
+    """A session with a server that is started again when it dies.
+
+    Args:
+        recipe: What is particular to its kind.
+        info: What is known of it before it has been started.
+        endurance: How much it is borne with.
+    """
+
+    def __init__(self, recipe: Recipe, info: SessionInfo, endurance: Endurance) -> None:
+        self._recipe = recipe
+        self._info = info
+        self._endurance = endurance
+        self._restarts = 0
+        self._restarting = asyncio.Lock()
+        self._process: ServerProcess | None = None
+        self._chats: list[OpenAiChat] = []
+        self._url = ""
+
+    @property
+    def info(self) -> SessionInfo:
+        """What is known of the server, as it was started last."""
+        return self._info
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, or None where none runs."""
+        return None if self._process is None else self._process.pid
+
+    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+        """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        if self._process is None:
+            return Refusal(
+                outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
+            )
+        return await ask_watching(self._chats[-1], self._url, request)
+
+    async def ensure_alive(self) -> bool:
+        """Start the server again if it died or hangs; return whether it had to be.
+
+        Raises:
+            ServerError: It died more often than it may, or does not come back; the message ends
+                with its log's tail.
+        """
+        async with self._restarting:
+            if await self._answers():
+                return False
+            ended = self._obituary()
+            await self._stop()
+            for pause in self._endurance.restart_pauses_s[self._restarts :]:
+                self._restarts += 1
+                await asyncio.sleep(pause)
+                try:
+                    await self.start()
+                except ServerError as error:
+                    ended = error
+                    await self._stop()
+                else:
+                    return True
+            raise ended
+
+    async def start(self) -> None:
+        """Start the server on a free port and wait until it answers.
+
+        A port is free when it is chosen and may be taken when the server binds it; then another
+        one is tried.
+
+        Raises:
+            ServerError: It dies, never gets ready, or does not do what was asked.
+        """
+        for tries_left in reversed(range(PORT_TRIES)):
+            try:
+                await self._start_on(free_port(HOST))
+            except PortTakenError:
+                if not tries_left:
+                    raise
+                await self._stop()
+            else:
+                return
+
+    async def close(self) -> None:
+        """End the server and close all connections; nothing is left."""
+        try:
+            await self._stop()
+        finally:
+            for chat in self._chats:
+                await chat.aclose()
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+
+    async def _start_on(self, port: int) -> None:
+        recipe = self._recipe
+        key = secrets.token_urlsafe(32) if recipe.takes_key else None
+        self._url = f"http://{HOST}:{port}"
+        with _key_file(recipe, key) as file:
+            command = recipe.command(port, file)
+            offset = command.log.stat().st_size if command.log.exists() else 0
+            self._process = process = await ServerProcess.start(command)
+            chat = recipe.chat(self._url, key)
+            self._chats.append(chat)
+            try:
+                await process.ready(lambda: self._is_ready(chat), recipe.ready_timeout_s)
+                if not process.alive:  # then it was another that answered
+                    raise command.failure(f"died at start: {process.epitaph()}")
+            except ServerError as error:
+                if not process.alive and _BIND_FAILED.search(_read_from(command.log, offset)):
+                    raise PortTakenError(error.message, hint=error.hint) from error
+                raise
+        self._info = await recipe.inspected(chat, self._url, command)
+
+    async def _is_ready(self, chat: OpenAiChat) -> bool:
+        """Return whether the server answers its probe with 200."""
+        try:
+            status, _ = await chat.get(f"{self._url}{self._recipe.ready_path}", PROBE_TIMEOUT_S)
+        except ConnectionError:
+            return False
+        if status in KEY_REFUSED and self._recipe.takes_key:
+            raise PortTakenError(f"another server answers on {self._url}")
+        return status == _OK
+
+    async def _answers(self) -> bool:
+        """Return whether the server lives and answers its probe, whatever it says."""
+        process = self._process
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._endurance.hung_after_s
+        while process is not None and process.alive and (left := deadline - clock()) > 0:
+            url = f"{self._url}{self._recipe.ready_path}"
+            with contextlib.suppress(ConnectionError):
+                await self._chats[-1].get(url, min(left, PROBE_TIMEOUT_S))
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DEATH_NOTICE_S):
+                    await process.wait()
+        return False
+
+    def _obituary(self) -> ServerError:
+        process = self._process
+        if process is None:
+            return ServerError(f"{self._recipe.name}: no server is running")
+        end = "hangs" if process.alive else f"died: {process.epitaph()}"
+        return process.command.failure(f"the server {end}, after {self._restarts} restarts")
+
+
+@contextlib.contextmanager
+def _key_file(recipe: Recipe, key: str | None) -> Iterator[Path]:
+    """Keep a key in a file that only this user can read, until the server has read it."""
+    if key is None:
+        yield Path()
+        return
+    handle, name = tempfile.mkstemp(prefix=f"{recipe.name}-", suffix=".key", dir=recipe.folder)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{key}\n")
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read_from(log: Path, offset: int) -> str:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(offset)
+        return file.read().decode(errors="replace")
+    return ""

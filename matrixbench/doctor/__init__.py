@@ -1,0 +1,1 @@
+"""What this machine has of what an experiment needs. Starts no server, asks only loopback."""

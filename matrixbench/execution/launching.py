@@ -1,0 +1,247 @@
+"""The loop over launches: servers come and go, and their trials are run and stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from matrixbench.errors import MatrixbenchError, ModelError, ServerError
+from matrixbench.execution.batch import Batch, BatchRun, Prompts
+from matrixbench.execution.events import (
+    Fetching,
+    Interrupted,
+    LaunchFailed,
+    LaunchFinished,
+    LaunchReady,
+    LaunchStarting,
+    RunStarted,
+    TrialDone,
+    TrialsStored,
+)
+from matrixbench.execution.schedule import interleave
+from matrixbench.execution.summary import RunSummary
+from matrixbench.execution.workshop import Workshop
+from matrixbench.plan.planner import launch_work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matrixbench.backends.protocol import Session
+    from matrixbench.execution.events import Event, Listener
+    from matrixbench.execution.planning import Prepared
+    from matrixbench.models.files import FetchProgress
+    from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.records import Outcome, Refusal, Trial
+    from matrixbench.store.database import Store
+    from matrixbench.store.writer import Writer
+
+
+def _raise_if(stopped: Refusal | None) -> None:
+    if stopped is not None:
+        raise ServerError(stopped.reason)
+
+
+class Launches:
+    """The launches of one run, one after another.
+
+    Args:
+        prepared: The plan and what it was made from.
+        store: The open store.
+        generation: The generation that new trials belong to.
+        tell: Is told of every event.
+        stop: Is set to stop in an orderly way.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: Store,
+        generation: int,
+        tell: Listener,
+        stop: asyncio.Event,
+    ) -> None:
+        self._prepared = prepared
+        self._store = store
+        self._generation = generation
+        self._tell = tell
+        self._stop = stop
+        self._workshop = Workshop(prepared.settings)
+        self._prompts = Prompts(prepared.checks)
+        self._outcomes: Counter[Outcome] = Counter()
+        self._failed: dict[str, str] = {}
+        self._errors: list[MatrixbenchError] = []
+        self._answering = False
+        self._stored = 0
+        self._sent: dict[tuple[str, str], set[str]] = {}
+
+    async def run(self) -> RunSummary:
+        """Run every launch that has something left to do.
+
+        Raises:
+            ServerError: No server could be used, so that nothing was measured.
+            ModelError: The same, for want of a model.
+            StoreError: Trials cannot be stored; what was stored is intact.
+        """
+        began = monotonic()
+        plan = self._prepared.plan
+        todo = [launch for launch in plan.launches if launch.remaining or self._unsure(launch)]
+        self._tell(
+            RunStarted(
+                experiment=plan.experiment,
+                trials=plan.remaining,
+                done=plan.done,
+                launches=len(todo),
+            )
+        )
+        loop = asyncio.get_running_loop()
+
+        def on_stored(trials: Sequence[Trial]) -> None:
+            loop.call_soon_threadsafe(self._note_stored, len(trials))
+
+        with self._store.writer(on_stored=on_stored) as writer:
+            for index, launch in enumerate(todo, 1):
+                if self._stop.is_set():
+                    break
+                self._tell(
+                    LaunchStarting(
+                        name=launch.launch.name,
+                        index=index,
+                        count=len(todo),
+                        trials=launch.remaining,
+                    )
+                )
+                await self._one_launch(launch, writer)
+        summary = self._summary(monotonic() - began)
+        if self._errors and not summary.ran and not summary.interrupted:
+            raise self._errors[0]
+        return summary
+
+    @staticmethod
+    def _unsure(launch: LaunchPlan) -> bool:
+        """Whether only asking the server can tell if anything remains."""
+        return getattr(launch.launch.spec, "url", None) is not None and bool(launch.own)
+
+    def _note_stored(self, trials: int) -> None:
+        self._stored += trials
+        self._tell(TrialsStored(stored=self._stored))
+
+    def _summary(self, seconds: float) -> RunSummary:
+        ran = sum(self._outcomes.values())
+        return RunSummary(
+            experiment=self._prepared.plan.experiment,
+            store=self._prepared.settings.store,
+            ran=ran,
+            outcomes=dict(self._outcomes),
+            remaining=max(0, self._prepared.plan.remaining - ran),
+            failed_launches=self._failed,
+            interrupted=self._stop.is_set(),
+            seconds=seconds,
+        )
+
+    async def _one_launch(self, launch: LaunchPlan, writer: Writer) -> None:
+        """Run a launch; give it up where its server cannot be used, stop it where asked to."""
+        name = launch.launch.name
+        began = monotonic()
+        self._answering = False
+        running = asyncio.create_task(self._serve(launch, writer))
+        watch = asyncio.create_task(self._cancel_start(running))
+        try:
+            await running
+            if not self._stop.is_set():
+                self._tell(LaunchFinished(name=name, seconds=monotonic() - began))
+        except (ServerError, ModelError) as error:
+            self._errors.append(error)
+            self._failed[name] = error.message.partition("\n")[0]
+            self._tell(LaunchFailed(name=name, message=error.message, hint=error.hint))
+            if not self._answering:
+                await asyncio.to_thread(self._note_failure, launch, writer, error.message)
+        except asyncio.CancelledError:
+            if not self._stop.is_set():
+                raise
+        finally:
+            watch.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running])
+
+    def _note_failure(self, launch: LaunchPlan, writer: Writer, message: str) -> None:
+        """Keep that a launch never answered, and why; one that did has a record already."""
+        record = self._workshop.record(launch.launch, None, self._prepared.experiment)
+        writer.end_launch(writer.start_launch(record), ended_at=time(), error=message)
+
+    async def _cancel_start(self, running: asyncio.Task[None]) -> None:
+        """On an interruption, end a launch that does not answer yet; else its batch ends itself."""
+        await self._stop.wait()
+        self._tell(Interrupted())
+        if not self._answering:
+            running.cancel()
+
+    async def _serve(self, launch: LaunchPlan, writer: Writer) -> None:
+        began = monotonic()
+        order = await self._workshop.order(launch.launch, self._prepared.experiment, self._fetching)
+        async with self._workshop.open(order) as session:
+            self._answering = True
+            await self._batch(launch, session, writer, monotonic() - began)
+
+    def _fetching(self, progress: FetchProgress) -> None:
+        self._tell(
+            Fetching(
+                what=progress.what,
+                done_bytes=progress.done_bytes,
+                total_bytes=progress.total_bytes,
+            )
+        )
+
+    async def _batch(
+        self, launch: LaunchPlan, session: Session, writer: Writer, seconds: float
+    ) -> None:
+        prepared, info = self._prepared, session.info
+        sent = self._sent.setdefault((launch.launch.digest, info.build.id), set())
+        cells = [cell for cell in launch.own if cell.id not in sent]
+        sent.update(cell.id for cell in cells)
+        work = list(
+            launch_work(cells, info.build, wanted=prepared.wanted, history=prepared.history)
+        )
+        trials = sum(item.todo.bit_count() for item in work)
+        seed = prepared.experiment.file.seed
+        self._tell(
+            LaunchReady(
+                name=launch.launch.name,
+                trials=trials,
+                build=info.build.id,
+                concurrency=info.concurrency,
+                log=info.log,
+                seconds=seconds,
+            )
+        )
+        if not trials:
+            return
+        number = await asyncio.to_thread(
+            writer.start_launch,
+            self._workshop.record(launch.launch, info, prepared.experiment),
+        )
+        batch = Batch(
+            name=launch.launch.name,
+            launch=number,
+            build=info.build.id,
+            generation=self._generation,
+            first_seed=seed,
+            timeout_s=prepared.experiment.file.timeouts.request_s,
+        )
+        run = BatchRun(session, batch, self._prompts, writer, self._count)
+        error: str | None = None
+        try:
+            stopped = await run.run(interleave(work, seed), self._stop)
+            _raise_if(stopped)
+        except ServerError as failure:
+            error = failure.message
+            raise
+        finally:
+            await asyncio.to_thread(writer.end_launch, number, ended_at=time(), error=error)
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, TrialDone):
+            self._outcomes[event.outcome] += 1
+        self._tell(event)

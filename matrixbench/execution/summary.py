@@ -1,0 +1,57 @@
+"""What a run is asked to do with what is there, and what came out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from matrixbench.errors import ExitCode
+from matrixbench.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Mode(StrEnum):
+    """What a run does with trials that are already there."""
+
+    NEW = "new"
+    RESUME = "resume"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a run measured.
+
+    Args:
+        experiment: The experiment's name.
+        store: The store's file.
+        ran: Trials that this run stored.
+        outcomes: Outcome → how many of them.
+        remaining: Trials that still have to run.
+        failed_launches: Launch → why it was given up.
+        interrupted: Whether the user stopped it.
+        seconds: How long it took.
+    """
+
+    experiment: str
+    store: Path | None
+    ran: int
+    outcomes: Mapping[Outcome, int]
+    remaining: int
+    failed_launches: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should tell the shell."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        errored = self.outcomes.get(Outcome.ERRORED, 0)
+        if self.failed_launches and self.ran == errored:
+            return ExitCode.NO_SERVER
+        return ExitCode.PARTIAL if self.failed_launches or errored else ExitCode.DONE
