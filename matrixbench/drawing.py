@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.execution.planning import prepare
-from matrixbench.execution.rejudge import judged_by, rejudge
-from matrixbench.frame import Square, cell_frame
-from matrixbench.plan.requests import is_greedy
+from matrixbench.results import frame_by_name, results_of
 from matrixbench.spec.charts import Chart, Metric
 from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from pandas import DataFrame
 
-    from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
-    from matrixbench.store.database import Store
 
 DEFAULT_CHART = "heatmap"
 """The name of the chart that is drawn where the file has none."""
@@ -66,6 +61,41 @@ def draw_files(
         yield path
 
 
+def draw_by_name(
+    name: str,
+    store: Path,
+    *,
+    output: Path | None = None,
+    metric: str | None = None,
+    where: Sequence[str] = (),
+) -> Path:
+    """Draw what a store knows of an experiment, imported results included; return the file.
+
+    Args:
+        name: The experiment's name in the store.
+        store: The store.
+        output: The file. Default: a PNG of that name in this folder.
+        metric: What the colour means.
+        where: Selector expressions; all must hold.
+
+    Raises:
+        UsageError: An unknown experiment, metric, axis or kind of file, or a file that cannot be
+            written.
+        NothingSelectedError: No cell is selected, or none has been measured.
+        StoreError: The store cannot be read.
+    """
+    from matrixbench.charts import draw, save  # noqa: PLC0415  heavy: altair
+
+    chart = _with_metric(Chart(), metric)
+    with open_store(store, create=False) as opened:
+        frame = frame_by_name(opened, name, where=where)
+    if not frame["trials"].any() and not frame["errored"].any():
+        raise NothingSelectedError(f"nothing has been measured of {name} yet", where=str(store))
+    path = output or Path(f"{name.replace('/', '-')}.{DEFAULT_CHART}.png")
+    save(draw(frame, chart, title=name), path)
+    return path
+
+
 def measured_frame(
     experiment: Experiment,
     settings: Settings,
@@ -83,13 +113,7 @@ def measured_frame(
     if not settings.store.exists():
         raise _nothing_measured(experiment, settings)
     with open_store(settings.store, create=False) as store:
-        prepared = prepare(experiment, settings, store=store, where=where)
-        if not prepared.plan.cells and not prepared.plan.not_applicable:
-            raise NothingSelectedError("no cell is selected", where=str(experiment.path))
-        replies, changed = rejudge(store, prepared.plan, prepared.checks)
-        if replies:
-            say(f"{replies:,} stored replies judged by the present checks, {changed:,} changed")
-        frame = _frame(prepared, store)
+        frame = results_of(experiment, settings, store, where=where, say=say).frame(store)
     if not frame["trials"].any() and not frame["errored"].any():
         raise _nothing_measured(experiment, settings)
     return frame
@@ -103,50 +127,6 @@ def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSele
     )
 
 
-def _frame(prepared: Prepared, store: Store) -> DataFrame:
-    layers = judged_by(prepared.plan, prepared.checks)
-    frames = []
-    for layer in layers:
-        squares = [
-            square for square, checks in _squares(prepared) if layer.get(square.cell) is checks
-        ]
-        rows = store.trials(
-            prepared.plan.experiment,
-            first_seed=prepared.experiment.file.seed,
-            trials=prepared.wanted.trials,
-            checks={cell: checks.digest for cell, checks in layer.items()},
-        )
-        aside = prepared.plan.not_applicable if layer is layers[0] else ()
-        frames.append(cell_frame(squares, aside, rows, axes=prepared.matrix.axes))
-    if not frames:
-        return cell_frame((), prepared.plan.not_applicable, (), axes=prepared.matrix.axes)
-    return _joined(frames)
-
-
-def _joined(frames: list[DataFrame]) -> DataFrame:
-    if len(frames) == 1:
-        return frames[0]
-    import pandas as pd  # noqa: PLC0415  heavy
-
-    joined = pd.concat(frames, ignore_index=True)
-    joined.attrs = frames[0].attrs
-    return joined
-
-
-def _squares(prepared: Prepared) -> Iterator[tuple[Square, object]]:
-    for launch in prepared.plan.launches:
-        build = launch.build.build
-        for cell in launch.cells:
-            square = Square(
-                cell=cell.id,
-                coordinates=cell.coordinates(),
-                build=None if build is None else build.id,
-                planned=prepared.wanted.of(cell),
-                greedy=is_greedy(cell.point.fields),
-            )
-            yield square, prepared.checks[id(cell.test)]
-
-
 def _charts(experiment: Experiment, name: str | None, metric: str | None) -> Mapping[str, Chart]:
     charts = dict(experiment.file.charts) or {DEFAULT_CHART: Chart()}
     if name is not None and name not in charts:
@@ -157,15 +137,17 @@ def _charts(experiment: Experiment, name: str | None, metric: str | None) -> Map
         )
     if name is not None:
         charts = {name: charts[name]}
+    return {key: _with_metric(chart, metric) for key, chart in charts.items()}
+
+
+def _with_metric(chart: Chart, metric: str | None) -> Chart:
     if metric is None:
-        return charts
+        return chart
     if metric not in {known.value for known in Metric}:
         raise UsageError(
             f"there is no metric «{metric}»", hint=f"metrics are {', '.join(sorted(Metric))}"
         )
-    return {
-        key: chart.model_copy(update={"metric": Metric(metric)}) for key, chart in charts.items()
-    }
+    return chart.model_copy(update={"metric": Metric(metric)})
 
 
 def _title(experiment: Experiment, chart: str) -> str:

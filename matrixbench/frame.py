@@ -72,6 +72,8 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "prompt_tokens_per_s": "Rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "Rate of completion tokens, in tokens per second.",
     "reply_digest": "Digest of the reply: equal replies have equal digests.",
+    "launch": "Number of the launch that it ran in; `show --launch` prints what that was.",
+    "imported": "Whether another tool measured it.",
 }
 """What stands in each column of `trial_frame` that is not an axis, in the columns' order."""
 

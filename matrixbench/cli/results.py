@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  typer reads it
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from matrixbench.cli.shared import File, StorePath, Where, load, say, settings_of
+from matrixbench.cli.finding import Target, is_file, store_path
+from matrixbench.cli.shared import StorePath, Where, load, say, settings_of
+from matrixbench.errors import UsageError
 
 
 def chart(
-    file: File,
+    target: Target,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -34,7 +36,15 @@ def chart(
     """Draw the heatmaps: every square says how sure it is."""
     from matrixbench import drawing  # noqa: PLC0415  deferred: --help stays fast
 
-    experiment = load(file)
+    if not is_file(target):
+        if name is not None:
+            raise UsageError("--chart names a chart of a file", where=target)
+        path = drawing.draw_by_name(
+            target, store_path(store), output=output, metric=metric, where=where or ()
+        )
+        typer.echo(path)
+        return
+    experiment = load(Path(target))
     for path in drawing.draw_files(
         experiment,
         settings_of(experiment, store),

@@ -112,4 +112,42 @@ _FIRST: Migration = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+# What an experiment's cells are called, so that its results can be told without its file. A cell is
+# a launch's coordinates, a request's and a test's: each is written once, not once a cell.
+_CELLS: Migration = (
+    """CREATE TABLE experiment (
+        number INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        recorded TEXT NOT NULL
+    )""",
+    """CREATE TABLE experiment_launch (
+        number INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiment (number),
+        imported INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        coordinates TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        name TEXT NOT NULL,
+        build TEXT,
+        UNIQUE (experiment, imported, key)
+    )""",
+    """CREATE TABLE experiment_coordinates (
+        number INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiment (number),
+        key TEXT NOT NULL,
+        coordinates TEXT NOT NULL,
+        UNIQUE (experiment, key)
+    )""",
+    """CREATE TABLE experiment_cell (
+        launch INTEGER NOT NULL REFERENCES experiment_launch (number),
+        request INTEGER NOT NULL REFERENCES experiment_coordinates (number),
+        test INTEGER NOT NULL REFERENCES experiment_coordinates (number),
+        cell TEXT NOT NULL,
+        first_seed INTEGER NOT NULL,
+        planned INTEGER NOT NULL,
+        greedy INTEGER NOT NULL,
+        PRIMARY KEY (launch, request, test)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS)

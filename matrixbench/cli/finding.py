@@ -1,0 +1,77 @@
+"""An experiment's results by its file, or by its name in the store."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from matrixbench.cli.shared import load, say, settings_of
+from matrixbench.errors import NothingSelectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matrixbench.results import Results
+    from matrixbench.store.database import Store
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME",
+        help="The experiment file, or the name of an experiment in the store.",
+        show_default=False,
+    ),
+]
+
+_SUFFIXES = {".yaml", ".yml"}
+
+
+def is_file(target: str) -> bool:
+    """Return whether an argument means a file and not a name in the store."""
+    path = Path(target)
+    return path.is_file() or path.suffix in _SUFFIXES or len(path.parts) > 1
+
+
+def store_path(store: Path | None) -> Path:
+    """Return the store where no experiment file says which: the default is in this folder."""
+    from matrixbench.execution.settings import STORE_VARIABLE  # noqa: PLC0415  --help stays fast
+
+    named = os.environ.get(STORE_VARIABLE)
+    if store is None:
+        store = Path(named).expanduser() if named else Path(".matrixbench") / "results.db"
+    return store.absolute()
+
+
+@contextmanager
+def open_results(
+    target: str, where: Sequence[str] | None, store: Path | None
+) -> Iterator[tuple[Results, Store]]:
+    """Open the store of an experiment and yield its selected results.
+
+    Raises:
+        SpecError: The file is wrong.
+        UsageError: There is no such experiment, or a selector is wrong.
+        NothingSelectedError: No cell is selected, or there is no store yet.
+        StoreError: The store cannot be read.
+    """
+    from matrixbench.results import results_by_name, results_of  # noqa: PLC0415  --help stays fast
+    from matrixbench.store.database import open_store  # noqa: PLC0415  the same
+
+    if not is_file(target):
+        with open_store(store_path(store), create=False) as opened:
+            yield results_by_name(opened, target, where=where or ()), opened
+        return
+    experiment = load(Path(target))
+    settings = settings_of(experiment, store)
+    if not settings.store.exists():
+        raise NothingSelectedError(
+            f"nothing has been measured of {experiment.file.name} yet",
+            where=str(settings.store),
+            hint=f"first run: matrixbench execute {experiment.path.name}",
+        )
+    with open_store(settings.store, create=False) as opened:
+        yield results_of(experiment, settings, opened, where=where or (), say=say), opened

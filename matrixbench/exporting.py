@@ -1,0 +1,260 @@
+"""Results as rows for other programs: one a cell or one a trial, or what tool_bench.py plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from enum import StrEnum
+from math import isfinite
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.errors import UsageError
+from matrixbench.frame import COLUMNS, TRIAL_COLUMNS
+from matrixbench.importers.tool_bench_lines import theirs
+from matrixbench.plan.values import label
+from matrixbench.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.records import JsonObject
+    from matrixbench.results import ResultCell, Results
+    from matrixbench.store.database import Store
+    from matrixbench.store.rows import TrialRow
+
+
+class ExportFormat(StrEnum):
+    """What rows are written as."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TOOL_BENCH = "tool-bench"
+
+
+_TOOL_BENCH_AXES = {"backend", "model", "temperature", "test"}
+
+
+def format_for(name: str | None, output: Path | None) -> ExportFormat:
+    """Return the format that is named, else that of the file's suffix, else JSON lines.
+
+    Raises:
+        UsageError: There is no such format, or the suffix says none.
+    """
+    known = ", ".join(ExportFormat)
+    if name is not None:
+        try:
+            return ExportFormat(name)
+        except ValueError:
+            raise UsageError(f"there is no format «{name}»", hint=f"formats are {known}") from None
+    if output is None or output.suffix in {".jsonl", ".ndjson"}:
+        return ExportFormat.JSONL
+    if output.suffix == ".csv":
+        return ExportFormat.CSV
+    raise UsageError(
+        f"the suffix of «{output}» says no format", hint=f"name one with --format: {known}"
+    )
+
+
+def exported(
+    results: Results, store: Store, form: ExportFormat, *, trials: bool = False
+) -> Iterator[str]:
+    """Yield the lines of an export, each with its line end.
+
+    Columns are the axes, then those of `frame.COLUMNS` or, with `trials`, `frame.TRIAL_COLUMNS`.
+    A value that is missing is null in JSON and empty in CSV; it is never NaN.
+
+    Args:
+        results: The cells.
+        store: The store.
+        form: How the rows are written.
+        trials: One row a trial, not one a cell.
+
+    Raises:
+        UsageError: The format has no rows for trials.
+        StoreError: The store cannot be read.
+    """
+    if form is ExportFormat.TOOL_BENCH:
+        if trials:
+            raise UsageError("the format tool-bench has one line a cell, not one a trial")
+        yield from _json_lines(tool_bench_rows(results, store))
+        return
+    rows = trial_rows(results, store) if trials else cell_rows(results, store)
+    if form is ExportFormat.JSONL:
+        yield from _json_lines(rows)
+    else:
+        columns = [*results.axes, *(TRIAL_COLUMNS if trials else COLUMNS)]
+        yield from _csv_lines(columns, rows)
+
+
+def write_export(lines: Iterable[str], output: Path) -> None:
+    """Write an export to a file: whole, or not at all.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    draft = output.with_name(f"{output.name}.part")
+    try:
+        with draft.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            file.writelines(lines)
+        draft.replace(output)
+    except OSError as error:
+        raise UsageError(
+            f"the export cannot be written: {error.strerror}",
+            where=str(output),
+            hint="name another file with -o",
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def cell_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+    """Yield one row a cell."""
+    frame = results.frame(store)
+    names = [*results.axes, *COLUMNS]
+    for record in frame.to_dict("records"):
+        yield {name: _plain(record.get(name)) for name in names}
+
+
+def trial_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+    """Yield one row a trial, in the order in which they were stored."""
+    for cell, row in results.rows(store):
+        coordinates = cell.square.coordinates
+        axes = {axis: _plain(coordinates.get(axis)) for axis in results.axes}
+        yield {**axes, **trial_record(row)}
+
+
+def trial_record(row: TrialRow) -> JsonObject:
+    """Return what `frame.TRIAL_COLUMNS` names of a trial; an empty text is missing."""
+    return {name: _plain(getattr(row, name)) for name in TRIAL_COLUMNS}
+
+
+def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+    """Yield what llama.cpp's `tool_bench.py plot` reads: one row a cell that has a trial.
+
+    There a square is a (model, temperature, server, test). Other axes that vary are put into the
+    names: those of a model into the model's, the rest into the server's, so that no two cells
+    meet in one square. Rejected trials are failures there, errored ones are left out.
+    """
+    rows: dict[int, list[TrialRow]] = {}
+    for cell, row in results.rows(store):
+        if row.outcome is not Outcome.ERRORED:
+            rows.setdefault(id(cell), []).append(row)
+    measured = [cell for cell in results.cells if id(cell) in rows]
+    naming = _Naming([cell.square.coordinates for cell in measured])
+    for cell in measured:
+        yield _tool_bench_row(cell, rows[id(cell)], naming)
+
+
+class _Naming:
+    """How cells are called where there are four axes only."""
+
+    def __init__(self, points: Sequence[Coordinates]) -> None:
+        axes = dict.fromkeys(axis for point in points for axis in point)
+        # A test's parameters are told by its name.
+        extra = [
+            axis
+            for axis in axes
+            if axis not in _TOOL_BENCH_AXES
+            and not axis.startswith("parameters.")
+            and len({label(point.get(axis)) for point in points}) > 1
+        ]
+        self._model = ["model", *(axis for axis in extra if axis.startswith("model."))]
+        self._server = ["backend", *(axis for axis in extra if not axis.startswith("model."))]
+
+    def model(self, coordinates: Coordinates) -> str:
+        return _name(coordinates, self._model, " ")
+
+    def server(self, coordinates: Coordinates) -> str:
+        return _name(coordinates, self._server, " · ")
+
+
+def _name(coordinates: Coordinates, axes: Sequence[str], joint: str) -> str:
+    first, *rest = axes
+    words = [label(coordinates.get(first))]
+    for axis in rest:
+        if (value := coordinates.get(axis)) is not None:
+            plain = axis in {"binary", "chat_template"} or axis.startswith("model.")
+            words.append(label(value) if plain else f"{axis.split('.', 1)[-1]}={label(value)}")
+    return joint.join(words)
+
+
+def _tool_bench_row(cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming) -> JsonObject:
+    coordinates = cell.square.coordinates
+    passed = [row for row in rows if row.outcome is Outcome.PASSED]
+    others = [row for row in rows if row.outcome is not Outcome.PASSED]
+    times = [_times(passed), _times(others)]
+    both = [*times[0], *times[1]]
+    template = coordinates.get("chat_template")
+    return {
+        "chat_template": None if template == "native" else template,
+        "chat_template_file": None,
+        "model": naming.model(coordinates),
+        "server_name": naming.server(coordinates),
+        "model_id": coordinates.get("model"),
+        "test": theirs(label(coordinates.get("test"))),
+        "temp": coordinates.get("temperature"),
+        "top_p": coordinates.get("top_p"),
+        "top_k": coordinates.get("top_k"),
+        "ctk": coordinates.get("options.cache-type-k"),
+        "ctv": coordinates.get("options.cache-type-v"),
+        "seed": None,
+        "success_ratio": len(passed) / len(rows),
+        "avg_time": mean(both) if both else None,
+        "median_time": median(both) if both else None,
+        "success_count": len(passed),
+        "success_times": times[0],
+        "failure_count": len(others),
+        "failure_times": times[1],
+        "failures": list(dict.fromkeys(row.reason for row in others)),
+    }
+
+
+def _times(rows: Iterable[TrialRow]) -> list[float]:
+    return [row.latency_s for row in rows if row.latency_s is not None]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+    """Return a value as JSON can say it: numbers are Python's, what is missing is None."""
+    if hasattr(value, "item"):  # a number of NumPy's
+        value = value.item()
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, str):
+        return str(value) or None
+    return value
+
+
+def _json_lines(rows: Iterable[JsonObject]) -> Iterator[str]:
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+
+    def flushed() -> str:
+        text = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        return text
+
+    writer.writerow(columns)
+    yield flushed()
+    for row in rows:
+        writer.writerow([_csv_value(row.get(name)) for name in columns])
+        yield flushed()
+
+
+def _csv_value(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+    match value:
+        case None:
+            return ""
+        case bool() | list() | dict():
+            return label(value)
+        case _:
+            return value

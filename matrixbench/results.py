@@ -1,0 +1,330 @@
+"""The results of an experiment, found by its file or by its name in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.planning import prepare
+from matrixbench.execution.rejudge import rejudge
+from matrixbench.frame import Square, cell_frame
+from matrixbench.plan.axes import axis_values
+from matrixbench.plan.requests import is_greedy
+from matrixbench.plan.selector import parse_where
+from matrixbench.store.experiments import experiment_names, read_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pandas import DataFrame
+
+    from matrixbench.execution.planning import Prepared
+    from matrixbench.execution.settings import Settings
+    from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
+    from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.records import Build
+    from matrixbench.spec.load import Experiment
+    from matrixbench.store.database import Store
+    from matrixbench.store.experiments import ExperimentRecord, RecordedCell, RecordedLaunch
+    from matrixbench.store.rows import TrialRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ResultCell:
+    """A cell, and the one build that its results are shown for.
+
+    Args:
+        square: The cell as tables and charts need it.
+        launch: The name of its launch.
+        launch_digest: The launch's digest.
+        first_seed: The seed of trial 0.
+        checks: Digest of its present checks; empty where only the store knows the cell: then the
+            newest judgement counts.
+        cell: The cell of the plan; None where only the store knows it.
+    """
+
+    square: Square
+    launch: str
+    launch_digest: str
+    first_seed: int
+    checks: str = ""
+    cell: Cell | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Results:
+    """The selected cells of an experiment, and how to read their trials.
+
+    Args:
+        experiment: The experiment's name.
+        cells: In the file's order.
+        axes: Axis → its values, in the file's order.
+        trials: How many trials of a cell count at most; None: as many as each cell has planned.
+        not_applicable: Points that cannot be measured as asked; none where only the store knows
+            the experiment.
+        prepared: The plan; None where only the store knows the experiment.
+    """
+
+    experiment: str
+    cells: tuple[ResultCell, ...]
+    axes: Mapping[str, Sequence[Any]]
+    trials: int | None = None
+    not_applicable: Sequence[NotApplicable] = ()
+    prepared: Prepared | None = None
+
+    def rows(self, store: Store) -> Iterator[tuple[ResultCell, TrialRow]]:
+        """Yield the newest attempt of each trial with its cell, oldest first.
+
+        A trial that several cells share (two backends of one build) comes once for each.
+        """
+        for layer in _layers(self.cells):
+            cells = layer.by_build()
+            for row in layer.rows(self, store):
+                for cell in cells.get((row.cell, row.build), ()):
+                    yield cell, row
+
+    def frame(self, store: Store) -> DataFrame:
+        """Return one row a cell, as `frame.cell_frame` says."""
+        frames = []
+        aside = self.not_applicable
+        for layer in _layers(self.cells):
+            squares = [cell.square for cell in layer.cells]
+            frames.append(cell_frame(squares, aside, layer.rows(self, store), axes=self.axes))
+            aside = ()
+        return _joined(frames or [cell_frame((), aside, (), axes=self.axes)])
+
+
+@dataclass(slots=True, eq=False)
+class _Layer:
+    """Cells of one first seed, each cell id judged by one set of checks.
+
+    Tests that differ in their checks alone share their trials, and so do not fit in one layer.
+    """
+
+    first_seed: int
+    cells: list[ResultCell] = field(default_factory=list)
+    checks: dict[str, str] = field(default_factory=dict)
+
+    def takes(self, cell: ResultCell) -> bool:
+        same_seed = cell.first_seed == self.first_seed
+        return same_seed and self.checks.setdefault(cell.square.cell, cell.checks) == cell.checks
+
+    def by_build(self) -> dict[tuple[str, str | None], list[ResultCell]]:
+        found: dict[tuple[str, str | None], list[ResultCell]] = {}
+        for cell in self.cells:
+            found.setdefault((cell.square.cell, cell.square.build), []).append(cell)
+        return found
+
+    def rows(self, results: Results, store: Store) -> Iterator[TrialRow]:
+        planned = results.trials or max(cell.square.planned for cell in self.cells)
+        return store.trials(
+            results.experiment,
+            first_seed=self.first_seed,
+            trials=planned,
+            cells=self.checks,
+            checks={cell: checks for cell, checks in self.checks.items() if checks},
+        )
+
+
+def _layers(cells: Sequence[ResultCell]) -> list[_Layer]:
+    layers: list[_Layer] = []
+    for cell in cells:
+        for layer in layers:
+            if layer.takes(cell):
+                break
+        else:
+            layer = _Layer(cell.first_seed)
+            layer.takes(cell)
+            layers.append(layer)
+        layer.cells.append(cell)
+    return layers
+
+
+def _joined(frames: list[DataFrame]) -> DataFrame:
+    if len(frames) == 1:
+        return frames[0]
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    joined = pd.concat(frames, ignore_index=True)
+    joined.attrs = frames[0].attrs
+    return joined
+
+
+def results_of(
+    experiment: Experiment,
+    settings: Settings,
+    store: Store | None,
+    *,
+    where: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Results:
+    """Return the results of an experiment's file, under the builds that are there now or were last.
+
+    Stored replies whose checks have changed are judged again first.
+
+    Args:
+        experiment: The experiment.
+        settings: Where the store is.
+        store: The store; None where nothing was ever run.
+        where: Selector expressions; all must hold.
+        say: Is told how many replies were judged again.
+
+    Raises:
+        UsageError: A selector is wrong.
+        NothingSelectedError: No cell is selected.
+        StoreError: The store cannot be read.
+    """
+    prepared = prepare(experiment, settings, store=store, where=where)
+    if not prepared.plan.cells and not prepared.plan.not_applicable:
+        raise NothingSelectedError("no cell is selected", where=str(experiment.path))
+    if store is not None:
+        replies, changed = rejudge(store, prepared.plan, prepared.checks)
+        if replies:
+            say(f"{replies:,} stored replies judged by the present checks, {changed:,} changed")
+    return Results(
+        experiment=prepared.plan.experiment,
+        cells=tuple(_planned_cells(prepared, say)),
+        axes=prepared.matrix.axes,
+        trials=prepared.wanted.trials,
+        not_applicable=prepared.plan.not_applicable,
+        prepared=prepared,
+    )
+
+
+def _shown_build(plan: LaunchPlan, prepared: Prepared, say: Callable[[str], None]) -> Build | None:
+    """Return the one build that a launch is shown under.
+
+    It is the present one; as long as that has not run at all, the one that ran last, and `say` is
+    told: a map of the old build is worth more than an empty one, but never mixed with the new.
+    """
+    present, last = plan.build.build, plan.build.last
+    if last is None or present is None or last.id == present.id:
+        return present or last
+    progress = prepared.history.progress
+    if any(cell.id in progress.get(present.id, {}) for cell in plan.cells):
+        return present
+    if not any(cell.id in progress.get(last.id, {}) for cell in plan.cells):
+        return present
+    say(
+        f"{plan.launch.name}: the present build {present.id[:8]} has not run; shown is "
+        f"{last.id[:8]}, which ran last"
+    )
+    return last
+
+
+def _planned_cells(prepared: Prepared, say: Callable[[str], None]) -> Iterator[ResultCell]:
+    first_seed = prepared.experiment.file.seed
+    for plan in prepared.plan.launches:
+        build = _shown_build(plan, prepared, say)
+        for cell in plan.cells:
+            yield ResultCell(
+                square=Square(
+                    cell=cell.id,
+                    coordinates=cell.coordinates(),
+                    build=None if build is None else build.id,
+                    planned=prepared.wanted.of(cell),
+                    greedy=is_greedy(cell.point.fields),
+                ),
+                launch=plan.launch.name,
+                launch_digest=plan.launch.digest,
+                first_seed=first_seed,
+                checks=prepared.checks[id(cell.test)].digest,
+                cell=cell,
+            )
+
+
+def results_by_name(store: Store, name: str, *, where: Sequence[str] = ()) -> Results:
+    """Return the results of an experiment that the store knows by name, imported ones included.
+
+    A cell is shown for the build that was there when it ran last; verdicts are the newest ones.
+
+    Raises:
+        UsageError: The store knows no such experiment, or a selector is wrong.
+        NothingSelectedError: No cell is selected.
+        StoreError: The store cannot be read.
+    """
+    record = read_experiment(store.path, name)
+    if record is None:
+        raise _unknown(store, name)
+    selected = parse_where(where, axis_values(_coordinates(record, record.cells)))
+    builds = _builds(store, record)
+    kept: list[RecordedCell] = []
+    cells: list[ResultCell] = []
+    for cell in record.cells:
+        coordinates = record.coordinates(cell)
+        if selected(coordinates):
+            kept.append(cell)
+            cells.append(_recorded_cell(cell, coordinates, record, builds[cell.launch]))
+    if not cells:
+        raise NothingSelectedError("no cell is selected", where=f"{name} in {store.path}")
+    axes = axis_values(_coordinates(record, kept))
+    return Results(experiment=name, cells=tuple(cells), axes=axes)
+
+
+def _recorded_cell(
+    cell: RecordedCell, coordinates: Coordinates, record: ExperimentRecord, build: str | None
+) -> ResultCell:
+    launch = record.launches[cell.launch]
+    return ResultCell(
+        square=Square(
+            cell=cell.cell,
+            coordinates=coordinates,
+            build=build,
+            planned=cell.planned,
+            greedy=cell.greedy,
+        ),
+        launch=launch.name,
+        launch_digest=launch.digest,
+        first_seed=cell.first_seed,
+    )
+
+
+def _coordinates(record: ExperimentRecord, cells: Sequence[RecordedCell]) -> Iterator[Coordinates]:
+    """Yield the coordinates that occur in some cells, each once, the server's first."""
+    for place in dict.fromkeys(cell.launch for cell in cells):
+        yield record.launches[place].coordinates
+    for place in sorted({cell.request for cell in cells}):
+        yield record.requests[place]
+    for place in sorted({cell.test for cell in cells}):
+        yield record.tests[place]
+
+
+def frame_by_name(store: Store, name: str, *, where: Sequence[str] = ()) -> DataFrame:
+    """Return one row a cell of an experiment that the store knows by name; see `cell_frame`.
+
+    Raises:
+        UsageError: The store knows no such experiment, or a selector is wrong.
+        NothingSelectedError: No cell is selected.
+        StoreError: The store cannot be read.
+    """
+    return results_by_name(store, name, where=where).frame(store)
+
+
+def _unknown(store: Store, name: str) -> UsageError:
+    known = experiment_names(store.path)
+    return UsageError(
+        f"there is neither a file nor an experiment in the store called «{name}»",
+        where=str(store.path),
+        hint=f"the store knows {', '.join(known)}"
+        if known
+        else "the store knows no experiment by name yet: give the experiment's file",
+    )
+
+
+def _builds(store: Store, record: ExperimentRecord) -> list[str | None]:
+    """Return the build of each launch: the one that was there, else the one that ran last."""
+    ran = {
+        (launch.record.name, launch.record.digest): launch.record.build.id
+        for launch in store.launches(record.name)
+        if launch.record.build is not None
+    }
+
+    def build_of(launch: RecordedLaunch) -> str | None:
+        found = launch.build or ran.get((launch.name, launch.digest))
+        if found is not None:
+            return found
+        last = store.last_build(launch.digest)
+        return None if last is None else last.id
+
+    return [build_of(launch) for launch in record.launches]

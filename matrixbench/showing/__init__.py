@@ -1,0 +1,1 @@
+"""What has been answered, measured and run, for people and for machines."""

@@ -1,0 +1,171 @@
+"""Replies, transcripts, launches and status, as programs read them: plain data for JSON.
+
+Units are in the names; points of time are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.exporting import trial_record
+from matrixbench.machine_output import plan_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matrixbench.execution.planning import Prepared
+    from matrixbench.records import Build, ChatReply, JsonObject, Verdict
+    from matrixbench.results import ResultCell
+    from matrixbench.showing.provenance import ShownLaunch
+    from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
+    from matrixbench.showing.status import Status
+    from matrixbench.store.rows import Transcript
+
+
+def replies_json(experiment: str, cells: Iterable[ShownCell]) -> JsonObject:
+    """Return the replies of cells: for each its counts, and `replies` with their `count`."""
+    return {
+        "experiment": experiment,
+        "cells": [
+            {
+                **_cell(shown.cell),
+                "trials": shown.trials,
+                "outcomes": {str(outcome): count for outcome, count in shown.outcomes.items()},
+                "distinct": shown.distinct,
+                "left_out": shown.left_out,
+                "replies": [_shown_reply(reply) for reply in shown.shown],
+            }
+            for shown in cells
+        ],
+    }
+
+
+def trial_json(experiment: str, shown: ShownTrial) -> JsonObject:
+    """Return one trial whole; `server` and `request_line` are shell command lines."""
+    return {
+        "experiment": experiment,
+        **_cell(shown.cell),
+        **trial_record(shown.row),
+        "generation": shown.row.generation,
+        "started_at": shown.row.started_at,
+        "finish_reason": shown.row.finish_reason,
+        "request": shown.transcript.body,
+        **_texts(shown.transcript),
+        "server": shown.reproduction.server or None,
+        "request_line": shown.reproduction.request or None,
+    }
+
+
+def launches_json(experiment: str, launches: Iterable[ShownLaunch]) -> JsonObject:
+    """Return the provenance of launches."""
+    return {"experiment": experiment, "launches": [_launch(shown) for shown in launches]}
+
+
+def status_json(prepared: Prepared, status: Status) -> JsonObject:
+    """Return how far an experiment is: what `plan --json` says, and what came out so far."""
+    told = plan_json(prepared, cells=False)
+    launches: list[JsonObject] = told["launches"]
+    return {
+        **told,
+        "outcomes": {str(outcome): count for outcome, count in status.outcomes.items()},
+        "unmeasured": [
+            {"kind": found.kind, "count": found.count, "example": found.example}
+            for found in status.unmeasured
+        ],
+        "launches": [
+            {
+                **launch,
+                "outcomes": {str(outcome): count for outcome, count in became.outcomes.items()},
+                "given_up": became.given_up or None,
+            }
+            for launch, became in zip(launches, status.launches, strict=True)
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  a field of any type
+    return (str(value) if isinstance(value, str) else value) if value != "" else None
+
+
+def _cell(cell: ResultCell) -> JsonObject:
+    return {
+        "cell": cell.square.cell,
+        "coordinates": cell.square.coordinates,
+        "build": cell.square.build,
+    }
+
+
+def _shown_reply(reply: ShownReply) -> JsonObject:
+    first = reply.trials[0]
+    return {
+        "count": len(reply.trials),
+        "trials": [row.trial for row in reply.trials],
+        "outcome": str(first.outcome),
+        "kind": _plain(first.kind),
+        "reason": first.reason or None,
+        **_texts(reply.transcript),
+    }
+
+
+def _texts(transcript: Transcript) -> JsonObject:
+    return {
+        **_reply(transcript.reply),
+        "verdicts": [_verdict(verdict) for verdict in transcript.verdicts],
+    }
+
+
+def _reply(reply: ChatReply | None) -> JsonObject:
+    if reply is None:
+        return {"content": None, "reasoning": None, "tool_calls": []}
+    return {
+        "content": reply.content,
+        "reasoning": reply.reasoning,
+        "tool_calls": [
+            {"name": call.name, "arguments": call.arguments, "id": call.id}
+            for call in reply.tool_calls
+        ],
+    }
+
+
+def _verdict(verdict: Verdict) -> JsonObject:
+    return {
+        "check": verdict.check,
+        "passed": verdict.passed,
+        "kind": _plain(verdict.kind),
+        "reason": verdict.reason or None,
+        "score": verdict.score,
+    }
+
+
+def _launch(shown: ShownLaunch) -> JsonObject:
+    launch, record = shown.launch, shown.launch.record
+    return {
+        "launch": launch.id,
+        "experiment": record.experiment,
+        "name": record.name,
+        "trials": shown.trials,
+        "build": None if record.build is None else _build(record.build),
+        "command": list(record.command),
+        "effective": record.effective,
+        "host": record.host,
+        "versions": record.versions,
+        "log": record.log,
+        "started_at": record.started_at,
+        "ended_at": launch.ended_at,
+        "error": launch.error,
+        "notes": dict(launch.notes),
+        "request_timeout_s": record.request_timeout_s,
+        "imported": record.imported,
+    }
+
+
+def _build(build: Build) -> JsonObject:
+    return {
+        "id": build.id,
+        "kind": build.kind,
+        "server": build.server,
+        "version": build.version,
+        "model": build.model,
+        "device": build.device,
+        "details": build.details,
+    }

@@ -1,0 +1,312 @@
+"""Replies, transcripts, launches and status, as people read them: at most 100 columns wide."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.records import Outcome
+from matrixbench.showing.wording import arguments_text, excerpt, visible
+from matrixbench.tables import coordinates_text, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from matrixbench.records import ChatReply, JsonObject, Verdict
+    from matrixbench.showing.provenance import ShownLaunch
+    from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
+    from matrixbench.showing.status import LaunchStatus, Status
+    from matrixbench.store.rows import Transcript, TrialRow
+
+STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "red",
+    Outcome.REJECTED: "magenta",
+    Outcome.ERRORED: "yellow",
+}
+"""The colour of each outcome on a terminal; its name always stands beside it."""
+
+_EXCERPT = 84
+_REASON = 92
+_VALUE = 60
+_NAMED = "messages", "tools"
+_FACTS = (
+    ("latency_s", "latency", " s"),
+    ("time_to_first_token_s", "first token after", " s"),
+    ("prompt_tokens", "prompt tokens", ""),
+    ("completion_tokens", "completion tokens", ""),
+    ("completion_tokens_per_s", "completion tokens/s", ""),
+)
+
+
+def print_replies(cells: Iterable[ShownCell], out: Console) -> None:
+    """Print the replies of cells: what each is, its verdict, and why it did not pass."""
+    for number, shown in enumerate(cells):
+        if number:
+            out.print()
+        out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
+        out.print(Text(f"{shown.cell.square.cell}  {_headline(shown)}"))
+        for reply in shown.shown:
+            _print_reply(reply, out)
+        if shown.left_out:
+            out.print(f"  … and {counted(shown.left_out, 'more', '')}: raise --limit", style="dim")
+
+
+def _headline(shown: ShownCell) -> str:
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in shown.outcomes.items())
+    replies = f"{shown.distinct:,} distinct {'reply' if shown.distinct == 1 else 'replies'}"
+    told = replies if shown.replies else "no reply is known"
+    return f"{counted(shown.trials, 'trial')}, {told}: {outcomes}"
+
+
+def _print_reply(reply: ShownReply, out: Console) -> None:
+    first = reply.trials[0]
+    several = f"{len(reply.trials):,}×  " if len(reply.trials) > 1 else ""
+    line = Text.assemble(
+        f"  {several}",
+        (first.outcome.value, STYLES[first.outcome]),
+        f"  {first.kind}" if first.kind else "",
+        (f"  {_trials_text(reply.trials)}", "dim"),
+    )
+    out.print(line)
+    if first.reason:
+        out.print(Text(f"      {visible(first.reason)}"))
+    if said := excerpt(reply.transcript.reply, _EXCERPT):
+        out.print(Text(f"      {said}", "dim"))
+
+
+def _trials_text(rows: Sequence[TrialRow]) -> str:
+    """Return trials' indices with runs of them joined: `trials 0-3, 7`."""
+    indices = sorted({row.trial for row in rows})
+    runs = [
+        [index for _, index in run]
+        for _, run in groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0])
+    ]
+    text = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{'trial' if len(indices) == 1 else 'trials'} {text}"
+
+
+def print_trial(shown: ShownTrial, out: Console) -> None:
+    """Print one trial whole, and the lines that do it again."""
+    row = shown.row
+    out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
+    _print_pairs(_trial_facts(shown), out)
+    _print_sent(shown.transcript, out)
+    if shown.transcript.reply is not None:
+        _print_answer(shown.transcript.reply, out)
+    _title("verdict", out)
+    out.print(
+        Text.assemble((row.outcome.value, STYLES[row.outcome]), f"  {row.kind}" if row.kind else "")
+    )
+    if row.reason:
+        out.print(Text(visible(row.reason)))
+    for verdict in shown.transcript.verdicts:
+        out.print(_verdict_line(verdict))
+    _print_reproduction(shown, out)
+
+
+def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
+    row = shown.row
+    yield "cell", row.cell
+    yield "trial", f"{row.trial}, seed {row.seed}, generation {row.generation}"
+    yield "build", row.build
+    if shown.launch is not None:
+        name = shown.launch.record.name
+        imported = ", imported" if shown.launch.record.imported else ""
+        yield "launch", f"{row.launch} ({name}{imported})"
+    yield "sent", moment(row.started_at)
+    for field, name, unit in _FACTS:
+        if (value := getattr(row, field)) is not None:
+            yield name, f"{value:.6g}{unit}"
+    if row.finish_reason:
+        yield "finish reason", visible(row.finish_reason)
+
+
+def _print_sent(transcript: Transcript, out: Console) -> None:
+    body = transcript.body
+    if body is None:
+        _title("request", out)
+        out.print("its texts were not recorded")
+        return
+    for message in body.get("messages", ()):
+        _title(str(message.get("role", "message")), out)
+        rest = {name: value for name, value in message.items() if name not in {"role", "content"}}
+        _print_block(_content_text(message.get("content")), out)
+        if rest:
+            _print_block(_json(rest), out)
+    for tool in body.get("tools", ()):
+        _title(f"tool {_tool_name(tool)}", out)
+        _print_block(_json(tool), out)
+    fields = {name: value for name, value in body.items() if name not in _NAMED}
+    if fields:
+        _title("request fields", out)
+        _print_pairs(((name, _json(value, indent=None)) for name, value in fields.items()), out)
+
+
+def _print_answer(reply: ChatReply, out: Console) -> None:
+    if reply.reasoning:
+        _title("reasoning", out)
+        _print_block(visible(reply.reasoning), out)
+    _title("reply", out)
+    _print_block(visible(reply.content) if reply.content else "(no text)", out)
+    for call in reply.tool_calls:
+        _title(f"calls {visible(str(call.name))}", out)
+        _print_block(arguments_text(call), out)
+
+
+def _verdict_line(verdict: Verdict) -> Text:
+    style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
+    score = "" if verdict.score is None else f"  score {verdict.score:.3g}"
+    kind = f"  {verdict.kind}" if verdict.kind else ""
+    reason = f": {visible(verdict.reason)}" if verdict.reason else ""
+    sign = "yes" if verdict.passed else "no "
+    return Text.assemble((f"  {sign}", style), f"  {verdict.check}{kind}{score}{reason}")
+
+
+def _print_reproduction(shown: ShownTrial, out: Console) -> None:
+    lines = shown.reproduction
+    _title("to see it again", out)
+    # Whole lines, so that they can be copied.
+    out.print(Text(lines.server or "# no server was started here"), soft_wrap=True)
+    out.print(
+        Text(lines.request or "# no request line: none is known that curl could send"),
+        soft_wrap=True,
+    )
+
+
+def print_launches(launches: Iterable[ShownLaunch], out: Console) -> None:
+    """Print where results come from, one launch run after another."""
+    for number, shown in enumerate(launches):
+        if number:
+            out.print()
+        record = shown.launch.record
+        out.print(Text(f"launch {shown.launch.id}: {record.name}", "bold"))
+        _print_pairs(_launch_facts(shown), out)
+        if record.command:
+            out.print(Text("command"))
+            for word in record.command:
+                out.print(Text(f"    {visible(word)}"), soft_wrap=True)
+
+
+def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
+    launch, record, build = shown.launch, shown.launch.record, shown.launch.record.build
+    yield "experiment", record.experiment + (" (imported)" if record.imported else "")
+    yield "trials", f"{shown.trials:,} of the selected ones"
+    yield "started", moment(record.started_at)
+    yield "ended", "not, or it was killed" if launch.ended_at is None else moment(launch.ended_at)
+    if launch.error:
+        yield "given up", visible(launch.error)
+    if build is not None:
+        yield "build", build.id
+        yield "kind", build.kind
+        yield "server", build.server
+        yield "version", build.version
+        yield "model", build.model
+        yield "device", build.device
+        yield from _nested("build", build.details)
+    yield from _nested("effective", record.effective)
+    yield from _nested("host", record.host)
+    yield from _nested("versions", record.versions)
+    yield from _nested("note", launch.notes)
+    if not record.imported:
+        yield "request timeout", f"{record.request_timeout_s:g} s"
+    if record.log:
+        yield "log", record.log
+
+
+def _nested(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        yield f"{name}.{key}", value if isinstance(value, str) else _json(value, indent=None)
+
+
+def print_status(status: Status, out: Console) -> None:
+    """Print what is done, what remains, and what could not be measured."""
+    plan = status.plan
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in status.outcomes.items())
+    out.print(
+        Text.assemble(
+            (plan.experiment, "bold"),
+            f": {plan.done:,} of {counted(plan.trials, 'trial')} done, {plan.remaining:,} remain",
+        )
+    )
+    out.print(Text(told or "nothing has been measured yet"))
+    if status.launches:
+        out.print()
+        out.print(_launch_table(status.launches))
+    if status.unmeasured:
+        out.print()
+        out.print("not measured", style="bold")
+        for found in status.unmeasured:
+            example = visible(found.example)[:_REASON]
+            out.print(Text(f"  {found.count:>7,}  {found.kind}, for example: {example}"))
+    given_up = [launch for launch in status.launches if launch.given_up]
+    if given_up:
+        out.print()
+        out.print("given up", style="bold")
+        for launch in given_up:
+            out.print(Text(f"  {launch.plan.launch.name}: {visible(launch.given_up)}"))
+    if plan.not_applicable:
+        out.print()
+        out.print(f"not applicable: {counted(len(plan.not_applicable), 'cell')} (see plan)")
+
+
+def _launch_table(launches: Sequence[LaunchStatus]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("launch", overflow="fold", min_width=20)
+    for name in ("trials", "done", "remain", *Outcome):
+        table.add_column(str(name), justify="right", no_wrap=True)
+    for launch in launches:
+        plan = launch.plan
+        table.add_row(
+            Text(plan.launch.name),
+            *(f"{number:,}" for number in (plan.wanted, plan.done, plan.remaining)),
+            *(f"{launch.outcomes.get(outcome, 0):,}" for outcome in Outcome),
+        )
+    return table
+
+
+def moment(seconds: float) -> str:
+    """Return a point of time (Unix seconds) in this machine's zone."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %z}"
+
+
+def _title(text: str, out: Console) -> None:
+    out.print()
+    out.print(Text(visible(text), "bold cyan"))
+
+
+def _print_block(text: str, out: Console) -> None:
+    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
+def _print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(overflow="fold", max_width=_VALUE // 2)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        if value:
+            table.add_row(Text(visible(name), "dim"), Text(visible(value)))
+    out.print(table)
+
+
+def _content_text(content: object) -> str:
+    if content is None:
+        return "(no text)"
+    return visible(content) if isinstance(content, str) else _json(content)
+
+
+def _tool_name(tool: JsonObject) -> str:
+    function = tool.get("function")
+    return str(function.get("name", "")) if isinstance(function, dict) else ""
+
+
+def _json(value: object, *, indent: int | None = 2) -> str:
+    return visible(json.dumps(value, ensure_ascii=False, indent=indent))

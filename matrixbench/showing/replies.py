@@ -1,0 +1,207 @@
+"""What the selected cells answered: replies with their counts, and one trial whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.records import Outcome
+from matrixbench.showing.reproducing import Reproduction, reproduction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matrixbench.results import ResultCell, Results
+    from matrixbench.store.database import Store
+    from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
+
+_CELLS_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownReply:
+    """One reply, or several that are equal, with the texts of the first.
+
+    Args:
+        trials: The trials that gave it, by index.
+        transcript: The first of them, with its texts.
+    """
+
+    trials: tuple[TrialRow, ...]
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownCell:
+    """A cell and its replies.
+
+    Args:
+        cell: The cell.
+        trials: How many of its trials are shown, before the limit.
+        outcomes: Outcome → how many of them.
+        replies: How many of them have a reply whose text is known.
+        distinct: How many different replies these gave.
+        shown: The replies; with equal ones together the most frequent first.
+        left_out: Replies that the limit left out.
+    """
+
+    cell: ResultCell
+    trials: int
+    outcomes: dict[Outcome, int]
+    replies: int
+    distinct: int
+    shown: tuple[ShownReply, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownTrial:
+    """One trial whole.
+
+    Args:
+        cell: Its cell.
+        row: The trial.
+        transcript: What was sent, what came back, and what each check said.
+        launch: The launch that it ran in.
+        reproduction: The lines that do it again.
+    """
+
+    cell: ResultCell
+    row: TrialRow
+    transcript: Transcript
+    launch: StoredLaunch | None
+    reproduction: Reproduction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be shown of each cell.
+
+    Args:
+        outcomes: Only trials with these outcomes; none: all.
+        distinct: Equal replies once, with their count.
+        limit: Replies of each cell, at most; None: all.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    distinct: bool = False
+    limit: int | None = None
+
+
+def shown_cells(results: Results, store: Store, wish: Wish) -> list[ShownCell]:
+    """Return the cells that have a trial to show, in the file's order.
+
+    Raises:
+        NothingSelectedError: No trial is selected.
+        StoreError: The store cannot be read.
+    """
+    rows = _rows_by_cell(results, store, wish.outcomes)
+    shown = [
+        _shown(cell, rows[id(cell)], store, wish) for cell in results.cells if id(cell) in rows
+    ]
+    if not shown:
+        found = f"no {' or '.join(wish.outcomes)} trial" if wish.outcomes else "no trial"
+        raise NothingSelectedError(
+            f"{found} of {results.experiment} is selected",
+            where=str(store.path),
+            hint="look at --where and --outcome; `matrixbench status` says what has been measured",
+        )
+    return shown
+
+
+def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
+    """Return one trial of the one selected cell.
+
+    Raises:
+        UsageError: Several cells are selected.
+        NothingSelectedError: The cell has no such trial.
+        StoreError: The store cannot be read.
+    """
+    cell = _only(results.cells, results.experiment)
+    rows = [row for owner, row in results.rows(store) if owner is cell]
+    found = next((row for row in rows if row.trial == trial), None)
+    if found is None:
+        there = ", ".join(str(row.trial) for row in sorted(rows, key=_index)) or "none"
+        raise NothingSelectedError(
+            f"the cell has no trial {trial}", where=cell.square.cell, hint=f"its trials: {there}"
+        )
+    launch = next((kept for kept in store.launches() if kept.id == found.launch), None)
+    transcript = store.transcript(found.id, checks=cell.checks)
+    return ShownTrial(
+        cell=cell,
+        row=found,
+        transcript=transcript,
+        launch=launch,
+        reproduction=reproduction(
+            transcript,
+            launch.record if launch else None,
+            cell.cell.launch if cell.cell else None,
+        ),
+    )
+
+
+def _index(row: TrialRow) -> int:
+    return row.trial
+
+
+def _only(cells: Sequence[ResultCell], experiment: str) -> ResultCell:
+    if len(cells) == 1:
+        return cells[0]
+    if not cells:
+        raise NothingSelectedError("no cell is selected", where=experiment)
+    axes = [
+        axis
+        for axis, value in cells[0].square.coordinates.items()
+        if any(cell.square.coordinates.get(axis) != value for cell in cells)
+    ]
+    raise UsageError(
+        f"--trial shows a trial of one cell, and {len(cells):,} are selected",
+        where=experiment,
+        hint=f"narrow them with --where; they differ in {', '.join(axes[:_CELLS_NAMED])}",
+    )
+
+
+def _rows_by_cell(
+    results: Results, store: Store, outcomes: Sequence[Outcome]
+) -> dict[int, list[TrialRow]]:
+    rows: dict[int, list[TrialRow]] = {}
+    for cell, row in results.rows(store):
+        if not outcomes or row.outcome in outcomes:
+            rows.setdefault(id(cell), []).append(row)
+    return rows
+
+
+def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> ShownCell:
+    rows.sort(key=_index)
+    groups = _groups(rows) if wish.distinct else [[row] for row in rows]
+    kept = groups[: wish.limit]
+    known = [row.reply_digest for row in rows if row.reply_digest is not None]
+    return ShownCell(
+        cell=cell,
+        trials=len(rows),
+        outcomes={
+            outcome: count
+            for outcome in Outcome
+            if (count := sum(row.outcome is outcome for row in rows))
+        },
+        replies=len(known),
+        distinct=len(set(known)),
+        shown=tuple(
+            ShownReply(
+                trials=tuple(group),
+                transcript=store.transcript(group[0].id, checks=cell.checks),
+            )
+            for group in kept
+        ),
+        left_out=len(groups) - len(kept),
+    )
+
+
+def _groups(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
+    """Return equal replies together, the most frequent first, then by their first trial."""
+    groups: dict[tuple[object, ...], list[TrialRow]] = {}
+    for row in rows:
+        key = (row.reply_digest, row.outcome, row.kind, row.reason)
+        groups.setdefault(key, []).append(row)
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0].trial))

@@ -1,0 +1,127 @@
+"""How far an experiment is: what is done, what remains, and what could not be measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from matrixbench.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from matrixbench.plan.planner import LaunchPlan, Plan
+    from matrixbench.results import Results
+    from matrixbench.store.database import Store
+    from matrixbench.store.rows import StoredLaunch, TrialRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmeasured:
+    """Trials of one kind in which nothing was measured, with the reason of the newest one."""
+
+    kind: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LaunchStatus:
+    """What has become of one launch.
+
+    Args:
+        plan: Its cells, what is done and what remains.
+        outcomes: Outcome → trials, in its cells under its build; shared trials are counted in
+            each launch that has them.
+        given_up: Why its newest run was given up; empty where it was not.
+    """
+
+    plan: LaunchPlan
+    outcomes: Mapping[Outcome, int]
+    given_up: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Status:
+    """How far an experiment is.
+
+    Args:
+        plan: What is done and what remains.
+        outcomes: Outcome → trials, each trial once.
+        unmeasured: What could not be measured, most frequent kind first.
+        launches: One for each launch, in the file's order.
+    """
+
+    plan: Plan
+    outcomes: Mapping[Outcome, int]
+    unmeasured: tuple[Unmeasured, ...]
+    launches: tuple[LaunchStatus, ...]
+
+
+@dataclass(slots=True)
+class _Count:
+    """What is counted while trials stream by."""
+
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    by_launch: dict[str, Counter[Outcome]] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, launch: str, checks: str, row: TrialRow) -> None:
+        self.by_launch.setdefault(launch, Counter())[row.outcome] += 1
+        # Tests that differ in their checks share a trial, and each has its own outcome of it.
+        if (row.id, checks) in self.seen:
+            return
+        self.seen.add((row.id, checks))
+        self.outcomes[row.outcome] += 1
+        if row.outcome is Outcome.ERRORED:
+            kind = row.kind or "unknown"
+            self.errors[kind] += 1
+            self.examples[kind] = row.reason
+
+
+def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
+    """Return how far an experiment is; reads the store, and starts and fetches nothing.
+
+    Args:
+        results: Its cells.
+        plan: Its plan.
+        store: The store; None where nothing was ever run.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    count = _Count()
+    given_up: dict[tuple[str, str], str] = {}
+    if store is not None:
+        for cell, row in results.rows(store):
+            count.add(cell.launch, cell.checks, row)
+        given_up = dict(_given_up(store.launches(plan.experiment)))
+    return Status(
+        plan=plan,
+        outcomes=_ordered(count.outcomes),
+        unmeasured=tuple(
+            Unmeasured(kind=kind, count=number, example=count.examples[kind])
+            for kind, number in count.errors.most_common()
+        ),
+        launches=tuple(
+            LaunchStatus(
+                plan=launch,
+                outcomes=_ordered(count.by_launch.get(launch.launch.name, Counter())),
+                given_up=given_up.get((launch.launch.name, launch.launch.digest), ""),
+            )
+            for launch in plan.launches
+        ),
+    )
+
+
+def _ordered(counts: Counter[Outcome]) -> dict[Outcome, int]:
+    return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
+
+
+def _given_up(runs: list[StoredLaunch]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield name and digest of each launch run with its error: of several the newest counts."""
+    for run in runs:
+        yield (run.record.name, run.record.digest), run.error or ""

@@ -1,0 +1,269 @@
+"""What an experiment's cells are called: its results can then be told without its file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from matrixbench.identity import digest, digest_bytes
+from matrixbench.store.connection import connect_reading, one_transaction, translated
+from matrixbench.store.encoding import json_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matrixbench.plan.cells import Coordinates
+
+_CELLS = """
+    SELECT cell.launch, request.coordinates, test.coordinates,
+        cell.cell, cell.first_seed, cell.planned, cell.greedy
+    FROM experiment_cell AS cell
+    JOIN experiment_coordinates AS request ON request.number = cell.request
+    JOIN experiment_coordinates AS test ON test.number = cell.test
+    WHERE cell.launch = ? ORDER BY cell.request, cell.test
+"""
+
+_UPSERT = """
+    INSERT INTO experiment_cell (launch, request, test, cell, first_seed, planned, greedy)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (launch, request, test) DO UPDATE SET cell = excluded.cell,
+        first_seed = excluded.first_seed, planned = excluded.planned, greedy = excluded.greedy
+"""
+
+_LAUNCH = """
+    INSERT INTO experiment_launch (experiment, imported, key, coordinates, digest, name, build)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (experiment, imported, key) DO UPDATE SET coordinates = excluded.coordinates,
+        digest = excluded.digest, name = excluded.name, build = excluded.build
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordedLaunch:
+    """A launch of an experiment, as its cells know it.
+
+    Args:
+        name: Its name, for people.
+        digest: The launch's digest.
+        coordinates: The axes of this level.
+        build: The id of the build that was there; None where only its run could tell.
+        imported: Its trials were measured by another tool.
+    """
+
+    name: str
+    digest: str
+    coordinates: Coordinates
+    build: str | None
+    imported: bool = False
+
+
+class RecordedCell(NamedTuple):
+    """A cell of an experiment: places in its record's lists, and what is asked of it.
+
+    `launch`, `request` and `test` are indices; a trial's seed is `first_seed` plus its index.
+    """
+
+    launch: int
+    request: int
+    test: int
+    cell: str
+    first_seed: int
+    planned: int
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExperimentRecord:
+    """The cells of an experiment. Its lists are in the file's order, each coordinates once."""
+
+    name: str
+    launches: Sequence[RecordedLaunch]
+    requests: Sequence[Coordinates]
+    tests: Sequence[Coordinates]
+    cells: Sequence[RecordedCell] = field(default=())
+
+    def coordinates(self, cell: RecordedCell) -> Coordinates:
+        """Return a cell's axis → value."""
+        return {
+            **self.launches[cell.launch].coordinates,
+            **self.requests[cell.request],
+            **self.tests[cell.test],
+        }
+
+
+def record_experiment(path: Path, record: ExperimentRecord, *, whole: bool) -> None:
+    """Write down the cells of an experiment, in one transaction; nothing where nothing changed.
+
+    Args:
+        path: The store.
+        record: The cells.
+        whole: These are all cells of its file: others that are recorded are so no more (imported
+            ones stay). Their trials stay in any case.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    with translated(path), closing(connect_reading(path)) as connection:
+        found = connection.execute(
+            "SELECT recorded FROM experiment WHERE name = ?", (record.name,)
+        ).fetchone()
+    if found and found[0] == _digest(record):
+        return
+    with one_transaction(path) as connection:
+        write_experiment(connection, record, whole=whole)
+
+
+def write_experiment(
+    connection: sqlite3.Connection, record: ExperimentRecord, *, whole: bool
+) -> None:
+    """Do what `record_experiment` says, inside a transaction of the caller's."""
+    connection.execute(
+        "INSERT INTO experiment (name, recorded) VALUES (?, '') ON CONFLICT (name) DO NOTHING",
+        (record.name,),
+    )
+    (number,) = connection.execute(
+        "SELECT number FROM experiment WHERE name = ?", (record.name,)
+    ).fetchone()
+    if whole:
+        _forget(connection, number)
+    launches = [_launch(connection, number, launch) for launch in record.launches]
+    requests = [_coordinates(connection, number, point) for point in record.requests]
+    tests = [_coordinates(connection, number, test) for test in record.tests]
+    connection.executemany(
+        _UPSERT,
+        (
+            (launches[cell.launch], requests[cell.request], tests[cell.test], *cell[3:])
+            for cell in record.cells
+        ),
+    )
+    # After a part only, the next whole record has to be written, whatever it is.
+    connection.execute(
+        "UPDATE experiment SET recorded = ? WHERE number = ?",
+        (_digest(record) if whole else "", number),
+    )
+
+
+def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
+    """Return the cells of an experiment, or None where the store knows none of that name.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    with translated(path), closing(connect_reading(path)) as connection:
+        rows = connection.execute(
+            """SELECT launch.number, launch.name, digest, coordinates, build, imported
+            FROM experiment_launch AS launch JOIN experiment ON experiment.number = experiment
+            WHERE experiment.name = ? ORDER BY launch.number""",
+            (name,),
+        ).fetchall()
+        if not rows:
+            return None
+        requests, tests = _Listed(), _Listed()
+        cells = [
+            RecordedCell(
+                place, requests.place(request), tests.place(test), cell, seed, planned, greedy == 1
+            )
+            for place, (launch, *_) in enumerate(rows)
+            for _, request, test, cell, seed, planned, greedy in connection.execute(
+                _CELLS, (launch,)
+            )
+        ]
+    return ExperimentRecord(
+        name=name,
+        launches=[
+            RecordedLaunch(
+                name=row[1],
+                digest=row[2],
+                coordinates=json.loads(row[3]),
+                build=row[4],
+                imported=row[5] == 1,
+            )
+            for row in rows
+        ],
+        requests=requests.values,
+        tests=tests.values,
+        cells=cells,
+    )
+
+
+def experiment_names(path: Path) -> list[str]:
+    """Return the names of the experiments whose cells a store knows, in alphabetical order.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    with translated(path), closing(connect_reading(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM experiment ORDER BY name")]
+
+
+class _Listed:
+    """Coordinates by their text, each once, in order of appearance."""
+
+    def __init__(self) -> None:
+        self.values: list[Coordinates] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        place = self._places.get(text)
+        if place is None:
+            place = self._places[text] = len(self.values)
+            self.values.append(json.loads(text))
+        return place
+
+
+def _forget(connection: sqlite3.Connection, experiment: int) -> None:
+    """Take out the cells that a file gave; coordinates stay only where imported cells use them."""
+    launches = "SELECT number FROM experiment_launch WHERE experiment = ? AND NOT imported"
+    connection.execute(f"DELETE FROM experiment_cell WHERE launch IN ({launches})", (experiment,))  # noqa: S608  a constant of ours
+    connection.execute(
+        "DELETE FROM experiment_launch WHERE experiment = ? AND NOT imported", (experiment,)
+    )
+    connection.execute(
+        """DELETE FROM experiment_coordinates WHERE experiment = ? AND number NOT IN (
+            SELECT request FROM experiment_cell UNION SELECT test FROM experiment_cell
+        )""",
+        (experiment,),
+    )
+
+
+def _launch(connection: sqlite3.Connection, experiment: int, launch: RecordedLaunch) -> int:
+    key = (experiment, int(launch.imported), digest(launch.coordinates))
+    connection.execute(
+        _LAUNCH, (*key, json_text(launch.coordinates), launch.digest, launch.name, launch.build)
+    )
+    (number,) = connection.execute(
+        "SELECT number FROM experiment_launch WHERE experiment = ? AND imported = ? AND key = ?",
+        key,
+    ).fetchone()
+    return int(number)
+
+
+def _coordinates(connection: sqlite3.Connection, experiment: int, point: Coordinates) -> int:
+    key = (experiment, digest(point))
+    connection.execute(
+        "INSERT INTO experiment_coordinates (experiment, key, coordinates) VALUES (?, ?, ?) "
+        "ON CONFLICT (experiment, key) DO NOTHING",
+        (*key, json_text(point)),
+    )
+    (number,) = connection.execute(
+        "SELECT number FROM experiment_coordinates WHERE experiment = ? AND key = ?", key
+    ).fetchone()
+    return int(number)
+
+
+def _digest(record: ExperimentRecord) -> str:
+    """Return what stands for a whole record by content."""
+    lists = [
+        [
+            [launch.name, launch.digest, launch.coordinates, launch.build]
+            for launch in record.launches
+        ],
+        list(record.requests),
+        list(record.tests),
+    ]
+    cells = "\n".join(map(repr, map(tuple, record.cells)))
+    return digest_bytes(f"{json_text(lists)}\n{cells}".encode())
