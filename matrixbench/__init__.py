@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from matrixbench.drawing import measured_frame
     from matrixbench.errors import MatrixbenchError
     from matrixbench.execution.planning import build_plan
-    from matrixbench.execution.run import Mode, RunSummary, execute
+    from matrixbench.execution.run import execute
     from matrixbench.execution.settings import Settings, settings_for
+    from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.frame import cell_frame, trial_frame
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
@@ -44,8 +45,8 @@ _HOMES = {
     "Experiment": "spec.load",
     "MatrixbenchError": "errors",
     "Metric": "spec.charts",
-    "Mode": "execution.run",
-    "RunSummary": "execution.run",
+    "Mode": "execution.summary",
+    "RunSummary": "execution.summary",
     "Settings": "execution.settings",
     "build_plan": "execution.planning",
     "cell_frame": "frame",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matrixbench.execution.planning import Prepared
-    from matrixbench.execution.run import RunSummary
+    from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import JsonObject
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
 
-    from matrixbench.execution.run import RunSummary
+    from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.planner import LaunchPlan, Plan
 

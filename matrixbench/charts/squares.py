@@ -80,7 +80,7 @@ def _without_gaps(rows: Mapping[tuple[int, ...], Row], labels: Labels) -> list[R
     another one.
     """
     filled = {at[:2] for at in rows}
-    gaps = {
+    gaps: dict[tuple[int, ...], Row] = {
         (row, column, 0, 0): {
             "x": labels.x[0],
             "y": labels.y[0],
@@ -93,7 +93,7 @@ def _without_gaps(rows: Mapping[tuple[int, ...], Row], labels: Labels) -> list[R
         for row, column in product(range(len(labels.row)), range(len(labels.column)))
         if (row, column) not in filled
     }
-    everything = {**rows, **gaps}
+    everything: dict[tuple[int, ...], Row] = {**rows, **gaps}
     return [everything[at] for at in sorted(everything)]
 
 

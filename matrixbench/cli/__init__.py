@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from matrixbench.cli import results, running
+from matrixbench.cli import comparing, doctoring, looking, moving, results, running
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 
@@ -31,10 +31,16 @@ for command in (
     running.plan,
     running.execute,
     results.chart,
+    comparing.compare,
+    looking.show,
+    looking.status,
+    moving.export,
     running.validate,
+    doctoring.doctor,
     running.schema,
 ):
     app.command()(command)
+app.command("import")(moving.import_results)
 
 
 def main() -> NoReturn:

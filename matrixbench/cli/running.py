@@ -7,11 +7,13 @@ import shlex
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from matrixbench.cli.shared import (
+    AnyBuild,
     AsJson,
     File,
     Interrupted,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from matrixbench.execution.run import Mode, RunSummary
     from matrixbench.execution.settings import Settings
+    from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.spec.load import Experiment
 
 
@@ -39,6 +41,7 @@ def plan(
     where: Where = None,
     trials: Trials = None,
     cells: Annotated[bool, typer.Option("--cells", help="List the cells.")] = False,
+    any_build: AnyBuild = False,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +51,11 @@ def plan(
 
     experiment = load(file)
     prepared = build_plan(
-        experiment, settings_of(experiment, store), where=where or (), trials=trials
+        experiment,
+        settings_of(experiment, store),
+        where=where or (),
+        trials=trials,
+        any_build=any_build,
     )
     out = tables.console(sys.stdout)
     if as_json:
@@ -73,27 +80,39 @@ def execute(
     ] = False,
     where: Where = None,
     trials: Trials = None,
+    any_build: AnyBuild = False,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the servers, run what is missing, and store each trial as it happens."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
 
-    mode = _mode(resume=resume, fresh=fresh)
+    asked = _Asked(
+        mode=_mode(resume=resume, fresh=fresh),
+        where=where or [],
+        trials=trials,
+        any_build=any_build,
+    )
     experiment = load(file)
-    summary = _run(experiment, settings_of(experiment, store), mode, where or [], trials)
+    summary = _run(experiment, settings_of(experiment, store), asked)
     if as_json:
         print_json(machine_output.summary_json(summary))
     else:
         tables.print_summary(summary, tables.console(sys.stdout))
     if summary.interrupted and summary.remaining:
-        say(f"to go on: {_command_line(file, where, store, trials)}")
+        say(f"to go on: {asked.continuing(file, store)}")
     raise typer.Exit(summary.exit_code)
 
 
 def validate(file: File) -> None:
     """Check an experiment file: every problem at once, each with its place."""
+    from matrixbench.execution.preflight import check_options  # noqa: PLC0415  deferred
+    from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
+    from matrixbench.plan.launches import launches  # noqa: PLC0415  the same
+
     experiment = load(file)
+    possible = [launch for launch, obstacle in launches(experiment) if obstacle is None]
+    check_options(experiment, possible, Workshop(settings_of(experiment, None)))
     typer.echo(f"{file}: fine ({len(experiment.tests)} tests)")
 
 
@@ -107,8 +126,31 @@ def schema() -> None:
     typer.echo(schema_text(experiment_schema()), nl=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a user asked `execute` for."""
+
+    mode: Mode
+    where: list[str]
+    trials: int | None
+    any_build: bool
+
+    def continuing(self, file: Path, store: Path | None) -> str:
+        """Return the command that runs what is left."""
+        words = ["matrixbench", "execute", str(file), "--resume"]
+        for expression in self.where:
+            words += ["--where", expression]
+        if store is not None:
+            words += ["--store", str(store)]
+        if self.trials is not None:
+            words += ["--trials", str(self.trials)]
+        if self.any_build:
+            words.append("--any-build")
+        return shlex.join(words)
+
+
 def _mode(*, resume: bool, fresh: bool) -> Mode:
-    from matrixbench.execution.run import Mode  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.execution.summary import Mode  # noqa: PLC0415  deferred: --help stays fast
 
     if resume and fresh:
         raise UsageError("--resume and --fresh exclude each other")
@@ -117,13 +159,7 @@ def _mode(*, resume: bool, fresh: bool) -> Mode:
     return Mode.FRESH if fresh else Mode.NEW
 
 
-def _run(
-    experiment: Experiment,
-    settings: Settings,
-    mode: Mode,
-    where: list[str],
-    trials: int | None,
-) -> RunSummary:
+def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummary:
     from matrixbench.execution.run import execute as run  # noqa: PLC0415  the same
     from matrixbench.progress import progress_for  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
@@ -133,9 +169,10 @@ def _run(
             return await run(
                 experiment,
                 settings,
-                mode=mode,
-                where=where,
-                trials=trials,
+                mode=asked.mode,
+                where=asked.where,
+                trials=asked.trials,
+                any_build=asked.any_build,
                 listener=progress,
                 interrupted=stop,
             )
@@ -168,16 +205,3 @@ def _stopping() -> Iterator[asyncio.Event]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-
-
-def _command_line(
-    file: Path, where: list[str] | None, store: Path | None, trials: int | None
-) -> str:
-    words = ["matrixbench", "execute", str(file), "--resume"]
-    for expression in where or []:
-        words += ["--where", expression]
-    if store is not None:
-        words += ["--store", str(store)]
-    if trials is not None:
-        words += ["--trials", str(trials)]
-    return shlex.join(words)

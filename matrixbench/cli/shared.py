@@ -37,6 +37,13 @@ Trials = Annotated[
     int | None,
     typer.Option("--trials", min=1, max=100_000, help="Trials per cell, over the file's."),
 ]
+AnyBuild = Annotated[
+    bool,
+    typer.Option(
+        "--any-build",
+        help="Count what any build of server and model has done, not the present one's.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 

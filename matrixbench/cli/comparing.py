@@ -1,0 +1,132 @@
+"""The command that says whether cells differ: `compare`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from matrixbench.cli.finding import Target, open_results
+from matrixbench.cli.shared import AsJson, StorePath, Where, print_json, say
+from matrixbench.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.values import Comparison
+
+MARKDOWN = ".md"
+
+
+class Rows(StrEnum):
+    """What a row of the table is; as `comparison_table.By`, which is imported late."""
+
+    CELL = "cell"
+    TEST = "test"
+
+
+Baseline = Annotated[
+    str,
+    typer.Option(
+        "--baseline",
+        metavar="AXIS=VALUE",
+        help="What to compare with, for example backend=baseline; build=previous for the build "
+        "before the present one. All other values of the axis are candidates.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="Write Markdown (.md) or a heatmap of the differences (.png, .svg, .pdf, .html, "
+        ".json) as well.",
+    ),
+]
+MaxDrop = Annotated[
+    float, typer.Option("--max-drop", help="The drop of the mean success ratio that is allowed.")
+]
+AsGate = Annotated[
+    bool,
+    typer.Option(
+        "--gate",
+        help="Exit 0: shown no worse than --max-drop; 8: a larger drop is shown; 9: undecided.",
+    ),
+]
+
+
+def compare(  # noqa: PLR0913  the options of one command
+    target: Target,
+    *,
+    baseline: Baseline,
+    by: Annotated[Rows, typer.Option("--by", help="What a row of the table is.")] = Rows.CELL,
+    max_drop: MaxDrop = 0.1,
+    gate: AsGate = False,
+    output: Output = None,
+    where: Where = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which cells differ from a baseline, how sure that is, and whether it got worse."""
+    from matrixbench.comparing import compare_results  # noqa: PLC0415  deferred: --help stays fast
+
+    _check_output(output)
+    with open_results(target, where, store) as (results, opened):
+        found = compare_results(results, opened, baseline=baseline, max_drop=max_drop)
+    _show(found, by, as_json=as_json)
+    if output is not None:
+        _write(found, by, output)
+    if gate:
+        raise typer.Exit(_exit_code(found))
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.suffix.lower() != MARKDOWN:
+        from matrixbench.charts import check_suffix  # noqa: PLC0415  deferred: --help stays fast
+
+        check_suffix(output)
+
+
+def _show(comparison: Comparison, by: Rows, *, as_json: bool) -> None:
+    if as_json:
+        from matrixbench.comparison_json import comparison_json  # noqa: PLC0415  the same
+
+        print_json(comparison_json(comparison))
+        return
+    from matrixbench.comparison_table import By, print_comparison  # noqa: PLC0415  the same
+    from matrixbench.tables import console  # noqa: PLC0415  the same
+
+    print_comparison(comparison, By(by), console(sys.stdout))
+
+
+def _write(comparison: Comparison, by: Rows, path: Path) -> None:
+    if path.suffix.lower() == MARKDOWN:
+        from matrixbench.comparison_table import By, markdown  # noqa: PLC0415  deferred
+
+        try:
+            path.write_text(markdown(comparison, By(by)), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"the file cannot be written: {error.strerror}",
+                where=str(path),
+                hint="choose another place with -o",
+            ) from error
+    else:
+        from matrixbench.charts import save  # noqa: PLC0415  heavy: altair
+        from matrixbench.charts.difference import difference_map  # noqa: PLC0415  the same
+
+        save(difference_map(comparison), path)
+    say(f"wrote {path}")
+
+
+def _exit_code(comparison: Comparison) -> ExitCode:
+    from matrixbench.comparison.values import Verdict  # noqa: PLC0415  deferred: --help stays fast
+
+    return {
+        Verdict.NO_WORSE: ExitCode.DONE,
+        Verdict.REGRESSION: ExitCode.REGRESSION,
+        Verdict.UNDECIDED: ExitCode.UNDECIDED,
+    }[comparison.verdict]

@@ -1,0 +1,97 @@
+"""From an experiment and its store to a comparison.
+
+`sides` reads what was measured, `by_value` pairs the values of an axis, `by_build` two builds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matrixbench.comparing.by_build import BUILD, by_build
+from matrixbench.comparing.by_value import by_value
+from matrixbench.comparing.sides import under_present_builds
+from matrixbench.comparison.totals import MAX_DROP, compare_cells
+from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.results import results_of
+from matrixbench.store.database import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matrixbench.comparison.values import Comparison
+    from matrixbench.execution.settings import Settings
+    from matrixbench.results import Results
+    from matrixbench.spec.load import Experiment
+    from matrixbench.store.database import Store
+
+
+def compare(
+    experiment: Experiment,
+    settings: Settings,
+    *,
+    baseline: str,
+    where: Sequence[str] = (),
+    max_drop: float = MAX_DROP,
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Return how cells differ that differ only in what `baseline` names.
+
+    Args:
+        experiment: The experiment.
+        settings: Where the store is.
+        baseline: `AXIS=VALUE`: each other value of the axis is a candidate. `build=previous`: the
+            build before the present one; `build=ID`: the one whose id begins so.
+        where: Selector expressions; all must hold, for both sides.
+        max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
+        say: Is told how many replies were judged again.
+
+    Raises:
+        UsageError: A selector or `baseline` is wrong, or no two cells differ only in it.
+        NothingSelectedError: No cell is selected, or nothing has been measured.
+        StoreError: The store cannot be read.
+    """
+    if not settings.store.exists():
+        raise NothingSelectedError(
+            f"nothing has been measured of {experiment.file.name} yet",
+            where=str(settings.store),
+            hint=f"first run: matrixbench execute {experiment.path.name}",
+        )
+    with open_store(settings.store, create=False) as store:
+        results = results_of(experiment, settings, store, where=where, say=say)
+        return compare_results(results, store, baseline=baseline, max_drop=max_drop)
+
+
+def compare_results(
+    results: Results, store: Store, *, baseline: str, max_drop: float = MAX_DROP
+) -> Comparison:
+    """Return the comparison of results that are opened already; see `compare`."""
+    if not 0 <= max_drop <= 1:
+        raise UsageError(
+            f"a drop of {max_drop:g} is not between 0 and 1", hint="for example --max-drop 0.1"
+        )
+    axis, value = _named(baseline)
+    results = under_present_builds(results)
+    if axis == BUILD:
+        candidates, told = by_build(results, store, value)
+    else:
+        candidates, told = by_value(results, store, axis, value)
+    comparison = compare_cells(
+        candidates, experiment=results.experiment, axis=axis, baseline=told, max_drop=max_drop
+    )
+    if not any(cell.trials[0] for found in comparison.candidates for cell in found.cells):
+        raise NothingSelectedError(
+            "no pair of cells has been measured on both sides",
+            hint="run the rest first: matrixbench execute --resume",
+        )
+    return comparison
+
+
+def _named(baseline: str) -> tuple[str, str]:
+    axis, sign, value = (part.strip() for part in baseline.partition("="))
+    if not sign or not axis or not value:
+        raise UsageError(
+            f"«{baseline}» names no baseline",
+            where="--baseline",
+            hint="write AXIS=VALUE, for example --baseline backend=baseline or build=previous",
+        )
+    return axis, value

@@ -1,0 +1,146 @@
+"""Is the candidate shown to be no worse, shown to be worse, or is it too early to say?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from matrixbench.comparison.values import ALPHA, Basis, Gate, Verdict
+from matrixbench.stats.paired import mcnemar_exact
+from matrixbench.stats.stratified import MOST_TRIALS, no_worse, trials_to_decide, worse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matrixbench.comparison.values import CellResult, Certain, Overall
+    from matrixbench.stats.stratified import Stratum
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    verdict: Verdict
+    reason: str
+
+
+_NOTHING = _Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
+
+
+def decide(
+    results: Sequence[CellResult],
+    strata: Sequence[Stratum],
+    overall: Overall | None,
+    certain: Certain,
+    *,
+    max_drop: float,
+) -> Gate:
+    """Return the verdict of the worst part: sampled cells, certain ones, those not measured.
+
+    Sampled cells together are no worse where the whole 95 % interval of their mean difference
+    lies above −max_drop; they are a regression where all of it lies below *and* the exact
+    stratified test says that there is a difference. Each error has a chance of at most about
+    2.5 %. Certain cells need no statistics: their mean difference is what it is. Cells that could
+    not be compared leave the gate undecided.
+    """
+    missing = [cell for cell in results if cell.basis is Basis.NOT_COMPARABLE]
+    parts = [
+        _sampled(overall, max_drop) if overall is not None else None,
+        _certain(certain, max_drop) if certain.cells else None,
+        _missing(len(missing), len(results)) if missing else None,
+    ]
+    found = [part for part in parts if part is not None] or [_NOTHING]
+    verdict = next(
+        (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
+        Verdict.NO_WORSE,
+    )
+    reasons = tuple(part.reason for part in found)
+    if verdict is not Verdict.UNDECIDED:
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
+    needed = _trials_needed(strata, overall, missing, max_drop)
+    return Gate(
+        verdict=verdict,
+        max_drop=max_drop,
+        reasons=reasons,
+        trials_per_cell=needed,
+        more_trials=None if needed is None else _more(results, needed),
+    )
+
+
+def _sampled(overall: Overall, max_drop: float) -> _Part:
+    low, high = overall.difference.interval.low, overall.difference.interval.high
+    said = (
+        f"the mean success ratio differs by {overall.difference.estimate:+.3f} "
+        f"(95 % {low:+.3f} to {high:+.3f})"
+    )
+    if no_worse(overall.difference, max_drop):
+        return _Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
+    if worse(overall.difference, max_drop) and overall.p <= ALPHA:
+        return _Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
+    shown = ""
+    if overall.p <= ALPHA and overall.difference.estimate < 0:
+        shown = f"; a drop is shown (p = {overall.p:.2g}), but not whether it is larger"
+    return _Part(
+        verdict=Verdict.UNDECIDED,
+        reason=f"{said}, which does not settle a drop of {max_drop:g}{shown}",
+    )
+
+
+def _certain(certain: Certain, max_drop: float) -> _Part:
+    said = (
+        f"of {certain.cells} cells without chance {certain.worse} are worse and {certain.better} "
+        f"better: {certain.mean:+.3f} on average"
+    )
+    lost = certain.mean < -max_drop - _ROUNDING
+    return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
+
+
+def _missing(missing: int, cells: int) -> _Part:
+    return _Part(
+        verdict=Verdict.UNDECIDED,
+        reason=f"{missing} of {cells} pairs of cells cannot be compared: not measured on both "
+        "sides, or greedy on one",
+    )
+
+
+def _trials_needed(
+    strata: Sequence[Stratum],
+    overall: Overall | None,
+    missing: Sequence[CellResult],
+    max_drop: float,
+) -> int | None:
+    """Return how many trials each cell should have for a decision."""
+    planned = max((cell.pair.planned for cell in missing if not any(cell.pair.greedy)), default=0)
+    if overall is None or no_worse(overall.difference, max_drop):
+        return planned or None
+    needed = trials_to_decide(strata, max_drop)
+    if needed is not None and worse(overall.difference, max_drop):
+        needed = _until_significant(overall, needed)
+    return None if needed is None else max(needed, planned)
+
+
+def _until_significant(overall: Overall, least: int) -> int | None:
+    """Return the trials a cell from which the exact test would agree with the interval."""
+    now = fmean(overall.trials) / overall.cells
+    table = overall.pairs
+    least = max(least, int(now) + 1)
+    if not table.discordant:
+        return least
+    for n in range(least, MOST_TRIALS):
+        scale = n / now
+        if mcnemar_exact(round(table.worse * scale), round(table.better * scale)) <= ALPHA:
+            return n
+    return None
+
+
+def _more(results: Sequence[CellResult], needed: int) -> int:
+    """Return how many trials are lacking, over both sides of all cells that take more."""
+    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED}
+    sides = [
+        side
+        for cell in results
+        if cell.basis not in fixed and not any(cell.pair.greedy)
+        for side in (cell.pair.candidate, cell.pair.baseline)
+    ]
+    return sum(max(0, needed - len(side.passed)) for side in sides)

@@ -1,0 +1,161 @@
+"""All cells together, and by test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from matrixbench.comparison.cells import assess
+from matrixbench.comparison.gate import decide
+from matrixbench.comparison.values import (
+    Basis,
+    CandidateResult,
+    Certain,
+    Comparison,
+    Overall,
+    TestResult,
+)
+from matrixbench.stats.multiple import holm
+from matrixbench.stats.paired import Pairs, pooled_phi
+from matrixbench.stats.stratified import (
+    across_tests,
+    overall_p,
+    stratified_difference,
+    test_weights,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matrixbench.comparison.values import Candidate, CellResult
+    from matrixbench.stats.stratified import Stratum
+
+MAX_DROP = 0.1
+"""The drop of the mean success ratio that the gate allows where nobody says."""
+
+
+def compare_cells(
+    candidates: Iterable[Candidate],
+    *,
+    experiment: str,
+    axis: str,
+    baseline: str,
+    max_drop: float = MAX_DROP,
+) -> Comparison:
+    """Return what pairs of cells say.
+
+    Args:
+        candidates: Each with its pairs of cells.
+        experiment: The experiment's name.
+        axis: What is compared.
+        baseline: The value that is the baseline.
+        max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
+
+    Raises:
+        ValueError: `max_drop` is not within [0, 1].
+    """
+    if not 0 <= max_drop <= 1:
+        raise ValueError(f"a drop of {max_drop} is not between 0 and 1")
+    results = [_compared(candidate, max_drop) for candidate in candidates]
+    overalls = _holm_over([result.overall for result in results])
+    return Comparison(
+        experiment=experiment,
+        axis=axis,
+        baseline=baseline,
+        candidates=tuple(
+            replace(result, overall=overall)
+            for result, overall in zip(results, overalls, strict=True)
+        ),
+    )
+
+
+def _compared(candidate: Candidate, max_drop: float) -> CandidateResult:
+    found = assess(candidate.pairs)
+    results = [result for result, _ in found]
+    strata = [stratum for _, stratum in found if stratum is not None]
+    overall = _overall(strata)
+    certain = _certain(results)
+    return CandidateResult(
+        name=candidate.name,
+        cells=tuple(results),
+        tests=_by_test(found),
+        overall=overall,
+        certain=certain,
+        gate=decide(results, strata, overall, certain, max_drop=max_drop),
+        without_partner=candidate.without_partner,
+    )
+
+
+def _overall(strata: Sequence[Stratum]) -> Overall | None:
+    if not strata:
+        return None
+    difference = stratified_difference(strata)
+    counts = [stratum.counts() for stratum in strata]
+    tables = [stratum.pairs() for stratum in strata if stratum.paired]
+    p = overall_p(strata)
+    weights = test_weights(strata)
+    return Overall(
+        ratios=(
+            sum(w * up[0] / up[1] for w, (up, _) in zip(weights, counts, strict=True)),
+            sum(w * down[0] / down[1] for w, (_, down) in zip(weights, counts, strict=True)),
+        ),
+        difference=difference,
+        across_tests=across_tests(strata),
+        p=p,
+        p_holm=p,
+        cells=len(strata),
+        tests=len({stratum.test for stratum in strata}),
+        trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
+        pairs=Pairs(
+            both=sum(table.both for table in tables),
+            worse=sum(table.worse for table in tables),
+            better=sum(table.better for table in tables),
+            neither=sum(table.neither for table in tables),
+        ),
+        phi=pooled_phi(tables),
+        visible_drop=difference.above,
+    )
+
+
+def _certain(results: Sequence[CellResult]) -> Certain:
+    """Count the cells that equality decides."""
+    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
+    by_test: dict[str, list[float]] = defaultdict(list)
+    same = same_replies = 0
+    for result in results:
+        if result.basis in sampled or result.difference is None:
+            continue
+        by_test[result.pair.test].append(result.difference.estimate)
+        same += result.same is True
+        same_replies += result.same_replies is True
+    all_of_them = [value for values in by_test.values() for value in values]
+    means = [sum(values) / len(values) for values in by_test.values()]
+    return Certain(
+        cells=len(all_of_them),
+        same=same,
+        same_replies=same_replies,
+        worse=sum(value < 0 for value in all_of_them),
+        better=sum(value > 0 for value in all_of_them),
+        mean=sum(means) / len(means) if means else 0.0,
+    )
+
+
+def _by_test(found: Sequence[tuple[CellResult, Stratum | None]]) -> tuple[TestResult, ...]:
+    rows: dict[str, list[tuple[CellResult, Stratum | None]]] = defaultdict(list)
+    for result, stratum in found:
+        rows[result.pair.test].append((result, stratum))
+    overalls = _holm_over(
+        [_overall([stratum for _, stratum in row if stratum is not None]) for row in rows.values()]
+    )
+    return tuple(
+        TestResult(test=test, overall=overall, certain=_certain([result for result, _ in row]))
+        for (test, row), overall in zip(rows.items(), overalls, strict=True)
+    )
+
+
+def _holm_over(overalls: Sequence[Overall | None]) -> list[Overall | None]:
+    adjusted = iter(holm([overall.p for overall in overalls if overall is not None]))
+    return [
+        None if overall is None else replace(overall, p_holm=next(adjusted)) for overall in overalls
+    ]

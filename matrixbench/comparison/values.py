@@ -1,0 +1,281 @@
+"""What a comparison takes in, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.stats.paired import Pairs
+    from matrixbench.stats.proportions import Difference, Interval
+
+ALPHA = 0.05
+"""The level of every test, two-sided."""
+
+
+class Basis(StrEnum):
+    """On what the comparison of a cell rests."""
+
+    PAIRED = "paired"
+    """Trials with the same seeds."""
+    UNPAIRED = "unpaired"
+    """Trials whose seeds differ."""
+    GREEDY = "greedy"
+    """Greedy sampling: repeats say nothing new, so equality is all there is."""
+    BY_REQUEST = "by request"
+    """The request alone decides on at least one side."""
+    SHARED = "shared"
+    """Both sides are one cell of one build: they share their trials."""
+    NOT_COMPARABLE = "not comparable"
+    """Nothing was measured on a side, or only one side is greedy."""
+
+
+class Verdict(StrEnum):
+    """What the gate says."""
+
+    NO_WORSE = "no worse"
+    REGRESSION = "regression"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """The trials of a cell that count, under one build.
+
+    Args:
+        cell: The cell's id.
+        build: The build's id; None where nothing has run.
+        passed: Seed → whether it passed.
+        replies: Seed → digest of the reply; None for a refusal.
+        by_request: Whether the request alone decides: one trial stands for the cell.
+        errored: How many trials measured nothing.
+    """
+
+    cell: str
+    build: str | None
+    passed: Mapping[int, bool] = field(default_factory=dict)
+    replies: Mapping[int, str | None] = field(default_factory=dict)
+    by_request: bool = False
+    errored: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """The success ratio; None where no trial counts."""
+        return sum(self.passed.values()) / len(self.passed) if self.passed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPair:
+    """Two cells that differ only in what is compared.
+
+    Args:
+        coordinates: The candidate's axes.
+        test: The test, by its name.
+        candidate: Its trials.
+        baseline: Its trials.
+        greedy: Whether the sampling of the candidate, and of the baseline, is greedy.
+        planned: How many trials a side should have.
+    """
+
+    coordinates: Coordinates
+    test: str
+    candidate: Trials
+    baseline: Trials
+    greedy: tuple[bool, bool] = (False, False)
+    planned: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What is known of one pair of cells.
+
+    Args:
+        pair: The two.
+        basis: What the comparison rests on.
+        trials: Trials of the candidate and of the baseline that were compared.
+        difference: Candidate less baseline, with its interval where there is chance in it (else
+            the interval is the estimate itself); None where nothing can be compared.
+        pairs: The paired table, where seeds are shared.
+        phi: Correlation of the pairs; None where it cannot be told.
+        test: `mcnemar` or `boschloo`; empty where there is no p-value.
+        p: Two-sided p-value.
+        p_holm: The same after Holm's correction over all cells with a p-value.
+        visible_drop: The smallest drop, from a baseline that always passes, that so many trials
+            can show in this cell alone; None where none can, or without a p-value.
+        same: Whether outcomes are equal, where equality is all there is.
+        same_replies: Whether the replies are, too.
+    """
+
+    pair: CellPair
+    basis: Basis
+    trials: tuple[int, int] = (0, 0)
+    difference: Difference | None = None
+    pairs: Pairs | None = None
+    phi: float | None = None
+    test: str = ""
+    p: float | None = None
+    p_holm: float | None = None
+    visible_drop: float | None = None
+    same: bool | None = None
+    same_replies: bool | None = None
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether this cell alone is shown to differ, among so many cells."""
+        return self.p_holm is not None and self.p_holm <= ALPHA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certain:
+    """Cells without chance in them, compared by equality.
+
+    Args:
+        cells: How many there are.
+        same: In how many the outcomes are equal.
+        same_replies: In how many the replies are equal, too.
+        worse: In how many the candidate passes less often.
+        better: In how many it passes more often.
+        mean: The mean difference, tests weighing the same; 0 where there is no cell.
+    """
+
+    cells: int
+    same: int
+    same_replies: int
+    worse: int
+    better: int
+    mean: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overall:
+    """All sampled cells together.
+
+    Args:
+        ratios: Mean success ratio over tests of the candidate, then of the baseline.
+        difference: Mean over tests, with the interval for these very tests.
+        across_tests: The interval if the tests are a sample of such tests; None for one test.
+        p: The exact stratified test's two-sided p-value.
+        p_holm: The same after Holm's correction: over candidates, or over tests in a row by test.
+        cells: How many cells there are.
+        tests: How many tests.
+        trials: Trials of the candidate and of the baseline.
+        pairs: All pairs in one table; its discordant counts are what an exact test sees.
+        phi: Correlation within cells, pooled; None where it cannot be told.
+        visible_drop: The smallest mean drop that would be told from none: how far the interval
+            reaches above the estimate.
+    """
+
+    ratios: tuple[float, float]
+    difference: Difference
+    across_tests: Interval | None
+    p: float
+    p_holm: float
+    cells: int
+    tests: int
+    trials: tuple[int, int]
+    pairs: Pairs
+    phi: float | None
+    visible_drop: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is shown to differ."""
+        return self.p_holm <= ALPHA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """All cells of one test. `overall` is None where none of them has chance in it."""
+
+    __test__ = False  # Not a test of ours, though its name begins like one.
+
+    test: str
+    overall: Overall | None
+    certain: Certain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Whether a candidate is no worse than the baseline by more than a limit.
+
+    Args:
+        verdict: What is shown.
+        max_drop: The limit, on the mean success ratio.
+        reasons: Why, a line each.
+        trials_per_cell: Trials of each cell that would decide if the ratios stayed as they are;
+            None where it is decided, or no number would.
+        more_trials: How many more that are, over all cells of both sides.
+    """
+
+    verdict: Verdict
+    max_drop: float
+    reasons: tuple[str, ...]
+    trials_per_cell: int | None = None
+    more_trials: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """One candidate against the baseline.
+
+    Args:
+        name: What it is called.
+        cells: Its pairs of cells, in the file's order.
+        tests: The same by test.
+        overall: All sampled cells; None where there is none.
+        certain: All cells that equality decides.
+        gate: Whether it is no worse.
+        without_partner: Cells of the candidate, and of the baseline, that have no counterpart.
+    """
+
+    name: str
+    cells: tuple[CellResult, ...]
+    tests: tuple[TestResult, ...]
+    overall: Overall | None
+    certain: Certain
+    gate: Gate
+    without_partner: tuple[int, int] = (0, 0)
+
+    @property
+    def not_comparable(self) -> int:
+        """In how many pairs a side was not measured."""
+        return sum(cell.basis is Basis.NOT_COMPARABLE for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Every candidate against one baseline.
+
+    Args:
+        experiment: The experiment's name.
+        axis: What is compared.
+        baseline: The value that is the baseline.
+        candidates: The others.
+    """
+
+    experiment: str
+    axis: str
+    baseline: str
+    candidates: tuple[CandidateResult, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of any candidate."""
+        found = {candidate.gate.verdict for candidate in self.candidates}
+        for verdict in (Verdict.REGRESSION, Verdict.UNDECIDED):
+            if verdict in found:
+                return verdict
+        return Verdict.NO_WORSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A candidate's name, its pairs of cells, and how many cells of both sides have no partner."""
+
+    name: str
+    pairs: Sequence[CellPair]
+    without_partner: tuple[int, int] = (0, 0)

@@ -1,0 +1,133 @@
+"""What `compare` prints for machines: plain data for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.values import (
+        CandidateResult,
+        CellResult,
+        Certain,
+        Comparison,
+        Gate,
+        Overall,
+    )
+    from matrixbench.records import JsonObject
+    from matrixbench.stats.paired import Pairs
+    from matrixbench.stats.proportions import Interval
+
+
+def comparison_json(comparison: Comparison) -> JsonObject:
+    """Return a comparison as data.
+
+    Ratios, differences (candidate less baseline), drops and p-values are between −1 and 1; `low`
+    and `high` are the ends of 95 % intervals, null where there is no chance; counts are counts.
+    """
+    return {
+        "experiment": comparison.experiment,
+        "axis": comparison.axis,
+        "baseline": comparison.baseline,
+        "verdict": comparison.verdict.value,
+        "candidates": [_candidate(candidate) for candidate in comparison.candidates],
+    }
+
+
+def _candidate(candidate: CandidateResult) -> JsonObject:
+    up, down = candidate.without_partner
+    return {
+        "candidate": candidate.name,
+        "gate": _gate(candidate.gate),
+        "overall": None if candidate.overall is None else _overall(candidate.overall),
+        "certain": _certain(candidate.certain),
+        "not_comparable": candidate.not_comparable,
+        "without_partner": {"candidate": up, "baseline": down},
+        "tests": [
+            {
+                "test": test.test,
+                "overall": None if test.overall is None else _overall(test.overall),
+                "certain": _certain(test.certain),
+            }
+            for test in candidate.tests
+        ],
+        "cells": [_cell(cell) for cell in candidate.cells],
+    }
+
+
+def _gate(gate: Gate) -> JsonObject:
+    return {
+        "verdict": gate.verdict.value,
+        "max_drop": gate.max_drop,
+        "reasons": list(gate.reasons),
+        "trials_per_cell": gate.trials_per_cell,
+        "more_trials": gate.more_trials,
+    }
+
+
+def _overall(overall: Overall) -> JsonObject:
+    return {
+        "candidate_ratio": overall.ratios[0],
+        "baseline_ratio": overall.ratios[1],
+        "difference": overall.difference.estimate,
+        **_ends(overall.difference.interval),
+        "across_tests": None if overall.across_tests is None else _ends(overall.across_tests),
+        "p": overall.p,
+        "p_holm": overall.p_holm,
+        "cells": overall.cells,
+        "tests": overall.tests,
+        "candidate_trials": overall.trials[0],
+        "baseline_trials": overall.trials[1],
+        "pairs": _pairs(overall.pairs) if overall.pairs.n else None,
+        "phi": overall.phi,
+        "visible_drop": overall.visible_drop,
+    }
+
+
+def _certain(certain: Certain) -> JsonObject:
+    return {
+        "cells": certain.cells,
+        "same": certain.same,
+        "same_replies": certain.same_replies,
+        "worse": certain.worse,
+        "better": certain.better,
+        "difference": certain.mean if certain.cells else None,
+    }
+
+
+def _cell(cell: CellResult) -> JsonObject:
+    sampled = cell.p is not None and cell.difference is not None
+    return {
+        "coordinates": cell.pair.coordinates,
+        "candidate": cell.pair.candidate.cell,
+        "candidate_build": cell.pair.candidate.build,
+        "baseline": cell.pair.baseline.cell,
+        "baseline_build": cell.pair.baseline.build,
+        "basis": cell.basis.value,
+        "candidate_trials": cell.trials[0],
+        "baseline_trials": cell.trials[1],
+        "difference": None if cell.difference is None else cell.difference.estimate,
+        "low": cell.difference.interval.low if cell.difference and sampled else None,
+        "high": cell.difference.interval.high if cell.difference and sampled else None,
+        "pairs": None if cell.pairs is None else _pairs(cell.pairs),
+        "phi": cell.phi,
+        "test": cell.test or None,
+        "p": cell.p,
+        "p_holm": cell.p_holm,
+        "stands_out": cell.stands_out,
+        "visible_drop": cell.visible_drop,
+        "same": cell.same,
+        "same_replies": cell.same_replies,
+    }
+
+
+def _pairs(pairs: Pairs) -> JsonObject:
+    return {
+        "both": pairs.both,
+        "worse": pairs.worse,
+        "better": pairs.better,
+        "neither": pairs.neither,
+    }
+
+
+def _ends(interval: Interval) -> JsonObject:
+    return {"low": interval.low, "high": interval.high}

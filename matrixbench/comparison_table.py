@@ -1,0 +1,335 @@
+"""What `compare` prints for people: a table of at most 100 columns, and Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.comparison.values import ALPHA, Basis, Verdict
+from matrixbench.plan.values import label
+from matrixbench.stats.proportions import minimum_detectable_drop
+from matrixbench.tables import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from matrixbench.comparison.values import (
+        CandidateResult,
+        CellResult,
+        Certain,
+        Comparison,
+        Overall,
+        TestResult,
+    )
+
+ROWS = 30
+"""Rows that a table shows; the ones that differ most come first."""
+
+_TESTS_ACROSS = 4
+"""With fewer tests an interval for «such tests» is too wide to say anything."""
+
+_COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
+_BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
+_ABSENT = "–"
+_STYLES = {Verdict.NO_WORSE: "green", Verdict.REGRESSION: "red", Verdict.UNDECIDED: "yellow"}
+
+
+class By(StrEnum):
+    """What a row of the table is."""
+
+    CELL = "cell"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    name: str
+    texts: tuple[str, ...]
+    stands_out: bool
+    place: tuple[float, ...]
+
+
+def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
+    """Print every candidate: what all cells say together, the gate's verdict, then the rows."""
+    for place, candidate in enumerate(comparison.candidates):
+        if place:
+            out.print()
+        out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
+        for line in _lines(candidate):
+            out.print(_indented(line))
+        out.print(_indented(verdict_line(candidate), _STYLES[candidate.gate.verdict]))
+        rows, hidden = _rows(candidate, by, comparison.axis)
+        if rows:
+            out.print()
+            out.print(_table(rows, by))
+        if hidden:
+            out.print(f"and {counted(hidden, 'row')} more (--json lists all)")
+
+
+def _indented(line: str, style: str = "") -> Padding:
+    return Padding(Text(line, style=style), (0, 0, 0, 2))
+
+
+def markdown(comparison: Comparison, by: By) -> str:
+    """Return the comparison as Markdown, for a pull request."""
+    parts = [f"## {comparison.experiment}: {comparison.axis} against {comparison.baseline}"]
+    for candidate in comparison.candidates:
+        parts.append(f"### {_escaped(candidate.name)}: {candidate.gate.verdict}")
+        parts.append(_escaped(verdict_line(candidate)))
+        parts.append("\n".join(f"- {_escaped(line)}" for line in _lines(candidate)))
+        rows, hidden = _rows(candidate, by, comparison.axis)
+        if rows:
+            parts.append(_markdown_table(rows, by))
+        if hidden:
+            parts.append(f"and {counted(hidden, 'row')} more")
+    parts.append(
+        "Bold rows are shown to differ (Holm, 5 %). Differences are candidate less baseline; "
+        "−/+ counts pairs of trials with one seed that only the baseline, only the candidate "
+        "passed."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verdict_line(candidate: CandidateResult) -> str:
+    """Return the gate's verdict in a sentence, with what would decide it."""
+    gate = candidate.gate
+    said = {
+        Verdict.NO_WORSE: f"shown no worse than a drop of {gate.max_drop:g}",
+        Verdict.REGRESSION: f"regression: a drop of more than {gate.max_drop:g} is shown",
+        Verdict.UNDECIDED: f"undecided whether the drop is at most {gate.max_drop:g}",
+    }[gate.verdict]
+    if gate.verdict is not Verdict.UNDECIDED:
+        return said
+    overall = candidate.overall
+    if overall is not None and overall.p <= ALPHA and overall.difference.estimate < 0:
+        said = f"a drop is shown (p = {_p(overall.p)}); {said}"
+    if gate.trials_per_cell is None and candidate.overall is None:
+        return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
+    if gate.trials_per_cell is None:
+        return f"{said}; no number of trials would decide: the drop is too close to the limit"
+    return (
+        f"{said}; if ratios stay as they are, {counted(gate.trials_per_cell, 'trial')} per cell "
+        f"would decide ({gate.more_trials:,} more in all)"
+    )
+
+
+def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
+    return (
+        f"{comparison.experiment}: {comparison.axis} {candidate.name} against "
+        f"{comparison.baseline}, {counted(len(candidate.cells), 'pair')} of cells"
+    ).replace("build build", "build")
+
+
+def _lines(candidate: CandidateResult) -> list[str]:
+    lines = [] if candidate.overall is None else _overall(candidate.overall)
+    if candidate.certain.cells:
+        lines.append(_certain(candidate.certain))
+    if candidate.not_comparable:
+        lines.append(
+            f"{counted(candidate.not_comparable, 'pair')} of cells not comparable: not measured on "
+            "both sides, or greedy on one"
+        )
+    if any(candidate.without_partner):
+        up, down = candidate.without_partner
+        lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
+    return [*lines, *_hint(candidate)]
+
+
+def _overall(overall: Overall) -> list[str]:
+    interval = overall.difference.interval
+    up, down = overall.trials
+    sampled = counted(overall.cells, "sampled cell")
+    lines: list[str] = []
+    lines.append(
+        f"{sampled} of {counted(overall.tests, 'test')}, {up:,} against {down:,} trials; mean "
+        f"success ratio {overall.ratios[0]:.3f} against {overall.ratios[1]:.3f}"
+    )
+    lines.append(
+        f"difference {_signed(overall.difference.estimate)}, 95 % {_signed(interval.low)} to "
+        f"{_signed(interval.high)} for these tests{_across(overall)}"
+    )
+    lines.append(
+        f"exact stratified test: p = {_p(overall.p)}; a mean drop of {overall.visible_drop:.3f} "
+        "could be told from none"
+    )
+    if overall.pairs.n:
+        lines.append(
+            f"{overall.pairs.n:,} pairs by seed: {overall.pairs.worse} worse, "
+            f"{overall.pairs.better} better, phi {_number(overall.phi)}"
+        )
+    return lines
+
+
+def _across(overall: Overall) -> str:
+    found = overall.across_tests
+    if found is None or overall.tests < _TESTS_ACROSS:
+        return ""
+    return f"; {_signed(found.low)} to {_signed(found.high)} for such tests"
+
+
+def _certain(certain: Certain) -> str:
+    return (
+        f"{counted(certain.cells, 'cell')} without chance (greedy, decided by the request, or "
+        f"shared): {certain.same} with equal outcomes, {certain.same_replies} of them with equal "
+        f"replies; {certain.worse} worse, {certain.better} better"
+    )
+
+
+def _hint(candidate: CandidateResult) -> list[str]:
+    """Say so where so few trials can show nothing of a single cell among so many."""
+    tested = [cell for cell in candidate.cells if cell.p is not None]
+    if not tested:
+        return []
+    n = max(min(cell.trials) for cell in tested)
+    paired = all(cell.test == "mcnemar" for cell in tested)
+    if minimum_detectable_drop(n, paired=paired, alpha=ALPHA / len(tested)) is not None:
+        return []
+    said = f"{counted(n, 'trial')} cannot make one of {len(tested):,} cells stand out (Holm)"
+    return [f"{said}: look --by test, or raise trials"]
+
+
+def _rows(candidate: CandidateResult, by: By, axis: str) -> tuple[list[_Row], int]:
+    if by is By.TEST:
+        rows = [_test_row(test) for test in candidate.tests]
+    else:
+        axes = _varying(candidate.cells, axis)
+        rows = [_cell_row(cell, axes) for cell in candidate.cells]
+    rows.sort(key=lambda row: row.place)
+    return rows[:ROWS], len(rows) - len(rows[:ROWS])
+
+
+def _varying(cells: Sequence[CellResult], axis: str) -> list[str]:
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.pair.coordinates.items():
+            values.setdefault(name, set()).add(label(value))
+    varying = [name for name, found in values.items() if len(found) > 1 and name != axis]
+    return varying or ["test"]
+
+
+def _cell_row(cell: CellResult, axes: Sequence[str]) -> _Row:
+    coordinates = cell.pair.coordinates
+    name = " · ".join(
+        label(coordinates[axis])
+        if axis in _BARE
+        else f"{axis.split('.', 1)[-1]}={label(coordinates[axis])}"
+        for axis in axes
+        if axis in coordinates
+    )
+    up, down = cell.trials
+    texts: tuple[str, ...] = (f"{up}" if up == down else f"{up}/{down}",)
+    if cell.difference is None:
+        texts += ("", "", "", "", "", "", str(cell.basis), "")
+    else:
+        ratio = cell.difference.estimate
+        base = _baseline_ratio(cell)
+        texts += (f"{base:.2f}", f"{base + ratio:.2f}", _signed(ratio, 2))
+        if cell.p is None:
+            equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
+            texts += ("", "", "", equal, "")
+        else:
+            table = cell.pairs
+            interval = cell.difference.interval
+            texts += (
+                f"{_signed(interval.low, 2)} {_signed(interval.high, 2)}",
+                "" if table is None else f"{table.worse}/{table.better}",
+                "" if table is None else _number(cell.phi),
+                _p(cell.p),
+                _p(cell.p_holm),
+            )
+    estimate = 0.0 if cell.difference is None else cell.difference.estimate
+    first = cell.basis is not Basis.NOT_COMPARABLE and cell.same is False
+    return _Row(
+        name=name,
+        texts=texts,
+        stands_out=cell.stands_out or first,
+        place=(0.0 if first else 1.0, inf if cell.p is None else cell.p, estimate),
+    )
+
+
+def _baseline_ratio(cell: CellResult) -> float:
+    if cell.pairs is not None:
+        return (cell.pairs.both + cell.pairs.worse) / cell.pairs.n
+    return cell.pair.baseline.ratio or 0.0
+
+
+def _test_row(test: TestResult) -> _Row:
+    overall = test.overall
+    if overall is None:
+        told = f"{test.certain.same}/{test.certain.cells} same" if test.certain.cells else _ABSENT
+        mean = _signed(test.certain.mean, 2) if test.certain.cells else ""
+        changed = test.certain.same < test.certain.cells
+        return _Row(
+            name=test.test,
+            texts=("", "", "", mean, "", "", "", told, ""),
+            stands_out=changed,
+            place=(0.0 if changed else 1.0, inf, test.certain.mean),
+        )
+    interval = overall.difference.interval
+    up, down = overall.trials
+    table = overall.pairs
+    return _Row(
+        name=test.test,
+        texts=(
+            f"{up}" if up == down else f"{up}/{down}",
+            f"{overall.ratios[1]:.2f}",
+            f"{overall.ratios[0]:.2f}",
+            _signed(overall.difference.estimate, 2),
+            f"{_signed(interval.low, 2)} {_signed(interval.high, 2)}",
+            f"{table.worse}/{table.better}" if table.n else "",
+            _number(overall.phi) if table.n else "",
+            _p(overall.p),
+            _p(overall.p_holm),
+        ),
+        stands_out=overall.stands_out,
+        place=(1.0, overall.p, overall.difference.estimate),
+    )
+
+
+def _table(rows: Sequence[_Row], by: By) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(str(by), overflow="fold", min_width=20)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(Text(row.name), *row.texts, style="bold" if row.stands_out else "")
+    return table
+
+
+def _markdown_table(rows: Sequence[_Row], by: By) -> str:
+    lines = [
+        f"| {' | '.join((str(by), *_COLUMNS))} |",
+        f"| --- |{' ---: |' * len(_COLUMNS)}",
+    ]
+    for row in rows:
+        name = f"**{_escaped(row.name)}**" if row.stands_out else _escaped(row.name)
+        lines.append(f"| {' | '.join((name, *row.texts))} |")
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    for char in "\\`*_[]<>|":
+        text = text.replace(char, f"\\{char}")
+    return text.replace("\n", " ")
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _number(value: float | None) -> str:
+    return _ABSENT if value is None else f"{value:.2f}".replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return _ABSENT
+    return "<.0001" if value < 0.0001 else f"{value:.4f}".removeprefix("0")  # noqa: PLR2004

@@ -1,0 +1,13 @@
+"""Statistics for proportions: numbers in, numbers out, each with its source.
+
+One file a question: `proportions` (how sure is a ratio, or a difference), `paired` and
+`independent` (do two cells differ), `stratified` (do many), `clustered` (a mean over tests),
+`multiple` (many questions at once), `repeats` (pass@k), `sequential` (looking at any time).
+scipy and numpy are imported inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+from matrixbench.stats.proportions import CONFIDENCE, Interval, wilson_interval
+
+__all__ = ["CONFIDENCE", "Interval", "wilson_interval"]

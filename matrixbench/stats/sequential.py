@@ -1,0 +1,114 @@
+"""Intervals that hold however often one looks, so that trials may stop early."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import inf, lgamma, log
+from typing import TYPE_CHECKING
+
+from matrixbench.stats.proportions import CONFIDENCE, Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_STEPS = 60
+"""Halvings of [0, 1]: to the last digit of a float."""
+
+
+@lru_cache(maxsize=65536)
+def sequential_interval(successes: float, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the beta-binomial confidence sequence at n trials, two-sided, uniform prior.
+
+    All p with B(1+S, 1+n−S) / (pˢ (1−p)ⁿ⁻ˢ) < 1/α. The chance that the true p is *ever* outside,
+    over all n, is at most α, so one may look after each trial and stop when one likes. With n = 0:
+    [0, 1].
+
+    Sources: H. Robbins, Annals of Mathematical Statistics 41(5) (1970), the mixture and Ville's
+    inequality; S. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Annals of Statistics 49(2) (2021).
+
+    Raises:
+        ValueError: `successes` is not between 0 and `n`, or `confidence` not between 0 and 1.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} is not between 0 and 1")
+    failures = n - successes
+    # p is inside where log(pˢ (1−p)ᶠ) lies above this.
+    least = lgamma(1 + successes) + lgamma(1 + failures) - lgamma(2 + n) + log(1 - confidence)
+    peak = successes / n if n else 0.5
+    low = _border(successes, failures, least, outside=0.0, inside=peak) if successes else 0.0
+    high = _border(successes, failures, least, outside=1.0, inside=peak) if failures else 1.0
+    return Interval(low=low, high=high)
+
+
+def _border(
+    successes: float, failures: float, least: float, *, outside: float, inside: float
+) -> float:
+    """Return where the likelihood, which falls from `inside` to `outside`, passes `least`."""
+    for _ in range(_STEPS):
+        middle = (outside + inside) / 2
+        if _log_likelihood(successes, failures, middle) > least:
+            inside = middle
+        else:
+            outside = middle
+    # The outer one: the interval never claims too much.
+    return outside
+
+
+def _log_likelihood(successes: float, failures: float, p: float) -> float:
+    total = 0.0
+    if successes:
+        total += successes * log(p) if p > 0 else -inf
+    if failures:
+        total += failures * log(1 - p) if p < 1 else -inf
+    return total
+
+
+def running_intervals(
+    outcomes: Iterable[bool], *, confidence: float = CONFIDENCE
+) -> Iterator[Interval]:
+    """Yield the interval after each trial: the intersection of all so far.
+
+    The intersection holds as surely as each one. Where drift makes it empty (which happens with a
+    chance of at most α where nothing drifts) it starts anew with the newest interval.
+    """
+    low, high = 0.0, 1.0
+    passed = 0
+    for n, outcome in enumerate(outcomes, 1):
+        passed += outcome
+        newest = sequential_interval(passed, n, confidence=confidence)
+        low, high = max(low, newest.low), min(high, newest.high)
+        if low > high:
+            low, high = newest.low, newest.high
+        yield Interval(low=low, high=high)
+
+
+def precise_enough(
+    successes: float, n: int, *, half_width: float, confidence: float = CONFIDENCE
+) -> bool:
+    """Return whether a cell may stop: its confidence sequence is at most that wide to a side."""
+    return sequential_interval(successes, n, confidence=confidence).half_width <= half_width
+
+
+def trials_to_precision(
+    ratio: float, *, half_width: float, confidence: float = CONFIDENCE, most: int = 100_000
+) -> int | None:
+    """Return after how many trials a cell with exactly that success ratio is precise enough.
+
+    None where `most` trials do not suffice.
+    """
+
+    def enough(n: int) -> bool:
+        return precise_enough(ratio * n, n, half_width=half_width, confidence=confidence)
+
+    low, high = 1, most
+    if not enough(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if enough(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high

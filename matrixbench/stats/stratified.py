@@ -1,0 +1,294 @@
+"""Many cells at once: one difference, one interval, one exact test, clustered by test.
+
+A cell is a stratum. Tests weigh the same, and within a test its cells. Cells of one test share
+their seeds, so they are not taken to be independent of each other; different tests are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb, exp, lgamma, log, sqrt
+from typing import TYPE_CHECKING
+
+from matrixbench.stats.clustered import student_quantile
+from matrixbench.stats.paired import Pairs, mcnemar_exact
+from matrixbench.stats.proportions import (
+    CONFIDENCE,
+    Difference,
+    Interval,
+    newcombe_difference,
+    normal_quantile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_TRIALS = 100_000
+"""Trials a cell beyond which nobody plans."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """One cell on both sides.
+
+    Args:
+        test: The test that it is a cell of.
+        candidate: Seed → whether the trial passed; not empty.
+        baseline: The same; not empty.
+        paired: Whether the two are pairs: then both have the same seeds.
+    """
+
+    test: str
+    candidate: Mapping[int, bool]
+    baseline: Mapping[int, bool]
+    paired: bool
+
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return successes and trials of the candidate, then of the baseline."""
+        up, down = self.candidate, self.baseline
+        return (sum(up.values()), len(up)), (sum(down.values()), len(down))
+
+    def pairs(self) -> Pairs:
+        """Return the paired table of the seeds that both sides have."""
+        tally = Counter(
+            (self.baseline[seed], passed)
+            for seed, passed in self.candidate.items()
+            if seed in self.baseline
+        )
+        return Pairs(
+            both=tally[True, True],
+            worse=tally[True, False],
+            better=tally[False, True],
+            neither=tally[False, False],
+        )
+
+    def difference(self, *, n: float | None = None, confidence: float = CONFIDENCE) -> Difference:
+        """Return the cell's difference with its interval, or what n trials a side would give."""
+        if self.paired:
+            return self.pairs().difference(n=n, confidence=confidence)
+        scaled = [
+            (float(passed), float(trials)) if n is None else (passed / trials * n, n)
+            for passed, trials in self.counts()
+        ]
+        return newcombe_difference(scaled[0], scaled[1], confidence=confidence)
+
+    def influences(self) -> Iterator[tuple[int, float]]:
+        """Yield each trial's (or pair's) seed, and its share in the deviation of the difference."""
+        (up, up_n), (down, down_n) = self.counts()
+        if self.paired:
+            mean = up / up_n - down / down_n
+            for seed, passed in self.candidate.items():
+                yield seed, (passed - self.baseline[seed] - mean) / up_n
+            return
+        for seed, passed in self.candidate.items():
+            yield seed, (passed - up / up_n) / up_n
+        for seed, passed in self.baseline.items():
+            yield seed, (down / down_n - passed) / down_n
+
+
+def stratified_difference(
+    strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
+) -> Difference:
+    """Return the mean difference over tests, with an interval for these very tests.
+
+    The cells' intervals (Tango's for pairs, else Newcombe's) are combined by squaring and adding
+    (G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008); X. Yan and X. G. Su, Statistics in
+    Biopharmaceutical Research 2(3) (2010)), which gives a width also where every trial came out
+    alike. Where tests have several cells, it is widened by the design effect of trials that share
+    test and seed (`design_effect`).
+
+    Args:
+        strata: The cells; at least one.
+        n: Trials a side of each cell, to see what they would give if the ratios stayed; None for
+            those that there are.
+        confidence: Of the interval.
+    """
+    weights = test_weights(strata)
+    cells = [stratum.difference(n=n, confidence=confidence) for stratum in strata]
+    estimate = sum(weight * cell.estimate for weight, cell in zip(weights, cells, strict=True))
+    wider = sqrt(design_effect(strata, n=n, confidence=confidence))
+    below = wider * sqrt(sum((w * c.below) ** 2 for w, c in zip(weights, cells, strict=True)))
+    above = wider * sqrt(sum((w * c.above) ** 2 for w, c in zip(weights, cells, strict=True)))
+    return Difference(
+        estimate=estimate,
+        interval=Interval(low=max(-1.0, estimate - below), high=min(1.0, estimate + above)),
+    )
+
+
+def test_weights(strata: Sequence[Stratum]) -> list[float]:
+    """Return each cell's weight: 1 / (tests · cells of its test)."""
+    cells = Counter(stratum.test for stratum in strata)
+    return [1 / (len(cells) * cells[stratum.test]) for stratum in strata]
+
+
+def design_effect(
+    strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
+) -> float:
+    """Return by how much the variance grows since cells of one test share their seeds.
+
+    The cluster-robust variance (clusters: test and seed) over that of independent cells, at least
+    1, times (t / z)² for the number of clusters, and at most the number of cells of a test, which
+    is what complete dependence gives; also where nothing varied, so that nothing is known of it. 1
+    where no test has several cells.
+    """
+    cells = Counter(stratum.test for stratum in strata)
+    most = max(cells.values())
+    if most == 1:
+        return 1.0
+    clusters: dict[tuple[str, int], float] = defaultdict(float)
+    alone = 0.0
+    for stratum, weight in zip(strata, test_weights(strata), strict=True):
+        for seed, influence in stratum.influences():
+            clusters[stratum.test, seed] += weight * influence
+            alone += (weight * influence) ** 2
+    together = sum(value * value for value in clusters.values())
+    df = len(clusters) - len(cells) if n is None else (n - 1) * len(cells)
+    if df < 1:
+        return float(most)
+    small = (student_quantile(df, confidence=confidence) / normal_quantile(confidence)) ** 2
+    effect = together / alone if alone > 0 else float(most)
+    return min(float(most), max(1.0, effect) * small)
+
+
+def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -> Interval | None:
+    """Return Student's interval of the mean difference, the tests being a sample of such tests.
+
+    Its standard error is cluster-robust by test (`clustered.mean_over_tests`); never narrower
+    than that for these very tests. None for fewer than two tests.
+    """
+    by_test: dict[str, list[float]] = defaultdict(list)
+    for stratum in strata:
+        (up, up_n), (down, down_n) = stratum.counts()
+        by_test[stratum.test].append(up / up_n - down / down_n)
+    count = len(by_test)
+    if count < 2:  # noqa: PLR2004  one has no spread
+        return None
+    means = [sum(found) / len(found) for found in by_test.values()]
+    mean = sum(means) / count
+    error = sqrt(sum((value - mean) ** 2 for value in means) / (count - 1) / count)
+    reach = student_quantile(count - 1, confidence=confidence) * error
+    these = stratified_difference(strata, confidence=confidence).interval
+    return Interval(
+        low=max(-1.0, min(these.low, mean - reach)), high=min(1.0, max(these.high, mean + reach))
+    )
+
+
+def overall_p(strata: Sequence[Stratum]) -> float:
+    """Return the exact two-sided p-value of «no cell differs», over all cells.
+
+    Where every cell is paired, `sign_flip_p` over test and seed; with one cell a test that is the
+    pooled exact McNemar test. Else `exact_cmh_p` over all trials.
+    """
+    if not all(stratum.paired for stratum in strata):
+        return exact_cmh_p([stratum.counts() for stratum in strata])
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for stratum in strata:
+        for seed, passed in stratum.candidate.items():
+            sums[stratum.test, seed] += passed - stratum.baseline[seed]
+    return sign_flip_p(list(sums.values()))
+
+
+def sign_flip_p(sums: Sequence[int]) -> float:
+    """Return the exact two-sided p-value of a sum of clusters whose signs are a coin's.
+
+    If the candidate is no different, swapping the two sides of all trials that share a seed
+    changes nothing, whatever their dependence, so each cluster's sum is as likely to be negative
+    as positive. Source: R. A. Fisher's permutation test of paired differences (The Design of
+    Experiments (1935), section 21). With sums of ±1 it is the exact sign test.
+    """
+    sizes = Counter(abs(value) for value in sums if value)
+    observed = abs(sum(sums))
+    if not sizes or observed == 0:
+        return 1.0
+    if set(sizes) == {1}:
+        return mcnemar_exact((sizes[1] - observed) // 2, (sizes[1] + observed) // 2)
+    import numpy as np  # noqa: PLC0415  heavy
+
+    mass: NDArray[np.float64] = np.ones(1)
+    for size, count in sizes.items():
+        steps = np.zeros(size * count + 1)
+        steps[::size] = _coin(count)
+        mass = np.convolve(mass, steps)
+    # The place k of `mass` stands for a sum of 2k − the largest sum.
+    largest = len(mass) - 1
+    return min(1.0, 2 * float(mass[(largest + observed + 1) // 2 :].sum()))
+
+
+def exact_cmh_p(tables: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> float:
+    """Return the exact two-sided p-value of the conditional test for a common odds ratio of 1.
+
+    Given each table's margins its successes are hypergeometric; the p-value sums the chances of
+    all totals that are no more likely than the one observed. With one table it is Fisher's test.
+    Sources: N. Mantel and W. Haenszel, JNCI 22(4) (1959); the exact version, A. Agresti,
+    Categorical Data Analysis (2002), section 6.7.5, as R's mantelhaen.test(exact=TRUE).
+
+    Args:
+        tables: For each cell (successes, trials) of the candidate, then of the baseline.
+    """
+    import numpy as np  # noqa: PLC0415  heavy
+
+    mass: NDArray[np.float64] = np.ones(1)
+    observed = 0
+    for (up, up_n), (down, down_n) in tables:
+        least, chances = _hypergeometric(up_n, down_n, up + down)
+        mass = np.convolve(mass, chances)
+        observed += up - least
+    likely = mass[observed] * (1 + 1e-7)  # Equal chances differ by rounding.
+    return min(1.0, float(mass[mass <= likely].sum()))
+
+
+@lru_cache(maxsize=1024)
+def _hypergeometric(up_n: int, down_n: int, successes: int) -> tuple[int, tuple[float, ...]]:
+    """Return the least number of successes among `up_n`, and the chances from there on."""
+    least, most = max(0, successes - down_n), min(up_n, successes)
+    total = comb(up_n + down_n, successes)
+    return least, tuple(
+        comb(up_n, k) * comb(down_n, successes - k) / total for k in range(least, most + 1)
+    )
+
+
+def _coin(n: int) -> list[float]:
+    """Return the chances of 0 … n heads."""
+    top = lgamma(n + 1) - n * log(2)
+    return [exp(top - lgamma(k + 1) - lgamma(n - k + 1)) for k in range(n + 1)]
+
+
+def no_worse(difference: Difference, max_drop: float) -> bool:
+    """Return whether a difference is shown to be no drop larger than `max_drop`.
+
+    Non-inferiority: the whole interval lies above −max_drop (G. Piaggio et al., CONSORT, JAMA
+    308(24) (2012)).
+    """
+    return difference.interval.low >= -max_drop
+
+
+def worse(difference: Difference, max_drop: float) -> bool:
+    """Return whether a difference is shown to be a drop larger than `max_drop`."""
+    return difference.interval.high < -max_drop
+
+
+def trials_to_decide(strata: Sequence[Stratum], max_drop: float) -> int | None:
+    """Return the trials a cell with which `no_worse` or `worse` would hold, if ratios stay.
+
+    None where `MOST_TRIALS` would not do: the drop is too close to `max_drop`.
+    """
+
+    def decided(n: int) -> bool:
+        difference = stratified_difference(strata, n=n)
+        return no_worse(difference, max_drop) or worse(difference, max_drop)
+
+    low, high = 1, MOST_TRIALS
+    if not decided(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if decided(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high

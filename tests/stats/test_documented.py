@@ -1,0 +1,33 @@
+"""The figures in docs/statistics.md are those that the simulation gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from matrixbench.stats import wilson_interval
+from tests.benchmarks import simulate_sequential
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+
+
+@pytest.mark.parametrize("most", [50, 300])
+def test_the_figures_of_stopping_early_are_current(most: int) -> None:
+    """Every row of the simulation stands in the page as it is."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = simulate_sequential.stopping_table(least=5, most=most, half_width=0.1)
+    assert [row for row in rows if row not in lines] == []
+
+
+def test_the_figures_of_looking_are_current() -> None:
+    """The chances that an interval ever misses stand in the page."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    assert [row for row in simulate_sequential.looking_table(100) if row not in lines] == []
+
+
+def test_the_fixed_number_is_the_smallest() -> None:
+    """With 93 trials Wilson's interval is at most 0.1 to a side for every ratio, not with 92."""
+    fixed = simulate_sequential.FIXED
+    assert all(wilson_interval(k, fixed).half_width <= 0.1 for k in range(fixed + 1))
+    assert any(wilson_interval(k, fixed - 1).half_width > 0.1 for k in range(fixed))

@@ -1,0 +1,203 @@
+"""Many cells at once: exact tests against enumeration and R, intervals, clusters."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, fisher_exact
+from scipy.stats import t as student
+
+from matrixbench.stats.clustered import mean_of_these_tests, mean_over_tests
+from matrixbench.stats.proportions import score_paired_difference
+from matrixbench.stats.stratified import (
+    Stratum,
+    across_tests,
+    design_effect,
+    exact_cmh_p,
+    no_worse,
+    overall_p,
+    sign_flip_p,
+    stratified_difference,
+    trials_to_decide,
+    worse,
+)
+
+
+def stratum(candidate: str, baseline: str, *, test: str = "t", paired: bool = True) -> Stratum:
+    """Return a cell from outcomes by seed: `1` passed, `0` did not."""
+    return Stratum(
+        test=test,
+        candidate={seed: char == "1" for seed, char in enumerate(candidate)},
+        baseline={seed: char == "1" for seed, char in enumerate(baseline)},
+        paired=paired,
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-3, 3), max_size=9))
+def test_sign_flips_agree_with_enumeration(sums: list[int]) -> None:
+    """The p-value is the share of all sign choices that are at least as extreme."""
+    observed = abs(sum(sums))
+    flips = [
+        abs(sum(sign * value for sign, value in zip(signs, sums, strict=True))) >= observed
+        for signs in product((1, -1), repeat=len(sums))
+    ]
+    assert sign_flip_p(sums) == pytest.approx(sum(flips) / len(flips))
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_one_cell_a_test_is_the_pooled_sign_test(lost: int, won: int) -> None:
+    """Clusters of ±1 give the exact binomial test of the discordant pairs."""
+    wanted = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+    assert sign_flip_p([-1] * lost + [1] * won + [0] * 5) == pytest.approx(wanted)
+
+
+def test_cells_that_share_a_seed_are_one_cluster() -> None:
+    """Three cells of one test that change together are no more evidence than one."""
+    alone = [stratum("0000011111", "1111111111")]
+    copies = alone * 3
+    assert overall_p(copies) == overall_p(alone) == 0.0625
+    apart = [stratum("0000011111", "1111111111", test=f"t{n}") for n in range(3)]
+    assert overall_p(apart) == pytest.approx(binomtest(0, 15).pvalue)
+
+
+def test_cmh_agrees_with_r() -> None:
+    """R's `mantelhaen.test(Rabbits, exact = TRUE)`: p-value = 0.03994."""
+    rabbits = [(0, 0, 6, 5), (3, 0, 3, 6), (6, 2, 0, 4), (5, 6, 1, 0), (2, 5, 0, 0)]
+    tables = [((a, a + c), (b, b + d)) for a, b, c, d in rabbits]
+    assert exact_cmh_p(tables) == pytest.approx(0.03994, abs=5e-6)
+
+
+@given(st.tuples(st.integers(0, 15), st.integers(0, 15), st.integers(0, 15), st.integers(0, 15)))
+def test_cmh_of_one_cell_is_fishers_test(counts: tuple[int, int, int, int]) -> None:
+    """With a single stratum it agrees with scipy."""
+    passed_up, failed_up, passed_down, failed_down = counts
+    table = ((passed_up, passed_up + failed_up), (passed_down, passed_down + failed_down))
+    wanted = fisher_exact(np.array([[passed_up, passed_down], [failed_up, failed_down]])).pvalue
+    assert exact_cmh_p([table]) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_cells_without_common_seeds_are_tested_unpaired() -> None:
+    """One cell that is no pair takes the whole test to the unpaired one."""
+    cells = [stratum("1110", "1000"), stratum("1110", "1000", paired=False)]
+    assert overall_p(cells) == exact_cmh_p([cell.counts() for cell in cells])
+
+
+def test_tests_weigh_the_same_whatever_their_cells() -> None:
+    """Nine cells of one test do not outvote one cell of another."""
+    many = [stratum("0" * 10, "1" * 10, test="many")] * 9
+    one = [stratum("1" * 10, "1" * 10, test="one")]
+    assert stratified_difference(many + one).estimate == pytest.approx(-0.5)
+
+
+def test_one_cell_keeps_its_own_interval() -> None:
+    """The stratified interval of a single pair of cells is Tango's."""
+    cell = stratum("1110011111", "1111111111")
+    found = stratified_difference([cell]).interval
+    wanted = score_paired_difference(worse=2, better=0, n=10).interval
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_copies_of_a_cell_know_no_more() -> None:
+    """Cells of one test that agree trial by trial are not taken for independent."""
+    cell = stratum("11100111110111011111", "11111111111111111110")
+    alone = stratified_difference([cell]).interval
+    copies = stratified_difference([cell] * 5).interval
+    assert copies.half_width >= alone.half_width * 0.999
+    assert design_effect([cell] * 5) == 5.0
+    other = [stratum("11100111110111011111", "11111111111111111110", test=str(n)) for n in "abc"]
+    assert design_effect(other) == 1.0
+    assert stratified_difference(other).interval.half_width < alone.half_width
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 255), st.integers(0, 255), st.booleans()),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_mean_difference_contains_its_estimate(cells: list[tuple[str, int, int, bool]]) -> None:
+    """The interval holds the estimate within [−1, 1]; that for «such tests» is no narrower."""
+    strata = [
+        stratum(f"{up:08b}", f"{down:08b}", test=test, paired=paired)
+        for test, up, down, paired in cells
+    ]
+    found = stratified_difference(strata)
+    assert -1 <= found.interval.low <= found.estimate <= found.interval.high <= 1
+    wider = across_tests(strata)
+    assert (wider is None) is (len({test for test, *_ in cells}) == 1)
+    if wider is not None:
+        assert wider.low <= found.interval.low
+        assert wider.high >= found.interval.high
+    assert 0 < overall_p(strata) <= 1
+
+
+def test_where_nothing_varied_cells_of_a_test_may_be_one() -> None:
+    """Five perfect cells of one test settle no more than one: their dependence is unknown."""
+    perfect = [stratum("1" * 10, "1" * 10)]
+    assert design_effect(perfect * 5) == 5.0
+    assert trials_to_decide(perfect * 5, 0.1) == trials_to_decide(perfect, 0.1) == 35
+    apart = [stratum("1" * 10, "1" * 10, test=f"t{n}") for n in range(10)]
+    assert trials_to_decide(apart, 0.1) == 9
+
+
+def test_a_decision_needs_trials() -> None:
+    """Equal outcomes settle a drop of 0.1 from 35 trials on; a drop of exactly 0.1 never."""
+    equal = [stratum("1" * 10, "1" * 10)]
+    assert not no_worse(stratified_difference(equal), 0.1)
+    assert trials_to_decide(equal, 0.1) == 35
+    assert no_worse(stratified_difference(equal, n=35), 0.1)
+    assert not no_worse(stratified_difference(equal, n=34), 0.1)
+    lost = [stratum("1" * 9 + "0", "1" * 10)]
+    assert trials_to_decide(lost, 0.1) is None
+    gone = [stratum("0" * 10, "1" * 10)]
+    assert worse(stratified_difference(gone), 0.1)
+
+
+def test_a_mean_over_tests_is_students() -> None:
+    """Equal weights, clusters as they are: mean, sd / √G and t with G − 1 degrees of freedom."""
+    counts = [(90, 100), (50, 100), (10, 100), (70, 100)]
+    found = mean_over_tests(counts)
+    assert found is not None
+    assert found.standard_error is not None
+    wanted = student.interval(0.95, 3, loc=0.55, scale=0.34156502553198664 / 2)
+    assert found.estimate == pytest.approx(0.55)
+    assert found.standard_error == pytest.approx(0.34156502553198664 / 2)
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        (max(0.0, wanted[0]), min(1.0, wanted[1]))
+    )
+
+
+def test_tests_that_came_out_alike_leave_a_width() -> None:
+    """Five tests of 10 of 10 do not make the mean certain; no trials make no mean."""
+    found = mean_over_tests([(10, 10)] * 5)
+    assert found is not None
+    assert found.interval == mean_of_these_tests([(10, 10)] * 5)
+    assert 0.8 < found.interval.low < 0.9
+    one = mean_over_tests([(3, 4), (0, 0)])
+    assert one is not None
+    assert (one.estimate, one.tests, one.standard_error) == (0.75, 1, None)
+    assert mean_over_tests([(0, 0)]) is None
+
+
+@given(
+    st.lists(
+        st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_mean_contains_its_estimate(counts: list[tuple[int, int]]) -> None:
+    """The interval holds the mean, within [0, 1], and never is narrower than these tests' own."""
+    found = mean_over_tests(counts)
+    assert found is not None
+    assert 0 <= found.interval.low <= found.estimate <= found.interval.high <= 1
+    these = mean_of_these_tests(counts)
+    assert found.interval.low <= these.low
+    assert found.interval.high >= these.high
