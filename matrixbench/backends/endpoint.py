@@ -84,6 +84,9 @@ class EndpointSession:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
         return await self._chat.ask(request)
 
+    def absolve(self, deaths: int) -> None:
+        """Do nothing: nobody counts the deaths of a server that is not ours."""
+
     async def ensure_alive(self) -> bool:
         """Return False once the server answers: it is not ours to start.
 

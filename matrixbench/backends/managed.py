@@ -19,7 +19,7 @@ from matrixbench.backends.process import ServerProcess, free_port
 from matrixbench.backends.reported import PROBE_TIMEOUT_S
 from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
-from matrixbench.records import Kind, Outcome, Refusal
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
     from matrixbench.backends.protocol import SessionInfo
-    from matrixbench.records import ChatReply, ChatRequest
+    from matrixbench.records import ChatRequest
 
 HOST = "127.0.0.1"
 PORT_TRIES = 4
@@ -50,10 +50,13 @@ class Endurance:
     Args:
         restart_pauses_s: How long to wait before each restart of one that died; no more of them.
         hung_after_s: How long it may answer no probe until it is taken for dead.
+        forgiven_after: So many replies after a restart, its earlier deaths are forgotten: one that
+            dies once in a thousand replies is worth its restarts, one that dies at each is not.
     """
 
     restart_pauses_s: tuple[float, ...] = (0.5, 2.0, 8.0)
     hung_after_s: float = 30.0
+    forgiven_after: int = 50
 
 
 class Recipe(Protocol):
@@ -112,6 +115,7 @@ class ManagedSession:
         self._info = info
         self._endurance = endurance
         self._restarts = 0
+        self._answered = 0
         self._restarting = asyncio.Lock()
         self._process: ServerProcess | None = None
         self._chats: list[OpenAiChat] = []
@@ -133,7 +137,12 @@ class ManagedSession:
             return Refusal(
                 outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
             )
-        return await ask_watching(self._chats[-1], self._url, request)
+        answer = await ask_watching(self._chats[-1], self._url, request)
+        if isinstance(answer, ChatReply):
+            self._answered += 1
+            if self._answered >= self._endurance.forgiven_after:
+                self._restarts = 0
+        return answer
 
     async def ensure_alive(self) -> bool:
         """Start the server again if it died or hangs; return whether it had to be.
@@ -149,6 +158,7 @@ class ManagedSession:
             await self._stop()
             for pause in self._endurance.restart_pauses_s[self._restarts :]:
                 self._restarts += 1
+                self._answered = 0
                 await asyncio.sleep(pause)
                 try:
                     await self.start()
@@ -158,6 +168,10 @@ class ManagedSession:
                 else:
                     return True
             raise ended
+
+    def absolve(self, deaths: int) -> None:
+        """Forget deaths that a request is to blame for; they do not count against the bound."""
+        self._restarts = max(0, self._restarts - deaths)
 
     async def start(self) -> None:
         """Start the server on a free port and wait until it answers.

@@ -167,6 +167,10 @@ class OllamaSession:
             return replace(answer, kind=Kind.NO_CONNECTION)
         return answer
 
+    def absolve(self, deaths: int) -> None:
+        """Forget deaths that a request is to blame for; they do not count against the bound."""
+        self._restarts = max(0, self._restarts - deaths)
+
     async def ensure_alive(self) -> bool:
         """Bring the model back if its server or its runner died; return whether it had to be.
 

@@ -100,6 +100,9 @@ class Session(Protocol):
                 with its log's tail.
         """
 
+    def absolve(self, deaths: int) -> None:
+        """Forget deaths that a request turned out to be to blame for: they were not its own."""
+
 
 class Opener(Protocol):
     """Opens sessions of one kind of backend."""

@@ -71,6 +71,9 @@ class ScriptedSession:
             latency_s=latency_s,
         )
 
+    def absolve(self, deaths: int) -> None:
+        """Do nothing: a script does not die."""
+
     async def ensure_alive(self) -> bool:
         """Return False: a script does not die."""
         return False

@@ -106,6 +106,7 @@ class _State:
     """What the workers of a batch share."""
 
     stood: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -157,6 +158,11 @@ class BatchRun:
     async def _attempt(self, task: Task, deaths: int, *, alone: bool) -> None:
         if task.cell.id in self._state.stood:
             return
+        if task.cell.id in self._state.suspects and not alone:
+            # Its request was in flight when the server died: until that is cleared up, its other
+            # trials would only cost one restart each.
+            self._state.alone.append((task, 0))
+            return
         batch = self._batch
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()
@@ -200,8 +206,10 @@ class BatchRun:
         died = await self._revive(epoch)
         if died:
             deaths += 1
+            self._state.suspects.add(task.cell.id)
             if deaths >= _DEATHS_TO_BLAME and alone:
                 self._state.stood.add(task.cell.id)
+                self._session.absolve(deaths)
                 return Refusal(
                     outcome=Outcome.REJECTED,
                     kind=Kind.KILLS_SERVER,

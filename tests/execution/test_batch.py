@@ -80,6 +80,10 @@ class Scripted:
         self.flying -= 1
         return answer
 
+    def absolve(self, deaths: int) -> None:
+        """Forget deaths that a request is to blame for."""
+        self.deaths_allowed += deaths
+
     async def ensure_alive(self) -> bool:
         """Come back from the dead, as often as allowed."""
         if not self.dead:
@@ -200,6 +204,22 @@ async def test_a_request_that_kills_the_server_twice_is_rejected(load: Load) -> 
     assert len(killers) == 1
     assert killers[0].judgement.outcome is Outcome.REJECTED
     assert ran.outcomes[Outcome.PASSED] == 6
+
+
+async def test_several_culprits_do_not_use_up_the_restarts(load: Load) -> None:
+    """A cell that kills costs two deaths, which are forgiven once it is found out."""
+    ran = await run(
+        load,
+        Scripted(
+            lambda request, _: LOST if request.test == "ho" else said("good"),
+            deaths_allowed=3,
+            concurrency=1,
+        ),
+        todo=0b111111,
+    )
+    killers = [t for t in ran.trials if t.judgement.kind is Kind.KILLS_SERVER]
+    assert len(killers) == 2
+    assert ran.outcomes[Outcome.PASSED] == 12
 
 
 async def test_a_lost_connection_to_a_living_server_is_errored(load: Load) -> None:
