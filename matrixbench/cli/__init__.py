@@ -23,7 +23,8 @@ app = typer.Typer(
     epilog=(
         "Exit codes: 0 done; 1 our bug; 2 the file or the options are wrong; 3 nothing selected; "
         "4 no server could be used; 5 the store; 6 a check could not be loaded; 7 finished, some "
-        "trials errored or launches given up; 130 interrupted."
+        "trials errored or launches given up; 8 the gate found a regression; 9 the gate is "
+        "undecided; 130 interrupted."
     ),
 )
 

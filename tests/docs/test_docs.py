@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
-COMMANDS = ("plan", "execute", "chart", "validate", "schema")
+COMMANDS = (
+    "plan",
+    "execute",
+    "chart",
+    "compare",
+    "show",
+    "status",
+    "export",
+    "import",
+    "doctor",
+    "validate",
+    "schema",
+)
 PARTS: dict[str, Any] = {"tests": TypeAdapter(list[TestEntry])}
 
 
