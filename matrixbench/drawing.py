@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.results import frame_by_name, results_of
+from matrixbench.results_by_build import split_by_build
 from matrixbench.spec.charts import Chart, Metric
 from matrixbench.store.database import open_store
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
+
+_LONGEST_NAME = 80
 
 DEFAULT_CHART = "heatmap"
 """The name of the chart that is drawn where the file has none."""
@@ -53,8 +57,12 @@ def draw_files(
     from matrixbench.charts import draw, save  # noqa: PLC0415  heavy: altair
 
     charts = _charts(experiment, name, metric)
-    frame = measured_frame(experiment, settings, where, say)
+    frames: dict[bool, DataFrame] = {}
     for chart_name, chart in charts.items():
+        split = _names_build(chart)
+        if split not in frames:
+            frames[split] = measured_frame(experiment, settings, where, say, by_build=split)
+        frame = frames[split]
         title = chart.title or _title(experiment, chart_name)
         path = _path(experiment, output, chart_name, alone=len(charts) == 1)
         save(draw(frame, chart, title=title), path)
@@ -101,10 +109,13 @@ def measured_frame(
     settings: Settings,
     where: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
+    *,
+    by_build: bool = False,
 ) -> DataFrame:
     """Return one row a cell of an experiment, under the builds that are there now or were last.
 
-    Replies whose checks have changed are judged again first.
+    Replies whose checks have changed are judged again first. With `by_build` a cell has a row for
+    each build that it has trials under, and the column `build` holds short labels instead of ids.
 
     Raises:
         NothingSelectedError: No cell is selected, or none has been measured.
@@ -113,10 +124,18 @@ def measured_frame(
     if not settings.store.exists():
         raise _nothing_measured(experiment, settings)
     with open_store(settings.store, create=False) as store:
-        frame = results_of(experiment, settings, store, where=where, say=say).frame(store)
+        results = results_of(experiment, settings, store, where=where, say=say, by_build=by_build)
+        frame = results.frame(store)
+        if by_build:
+            frame = split_by_build(frame, results, store.builds())
     if not frame["trials"].any() and not frame["errored"].any():
         raise _nothing_measured(experiment, settings)
     return frame
+
+
+def _names_build(chart: Chart) -> bool:
+    sides = (chart.x, chart.y, chart.row, chart.column)
+    return any("build" in ([side] if isinstance(side, str) else side or ()) for side in sides)
 
 
 def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSelectedError:
@@ -156,6 +175,7 @@ def _title(experiment: Experiment, chart: str) -> str:
 
 
 def _path(experiment: Experiment, output: Path | None, chart: str, *, alone: bool) -> Path:
+    chart = re.sub(r"[^\w.=-]+", "-", chart)[:_LONGEST_NAME]  # no folder, no name too long
     if output is None:
         stem = experiment.path.with_suffix("")
         return stem.with_name(f"{stem.name}.{chart}.png")

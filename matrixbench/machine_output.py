@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.summary import RunSummary
+    from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import JsonObject
 
@@ -15,8 +18,9 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     """Return a plan as data.
 
     `cells`, `trials`, `done` and `remaining` are counts; `launches` and `not_applicable` are
-    lists; `estimate_s` is in seconds, null where nothing tells. With `cells`, `cell_list` lists
-    every cell.
+    lists; a launch's `builds` are those that the store holds trials of it under, the present one
+    first, then the newest; `estimate_s` is in seconds, null where nothing tells. With `cells`,
+    `cell_list` lists every cell.
     """
     plan = prepared.plan
     listed: dict[str, Any] = {}
@@ -34,7 +38,7 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "verified": plan.verified,
         "server_starts": plan.server_starts,
         "estimate_s": plan.estimate_s,
-        "launches": [_launch_json(launch) for launch in plan.launches],
+        "launches": [_launch_json(launch, held) for launch, held in prepared.builds()],
         "not_applicable": [
             {"coordinates": point.coordinates, "reason": point.reason, "hint": point.hint}
             for point in plan.not_applicable
@@ -43,13 +47,22 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     }
 
 
-def _launch_json(launch: LaunchPlan) -> JsonObject:
+def _launch_json(launch: LaunchPlan, held: Sequence[HeldBuild]) -> JsonObject:
     build = launch.build.build
     return {
         "name": launch.launch.name,
         "coordinates": launch.launch.coordinates,
         "kind": launch.launch.spec.kind,
         "build": None if build is None else build.id,
+        "builds": [
+            {
+                "build": known.id,
+                "version": known.build.version,
+                "trials": known.trials,
+                "present": known.present,
+            }
+            for known in held
+        ],
         "verified": launch.build.verified,
         "note": launch.build.note,
         "cells": len(launch.cells),
@@ -71,6 +84,10 @@ def summary_json(summary: RunSummary) -> JsonObject:
         "outcomes": {str(outcome): count for outcome, count in summary.outcomes.items()},
         "remaining": summary.remaining,
         "failed_launches": dict(summary.failed_launches),
+        "errors": {
+            kind: {"trials": count, "reason": reason}
+            for kind, (count, reason) in summary.errors.items()
+        },
         "interrupted": summary.interrupted,
         "seconds": round(summary.seconds, 3),
     }

@@ -18,6 +18,7 @@ from matrixbench.execution.events import (
     Interrupted,
     LaunchFailed,
     LaunchFinished,
+    LaunchNoticed,
     LaunchReady,
     LaunchSkipped,
     LaunchStarting,
@@ -153,6 +154,9 @@ def lasting_line(event: Event) -> str | None:  # noqa: PLR0911  one line an even
             return f"{event.name}: ready after {event.seconds:.1f} s, build {event.build[:8]}"
         case LaunchFinished():
             return f"{event.name}: done in {duration(event.seconds)}"
+        case LaunchNoticed():
+            hint = f"\n  {event.hint}" if event.hint else ""
+            return f"{event.name}: {event.message}{hint}"
         case LaunchFailed():
             hint = f"\n  {event.hint}" if event.hint else ""
             return f"{event.name}: given up: {event.message}{hint}"
@@ -255,6 +259,36 @@ class TerminalProgress:
         return Group(grid)
 
 
-def progress_for(console: Console) -> LogProgress | TerminalProgress:
+class Patient:
+    """A view that may fail: then nothing more is shown, and the run goes on.
+
+    A pipe that closes and a log's disk that fills up are no reason to stop measuring.
+    """
+
+    def __init__(self, view: LogProgress | TerminalProgress) -> None:
+        self._view = view
+        self._lost = False
+
+    def __enter__(self) -> Self:
+        self._try(self._view.__enter__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._try(lambda: self._view.__exit__(None, None, None))
+
+    def __call__(self, event: Event) -> None:
+        """Show an event, if anybody can still see it."""
+        self._try(lambda: self._view(event))
+
+    def _try(self, show: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            show()
+        except (OSError, ValueError, SystemExit):  # rich leaves the process when its pipe breaks
+            self._lost = True
+
+
+def progress_for(console: Console) -> Patient:
     """Return the view that suits a console: live on a terminal, lines elsewhere."""
-    return TerminalProgress(console) if console.is_terminal else LogProgress(console)
+    return Patient(TerminalProgress(console) if console.is_terminal else LogProgress(console))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
+    from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.records import Build
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
     from matrixbench.store.experiments import ExperimentRecord, RecordedCell, RecordedLaunch
@@ -158,6 +158,7 @@ def results_of(
     *,
     where: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
+    by_build: bool = False,
 ) -> Results:
     """Return the results of an experiment's file, under the builds that are there now or were last.
 
@@ -169,6 +170,8 @@ def results_of(
         store: The store; None where nothing was ever run.
         where: Selector expressions; all must hold.
         say: Is told how many replies were judged again.
+        by_build: Whether a cell comes once for each build that it has trials under, the one that
+            it is shown for otherwise first.
 
     Raises:
         UsageError: A selector is wrong.
@@ -184,7 +187,7 @@ def results_of(
             say(f"{replies:,} stored replies judged by the present checks, {changed:,} changed")
     return Results(
         experiment=prepared.plan.experiment,
-        cells=tuple(_planned_cells(prepared, say)),
+        cells=tuple(_planned_cells(prepared, say, by_build=by_build)),
         axes=prepared.matrix.axes,
         trials=prepared.wanted.trials,
         not_applicable=prepared.plan.not_applicable,
@@ -192,46 +195,55 @@ def results_of(
     )
 
 
-def _shown_build(plan: LaunchPlan, prepared: Prepared, say: Callable[[str], None]) -> Build | None:
-    """Return the one build that a launch is shown under.
+def _shown_builds(
+    plan: LaunchPlan, held: Sequence[HeldBuild], say: Callable[[str], None]
+) -> Sequence[str]:
+    """Return the builds that a launch may be shown under, the one that is shown first.
 
-    It is the present one; as long as that has not run at all, the one that ran last, and `say` is
+    That is the present one; as long as it has not run at all, the one that ran last, and `say` is
     told: a map of the old build is worth more than an empty one, but never mixed with the new.
     """
-    present, last = plan.build.build, plan.build.last
-    if last is None or present is None or last.id == present.id:
-        return present or last
+    present = plan.build.build
+    if held and present is not None and not held[0].present:
+        say(
+            f"{plan.launch.name}: the present build {present.id[:8]} has not run; shown is "
+            f"{held[0].id[:8]}, which ran last"
+        )
+    if held:
+        return [build.id for build in held]
+    return [] if present is None else [present.id]
+
+
+def _planned_cells(
+    prepared: Prepared, say: Callable[[str], None], *, by_build: bool
+) -> Iterator[ResultCell]:
     progress = prepared.history.progress
-    if any(cell.id in progress.get(present.id, {}) for cell in plan.cells):
-        return present
-    if not any(cell.id in progress.get(last.id, {}) for cell in plan.cells):
-        return present
-    say(
-        f"{plan.launch.name}: the present build {present.id[:8]} has not run; shown is "
-        f"{last.id[:8]}, which ran last"
-    )
-    return last
-
-
-def _planned_cells(prepared: Prepared, say: Callable[[str], None]) -> Iterator[ResultCell]:
-    first_seed = prepared.experiment.file.seed
-    for plan in prepared.plan.launches:
-        build = _shown_build(plan, prepared, say)
+    for plan, held in prepared.builds():
+        shown = _shown_builds(plan, held, say)
         for cell in plan.cells:
-            yield ResultCell(
-                square=Square(
-                    cell=cell.id,
-                    coordinates=cell.coordinates(),
-                    build=None if build is None else build.id,
-                    planned=prepared.wanted.of(cell),
-                    greedy=is_greedy(cell.point.fields),
-                ),
-                launch=plan.launch.name,
-                launch_digest=plan.launch.digest,
-                first_seed=first_seed,
-                checks=prepared.checks[id(cell.test)].digest,
-                cell=cell,
-            )
+            yield _planned_cell(cell, plan, prepared, shown[0] if shown else None)
+            for build in shown[1:] if by_build else ():
+                if cell.id in progress.get(build, {}):
+                    yield _planned_cell(cell, plan, prepared, build)
+
+
+def _planned_cell(
+    cell: Cell, plan: LaunchPlan, prepared: Prepared, build: str | None
+) -> ResultCell:
+    return ResultCell(
+        square=Square(
+            cell=cell.id,
+            coordinates=cell.coordinates(),
+            build=build,
+            planned=prepared.wanted.of(cell),
+            greedy=is_greedy(cell.point.fields),
+        ),
+        launch=plan.launch.name,
+        launch_digest=plan.launch.digest,
+        first_seed=prepared.experiment.file.seed,
+        checks=prepared.checks[id(cell.test)].digest,
+        cell=cell,
+    )
 
 
 def results_by_name(store: Store, name: str, *, where: Sequence[str] = ()) -> Results:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from matrixbench.plan.builds import version_name
 from matrixbench.plan.values import label
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from matrixbench.execution.summary import RunSummary
+    from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.planner import LaunchPlan, Plan
 
@@ -70,6 +72,27 @@ def print_plan(plan: Plan, out: Console) -> None:
         out.print(table)
     _print_unverified(plan, out)
     _print_not_applicable(plan.not_applicable, out)
+
+
+def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out: Console) -> None:
+    """Print under which builds the store holds trials of each launch, the present one first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("launch", "build", "version"):
+        table.add_column(name, overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("")
+    for plan, held in launches:
+        for known in held:
+            now = "present" if plan.build.verified else "ran last (unverified)"
+            table.add_row(
+                Text(plan.launch.name),
+                Text(known.id[:8]),
+                Text(version_name(known.build) or "unknown"),
+                f"{known.trials:,}",
+                now if known.present else "",
+            )
+    out.print()
+    out.print(table if table.row_count else "the store holds no trials of these launches")
 
 
 def _headline(plan: Plan) -> Text:
@@ -142,6 +165,9 @@ def print_summary(summary: RunSummary, out: Console) -> None:
     )
     text = f"{summary.experiment}: {counted(summary.ran, 'trial')} in {duration(summary.seconds)}"
     out.print(Text(f"{text}: {counts}" if counts else text))
+    for kind, (count, reason) in summary.errors.items():
+        text = f"not measured: {counted(count, 'trial')}, {kind}, such as: {reason}"
+        out.print(Text(text, style="red"), soft_wrap=True)
     for name, reason in summary.failed_launches.items():
         out.print(Text(f"given up: {name}: {reason}", style="red"), soft_wrap=True)
     if summary.store is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from textwrap import dedent
 from typing import Protocol
@@ -14,6 +15,11 @@ import pytest
 from matrixbench.models.sources import fetch
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.spec.models import Model, PackageFile
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs so, and they hand it on: programs that the tests interrupt
+    # would not notice.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMOLLM2 = Model(
     package=PackageFile(

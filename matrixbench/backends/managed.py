@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from matrixbench.backends.process import ServerProcess, free_port
-from matrixbench.backends.reported import PROBE_TIMEOUT_S
+from matrixbench.backends.reported import PROBE_TIMEOUT_S, rendered
 from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
     from matrixbench.backends.protocol import SessionInfo
-    from matrixbench.records import ChatRequest
+    from matrixbench.records import ChatRequest, JsonObject
 
 HOST = "127.0.0.1"
 PORT_TRIES = 4
@@ -143,6 +143,10 @@ class ManagedSession:
             if self._answered >= self._endurance.forgiven_after:
                 self._restarts = 0
         return answer
+
+    async def rendered(self, body: JsonObject) -> str | None:
+        """Return the prompt that a request becomes; None where the server does not show it."""
+        return await rendered(self._chats[-1], self._url, body) if self._chats else None
 
     async def ensure_alive(self) -> bool:
         """Start the server again if it died or hangs; return whether it had to be.

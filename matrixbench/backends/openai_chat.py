@@ -114,10 +114,24 @@ class OpenAiChat:
         Raises:
             ConnectionError: There was no whole answer in time; the text says why.
         """
+        return await self._page("GET", url, None, timeout_s)
+
+    async def post(self, url: str, body: JsonObject, timeout_s: float) -> tuple[int, Any]:
+        """Return the status of a POST with the same key, and its JSON (None where it has none).
+
+        Raises:
+            ConnectionError: There was no whole answer in time; the text says why.
+        """
+        return await self._page("POST", url, json.dumps(body).encode(), timeout_s)
+
+    async def _page(
+        self, method: str, url: str, data: bytes | None, timeout_s: float
+    ) -> tuple[int, Any]:
+        session = self._session()
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._session().get(url, allow_redirects=False) as response,
+                session.request(method, url, data=data, allow_redirects=False) as response,
             ):
                 body, _ = await _read(response, streamed=False, started=0.0)
         except TimeoutError:

@@ -51,6 +51,24 @@ async def page(chat: OpenAiChat, url: str) -> Any:  # noqa: ANN401  JSON from ou
     return data if status == 200 else None  # noqa: PLR2004  OK
 
 
+async def rendered(chat: OpenAiChat, root: str, body: JsonObject) -> str | None:
+    """Return the prompt that a request becomes, as llama.cpp's `/apply-template` shows it.
+
+    Args:
+        chat: The server's API, for its key and its connections.
+        root: The server's url, without `/v1`.
+        body: Messages, tools and whatever else decides the prompt.
+
+    None where the server has no such page, or cannot render it.
+    """
+    try:
+        status, data = await chat.post(beside(root, "/apply-template"), body, PROBE_TIMEOUT_S)
+    except ConnectionError:
+        return None
+    prompt = data.get("prompt") if isinstance(data, dict) else None
+    return prompt if status == 200 and isinstance(prompt, str) else None  # noqa: PLR2004  OK
+
+
 def of_model(listed: object, model: str | None) -> JsonObject:
     """Return what a list of models says of one of them, or of its only one."""
     entries = listed.get("data") if isinstance(listed, dict) else None

@@ -93,7 +93,7 @@ def show(axis: str, value: object) -> str:
     """Return a value as it stands beside the squares."""
     if key(value) != "null":
         return key(value)
-    return ABSENT if axis.startswith(("model", "parameters", "binary")) else NOT_SET
+    return ABSENT if axis.startswith(("model", "parameters", "binary", "build")) else NOT_SET
 
 
 def joined(axes: Sequence[str], values: Sequence[object]) -> str:

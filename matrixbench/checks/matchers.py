@@ -7,9 +7,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import regex
+
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.errors import CheckError
 from matrixbench.spec.tests import JsonType, Matcher
+
+REGEX_TIMEOUT_S = 1.0
+"""How long one search may take; beyond it the check raises, and its trial is errored."""
 
 MATCHER_KEYS = frozenset(Matcher.model_fields)
 """The keys by which a mapping is known for a matcher."""
@@ -72,7 +77,11 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     ignored = None if ignoring is None else _regex(ignoring, 0, f"{where}.ignoring")
 
     def match(value: Any) -> str | None:  # noqa: ANN401  any JSON value
-        seen = ignored.sub("", value) if ignored is not None and isinstance(value, str) else value
+        seen = (
+            ignored.sub("", value, timeout=REGEX_TIMEOUT_S)
+            if ignored is not None and isinstance(value, str)
+            else value
+        )
         for meets, wanted in conditions:
             if not meets(seen):
                 return f"expected {wanted}, found {shown(seen)}"
@@ -173,18 +182,25 @@ def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
     search = _regex(pattern, flags, f"{where}.matches").search
     return [
         (
-            lambda value: isinstance(value, str) and search(value) is not None,
+            lambda value: (
+                isinstance(value, str) and search(value, timeout=REGEX_TIMEOUT_S) is not None
+            ),
             f"text that matches {one_line(pattern, EXPECTED_CHARS)}",
         )
     ]
 
 
-def _regex(pattern: str, flags: int, where: str) -> re.Pattern[str]:
+def _regex(pattern: str, flags: int, where: str) -> regex.Pattern[str]:
+    """Compile a pattern of `re` with `regex`, which reads the same language and can be stopped.
+
+    A pattern that backtracks without end would else hold up the run, and no signal would end it.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # «possible nested set» is no mistake
-            return re.compile(pattern, flags)
-    except (re.error, OverflowError, RecursionError) as error:
+            re.compile(pattern, flags)
+            return regex.compile(pattern, flags | regex.VERSION0)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
         raise CheckError(
             f"{one_line(pattern)} is no regular expression: {error}",
             where=where.lstrip("."),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -47,6 +50,7 @@ app.command("import")(moving.import_results)
 def main() -> NoReturn:
     """Run the command line; no traceback ever reaches a user for their own mistake."""
     signal.signal(signal.SIGINT, _interrupt)
+    _open_streams()
     try:
         app()
     except MatrixbenchError as error:
@@ -55,11 +59,23 @@ def main() -> NoReturn:
     except Interrupted:
         say("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        say("error: the disk that the output goes to is full")
+        sys.exit(ExitCode.STORE)
     except Exception:  # noqa: BLE001  the last boundary: whatever arrives here is our bug
         traceback.print_exc()
         say("this is a bug in matrixbench, not in your file: please report it with the lines above")
         sys.exit(ExitCode.BUG)
     sys.exit(ExitCode.DONE)
+
+
+def _open_streams() -> None:
+    """Give what was closed (`2>&-`) somewhere to go: a run does not depend on being watched."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  to the end
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

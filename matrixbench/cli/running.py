@@ -22,6 +22,7 @@ from matrixbench.cli.shared import (
     Where,
     load,
     print_json,
+    printing,
     say,
     settings_of,
 )
@@ -41,6 +42,9 @@ def plan(
     where: Where = None,
     trials: Trials = None,
     cells: Annotated[bool, typer.Option("--cells", help="List the cells.")] = False,
+    builds: Annotated[
+        bool, typer.Option("--builds", help="List the builds that there are results of.")
+    ] = False,
     any_build: AnyBuild = False,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -58,12 +62,15 @@ def plan(
         any_build=any_build,
     )
     out = tables.console(sys.stdout)
-    if as_json:
-        print_json(machine_output.plan_json(prepared, cells=cells))
-    elif cells:
-        tables.print_cells(prepared.cells(), out)
-    else:
-        tables.print_plan(prepared.plan, out)
+    with printing():
+        if as_json:
+            print_json(machine_output.plan_json(prepared, cells=cells))
+        elif cells:
+            tables.print_cells(prepared.cells(), out)
+        else:
+            tables.print_plan(prepared.plan, out)
+            if builds:
+                tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:
         raise NothingSelectedError(
             "no cell is selected", where=str(file), hint="look at --where, exclude and backends"
@@ -95,10 +102,11 @@ def execute(
     )
     experiment = load(file)
     summary = _run(experiment, settings_of(experiment, store), asked)
-    if as_json:
-        print_json(machine_output.summary_json(summary))
-    else:
-        tables.print_summary(summary, tables.console(sys.stdout))
+    with printing():
+        if as_json:
+            print_json(machine_output.summary_json(summary))
+        else:
+            tables.print_summary(summary, tables.console(sys.stdout))
     if summary.interrupted and summary.remaining:
         say(f"to go on: {asked.continuing(file, store)}")
     raise typer.Exit(summary.exit_code)
@@ -196,6 +204,7 @@ def _stopping() -> Iterator[asyncio.Event]:
         stop.set()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in signals}
     for number in signals:
         loop.add_signal_handler(number, on_signal)
     try:
@@ -205,3 +214,4 @@ def _stopping() -> Iterator[asyncio.Event]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])

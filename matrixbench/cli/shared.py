@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
 
@@ -71,5 +75,17 @@ def print_json(value: object) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line for people, beside the results."""
-    typer.echo(line, err=True)
+    """Print a line for people, beside the results; where nobody can read it, nothing is lost."""
+    with suppress(OSError, ValueError):
+        typer.echo(line, err=True)
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Let the reader of standard output go away (`| head`): what was done stays done."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # rich leaves the process when its pipe breaks; the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

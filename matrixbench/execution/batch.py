@@ -107,6 +107,8 @@ class _State:
 
     stood: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
+    killers: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -181,6 +183,8 @@ class BatchRun:
             if refusal is None:
                 return
             answer = refusal
+        else:
+            self._state.answered.add(task.cell.id)
         await self._store(task, answer, body, body_digest, started_at)
 
     async def _settle(
@@ -208,21 +212,33 @@ class BatchRun:
             deaths += 1
             self._state.suspects.add(task.cell.id)
             if deaths >= _DEATHS_TO_BLAME and alone:
-                self._state.stood.add(task.cell.id)
                 self._session.absolve(deaths)
-                return Refusal(
-                    outcome=Outcome.REJECTED,
-                    kind=Kind.KILLS_SERVER,
-                    reason=f"the server died {deaths} times while this request was in flight",
-                    by_request=True,
-                    latency_s=refusal.latency_s,
-                )
-            self._state.alone.append((task, deaths))
+                return self._culprit(task.cell.id, deaths, refusal.latency_s)
+            # A suspect is tried again at once, before others cost the server more of its lives.
+            self._state.alone.insert(0 if alone else len(self._state.alone), (task, deaths))
             return None
         if alone:
             return refusal
         self._state.alone.append((task, deaths))
         return None
+
+    def _culprit(self, cell: str, deaths: int, latency_s: float | None) -> Refusal:
+        """Return the rejection of a request that kills the server.
+
+        One seed may do it and the next not. Where a second one does and none was ever answered, it
+        is the request: it stands for the cell, and the server is spared the rest.
+        """
+        by_request = cell in self._state.killers and cell not in self._state.answered
+        self._state.killers.add(cell)
+        if by_request:
+            self._state.stood.add(cell)
+        return Refusal(
+            outcome=Outcome.REJECTED,
+            kind=Kind.KILLS_SERVER,
+            reason=f"the server died {deaths} times while this request was in flight",
+            by_request=by_request,
+            latency_s=latency_s,
+        )
 
     async def _revive(self, epoch: int) -> bool:
         """Bring a dead server back; return whether it died since `epoch` was read."""
@@ -269,7 +285,14 @@ class BatchRun:
             checks=checks.digest,
         )
         await self._sink.put(trial, body)
-        self._listener(TrialDone(launch=batch.name, outcome=judgement.outcome))
+        self._listener(
+            TrialDone(
+                launch=batch.name,
+                outcome=judgement.outcome,
+                kind=judgement.kind,
+                reason=judgement.reason,
+            )
+        )
 
 
 async def _drop_when(interrupted: asyncio.Event, running: list[asyncio.Task[None]]) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from matrixbench.records import Outcome
+    from matrixbench.records import Kind, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,15 @@ class LaunchReady:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchNoticed:
+    """Its server does something that its results should be read with; `hint`: what to do."""
+
+    name: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRestarted:
     """A server died under way and was started again."""
 
@@ -66,6 +75,8 @@ class TrialDone:
 
     launch: str
     outcome: Outcome
+    kind: Kind | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +128,7 @@ Event: TypeAlias = (
     | Fetching
     | LaunchStarting
     | LaunchReady
+    | LaunchNoticed
     | ServerRestarted
     | TrialDone
     | TrialsStored

@@ -14,26 +14,39 @@ from matrixbench.execution.events import (
     Interrupted,
     LaunchFailed,
     LaunchFinished,
+    LaunchNoticed,
     LaunchReady,
     LaunchStarting,
     RunStarted,
     TrialDone,
     TrialsStored,
 )
+from matrixbench.execution.preparing import (
+    PROMPTS,
+    Subject,
+    distinct_tests,
+    look,
+    split_off_tools,
+    unless_stopped,
+)
 from matrixbench.execution.schedule import interleave
 from matrixbench.execution.summary import RunSummary
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.planner import launch_work
+from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matrixbench.backends.protocol import Session
     from matrixbench.execution.events import Event, Listener
     from matrixbench.execution.planning import Prepared
+    from matrixbench.execution.preparing import Noticed
+    from matrixbench.identity import Json
     from matrixbench.models.files import FetchProgress
-    from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.records import Outcome, Refusal, Trial
+    from matrixbench.plan.cells import Cell
+    from matrixbench.plan.planner import CellWork, LaunchPlan
+    from matrixbench.records import Build, Refusal, Trial
     from matrixbench.store.database import Store
     from matrixbench.store.writer import Writer
 
@@ -49,7 +62,8 @@ class Launches:
     Args:
         prepared: The plan and what it was made from.
         store: The open store.
-        generation: The generation that new trials belong to.
+        generation: Gives the generation that new trials belong to, a fresh one opened if need be;
+            asked once the first server answers, so that a start that fails hides no old trial.
         tell: Is told of every event.
         stop: Is set to stop in an orderly way.
     """
@@ -58,7 +72,7 @@ class Launches:
         self,
         prepared: Prepared,
         store: Store,
-        generation: int,
+        generation: Callable[[], int],
         tell: Listener,
         stop: asyncio.Event,
     ) -> None:
@@ -71,9 +85,11 @@ class Launches:
         self._prompts = Prompts(prepared.checks)
         self._outcomes: Counter[Outcome] = Counter()
         self._failed: dict[str, str] = {}
+        self._unmeasured: dict[str, tuple[int, str]] = {}
         self._errors: list[MatrixbenchError] = []
         self._answering = False
         self._stored = 0
+        self._dropped = 0
         self._sent: dict[tuple[str, str], set[str]] = {}
 
     async def run(self) -> RunSummary:
@@ -134,8 +150,9 @@ class Launches:
             store=self._prepared.settings.store,
             ran=ran,
             outcomes=dict(self._outcomes),
-            remaining=max(0, self._prepared.plan.remaining - ran),
+            remaining=max(0, self._prepared.plan.remaining - ran - self._dropped),
             failed_launches=self._failed,
+            errors=self._unmeasured,
             interrupted=self._stop.is_set(),
             seconds=seconds,
         )
@@ -201,11 +218,10 @@ class Launches:
         sent = self._sent.setdefault((launch.launch.digest, info.build.id), set())
         cells = [cell for cell in launch.own if cell.id not in sent]
         sent.update(cell.id for cell in cells)
-        work = list(
-            launch_work(cells, info.build, wanted=prepared.wanted, history=prepared.history)
-        )
+        asked, toolless = split_off_tools(cells, info.effective)
+        work, dropped = self._todo(asked, info.build), self._todo(toolless, info.build)
         trials = sum(item.todo.bit_count() for item in work)
-        seed = prepared.experiment.file.seed
+        self._dropped += sum(item.todo.bit_count() for item in dropped)
         self._tell(
             LaunchReady(
                 name=launch.launch.name,
@@ -216,32 +232,73 @@ class Launches:
                 seconds=seconds,
             )
         )
-        if not trials:
+        if not trials and not dropped:
             return
         number = await asyncio.to_thread(
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
         )
-        batch = Batch(
-            name=launch.launch.name,
-            launch=number,
-            build=info.build.id,
-            generation=self._generation,
-            first_seed=seed,
-            timeout_s=prepared.experiment.file.timeouts.request_s,
-        )
-        run = BatchRun(session, batch, self._prompts, writer, self._count)
         error: str | None = None
         try:
-            stopped = await run.run(interleave(work, seed), self._stop)
-            _raise_if(stopped)
+            await self._look(session, self._subject(launch, work, dropped), number, writer)
+            if trials:
+                batch = self._trials(launch, number, info.build)
+                run = BatchRun(session, batch, self._prompts, writer, self._count)
+                _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
         except ServerError as failure:
             error = failure.message
             raise
         finally:
             await asyncio.to_thread(writer.end_launch, number, ended_at=time(), error=error)
 
+    def _todo(self, cells: Sequence[Cell], build: Build) -> list[CellWork]:
+        prepared = self._prepared
+        return list(launch_work(cells, build, wanted=prepared.wanted, history=prepared.history))
+
+    def _trials(self, launch: LaunchPlan, number: int, build: Build) -> Batch:
+        file = self._prepared.experiment.file
+        return Batch(
+            name=launch.launch.name,
+            launch=number,
+            build=build.id,
+            generation=self._generation(),
+            first_seed=file.seed,
+            timeout_s=file.timeouts.request_s,
+        )
+
+    def _subject(
+        self, launch: LaunchPlan, work: Sequence[CellWork], dropped: Sequence[CellWork]
+    ) -> Subject:
+        file = self._prepared.experiment.file
+        return Subject(
+            launch=launch.launch,
+            tests=distinct_tests(item.cell for item in work),
+            dropped=distinct_tests(item.cell for item in dropped),
+            canary=file.canary,
+            timeout_s=file.timeouts.request_s,
+        )
+
+    async def _look(self, session: Session, subject: Subject, number: int, writer: Writer) -> None:
+        """Look at what the server does before its trials; keep it, and tell what matters."""
+        digest, build = subject.launch.digest, session.info.build.id
+        earlier = [
+            note
+            for note in self._store.noted(PROMPTS)
+            if (note.launch_digest, note.build) == (digest, build)
+        ]
+
+        async def found(name: str, value: Json, noticed: Sequence[Noticed]) -> None:
+            await asyncio.to_thread(writer.note, number, name, value)
+            for message, hint in noticed:
+                self._tell(LaunchNoticed(name=subject.launch.name, message=message, hint=hint))
+
+        await unless_stopped(look(session, subject, earlier, found), self._stop)
+
     def _count(self, event: Event) -> None:
         if isinstance(event, TrialDone):
             self._outcomes[event.outcome] += 1
+            if event.outcome is Outcome.ERRORED:
+                kind = str(event.kind or "unknown")
+                count, _ = self._unmeasured.get(kind, (0, ""))
+                self._unmeasured[kind] = (count + 1, event.reason)
         self._tell(event)

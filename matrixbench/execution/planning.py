@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes
+from matrixbench.plan.builds import held_builds
 from matrixbench.plan.cells import PresentBuild
+from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import History, Plan, Wanted, launch_work, plan_matrix
 from matrixbench.plan.selector import parse_where
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from matrixbench.execution.settings import Settings
-    from matrixbench.plan.cells import Cell
+    from matrixbench.plan.builds import HeldBuild
+    from matrixbench.plan.cells import Cell, Launch
     from matrixbench.plan.matrix import Matrix
+    from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.records import Build
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
@@ -48,6 +54,11 @@ class Prepared:
     checks: dict[int, Checks]
     plan: Plan
 
+    def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
+        """Yield each launch with the builds that the store holds trials of it under."""
+        every = (possible.launch for possible in launches(self.experiment))
+        return held_builds(self.plan.launches, every, self.history)
+
     def cells(self) -> Iterator[tuple[Cell, int, int]]:
         """Yield each cell with its trials that are done, and those that are wanted."""
         for launch in self.plan.launches:
@@ -57,8 +68,10 @@ class Prepared:
                     launch.cells, launch.build.build, wanted=self.wanted, history=self.history
                 )
             }
+            known = self.history.under(launch.build.build)
             for cell in launch.cells:
-                wanted = self.wanted.of(cell)
+                stands = cell.id in known and known[cell.id].stands
+                wanted = 1 if stands else self.wanted.of(cell)
                 yield cell, wanted - todo.get(cell.id, 0), wanted
 
 
@@ -99,6 +112,9 @@ def prepare(
     """Return the plan of an experiment against an open store."""
     file = experiment.file
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment)))
+    builds = present_builds(matrix, Workshop(settings), store)
+    if store is not None:
+        matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = Wanted(trials=trials or file.trials, greedy=file.greedy_trials)
     history = History(fresh=fresh)
     if store is not None and not fresh:
@@ -110,6 +126,7 @@ def prepare(
                 request_timeout_s=file.timeouts.request_s,
             ),
             builds=store.builds(),
+            runs=store.launch_builds(),
             durations=store.durations(),
             any_build=any_build,
         )
@@ -118,7 +135,7 @@ def prepare(
         matrix,
         wanted=wanted,
         history=history,
-        builds=present_builds(matrix, Workshop(settings), store),
+        builds=builds,
     )
     return Prepared(
         experiment=experiment,
@@ -136,15 +153,35 @@ def present_builds(
 ) -> Mapping[str, PresentBuild]:
     """Return launch name → the build that is there now, else the one that ran last."""
     found: dict[str, PresentBuild] = {}
+    last_of = _LastBuilds(store)
     for group in matrix.launches:
         present = workshop.present_build(group.launch)
-        if not present.verified and store is not None:
-            last = store.last_build(group.launch.digest)
-            # Of a command line's program all but its own words are known: a changed one is no
-            # guess.
-            if present.build is None or (last is not None and same_program(present.build, last)):
-                present = PresentBuild(build=last, verified=False, note=present.note)
-        if store is not None:
-            present = replace(present, last=store.last_build(group.launch.digest))
-        found[group.launch.name] = present
+        last = last_of(group.launch)
+        # Of a command line's program all but its own words are known: a changed one is no guess.
+        if not present.verified and (
+            present.build is None or (last is not None and same_program(present.build, last))
+        ):
+            present = PresentBuild(build=last, verified=False, note=present.note)
+        found[group.launch.name] = replace(present, last=last)
     return found
+
+
+class _LastBuilds:
+    """Which build a launch ran on last.
+
+    Launches that differ only in their binary have one digest: what ran under the launch's own name
+    comes first.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._builds: Mapping[str, Build] = {} if store is None else store.builds()
+        self._named: dict[tuple[str, str], str] = {}
+        self._any: dict[str, str] = {}
+        for name, digest, build in () if store is None else store.launch_builds():
+            self._named.setdefault((name, digest), build)
+            self._any.setdefault(digest, build)
+
+    def __call__(self, launch: Launch) -> Build | None:
+        named = self._named.get((launch.name, launch.digest))
+        found = named or self._any.get(launch.digest)
+        return None if found is None else self._builds[found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
@@ -80,9 +81,9 @@ async def execute(
             [plan.launch for plan in prepared.plan.launches if plan.remaining],
             Workshop(settings),
         )
-        generation = _generation(prepared, store, mode, where)
         _judge_again(prepared, store, tell)
         record_cells(store, prepared, whole=not where)
+        generation = cache(partial(_generation, prepared, store, mode, where))
         return await Launches(prepared, store, generation, tell, stop).run()
 
 

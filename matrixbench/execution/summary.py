@@ -33,6 +33,7 @@ class RunSummary:
         outcomes: Outcome → how many of them.
         remaining: Trials that still have to run.
         failed_launches: Launch → why it was given up.
+        errors: Kind of what could not be measured → how many, and the newest reason.
         interrupted: Whether the user stopped it.
         seconds: How long it took.
     """
@@ -43,6 +44,7 @@ class RunSummary:
     outcomes: Mapping[Outcome, int]
     remaining: int
     failed_launches: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     interrupted: bool = False
     seconds: float = 0.0
 

@@ -45,7 +45,8 @@ class History:
 
     Args:
         progress: Build id → cell id → what is known; empty for a fresh start.
-        builds: Build id → build, of every build that the store has seen.
+        builds: Build id → build, of every build that the store has seen, oldest first.
+        runs: Name and digest of a launch, and a build that it ran under, newest first.
         durations: Cell id → mean latency in seconds, from any build.
         fresh: Whether a new generation is about to be opened.
         any_build: Whether a trial counts under whatever build it ran.
@@ -53,6 +54,7 @@ class History:
 
     progress: Progress = field(default_factory=dict)
     builds: Mapping[str, Build] = field(default_factory=dict)
+    runs: Sequence[tuple[str, str, str]] = ()
     durations: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
     any_build: bool = False

@@ -36,6 +36,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -75,6 +76,16 @@ def parse_where(expressions: Sequence[str], axes: Iterable[str]) -> Selector:
         text=" and ".join(f"({text})" for text in expressions),
         predicate=lambda cell: all(part(cell) for part in parts),
     )
+
+
+def _scalar(text: str) -> Any:  # noqa: ANN401  a YAML scalar
+    """Return what a bare word means, numbers as YAML 1.2 reads them: `.5` and `+1` too."""
+    if _NUMBER.fullmatch(text):
+        return float(text) if any(char in text for char in ".eE") else int(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +206,7 @@ class _Parser:
 
     def _value(self, token: _Token) -> Any:  # noqa: ANN401  a YAML scalar
         if token.kind == "word":
-            try:
-                return json.loads(token.text)
-            except ValueError:
-                return token.text
+            return _scalar(token.text)
         if token.kind in {"single", "double"}:
             return token.text
         raise self._error(f"a value is expected, not «{token.text}»", token.at)

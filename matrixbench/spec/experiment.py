@@ -85,6 +85,9 @@ class ExperimentFile(Part):
     faithful: bool = False
     """One request at a time, no prompt cache, no shared KV: reruns are bit-equal, and slow."""
 
+    canary: bool = True
+    """After a server's start, ask it three short questions: do seeds differ, does one repeat?"""
+
     timeouts: Timeouts = Timeouts()
     """How long things may take."""
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from matrixbench.plan.cells import CellProgress
     from matrixbench.records import Build, ChatReply, Judgement, Trial
-    from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
+    from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -185,6 +185,16 @@ class Store:
         """Return what a launch ran on the last time that its server came up."""
         with translated(self.path):
             return reading.last_build(self._connection, launch_digest)
+
+    def launch_builds(self) -> list[tuple[str, str, str]]:
+        """Return name and digest of a launch with each build that it ran under, newest first."""
+        with translated(self.path):
+            return reading.launch_builds(self._connection)
+
+    def noted(self, name: str) -> list[LaunchNote]:
+        """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""
+        with translated(self.path):
+            return reading.noted(self._connection, name)
 
     def launches(self, experiment: str | None = None) -> list[StoredLaunch]:
         """Return the launch runs of an experiment, or all of the store, oldest first."""

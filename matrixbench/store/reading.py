@@ -16,7 +16,7 @@ from matrixbench.store.encoding import (
     reply_from,
     verdicts_from,
 )
-from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
+from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -249,6 +249,29 @@ def last_build(connection: sqlite3.Connection, digest: str) -> Build | None:
         (digest,),
     ).fetchone()
     return build_from(row) if row else None
+
+
+def launch_builds(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Return name, digest and build id of all launch runs, each once, the newest first."""
+    rows = connection.execute(
+        """SELECT name, digest, build.id FROM launch JOIN build ON build.number = launch.build
+        GROUP BY name, digest, build.id ORDER BY max(launch.id) DESC"""
+    )
+    return [(name, digest, build) for name, digest, build in rows]
+
+
+def noted(connection: sqlite3.Connection, name: str) -> list[LaunchNote]:
+    """Return the notes of a name of all launch runs, the oldest first."""
+    rows = connection.execute(
+        """SELECT digest, build.id, started_at, value FROM note
+        JOIN launch ON launch.id = note.launch LEFT JOIN build ON build.number = launch.build
+        WHERE note.name = ? ORDER BY launch.id""",
+        (name,),
+    )
+    return [
+        LaunchNote(launch_digest=row[0], build=row[1], started_at=row[2], value=json.loads(row[3]))
+        for row in rows
+    ]
 
 
 def _stored_launch(connection: sqlite3.Connection, row: Row) -> StoredLaunch:

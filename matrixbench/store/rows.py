@@ -66,6 +66,23 @@ class StoredLaunch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchNote:
+    """What one launch run found out of its server, under the name that was asked for.
+
+    Args:
+        launch_digest: Which launch.
+        build: The id of the build that ran; None where no server came up.
+        started_at: When the run began; Unix time in seconds.
+        value: What was found, as it was written.
+    """
+
+    launch_digest: str
+    build: str | None
+    started_at: float
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
     """One attempt as tables and charts need it: everything but its texts.
 

@@ -423,10 +423,13 @@ def test_the_real_server_goes_with_the_program(
         text=True,
     )
     with other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "Q4_1\n"
-        other.send_signal(number)
-        other.wait(LONG_S)
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "Q4_1\n"
+            other.send_signal(number)
+            other.wait(LONG_S)
+        finally:
+            other.kill()
     assert is_over(end)
     os.close(end)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,3 +229,39 @@ def test_validate_says_that_a_file_is_fine(cli: CommandLine, write: Write) -> No
     write(EXPERIMENT)
     done = cli("validate", "exp.yaml")
     assert (done.returncode, done.stdout) == (0, "exp.yaml: fine (2 tests)\n")
+
+
+SLOW = EXPERIMENT.replace("replies: [Paris, London]", "replies: [Paris, London], delay_s: 0.01")
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", ">&-", "2>&1 | head -1"])
+def test_a_run_does_not_depend_on_being_watched(
+    cli: CommandLine, write: Write, streams: str
+) -> None:
+    """A closed pipe, a closed stream and a full log disk end the view, not the measurement."""
+    write(SLOW)
+    words = shlex.join(cli.command("execute", "exp.yaml"))
+    subprocess.run(
+        ["/bin/sh", "-c", f"{words} {streams}"],
+        cwd=cli.folder,
+        env=cli.environment,
+        capture_output=True,
+        check=False,
+    )
+    plan = json.loads(cli("plan", "exp.yaml", "--json").stdout)
+    assert (plan["done"], plan["remaining"]) == (20, 0)
+
+
+def test_what_could_not_be_measured_says_why(cli: CommandLine, write: Write) -> None:
+    """The summary names the kind and a reason, for people and for machines; exit 7."""
+    write(EXPERIMENT.replace("[Paris, London]", "[Paris, {error: errored}]"))
+    done = cli("execute", "exp.yaml")
+    assert done.returncode == 7
+    assert "not measured: 10 trials, server_error, such as:" in done.stdout
+
+
+def test_a_chart_with_a_slash_in_its_name_is_one_file(cli: CommandLine, write: Write) -> None:
+    """The name becomes part of a file's name, not of its folder."""
+    write(EXPERIMENT + "charts: {a/b: {}}\n")
+    cli("execute", "exp.yaml")
+    assert cli("chart", "exp.yaml").stdout.strip() == str(cli.folder / "exp.a-b.png")

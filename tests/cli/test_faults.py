@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HEAD = """\
 name: {name}
 trials: 4
+canary: false
 timeouts: {{request_s: {request_s}, start_s: 60}}
 models: {{m: {{gguf: model.gguf}}}}
 tests:

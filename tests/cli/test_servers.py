@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXPERIMENT = """
 name: demo
 trials: 6
+canary: false
 timeouts: {{request_s: 20, start_s: 30}}
 backends:
   fake:
@@ -134,7 +135,7 @@ def test_a_flag_that_the_server_does_not_know_is_named(cli: CommandLine, write: 
     for command in ("execute", "validate"):
         done = cli(command, "exp.yaml")
         assert done.returncode == 2, done.stderr
-        assert "exp.yaml:11:15: the llama-server of fake does not know" in done.stderr
+        assert "exp.yaml:12:15: the llama-server of fake does not know" in done.stderr
         assert "perhaps you meant «cache-type-k»" in done.stderr
         assert "perhaps you meant «chatml»" in done.stderr
         assert "2 problems" in done.stderr
@@ -164,6 +165,18 @@ def test_a_rebuilt_server_runs_again_and_the_plan_says_why(
     write(experiment().replace("  fake:", "  renamed:"))
     renamed = json.loads(cli("plan", "exp.yaml", "--any-build", "--json").stdout)
     assert (renamed["done"], renamed["remaining"]) == (24, 0)
+
+
+@pytest.mark.usefixtures("fake_binary")
+def test_a_fresh_start_that_fails_hides_nothing(cli: CommandLine, write: Write) -> None:
+    """The new generation is opened when a server answers, not before."""
+    write(experiment())
+    cli("execute", "exp.yaml")
+    write(experiment(FAKE_MODE="exit_at_start:3"))
+    assert cli("execute", "exp.yaml", "--fresh").returncode == 4
+    write(experiment())
+    plan = json.loads(cli("plan", "exp.yaml", "--json").stdout)
+    assert (plan["done"], plan["remaining"]) == (24, 0)
 
 
 def test_a_missing_binary_is_named(cli: CommandLine, write: Write) -> None:

@@ -201,9 +201,23 @@ async def test_a_request_that_kills_the_server_twice_is_rejected(load: Load) -> 
         ),
     )
     killers = [t for t in ran.trials if t.judgement.kind is Kind.KILLS_SERVER]
-    assert len(killers) == 1
-    assert killers[0].judgement.outcome is Outcome.REJECTED
+    assert {t.judgement.outcome for t in killers} == {Outcome.REJECTED}
+    assert [t.refusal.by_request for t in killers if t.refusal] == [False, True]
     assert ran.outcomes[Outcome.PASSED] == 6
+
+
+async def test_one_seed_that_kills_the_server_does_not_stand_for_its_cell(load: Load) -> None:
+    """The other seeds of the cell are asked, and they count."""
+    ran = await run(
+        load,
+        Scripted(
+            lambda request, _: LOST if request.test == "ho" and request.trial == 1 else said("good")
+        ),
+        todo=0b1111,
+    )
+    killers = [t for t in ran.trials if t.judgement.kind is Kind.KILLS_SERVER]
+    assert [t.refusal.by_request for t in killers if t.refusal] == [False, False]
+    assert ran.outcomes[Outcome.PASSED] == 14
 
 
 async def test_several_culprits_do_not_use_up_the_restarts(load: Load) -> None:
@@ -218,7 +232,7 @@ async def test_several_culprits_do_not_use_up_the_restarts(load: Load) -> None:
         todo=0b111111,
     )
     killers = [t for t in ran.trials if t.judgement.kind is Kind.KILLS_SERVER]
-    assert len(killers) == 2
+    assert len(killers) == 4
     assert ran.outcomes[Outcome.PASSED] == 12
 
 

@@ -29,6 +29,8 @@ CELL = {
         ("temperature<0.5", False),
         ("temperature>=0.5", True),
         ("temperature = 0.50", True),
+        ("temperature=.5", True),
+        ("temperature=+5e-1", True),
         ("model=qwen*", True),
         ("model=qwen", False),
         ("model!=qwen*", False),
