@@ -27,6 +27,7 @@ from matrixbench.execution.events import (
     ServerRestarted,
     TrialDone,
     TrialsStored,
+    Unverified,
 )
 from matrixbench.records import Outcome
 from matrixbench.tables import counted, duration
@@ -144,7 +145,7 @@ def sizes(done_bytes: int, total_bytes: int | None) -> str:
     return f"{done_bytes / 1e6:,.0f} MB"
 
 
-def lasting_line(event: Event) -> str | None:  # noqa: PLR0911  one line an event
+def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line an event
     """Return the line that an event leaves behind, or None where it leaves none."""
     match event:
         case RunStarted():
@@ -166,6 +167,11 @@ def lasting_line(event: Event) -> str | None:  # noqa: PLR0911  one line an even
             return (
                 f"checks changed: {event.replies:,} stored replies judged again, "
                 f"{event.changed:,} verdicts changed"
+            )
+        case Unverified():
+            return (
+                f"{event.name}: {counted(event.trials, 'trial')} counted as done under the build "
+                f"that ran last (unverified): {event.note}"
             )
         case Interrupted():
             return "stopping: requests in flight may finish (Ctrl-C again: at once)"

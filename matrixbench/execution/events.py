@@ -119,6 +119,15 @@ class Rejudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unverified:
+    """Trials count as done under a build that ran last, since the present one cannot be told."""
+
+    name: str
+    trials: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
     """The user asked to stop; what is in flight is being finished or dropped."""
 
@@ -136,6 +145,7 @@ Event: TypeAlias = (
     | LaunchFinished
     | LaunchFailed
     | Rejudged
+    | Unverified
     | Interrupted
 )
 

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.execution.events import Rejudged
+from matrixbench.execution.events import Rejudged, Unverified
 from matrixbench.execution.launching import Launches
 from matrixbench.execution.planning import prepare
 from matrixbench.execution.preflight import check_options
@@ -82,6 +82,7 @@ async def execute(
             Workshop(settings),
         )
         _judge_again(prepared, store, tell)
+        _tell_unverified(prepared, tell)
         record_cells(store, prepared, whole=not where)
         generation = cache(partial(_generation, prepared, store, mode, where))
         return await Launches(prepared, store, generation, tell, stop).run()
@@ -114,6 +115,14 @@ def _generation(prepared: Prepared, store: Store, mode: Mode, where: Sequence[st
         return store.generation()
     cells = {cell.id for launch in prepared.plan.launches for cell in launch.cells}
     return store.start_fresh(name, cells if where else None)
+
+
+def _tell_unverified(prepared: Prepared, tell: Listener) -> None:
+    """Say where «done» rests on memory: a binary that is not there must not pass in silence."""
+    for plan in prepared.plan.launches:
+        if plan.done and not plan.build.verified and not plan.remaining:
+            note = plan.build.note
+            tell(Unverified(name=plan.launch.name, trials=plan.done, note=note))
 
 
 def _judge_again(prepared: Prepared, store: Store, tell: Listener) -> None:

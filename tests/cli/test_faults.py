@@ -100,7 +100,7 @@ FAULTS = [
     replace(DIES_AT_START, kind="llama-server"),
     Fault(mode="port_taken", gives_up=True, said="couldn't bind"),
     # One of the requests is to blame, and stands for its cell.
-    Fault(mode="die_mid_request", ends={"rejected/kills_server": 1}, at_a_time=4),
+    Fault(mode="die_mid_request", ends={"rejected/kills_server": 2}, at_a_time=4),
     DIES,
     replace(DIES, kind="llama-server"),
     # Nothing flows: that is no answer of the model's.

@@ -179,6 +179,19 @@ def test_a_fresh_start_that_fails_hides_nothing(cli: CommandLine, write: Write) 
     assert (plan["done"], plan["remaining"]) == (24, 0)
 
 
+def test_what_is_done_without_its_binary_is_said_to_be_unverified(
+    cli: CommandLine, write: Write, fake_binary: Path
+) -> None:
+    """Nothing is left to run, and the run says what that rests on."""
+    write(experiment())
+    cli("execute", "exp.yaml")
+    fake_binary.unlink()
+    done = cli("execute", "exp.yaml", "--resume")
+    assert done.returncode == 0
+    assert "24 trials counted as done under the build that ran last (unverified)" in done.stderr
+    assert "llama-server" in done.stderr
+
+
 def test_a_missing_binary_is_named(cli: CommandLine, write: Write) -> None:
     """The path that was looked for stands in the message; planning does not need it."""
     (cli.folder / "model.gguf").write_bytes(b"GGUF" + bytes(64))
