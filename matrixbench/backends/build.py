@@ -264,6 +264,14 @@ def device_name() -> str:
     return " + ".join([_processor(), *counted])
 
 
+def gpus() -> list[dict[str, str]]:
+    """Return name, driver and memory of each GPU that nvidia-smi tells of; none without it."""
+    asked = "--query-gpu=name,driver_version,memory.total"
+    lines = _first_lines("nvidia-smi", asked, "--format=csv,noheader")
+    names = ("name", "driver", "memory")
+    return [dict(zip(names, map(str.strip, line.split(",")), strict=False)) for line in lines]
+
+
 def _processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

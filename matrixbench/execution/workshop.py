@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, assert_never
 
@@ -300,14 +301,19 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-.")[:_NAME_LENGTH] or "launch"
 
 
+@cache
 def host() -> JsonObject:
     """Return what is known of this machine; memory in bytes."""
+    from matrixbench.backends.build import device_name, gpus  # noqa: PLC0415  only for a record
+
     pages, page_size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "system": platform.platform(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "memory_bytes": pages * page_size,
+        "device": device_name(),
+        "gpus": gpus(),
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 from matrixbench.backends.build import (
     FileHashes,
     Version,
+    gpus,
     known_flags,
     llama_server_build,
     model_files,
@@ -325,3 +326,13 @@ def test_the_embedded_build(hashes: FileHashes) -> None:
     assert len(build.server) == 64
     assert {"--ctx-size", "--no-kv-unified", "--api-key-file"} <= known_flags(found, hashes)
     assert server_help(found, hashes).templates == {"chatml"}
+
+
+def test_gpus_are_told_with_their_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nvidia-smi says is split into name, driver and memory; without it there is none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'Fast Card 9000, 550.54.14, 24576 MiB'\n")
+    program.chmod(0o755)
+    assert gpus() == [{"name": "Fast Card 9000", "driver": "550.54.14", "memory": "24576 MiB"}]

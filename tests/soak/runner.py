@@ -17,15 +17,17 @@ def listener(event: Event) -> None:
         print(f"stored {event.stored}", flush=True)  # noqa: T201
 
 
-def main(path: Path) -> int:
-    """Run what is missing; return the exit code that the command would have."""
+def main(path: Path, trials: int) -> int:
+    """Run what is missing of so many trials a cell; return the exit code of the command."""
     experiment = matrixbench.load_experiment(path, environ=os.environ)
     settings = matrixbench.settings_for(experiment, os.environ)
     summary = asyncio.run(
-        matrixbench.execute(experiment, settings, mode=matrixbench.Mode.RESUME, listener=listener)
+        matrixbench.execute(
+            experiment, settings, mode=matrixbench.Mode.RESUME, trials=trials, listener=listener
+        )
     )
     return int(summary.exit_code)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -4,6 +4,7 @@
     python tests/soak/soak.py --runs 200 --kill server  # SIGKILL to its server
 
 Each run continues the same experiment against the fake server and is killed after a random while.
+A server's death does not end a run, so each of these runs gets its share of the trials and ends.
 After each: every trial that was reported stored is in the store, once; the store is whole; no
 server process is left. At the end the experiment is finished and every trial is there once.
 """
@@ -48,12 +49,13 @@ class Soak:
         folder: Where everything is.
         trials: Trials per cell, of four cells.
         victim: `matrixbench` or `server`.
+        runs: How many runs there will be.
     """
 
     folder: Path
     trials: int
     victim: str
-    reported: int = 0
+    runs: int
     figures: dict[str, int] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -66,17 +68,19 @@ class Soak:
         )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
-    def start(self) -> subprocess.Popen[str]:
-        """Continue the experiment in a process of its own."""
+    def start(self, trials: int) -> subprocess.Popen[str]:
+        """Continue the experiment, up to some trials per cell, in a process of its own."""
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "MATRIXBENCH_CACHE": str(self.folder)}
-        command = [sys.executable, str(RUNNER), str(self.folder / "exp.yaml")]
+        command = [sys.executable, str(RUNNER), str(self.folder / "exp.yaml"), str(trials)]
         return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
 
     def one_run(self, after_s: float) -> None:
         """Continue, kill the victim after some seconds, and look at what is left."""
         before = self.stored()
         stored = [0]
-        with self.start() as running:
+        done = self.figures.get("runs", 0)
+        share = self.trials * (done + 1) // self.runs
+        with self.start(self.trials if self.victim == "matrixbench" else max(1, share)) as running:
             reader = threading.Thread(target=self._read, args=(running, stored))
             reader.start()
             killer = threading.Timer(after_s, self._kill, args=(running,))
@@ -84,12 +88,10 @@ class Soak:
             running.wait()
             killer.cancel()
             reader.join()
-        self.reported = stored[0]
         self.wait_until_gone()
         now = self.stored()
-        assert now >= before + self.reported, f"{before} + {self.reported} reported, {now} stored"
-        self.figures["kills"] = self.figures.get("kills", 0) + (running.returncode != 0)
-        self.figures["runs"] = self.figures.get("runs", 0) + 1
+        assert now >= before + stored[0], f"{before} + {stored[0]} reported, {now} stored"
+        self.figures["runs"] = done + 1
 
     @staticmethod
     def _read(running: subprocess.Popen[str], stored: list[int]) -> None:
@@ -99,11 +101,11 @@ class Soak:
                 stored[0] = int(line.split()[1])
 
     def _kill(self, running: subprocess.Popen[str]) -> None:
-        if self.victim == "matrixbench":
-            running.kill()
-            return
-        for pid in self.processes("fake_server.py"):
-            with_suppressed_kill(pid)
+        pids = [running.pid]
+        if self.victim == "server":
+            pids = self.processes("fake_server.py")
+        hit = sum([kill(pid) for pid in pids if running.poll() is None])
+        self.figures["kills"] = self.figures.get("kills", 0) + (hit > 0)
 
     def processes(self, text: str = "") -> list[int]:
         """Return the processes whose command line mentions the folder, zombies left out."""
@@ -150,19 +152,20 @@ class Soak:
 
     def finish(self) -> None:
         """Run to the end without a kill, and find every trial there once."""
-        with self.start() as running:
+        with self.start(self.trials) as running:
             running.communicate()
         assert running.returncode == 0
         self.wait_until_gone()
         assert self.stored() == 4 * self.trials
 
 
-def with_suppressed_kill(pid: int) -> None:
-    """Send SIGKILL to a process that may be gone already."""
+def kill(pid: int) -> bool:
+    """Send SIGKILL to a process; return whether it was still there."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return
+        return False
+    return True
 
 
 def soak(folder: Path, *, runs: int, trials: int, victim: str, seed: int) -> dict[str, int]:
@@ -172,10 +175,10 @@ def soak(folder: Path, *, runs: int, trials: int, victim: str, seed: int) -> dic
         AssertionError: A trial is lost or doubled, the store is damaged, or a process stays.
     """
     chance = random.Random(seed)  # noqa: S311  moments, not secrets
-    fire = Soak(folder, trials, victim)
+    fire = Soak(folder, trials, victim, runs)
     fire.prepare()
     for _ in range(runs):
-        fire.one_run(chance.uniform(0.2, 2.5))
+        fire.one_run(chance.uniform(0.2, 2.5 if victim == "matrixbench" else 1.2))
     before_end = fire.stored()
     fire.finish()
     return {**fire.figures, "stored_under_fire": before_end, "stored": fire.stored()}
