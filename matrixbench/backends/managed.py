@@ -116,6 +116,7 @@ class ManagedSession:
         self._endurance = endurance
         self._restarts = 0
         self._answered = 0
+        self._hung = False
         self._restarting = asyncio.Lock()
         self._process: ServerProcess | None = None
         self._chats: list[OpenAiChat] = []
@@ -138,6 +139,7 @@ class ManagedSession:
                 outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
             )
         answer = await ask_watching(self._chats[-1], self._url, request)
+        self._hung = isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG
         if isinstance(answer, ChatReply):
             self._answered += 1
             if self._answered >= self._endurance.forgiven_after:
@@ -156,7 +158,8 @@ class ManagedSession:
                 with its log's tail.
         """
         async with self._restarting:
-            if await self._answers():
+            # One that hangs may well answer its health page.
+            if not self._hung and await self._answers():
                 return False
             ended = self._obituary()
             await self._stop()
@@ -170,6 +173,7 @@ class ManagedSession:
                     ended = error
                     await self._stop()
                 else:
+                    self._hung = False
                     return True
             raise ended
 

@@ -109,6 +109,7 @@ class _State:
     suspects: set[str] = field(default_factory=set)
     killers: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
+    hung_in_a_row: int = 0
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -185,7 +186,10 @@ class BatchRun:
             answer = refusal
         else:
             self._state.answered.add(task.cell.id)
+            self._state.hung_in_a_row = 0
         await self._store(task, answer, body, body_digest, started_at)
+        if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG:
+            await self._after_hang(alone=alone)
 
     async def _settle(
         self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool
@@ -221,6 +225,17 @@ class BatchRun:
             return refusal
         self._state.alone.append((task, deaths))
         return None
+
+    async def _after_hang(self, *, alone: bool) -> None:
+        """Start a server again that leaves every request unanswered until its time is up.
+
+        One request that hangs alone may be the request's; as many in a row as are sent at a time,
+        with no reply between them, are the server's.
+        """
+        self._state.hung_in_a_row += 1
+        if alone or self._state.hung_in_a_row >= self._session.info.concurrency:
+            self._state.hung_in_a_row = 0
+            await self._revive(self._state.epoch)
 
     def _culprit(self, cell: str, deaths: int, latency_s: float | None) -> Refusal:
         """Return the rejection of a request that kills the server.

@@ -214,6 +214,22 @@ def test_a_server_that_dies_under_way_is_started_again(cli: CommandLine, write: 
 
 
 @pytest.mark.usefixtures("fake_binary")
+def test_a_server_that_answers_health_but_no_chat_is_started_again(
+    cli: CommandLine, write: Write
+) -> None:
+    """What hung is errored and runs again on resume; the rest is answered by the new server."""
+    text = experiment(FAKE_MODE="hang_after:3").replace("request_s: 20", "request_s: 1.5")
+    write(text.replace("slots: 2", "slots: 1").replace("trials: 6", "trials: 2"))
+    done = cli("execute", "exp.yaml", "--json")
+    assert done.returncode == 7, done.stderr
+    told = json.loads(done.stdout)
+    assert told["outcomes"] == {"passed": 6, "errored": 2}
+    assert told["errors"]["server_hung"]["trials"] == 2
+    assert "was started again" in done.stderr
+    assert left_behind(cli.folder) == []
+
+
+@pytest.mark.usefixtures("fake_binary")
 def test_a_launch_that_is_given_up_leaves_the_others(cli: CommandLine, write: Write) -> None:
     """One server that cannot start costs its own cells alone: exit 7."""
     write(

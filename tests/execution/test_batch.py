@@ -236,6 +236,25 @@ async def test_several_culprits_do_not_use_up_the_restarts(load: Load) -> None:
     assert ran.outcomes[Outcome.PASSED] == 12
 
 
+async def test_a_server_that_hangs_is_started_again(load: Load) -> None:
+    """When as many requests hang in a row as are sent at a time, the rest gets a new server."""
+    hung = Refusal(outcome=Outcome.ERRORED, kind=Kind.SERVER_HUNG, reason="hung")
+
+    class Hanging(Scripted):
+        async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+            """Hang until it is started again, which takes away an allowed death."""
+            answer = await super().ask(request)
+            if self.deaths_allowed == 100:
+                self.dead = True
+                return hung
+            return answer
+
+    ran = await run(load, Hanging(lambda *_: said("good"), concurrency=2))
+    assert ran.outcomes[Outcome.ERRORED] == 2
+    assert ran.outcomes[Outcome.PASSED] == 6
+    assert sum(isinstance(event, ServerRestarted) for event in ran.events) == 1
+
+
 async def test_a_lost_connection_to_a_living_server_is_errored(load: Load) -> None:
     """After one more try alone the trial is errored; the server is not blamed."""
 
