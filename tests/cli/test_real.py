@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,3 +95,41 @@ def test_a_broken_model_shows_the_servers_log(real: CommandLine, write: Write) -
     assert "broken.gguf" in done.stderr
     assert "Traceback" not in done.stderr
     assert left_behind(real.folder) == []
+
+
+BINARY = os.environ.get("LLAMA_SERVER_BIN_PATH") or shutil.which("llama-server")
+
+
+@pytest.mark.skipif(BINARY is None, reason="no llama-server on PATH or $LLAMA_SERVER_BIN_PATH")
+def test_a_native_server_runs_beside_the_embedded_one(
+    cli: CommandLine, write: Write, smollm2_path: Path, model_cache: Path
+) -> None:
+    """Two servers on one file, told apart by their builds, with options from the native's help."""
+    package = (ROOT / "experiments" / "quickstart.yaml").read_text()
+    models = package[package.index("models:") : package.index("chat_templates:")]
+    embedded = cli.folder / "embedded"
+    embedded.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m matrixbench.backends.embedded "$@"\n'
+    )
+    embedded.chmod(0o755)
+    write(
+        "name: two\ntrials: 2\nmax_tokens: 8\n"
+        "backends:\n"
+        f"  native: {{kind: llama-server, binary: {BINARY}, context: 512, slots: 2,"
+        " options: {cache-type-k: q8_0, flash-attn: on, threads: 2}}\n"
+        "  wheel: {kind: llama-server, binary: ./embedded, context: 512, slots: 2}\n"
+        f"{models}"
+        "chat_templates: {native: {}, chatml: {name: chatml}}\n"
+        "sampling: {temperature: 1}\n"
+        "tests: [{name: t, messages: [{role: user, content: What is 2 + 2?}],"
+        " expect: [{content: {matches: .}}]}]\n"
+    )
+    assert smollm2_path.exists()
+    both = replace(cli, env={"MATRIXBENCH_CACHE": str(model_cache)})
+    ran = both("execute", "exp.yaml", "--json", timeout_s=300)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["ran"] == 2 * 2 * 2
+    plan = json.loads(both("plan", "exp.yaml", "--json").stdout)
+    assert (plan["remaining"], plan["verified"]) == (0, True)
+    assert len({launch["build"] for launch in plan["launches"]}) == 2
+    assert left_behind(cli.folder) == []
