@@ -102,7 +102,13 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """What the model said. `message` is the assistant message as the server sent it."""
+    """What the model said; in a conversation, what it said last.
+
+    Args:
+        message: The assistant message as the server sent it.
+        earlier: The replies before this one, oldest first; empty where one request was sent.
+            All other fields are of the last request alone.
+    """
 
     message: JsonObject
     content: str | None = None
@@ -113,6 +119,20 @@ class ChatReply:
     completion_tokens: int | None = None
     timing: Timing
     fingerprint: str | None = None
+    earlier: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """An earlier reply of a conversation, and the messages that were sent after it.
+
+    Args:
+        reply: The reply; its own `earlier` is empty.
+        then: What the script answered: results of tools, or the next user message.
+    """
+
+    reply: ChatReply
+    then: tuple[JsonObject, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +147,7 @@ class Refusal:
         stops_launch: No request of this launch can succeed (401, 403, 404).
         alone: It was the load, not the request: worth one more try with nothing beside it.
         latency_s: Seconds until the refusal, where they were measured.
+        earlier: The replies that came before it, where a conversation was refused at a later turn.
     """
 
     outcome: Outcome
@@ -136,6 +157,7 @@ class Refusal:
     stops_launch: bool = False
     alone: bool = False
     latency_s: float | None = None
+    earlier: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
