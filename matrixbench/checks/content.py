@@ -11,7 +11,7 @@ from matrixbench.records import Kind
 if TYPE_CHECKING:
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, Verdict
-    from matrixbench.spec.tests import Matcher
+    from matrixbench.spec.checks import Matcher
 
 CONTENT = "content"
 

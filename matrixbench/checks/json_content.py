@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, JsonObject, Verdict
-    from matrixbench.spec.tests import JsonContent
+    from matrixbench.spec.checks import JsonContent
 
 JSON = "json"
 

@@ -12,7 +12,7 @@ from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_ca
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
-from matrixbench.spec.tests import (
+from matrixbench.spec.checks import (
     ContentCheck,
     JsonCheck,
     JsonContent,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply
-    from matrixbench.spec.tests import Check
+    from matrixbench.spec.checks import Check
 
 CHECKS_VERSION = 1
 """Part of every checks' digest. Raise it when the same text of a check may now give another

@@ -11,7 +11,7 @@ import regex
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.errors import CheckError
-from matrixbench.spec.tests import JsonType, Matcher
+from matrixbench.spec.checks import JsonType, Matcher
 
 REGEX_TIMEOUT_S = 1.0
 """How long one search may take; beyond it the check raises, and its trial is errored."""

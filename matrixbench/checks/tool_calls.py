@@ -12,14 +12,14 @@ from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
-from matrixbench.spec.tests import ToolCalls
+from matrixbench.spec.checks import ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, ToolCall, Verdict
-    from matrixbench.spec.tests import ExpectedCall
+    from matrixbench.spec.checks import ExpectedCall
 
 Order: TypeAlias = Literal["exact", "any"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from matrixbench.spec.checks import Matcher
 from matrixbench.spec.nodes import Document, Finding, Loc
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import request_findings, sampling_findings
-from matrixbench.spec.tests import Matcher
 from matrixbench.spec.wording import choose, found, quoted
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.records import JsonObject
-    from matrixbench.spec.tests import Check, Needs
+    from matrixbench.spec.checks import Check
+    from matrixbench.spec.tests import Needs
 
 MAX_TEMPLATE_BYTES = 1_000_000
 """The largest chat template that is read."""

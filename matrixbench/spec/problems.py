@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.spec.base import TAG
+from matrixbench.spec.checks import CHECK_NAMES
 from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
 from matrixbench.spec.shapes import keys_at, kinds_at
-from matrixbench.spec.tests import CHECK_NAMES
 from matrixbench.spec.wording import choose, dotted, found, inside, listed, nearest, quoted
 
 if TYPE_CHECKING:

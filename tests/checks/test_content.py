@@ -7,7 +7,7 @@ import pytest
 from matrixbench.checks.content import compile_content
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Timing, ToolCall
-from matrixbench.spec.tests import Matcher
+from matrixbench.spec.checks import Matcher
 
 
 def reply(content: str | None) -> ChatReply:

@@ -9,7 +9,7 @@ import pytest
 from matrixbench.checks.json_content import compile_json, fenced_text
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Timing, Verdict
-from matrixbench.spec.tests import JsonContent
+from matrixbench.spec.checks import JsonContent
 
 PERSON = {
     "type": "object",

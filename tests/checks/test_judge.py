@@ -19,7 +19,7 @@ from matrixbench.checks.judge import (
 )
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Verdict
-from matrixbench.spec.tests import Check
+from matrixbench.spec.checks import Check
 
 EXPECT: TypeAdapter[list[Check]] = TypeAdapter(list[Check])
 

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.matchers import MATCHER_KEYS
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.tests import CHECK_NAMES, Check, JsonContent, TestEntry, ToolCalls
+from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, ToolCalls
+from matrixbench.spec.tests import TestEntry
 
 DOCS = Path(__file__).parents[2] / "docs"
 CHECKS_PAGE = (DOCS / "checks.md").read_text("utf-8")

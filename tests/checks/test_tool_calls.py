@@ -16,7 +16,7 @@ from matrixbench.checks.tool_calls import (
 )
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Verdict
-from matrixbench.spec.tests import ExpectedCall, ToolCalls
+from matrixbench.spec.checks import ExpectedCall, ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,9 @@ import yaml
 from pydantic import TypeAdapter
 
 import matrixbench
+from matrixbench.spec.checks import Check
 from matrixbench.spec.load import load_experiment
-from matrixbench.spec.tests import Check, TestEntry
+from matrixbench.spec.tests import TestEntry
 
 if TYPE_CHECKING:
     from tests.conftest import Write
