@@ -33,6 +33,7 @@ class Kind(StrEnum):
     NOT_JSON = "not_json"
     SCHEMA_MISMATCH = "schema_mismatch"
     TRUNCATED = "truncated"
+    TURN_LIMIT = "turn_limit"
     TIMEOUT = "timeout"
     # The server could not turn the output, or the request, into a reply.
     UNPARSED_OUTPUT = "unparsed_output"
@@ -91,6 +92,7 @@ class ChatRequest:
         trial: The trial's index, from 0.
         test: The test's name; only the scripted backend looks at it.
         timeout_s: How long the whole reply may take.
+        turn: Which reply of a conversation it asks for, from 0.
     """
 
     body: JsonObject
@@ -98,6 +100,7 @@ class ChatRequest:
     trial: int
     test: str
     timeout_s: float
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,7 @@ class ChatReply:
         message: The assistant message as the server sent it.
         earlier: The replies before this one, oldest first; empty where one request was sent.
             All other fields are of the last request alone.
+        turn_limit: The conversation would have gone on, but for its `max_turns`.
     """
 
     message: JsonObject
@@ -120,6 +124,7 @@ class ChatReply:
     timing: Timing
     fingerprint: str | None = None
     earlier: tuple[Turn, ...] = ()
+    turn_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

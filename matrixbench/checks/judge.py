@@ -136,6 +136,11 @@ def _verdict(named: NamedRule, reply: ChatReply) -> Verdict:
     except Exception as error:  # noqa: BLE001  a check's own fault must not count against the model
         reason = one_line(f"the check raised {type(error).__name__}: {error}")
         return Verdict(check=named.name, passed=False, kind=Kind.CHECK_RAISED, reason=reason)
-    if verdict.passed or reply.finish_reason != "length":
+    if verdict.passed:
         return verdict
-    return replace(verdict, kind=Kind.TRUNCATED, reason=one_line(f"cut off: {verdict.reason}"))
+    if reply.finish_reason == "length":
+        return replace(verdict, kind=Kind.TRUNCATED, reason=one_line(f"cut off: {verdict.reason}"))
+    if reply.turn_limit:
+        reason = one_line(f"stopped at max_turns: {verdict.reason}")
+        return replace(verdict, kind=Kind.TURN_LIMIT, reason=reason)
+    return verdict

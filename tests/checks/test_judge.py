@@ -126,6 +126,15 @@ def test_a_reply_that_was_cut_off_may_pass() -> None:
     assert judgement.outcome is Outcome.PASSED
 
 
+def test_a_no_to_a_conversation_that_was_stopped_says_so() -> None:
+    """What `max_turns` cut off is told from what the model brought to its end."""
+    stopped = replace(reply("y"), turn_limit=True)
+    judgement = compile_checks(expect({"content": "x"})).judge(stopped)
+    assert (judgement.outcome, judgement.kind) == (Outcome.FAILED, Kind.TURN_LIMIT)
+    assert judgement.reason == 'stopped at max_turns: expected "x", found "y"'
+    assert compile_checks(expect({"content": "y"})).judge(stopped).outcome is Outcome.PASSED
+
+
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError("deep"), KeyError("x")])
 def test_a_check_that_raises_makes_the_trial_errored(error: Exception) -> None:
     """It counts neither for nor against the model, whatever the other checks say."""
