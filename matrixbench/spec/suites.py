@@ -1,4 +1,4 @@
-"""Suites of tests: those that ship with the package, and files beside the experiment."""
+"""Suites of tests: shipped ones, files beside the experiment, and files in packages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.spec.nodes import Document, Finding, Node
+from matrixbench.spec.packaged import SUFFIXES, packaged_file, read_packaged
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.source import decode, parse_document, read_document
 from matrixbench.spec.tests import Suite
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _PACKAGE = "matrixbench.suites"
 _LINE_AND_COLUMN = re.compile(r":[0-9]+:[0-9]+$")
-_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @cache
@@ -44,7 +44,7 @@ def read_shipped(name: str) -> Document:
 
 def is_file(reference: str) -> bool:
     """Return whether a reference names a file: it has a suffix, a slash, `~` or `$` in it."""
-    return reference.endswith(_SUFFIXES) or any(sign in reference for sign in "/\\~$")
+    return reference.endswith(SUFFIXES) or any(sign in reference for sign in "/\\~$")
 
 
 class Suites:
@@ -68,6 +68,8 @@ class Suites:
 
     def _document(self, reference: str, node: Node) -> Document | None:
         try:
+            if (file := packaged_file(reference)) is not None:
+                return read_packaged(file)
             if is_file(reference):
                 path = self._places.path(node)
                 return read_document(path) if path else None

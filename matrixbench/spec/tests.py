@@ -52,10 +52,11 @@ class Test(Part):
 
 
 class SuiteReference(Part):
-    """Tests from a suite: one that ships with matrixbench, or a file."""
+    """Tests from a suite: one that ships with matrixbench, a file, or a file in a package."""
 
     suite: str
-    """The suite's name, or the path of its file."""
+    """The suite's name, the path of its file, or `package:path/in/it.yaml` for a file in a Python
+    package that is installed."""
 
     only: list[str] | None = None
     """Take only these tests (globs)."""
