@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from matrixbench.records import Outcome
-from matrixbench.showing.wording import arguments_text, excerpt, visible
+from matrixbench.showing.transcript import (
+    STYLES,
+    json_text,
+    print_pairs,
+    print_reply,
+    print_request,
+    title,
+    verdict_line,
+)
+from matrixbench.showing.wording import excerpt, visible
 from matrixbench.tables import coordinates_text, counted
 
 if TYPE_CHECKING:
@@ -20,24 +27,13 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matrixbench.records import ChatReply, JsonObject, Verdict
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
     from matrixbench.showing.status import LaunchStatus, Status
-    from matrixbench.store.rows import Transcript, TrialRow
-
-STYLES = {
-    Outcome.PASSED: "green",
-    Outcome.FAILED: "red",
-    Outcome.REJECTED: "magenta",
-    Outcome.ERRORED: "yellow",
-}
-"""The colour of each outcome on a terminal; its name always stands beside it."""
+    from matrixbench.store.rows import TrialRow
 
 _EXCERPT = 84
 _REASON = 92
-_VALUE = 60
-_NAMED = "messages", "tools"
 _FACTS = (
     ("latency_s", "latency", " s"),
     ("time_to_first_token_s", "first token after", " s"),
@@ -98,18 +94,18 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
     """Print one trial whole, and the lines that do it again."""
     row = shown.row
     out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
-    _print_pairs(_trial_facts(shown), out)
-    _print_sent(shown.transcript, out)
+    print_pairs(_trial_facts(shown), out)
+    print_request(shown.transcript.body, out)
     if shown.transcript.reply is not None:
-        _print_answer(shown.transcript.reply, out)
-    _title("verdict", out)
+        print_reply(shown.transcript.reply, out)
+    title("verdict", out)
     out.print(
         Text.assemble((row.outcome.value, STYLES[row.outcome]), f"  {row.kind}" if row.kind else "")
     )
     if row.reason:
         out.print(Text(visible(row.reason)))
     for verdict in shown.transcript.verdicts:
-        out.print(_verdict_line(verdict))
+        out.print(verdict_line(verdict))
     _print_reproduction(shown, out)
 
 
@@ -130,50 +126,9 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
         yield "finish reason", visible(row.finish_reason)
 
 
-def _print_sent(transcript: Transcript, out: Console) -> None:
-    body = transcript.body
-    if body is None:
-        _title("request", out)
-        out.print("its texts were not recorded")
-        return
-    for message in body.get("messages", ()):
-        _title(str(message.get("role", "message")), out)
-        rest = {name: value for name, value in message.items() if name not in {"role", "content"}}
-        _print_block(_content_text(message.get("content")), out)
-        if rest:
-            _print_block(_json(rest), out)
-    for tool in body.get("tools", ()):
-        _title(f"tool {_tool_name(tool)}", out)
-        _print_block(_json(tool), out)
-    fields = {name: value for name, value in body.items() if name not in _NAMED}
-    if fields:
-        _title("request fields", out)
-        _print_pairs(((name, _json(value, indent=None)) for name, value in fields.items()), out)
-
-
-def _print_answer(reply: ChatReply, out: Console) -> None:
-    if reply.reasoning:
-        _title("reasoning", out)
-        _print_block(visible(reply.reasoning), out)
-    _title("reply", out)
-    _print_block(visible(reply.content) if reply.content else "(no text)", out)
-    for call in reply.tool_calls:
-        _title(f"calls {visible(str(call.name))}", out)
-        _print_block(arguments_text(call), out)
-
-
-def _verdict_line(verdict: Verdict) -> Text:
-    style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
-    score = "" if verdict.score is None else f"  score {verdict.score:.3g}"
-    kind = f"  {verdict.kind}" if verdict.kind else ""
-    reason = f": {visible(verdict.reason)}" if verdict.reason else ""
-    sign = "yes" if verdict.passed else "no "
-    return Text.assemble((f"  {sign}", style), f"  {verdict.check}{kind}{score}{reason}")
-
-
 def _print_reproduction(shown: ShownTrial, out: Console) -> None:
     lines = shown.reproduction
-    _title("to see it again", out)
+    title("to see it again", out)
     # Whole lines, so that they can be copied.
     out.print(Text(lines.server or "# no server was started here"), soft_wrap=True)
     out.print(
@@ -189,7 +144,7 @@ def print_launches(launches: Iterable[ShownLaunch], out: Console) -> None:
             out.print()
         record = shown.launch.record
         out.print(Text(f"launch {shown.launch.id}: {record.name}", "bold"))
-        _print_pairs(_launch_facts(shown), out)
+        print_pairs(_launch_facts(shown), out)
         if record.command:
             out.print(Text("command"))
             for word in record.command:
@@ -224,7 +179,7 @@ def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
 
 def _nested(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        yield f"{name}.{key}", value if isinstance(value, str) else _json(value, indent=None)
+        yield f"{name}.{key}", value if isinstance(value, str) else json_text(value, indent=None)
 
 
 def print_status(status: Status, out: Console) -> None:
@@ -276,37 +231,3 @@ def _launch_table(launches: Sequence[LaunchStatus]) -> Table:
 def moment(seconds: float) -> str:
     """Return a point of time (Unix seconds) in this machine's zone."""
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %z}"
-
-
-def _title(text: str, out: Console) -> None:
-    out.print()
-    out.print(Text(visible(text), "bold cyan"))
-
-
-def _print_block(text: str, out: Console) -> None:
-    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
-
-
-def _print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(overflow="fold", max_width=_VALUE // 2)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        if value:
-            table.add_row(Text(visible(name), "dim"), Text(visible(value)))
-    out.print(table)
-
-
-def _content_text(content: object) -> str:
-    if content is None:
-        return "(no text)"
-    return visible(content) if isinstance(content, str) else _json(content)
-
-
-def _tool_name(tool: JsonObject) -> str:
-    function = tool.get("function")
-    return str(function.get("name", "")) if isinstance(function, dict) else ""
-
-
-def _json(value: object, *, indent: int | None = 2) -> str:
-    return visible(json.dumps(value, ensure_ascii=False, indent=indent))

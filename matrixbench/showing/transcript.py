@@ -1,0 +1,115 @@
+"""One exchange as people read it: what was sent, what came back, and what each check said.
+
+All texts are shown whole; what others wrote cannot control the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.records import Outcome
+from matrixbench.showing.wording import arguments_text, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from matrixbench.records import ChatReply, JsonObject, Verdict
+
+STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "red",
+    Outcome.REJECTED: "magenta",
+    Outcome.ERRORED: "yellow",
+}
+"""The colour of each outcome on a terminal; its name always stands beside it."""
+
+_VALUE = 60
+_NAMED = "messages", "tools"
+
+
+def print_request(body: JsonObject | None, out: Console) -> None:
+    """Print what was sent: messages, tools, and the other fields; None: it is not known."""
+    if body is None:
+        title("request", out)
+        out.print("its texts were not recorded")
+        return
+    for message in body.get("messages", ()):
+        title(str(message.get("role", "message")), out)
+        rest = {name: value for name, value in message.items() if name not in {"role", "content"}}
+        print_block(_content_text(message.get("content")), out)
+        if rest:
+            print_block(json_text(rest), out)
+    for tool in body.get("tools", ()):
+        title(f"tool {_tool_name(tool)}", out)
+        print_block(json_text(tool), out)
+    fields = {name: value for name, value in body.items() if name not in _NAMED}
+    if fields:
+        title("request fields", out)
+        print_pairs(((name, json_text(value, indent=None)) for name, value in fields.items()), out)
+
+
+def print_reply(reply: ChatReply, out: Console) -> None:
+    """Print what came back: reasoning, text, and calls with their arguments."""
+    if reply.reasoning:
+        title("reasoning", out)
+        print_block(visible(reply.reasoning), out)
+    title("reply", out)
+    print_block(visible(reply.content) if reply.content else "(no text)", out)
+    for call in reply.tool_calls:
+        title(f"calls {visible(str(call.name))}", out)
+        print_block(arguments_text(call), out)
+
+
+def verdict_line(verdict: Verdict) -> Text:
+    """Return what one check said: yes or no, which check, and why."""
+    style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
+    score = "" if verdict.score is None else f"  score {verdict.score:.3g}"
+    kind = f"  {verdict.kind}" if verdict.kind else ""
+    reason = f": {visible(verdict.reason)}" if verdict.reason else ""
+    sign = "yes" if verdict.passed else "no "
+    return Text.assemble((f"  {sign}", style), f"  {verdict.check}{kind}{score}{reason}")
+
+
+def title(text: str, out: Console) -> None:
+    """Print the heading of a part."""
+    out.print()
+    out.print(Text(visible(text), "bold cyan"))
+
+
+def print_block(text: str, out: Console) -> None:
+    """Print a text that is safe already, indented and whole."""
+    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
+    """Print names with their values, those without a value left out."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(overflow="fold", max_width=_VALUE // 2)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        if value:
+            table.add_row(Text(visible(name), "dim"), Text(visible(value)))
+    out.print(table)
+
+
+def _content_text(content: object) -> str:
+    if content is None:
+        return "(no text)"
+    return visible(content) if isinstance(content, str) else json_text(content)
+
+
+def _tool_name(tool: JsonObject) -> str:
+    function = tool.get("function")
+    return str(function.get("name", "")) if isinstance(function, dict) else ""
+
+
+def json_text(value: object, *, indent: int | None = 2) -> str:
+    """Return JSON that is safe for a terminal."""
+    return visible(json.dumps(value, ensure_ascii=False, indent=indent))
