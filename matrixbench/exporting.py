@@ -11,7 +11,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
-from matrixbench.frame import COLUMNS, TRIAL_COLUMNS
+from matrixbench.frame import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
@@ -60,11 +60,17 @@ def format_for(name: str | None, output: Path | None) -> ExportFormat:
 
 
 def exported(
-    results: Results, store: Store, form: ExportFormat, *, trials: bool = False
+    results: Results,
+    store: Store,
+    form: ExportFormat,
+    *,
+    trials: bool = False,
+    ks: Sequence[int] = DEFAULT_K,
 ) -> Iterator[str]:
     """Yield the lines of an export, each with its line end.
 
-    Columns are the axes, then those of `frame.COLUMNS` or, with `trials`, `frame.TRIAL_COLUMNS`.
+    Columns are the axes, then those of `frame.COLUMNS` and `frame.pass_columns` of each k or, with
+    `trials`, `frame.TRIAL_COLUMNS`.
     A value that is missing is null in JSON and empty in CSV; it is never NaN.
 
     Args:
@@ -72,6 +78,7 @@ def exported(
         store: The store.
         form: How the rows are written.
         trials: One row a trial, not one a cell.
+        ks: Numbers of attempts for pass@k and pass^k, from 1 on.
 
     Raises:
         UsageError: The format has no rows for trials.
@@ -82,11 +89,11 @@ def exported(
             raise UsageError("the format tool-bench has one line a cell, not one a trial")
         yield from _json_lines(tool_bench_rows(results, store))
         return
-    rows = trial_rows(results, store) if trials else cell_rows(results, store)
+    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks)
     if form is ExportFormat.JSONL:
         yield from _json_lines(rows)
     else:
-        columns = [*results.axes, *(TRIAL_COLUMNS if trials else COLUMNS)]
+        columns = [*results.axes, *(TRIAL_COLUMNS if trials else cell_columns(ks))]
         yield from _csv_lines(columns, rows)
 
 
@@ -111,10 +118,17 @@ def write_export(lines: Iterable[str], output: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def cell_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+def cell_columns(ks: Sequence[int]) -> list[str]:
+    """Return the names of a cell's columns after its axes."""
+    return [*COLUMNS, *(name for k in dict.fromkeys(ks) for name in pass_columns(k))]
+
+
+def cell_rows(
+    results: Results, store: Store, ks: Sequence[int] = DEFAULT_K
+) -> Iterator[JsonObject]:
     """Yield one row a cell."""
-    frame = results.frame(store)
-    names = [*results.axes, *COLUMNS]
+    frame = with_pass_k(results.frame(store), ks)
+    names = [*results.axes, *cell_columns(ks)]
     for record in frame.to_dict("records"):
         yield {name: _plain(record.get(name)) for name in names}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import StorePath, Where, say
+from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, say
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def export(
         Path | None,
         typer.Option("-o", "--output", metavar="PATH", help="Default: standard output."),
     ] = None,
+    k: Attempts = None,
     where: Where = None,
     store: StorePath = None,
 ) -> None:
@@ -38,8 +39,9 @@ def export(
     from matrixbench import exporting  # noqa: PLC0415  deferred: --help stays fast
 
     chosen = exporting.format_for(form, output)
+    ks = attempts_of(k)
     with open_results(target, where, store) as (results, opened):
-        lines = exporting.exported(results, opened, chosen, trials=trials)
+        lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks)
         if output is None:
             for line in lines:
                 typer.echo(line, nl=False)

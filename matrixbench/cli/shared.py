@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from matrixbench.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,7 +50,19 @@ AnyBuild = Annotated[
         help="Count what any build of server and model has done, not the present one's.",
     ),
 ]
+Attempts = Annotated[
+    str | None,
+    typer.Option(
+        "--k",
+        metavar="K,…",
+        help="Numbers of attempts for pass@k and pass^k, for example 1,5. Default: 5.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+
+MOST_ATTEMPTS = 100_000
+"""As many as a cell can have."""
 
 
 class Interrupted(BaseException):
@@ -67,6 +81,26 @@ def settings_of(experiment: Experiment, store: Path | None) -> Settings:
     from matrixbench.execution.settings import settings_for  # noqa: PLC0415  the same
 
     return settings_for(experiment, os.environ, store=store)
+
+
+def attempts_of(text: str | None) -> tuple[int, ...]:
+    """Return the numbers that `--k` names.
+
+    Raises:
+        UsageError: It names something else.
+    """
+    from matrixbench.frame import DEFAULT_K  # noqa: PLC0415  deferred: --help stays fast
+
+    if text is None:
+        return DEFAULT_K
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 0 < int(word) <= MOST_ATTEMPTS for word in words):
+        raise UsageError(
+            f"«{text}» is no list of numbers of attempts",
+            where="--k",
+            hint=f"write numbers from 1 to {MOST_ATTEMPTS:,}, for example --k 1,5",
+        )
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 def print_json(value: object) -> None:

@@ -16,6 +16,7 @@ from matrixbench.frame import (
     axes_of,
     cell_frame,
     trial_frame,
+    with_pass_k,
 )
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.records import Kind, Outcome
@@ -107,6 +108,65 @@ def test_latencies_are_in_seconds_with_interpolated_percentiles() -> None:
     assert row["latency_p90_s"] == pytest.approx(3.7)
     assert row["time_to_first_token_p50_s"] == 0.25
     assert row["completion_tokens_per_s"] == 50
+
+
+def test_every_measure_has_its_percentiles() -> None:
+    """Time to the first token and both rates have a median and a 90th percentile."""
+    values = (4.0, 1.0, 3.0, 2.0)
+    names = ("time_to_first_token_s", "prompt_tokens_per_s", "completion_tokens_per_s")
+    trials = [attempt("a", **dict.fromkeys(names, value)) for value in values]
+    row = cell_frame([square()], [], trials).iloc[0]
+    for middle, upper in (
+        ("time_to_first_token_p50_s", "time_to_first_token_p90_s"),
+        ("prompt_tokens_per_s", "prompt_tokens_per_s_p90"),
+        ("completion_tokens_per_s", "completion_tokens_per_s_p90"),
+    ):
+        assert row[middle] == 2.5
+        assert row[upper] == pytest.approx(3.7)
+
+
+def test_rejected_trials_can_be_left_out() -> None:
+    """The strict ratio counts them, the other one does not; it may be missing."""
+    frame = cell_frame(
+        [square("a"), square("r")], [], [*attempts("a", "pppfrr"), *attempts("r", "rr")]
+    )
+    assert frame["success_ratio"].tolist() == [0.5, 0.0]
+    assert frame["success_ratio_without_rejected"][0] == 0.75
+    assert isnan(frame["success_ratio_without_rejected"][1])
+
+
+def test_scores_are_averaged() -> None:
+    """Trials without a score do not count; without any it is missing."""
+    trials = [attempt("a", score=value) for value in (0.5, None, 1.0)]
+    frame = cell_frame([square("a"), square("b")], [], [*trials, attempt("b")])
+    assert frame["score"][0] == 0.75
+    assert isnan(frame["score"][1])
+
+
+def test_one_reply_to_several_seeds_is_flagged_where_it_surprises() -> None:
+    """Not for a greedy cell, not for a single trial, and not where no reply is known."""
+    frame = cell_frame(
+        [square("a"), square("g", greedy=True), square("one"), square("imported"), square("two")],
+        [],
+        [
+            *attempts("a", "pp"),
+            *attempts("g", "pp"),
+            attempt("one"),
+            *(attempt("imported", reply_digest=None) for _ in range(3)),
+            *(attempt("two", reply_digest=digest) for digest in "xyx"),
+        ],
+    )
+    assert frame["one_reply"].tolist() == [True, False, False, False, False]
+
+
+def test_what_several_attempts_are_worth() -> None:
+    """Of 3 passes in 5, one of two passes in 9 of 10 choices, both in 3; missing where n < k."""
+    frame = with_pass_k(cell_frame([square()], [], attempts("a", "pppff")), (2, 6))
+    row = frame.iloc[0]
+    assert (row["pass_at_2"], row["pass_hat_2"]) == pytest.approx((0.9, 0.3))
+    assert isnan(row["pass_at_6"])
+    assert isnan(row["pass_hat_6"])
+    assert axes_of(frame) == list(HERE)
 
 
 def test_only_the_build_that_counts_counts() -> None:

@@ -34,7 +34,7 @@ def rows(text: str) -> list[dict[str, object]]:
 def test_one_row_a_cell(demo: CommandLine) -> None:
     """The axes come first under their names, then the documented columns; missing is null."""
     found = rows(demo("export", "exp.yaml").stdout)
-    assert [list(row) for row in found] == [[*AXES, *COLUMNS]] * 4
+    assert [list(row) for row in found] == [[*AXES, *COLUMNS, "pass_at_5", "pass_hat_5"]] * 4
     assert [(row["temperature"], row["test"]) for row in found] == [
         (None, "capital"), (1, "capital"), (None, "city"), (1, "city"),
     ]  # fmt: skip
@@ -43,6 +43,15 @@ def test_one_row_a_cell(demo: CommandLine) -> None:
     assert (first["failed"], first["rejected"], first["errored"]) == (1, 0, 0)
     assert first["low"] == pytest.approx(0.3006, abs=1e-4)
     assert first["time_to_first_token_p50_s"] is None
+
+
+def test_the_attempts_that_count_are_chosen(demo: CommandLine) -> None:
+    """`--k` names them: 3 of 4 passed, so one of two always passes, both in half of the choices."""
+    first = rows(demo("export", "exp.yaml", "--k", "2,9").stdout)[0]
+    told = {name: value for name, value in first.items() if name.startswith("pass_")}
+    assert told == {"pass_at_2": 1, "pass_hat_2": 0.5, "pass_at_9": None, "pass_hat_9": None}
+    wrong = demo("export", "exp.yaml", "--k", "0,x")
+    assert (wrong.returncode, "numbers of attempts" in wrong.stderr) == (2, True)
 
 
 def test_one_row_a_trial(demo: CommandLine) -> None:

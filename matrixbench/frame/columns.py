@@ -1,0 +1,88 @@
+"""What stands in the columns of the tables, with units."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLUMNS: Mapping[str, str] = {
+    "cell": "The cell's id; missing where the cell is not applicable.",
+    "build": "The id of the build whose trials are shown; missing where there is none yet.",
+    "status": "measured, partial, empty (no trial counts yet) or not_applicable.",
+    "reason": "Why the cell is not applicable; missing otherwise.",
+    "hint": "The way out where the cell is not applicable; missing otherwise.",
+    "greedy": "Whether the sampling is greedy, so that repeats say nothing new.",
+    "by_request": "Whether the request alone decides: one trial stands for the cell.",
+    "planned": "How many trials the cell should have.",
+    "trials": "How many trials count (n): passed, failed and rejected ones.",
+    "passed": "Trials in which every check passed.",
+    "failed": "Trials in which the model answered and a check said no, or time ran out.",
+    "rejected": "Trials that the server could not turn into a reply; they count.",
+    "errored": "Trials in which nothing was measured; they do not count.",
+    "success_ratio": "passed / trials, between 0 and 1; missing where no trial counts.",
+    "low": "Lower end of Wilson's 95 % interval; 0 where no trial counts; missing where repeats "
+    "say nothing new (greedy, by_request) and where the cell is not applicable.",
+    "high": "Upper end of the same interval; 1 where no trial counts.",
+    "success_ratio_without_rejected": "passed / (passed + failed), between 0 and 1: rejected "
+    "trials left out; missing where there is none of either.",
+    "score": "Mean of the scores that checks gave, between 0 and 1; missing where none gives one.",
+    "distinct": "How many different replies the trials that count gave.",
+    "one_reply": "Whether several trials gave one and the same reply although their sampling is "
+    "not greedy: the cell may have been measured once.",
+    "top_kind": "The most frequent kind of failure; of errors only where nothing else failed.",
+    "top_count": "How many trials are of that kind.",
+    "top_reason": "The most frequent reason of that kind.",
+    "latency_p50_s": "Median latency of the trials that count, in seconds; by_request ones, which "
+    "no model answered, left out.",
+    "latency_p90_s": "90th percentile of the same latencies, in seconds, linearly interpolated.",
+    "time_to_first_token_p50_s": "Median time to the first token, in seconds.",
+    "time_to_first_token_p90_s": "90th percentile of the time to the first token, in seconds.",
+    "prompt_tokens_per_s": "Median rate of prompt processing, in tokens per second.",
+    "prompt_tokens_per_s_p90": "90th percentile of the same rates: one trial in ten is faster.",
+    "completion_tokens_per_s": "Median rate of completion tokens, in tokens per second.",
+    "completion_tokens_per_s_p90": "90th percentile of the same rates: one trial in ten is faster.",
+    "completion_tokens": "Median number of completion tokens.",
+}
+"""What stands in each column of `cell_frame` that is not an axis, in the columns' order."""
+
+TRIAL_COLUMNS: Mapping[str, str] = {
+    "cell": "The cell's id.",
+    "build": "The id of the build that ran.",
+    "trial": "The trial's index in its cell, from 0.",
+    "seed": "The seed that was sent.",
+    "outcome": "passed, failed, rejected or errored.",
+    "kind": "The kind of the failure; missing for a trial that passed.",
+    "reason": "The failure's reason, one line.",
+    "by_request": "Whether the request alone decided the outcome.",
+    "score": "Mean of the scores that its checks gave, between 0 and 1; missing where none does.",
+    "latency_s": "From the first byte sent to the last byte received, in seconds.",
+    "time_to_first_token_s": "Time to the first token, in seconds.",
+    "prompt_tokens": "Number of prompt tokens.",
+    "completion_tokens": "Number of completion tokens.",
+    "prompt_tokens_per_s": "Rate of prompt processing, in tokens per second.",
+    "completion_tokens_per_s": "Rate of completion tokens, in tokens per second.",
+    "reply_digest": "Digest of the reply: equal replies have equal digests.",
+    "launch": "Number of the launch that it ran in; `show --launch` prints what that was.",
+    "imported": "Whether another tool measured it.",
+}
+"""What stands in each column of `trial_frame` that is not an axis, in the columns' order."""
+
+_PASS_COLUMN = re.compile(r"pass_(at|hat)_\d+")
+
+
+def pass_columns(k: int) -> Mapping[str, str]:
+    """Return what stands in the two columns of `pass_k.with_pass_k`."""
+    return {
+        f"pass_at_{k}": f"pass@{k}: the chance that at least one of {k} attempts passes; missing "
+        "where n < k.",
+        f"pass_hat_{k}": f"pass^{k}: the chance that all of {k} attempts pass; missing where "
+        "n < k.",
+    }
+
+
+def is_pass_column(name: str) -> bool:
+    """Return whether a column is one of `pass_columns`."""
+    return _PASS_COLUMN.fullmatch(name) is not None
