@@ -104,6 +104,19 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerView:
+    """What a server tells of how it went about a request; never stored.
+
+    Args:
+        prompt: The prompt that the request was rendered to; None where the server does not say.
+        output: What the model wrote, before the server made a message of it; None likewise.
+    """
+
+    prompt: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
     """What the model said; in a conversation, what it said last.
 
@@ -112,6 +125,7 @@ class ChatReply:
         earlier: The replies before this one, oldest first; empty where one request was sent.
             All other fields are of the last request alone.
         turn_limit: The conversation would have gone on, but for its `max_turns`.
+        view: How the server went about it, where the request asked for that (`verbose`).
     """
 
     message: JsonObject
@@ -125,6 +139,7 @@ class ChatReply:
     fingerprint: str | None = None
     earlier: tuple[Turn, ...] = ()
     turn_limit: bool = False
+    view: ServerView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ Models: `trained:N` (their context, default 8192), `renderer:NAME` (tags that ar
 loaded model is listed under the tag that its file was loaded for first).
 
 Chats: `runner_dies_on:SEED` (also again), `runner_dies_once`, `server_dies_on:SEED`, `busy:N`,
-`repeats` (the reply is cut off without `done`), `no_ids`, `parser_500`.
+`repeats` (the reply is cut off without `done`), `no_ids`, `parser_500`, `old` (does not know
+`_debug_render_only`).
 
 Replies: FAKE_REPLY, a JSON message; else words that follow from the seed. FAKE_LOG gets a JSON line
 for each chat. FAKE_LIBRARY lists what can be pulled, with commas.
@@ -288,10 +289,13 @@ class Handler(BaseHTTPRequestHandler):
             self.reply({"model": tag, "message": {}, "done": True, "done_reason": "unload"})
             return
         self.load(tag, manifest, options)
-        if asked["messages"]:
+        if asked.get("_debug_render_only") and "old" not in modes():
+            prompt = "".join(f"<|{m['role']}|>{m['content']}" for m in asked["messages"])
+            self.reply({"done": False, "message": {}, "_debug_info": {"rendered_template": prompt}})
+        elif asked["messages"]:
             self.answer(asked, options)
-            return
-        self.reply({"model": tag, "message": {}, "done": True, "done_reason": "load"})
+        else:
+            self.reply({"model": tag, "message": {}, "done": True, "done_reason": "load"})
 
     def load(self, tag: str, manifest: dict[str, Any], options: dict[str, Any]) -> None:
         """Load a model with its options, unless it is."""

@@ -328,7 +328,12 @@ class FakeServer:
     def completion(self, asked: dict[str, Any], seed: int) -> dict[str, Any]:
         """Return a whole reply with usage and llama.cpp's timings."""
         message = self.message(asked, seed)
-        prompt = len(self.render(asked).split())
+        rendered = self.render(asked)
+        prompt = len(rendered.split())
+        raw = f"<|raw|>{message.get('content') or json.dumps(message.get('tool_calls'))}<|end|>"
+        verbose = (
+            {"__verbose": {"prompt": rendered, "content": raw}} if asked.get("verbose") else {}
+        )
         tokens = max(1, len(str(message.get("content") or "").split()))
         finish = "tool_calls" if message.get("tool_calls") else "stop"
         return {
@@ -352,6 +357,7 @@ class FakeServer:
                 "predicted_ms": tokens * 10.0,
                 "predicted_per_second": 100.0,
             },
+            **verbose,
         }
 
     async def chat(self, asked: dict[str, Any], out: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.ollama_http import OllamaApi, OllamaChat
     from matrixbench.backends.ollama_places import Server
     from matrixbench.backends.protocol import LaunchOrder, Session
-    from matrixbench.records import ChatReply, ChatRequest
+    from matrixbench.records import ChatReply, ChatRequest, JsonObject
 
 RESTART_PAUSES_S = (0.5, 2.0, 8.0)
 """How long to wait before each restart of a server that died; there are no more of them."""
@@ -166,6 +166,10 @@ class OllamaSession:
             self._crashed = True
             return replace(answer, kind=Kind.NO_CONNECTION)
         return answer
+
+    async def rendered(self, body: JsonObject) -> str | None:
+        """Return the prompt that a request becomes; None where the server does not show it."""
+        return await self._chats[-1].rendered(body) if self._chats else None
 
     def absolve(self, deaths: int) -> None:
         """Forget deaths that a request is to blame for; they do not count against the bound."""

@@ -16,8 +16,9 @@ import aiohttp
 from matrixbench.backends.address import beside
 from matrixbench.backends.ollama_chat import Served, native_body, understand
 from matrixbench.backends.openai_chat import CONNECT_TIMEOUT_S, OpenAiChat
+from matrixbench.backends.reported import PROBE_TIMEOUT_S
 from matrixbench.errors import ServerError
-from matrixbench.records import ChatReply
+from matrixbench.records import ChatReply, ChatRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.openai_reply import Answer
     from matrixbench.backends.retry import RetryPolicy
-    from matrixbench.records import ChatRequest, JsonObject, Refusal
+    from matrixbench.records import JsonObject, Refusal
 
 ANSWER_TIMEOUT_S = 30.0
 """For requests that only look something up, or remove a tag."""
@@ -50,6 +51,22 @@ class OllamaChat(OpenAiChat):
         super().__init__(base_url=url, connections=connections, policy=policy)
         self._served = served
         self._name = name
+
+    async def rendered(self, body: JsonObject) -> str | None:
+        """Return the prompt that a request becomes; None where the server does not show it.
+
+        A version that does not know the question takes it for a chat: it gets to write one token.
+        """
+        request = ChatRequest(body=body, seed=0, trial=0, test="", timeout_s=PROBE_TIMEOUT_S)
+        asked = {**native_body(request, self._served), "_debug_render_only": True}
+        asked["options"] |= {"num_predict": 1}
+        try:
+            _, data = await self.post(self._url, asked, PROBE_TIMEOUT_S)
+        except ConnectionError:
+            return None
+        told = data.get("_debug_info") if isinstance(data, dict) else None
+        prompt = told.get("rendered_template") if isinstance(told, dict) else None
+        return prompt if isinstance(prompt, str) else None
 
     def _payload(self, request: ChatRequest) -> bytes:
         return json.dumps(native_body(request, self._served), separators=(",", ":")).encode()

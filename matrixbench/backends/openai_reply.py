@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.openai_stream import MalformedError, whole_reply
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject
@@ -262,7 +262,16 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
         completion_tokens=completion_tokens,
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
+        view=_view(data.get("__verbose")),
     )
+
+
+def _view(told: object) -> ServerView | None:
+    """Return what llama.cpp adds to a reply when it is asked for one that is `verbose`."""
+    if not isinstance(told, dict):
+        return None
+    prompt, output = _text_or_none(told.get("prompt")), _text_or_none(told.get("content"))
+    return ServerView(prompt=prompt, output=output)
 
 
 def _text_or_none(value: object) -> str | None:

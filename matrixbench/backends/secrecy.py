@@ -88,6 +88,8 @@ class Secrets:
     def _of_part(self, value: Any) -> Any:  # noqa: ANN401  any field of a record
         if isinstance(value, Timing):
             return value
+        if is_dataclass(value):
+            return self.left_out(value)
         if isinstance(value, tuple):
             return tuple(self.left_out(item) for item in value)
         # Enumerations are texts as well, and hold none of ours.

@@ -489,3 +489,14 @@ async def test_a_run_is_continued(order: LaunchOrder, write: Write, tmp_path: Pa
     assert (await execute(experiment, settings)).outcomes == {Outcome.PASSED: 3}
     more = await execute(experiment, settings, mode=Mode.RESUME, trials=5)
     assert more.ran == 2
+
+
+async def test_the_prompt_is_shown_without_a_reply(order: LaunchOrder) -> None:
+    """The server renders the messages; an old one, which would answer, shows nothing."""
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    async with opened(order) as session:
+        assert await session.rendered(body) == "<|user|>hi"
+    log = order.folder / "asked"
+    async with opened(order, "old", FAKE_LOG=str(log)) as session:
+        assert await session.rendered(body) is None
+    assert json.loads(log.read_text())["options"]["num_predict"] == 1

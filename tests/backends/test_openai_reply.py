@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from matrixbench.backends.openai_reply import Answer, classify, excerpt
 from matrixbench.backends.openai_stream import carries_token
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ToolCall
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, ToolCall
 
 PARSER = "The model produced output that does not match the expected peg-native format"
 TEMPLATE = "Unable to generate parser for this template. Automatic parser generation failed"
@@ -349,3 +349,13 @@ def test_any_json_is_a_reply_or_a_refusal(value: object, status: int, *, streame
 def test_any_bytes_are_a_reply_or_a_refusal(body: bytes, kind: str) -> None:
     """Whatever bytes come, nothing is raised."""
     assert isinstance(classify(answer(body, 200, kind)), ChatReply | Refusal)
+
+
+def test_a_verbose_reply_tells_prompt_and_raw_output() -> None:
+    """llama.cpp adds them when it is asked to; odd ones count as missing."""
+    message = {"content": "4"}
+    told = reply(message, __verbose={"prompt": "<|user|>2+2", "content": "<think>4", "tokens": []})
+    assert told.view == ServerView(prompt="<|user|>2+2", output="<think>4")
+    assert reply(message, __verbose={"prompt": 3}).view == ServerView()
+    assert reply(message, __verbose="yes").view is None
+    assert reply(message).view is None

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from matrixbench.backends.secrecy import Secrets
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 KEY = "sk-very/secret+0123456789"
 
@@ -47,6 +47,7 @@ def test_a_reply_holds_no_secret_anywhere() -> None:
         prompt_tokens=3,
         timing=Timing(latency_s=1.5),
         fingerprint=KEY,
+        view=ServerView(prompt=KEY, output=KEY),
     )
     clean = Secrets.of("http://h", KEY).left_out(reply)
     assert KEY not in repr(clean)
