@@ -111,7 +111,8 @@ def prepare(
 ) -> Prepared:
     """Return the plan of an experiment against an open store."""
     file = experiment.file
-    matrix = build_matrix(experiment, parse_where(where, known_axes(experiment)))
+    tags = {tag for test in experiment.tests for tag in test.tags}
+    matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), tags=tags))
     builds = present_builds(matrix, Workshop(settings), store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.identity import canonical_json
+from matrixbench.plan.values import Several
 from matrixbench.spec.backends import CommandBackend, LlamaServerBackend
 from matrixbench.spec.grid import axis_values as entry_values
+from matrixbench.spec.references import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,12 @@ def coordinates_of_test(test: TestCase) -> Coordinates:
         "test": test.name,
         **{f"parameters.{name}": value for name, value in test.parameters.items()},
     }
+
+
+def handles_of_test(test: TestCase) -> Coordinates:
+    """Return what a test may be named by: the axes of its level, and its tags where it has any."""
+    tags = {TAG: Several(test.tags)} if test.tags else {}
+    return {**coordinates_of_test(test), **tags}
 
 
 def axis_values(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
@@ -65,6 +73,6 @@ def _written(grids: Grids, prefix: str) -> list[Coordinates]:
 
 
 def known_axes(experiment: Experiment) -> frozenset[str]:
-    """Return the names of all axes that cells of an experiment may have."""
+    """Return the names of all axes that cells of an experiment may have, and `tag`."""
     named = {axis for entry in experiment.file.include for axis in entry}
-    return frozenset(axis_sizes(experiment)) | named
+    return frozenset(axis_sizes(experiment)) | named | {TAG}

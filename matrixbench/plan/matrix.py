@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.errors import Problem, SpecError
 from matrixbench.identity import canonical_json, combine, digest
 from matrixbench.plan.applicability import Obstacle, point_obstacle, test_obstacle
-from matrixbench.plan.axes import axis_sizes, axis_values, coordinates_of_test
+from matrixbench.plan.axes import (
+    axis_sizes,
+    axis_values,
+    coordinates_of_test,
+    handles_of_test,
+)
 from matrixbench.plan.cells import Cell, Launch, NotApplicable, RequestPoint
 from matrixbench.plan.launches import PossibleLaunch, launches
 from matrixbench.plan.patterns import Level, Patterns
@@ -98,7 +103,7 @@ class _Builder:
         chosen = points(file)
         masks: dict[int, int] = {}
         test_masks = {
-            id(test): self._excluded.mask(Level.TEST, coordinates_of_test(test))
+            id(test): self._excluded.mask(Level.TEST, handles_of_test(test))
             for test in self._experiment.tests
         }
         entries = bool(self._excluded.entries)
@@ -121,7 +126,7 @@ class _Builder:
         tests = [
             test
             for test in self._experiment.tests
-            if pattern.mask(Level.TEST, coordinates_of_test(test))
+            if pattern.mask(Level.TEST, handles_of_test(test))
         ]
         for possible in launches(self._experiment, entry):
             self._add(possible, chosen, tests, None)
@@ -197,16 +202,21 @@ class _Builder:
         groups = [group for group in self._groups.values() if group.cells]
         aside = list(self._not_applicable.values())
         if where is not None and where.text:
+            handles = {test.name: handles_of_test(test) for test in self._experiment.tests}
+
+            def chosen(coordinates: Coordinates) -> bool:
+                return where({**coordinates, **handles[coordinates["test"]]})
+
             groups = [
                 LaunchCells(
                     launch=group.launch,
                     twins=group.twins,
-                    cells=[cell for cell in group.cells if where(cell.coordinates())],
+                    cells=[cell for cell in group.cells if chosen(cell.coordinates())],
                 )
                 for group in groups
             ]
             groups = [group for group in groups if group.cells]
-            aside = [point for point in aside if where(point.coordinates)]
+            aside = [point for point in aside if chosen(point.coordinates)]
         return Matrix(launches=tuple(groups), not_applicable=tuple(aside), axes=axes)
 
     def _coordinates(self) -> Iterator[Coordinates]:

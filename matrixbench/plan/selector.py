@@ -5,6 +5,7 @@
 
 Comparisons are `=` (or `==`; a glob may be used), `!=`, `<`, `<=`, `>`, `>=` (numbers), `=~` and
 `!~` (regular expressions), `in (a, b)`; they are joined by `and`, `or`, `not` and parentheses.
+A test may have several tags: `tag=x` chooses tests that have x among them, `tag!=x` the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.values import label, matches
+from matrixbench.plan.values import Several, is_glob, label, matches
+from matrixbench.spec.references import TAG
+from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,14 +65,22 @@ def select_all() -> Selector:
     return Selector(text="", predicate=lambda _: True)
 
 
-def parse_where(expressions: Sequence[str], axes: Iterable[str]) -> Selector:
+def parse_where(
+    expressions: Sequence[str], axes: Iterable[str], *, tags: Iterable[str] = ()
+) -> Selector:
     """Return the selector for some `--where` expressions, all of which must hold.
 
+    Args:
+        expressions: What the user wrote.
+        axes: The names that may be compared.
+        tags: The tags that tests have; any other is a mistake.
+
     Raises:
-        UsageError: An expression cannot be read, or names an axis that the experiment lacks.
+        UsageError: An expression cannot be read, or names an axis or a tag that the experiment
+            lacks.
     """
-    known = frozenset(axes)
-    parts = [_Parser(text, known).parse() for text in expressions]
+    known, tagged = frozenset(axes), frozenset(tags)
+    parts = [_Parser(text, known, tagged).parse() for text in expressions]
     if not parts:
         return select_all()
     return Selector(
@@ -88,6 +99,12 @@ def _scalar(text: str) -> Any:  # noqa: ANN401  a YAML scalar
         return text
 
 
+def _found(pattern: re.Pattern[str], value: object) -> bool:
+    """Return whether a pattern is found in a value's label, or in that of one of several."""
+    values = value if isinstance(value, Several) else (value,)
+    return any(pattern.search(label(item)) is not None for item in values)
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -98,9 +115,10 @@ class _Token:
 class _Parser:
     """Recursive descent over the tokens of one expression."""
 
-    def __init__(self, text: str, axes: frozenset[str]) -> None:
+    def __init__(self, text: str, axes: frozenset[str], tags: frozenset[str]) -> None:
         self._text = text
         self._axes = axes
+        self._tags = tags
         self._tokens = self._split()
         self._next = 0
 
@@ -178,7 +196,7 @@ class _Parser:
         sign = self._take("a comparison sign")
         if sign.kind != "op":
             raise self._error(f"a comparison is expected, not «{sign.text}»", sign.at)
-        value = self._value(self._take("a value"))
+        value = self._value(axis if sign.text in {"=", "==", "!="} else "")
         return self._compare(axis, sign, value)
 
     def _axis(self, token: _Token) -> str:
@@ -197,19 +215,32 @@ class _Parser:
     def _membership(self, axis: str) -> Predicate:
         if not self._punct("("):
             raise self._error("after `in` a list in parentheses is expected", len(self._text))
-        values = [self._value(self._take("a value"))]
+        values = [self._value(axis)]
         while self._punct(","):
-            values.append(self._value(self._take("a value")))
+            values.append(self._value(axis))
         if not self._punct(")"):
             raise self._error("a closing parenthesis is missing", len(self._text))
         return lambda cell: any(matches(value, cell.get(axis)) for value in values)
 
-    def _value(self, token: _Token) -> Any:  # noqa: ANN401  a YAML scalar
-        if token.kind == "word":
-            return _scalar(token.text)
-        if token.kind in {"single", "double"}:
+    def _value(self, axis: str) -> Any:  # noqa: ANN401  a YAML scalar
+        token = self._take("a value")
+        if token.kind not in {"word", "single", "double"}:
+            raise self._error(f"a value is expected, not «{token.text}»", token.at)
+        if axis == TAG:
+            return self._tag(token)
+        return _scalar(token.text) if token.kind == "word" else token.text
+
+    def _tag(self, token: _Token) -> str | None:
+        """Return a tag, or a glob of tags; `null` stands for having none."""
+        if token.kind == "word" and token.text == "null":
+            return None
+        if is_glob(token.text) or token.text in self._tags:
             return token.text
-        raise self._error(f"a value is expected, not «{token.text}»", token.at)
+        raise UsageError(
+            f"no test has the tag «{token.text}»",
+            where=f"--where {self._text!r}, column {token.at + 1}",
+            hint=choose(token.text, sorted(self._tags), what="tags"),
+        )
 
     def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401
         match sign.text:
@@ -220,7 +251,7 @@ class _Parser:
             case "=~" | "!~":
                 wanted = sign.text == "=~"
                 pattern = self._regex(value, sign.at)
-                return lambda cell: (pattern.search(label(cell.get(axis))) is not None) is wanted
+                return lambda cell: _found(pattern, cell.get(axis)) is wanted
             case _:
                 return self._ordered(axis, sign, value)
 

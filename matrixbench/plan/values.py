@@ -8,6 +8,12 @@ from typing import Any
 from matrixbench.identity import canonical_json
 
 
+class Several(tuple[str, ...]):
+    """What a test has several of at once, its tags: it is matched where one of them is."""
+
+    __slots__ = ()
+
+
 def label(value: object) -> str:
     """Return an axis value as people read it: text bare, null as `null`, the rest as JSON."""
     match value:
@@ -35,8 +41,10 @@ def matches(pattern: Any, value: object) -> bool:  # noqa: ANN401  YAML data
     """Return whether a value is what an `exclude` entry or a user names.
 
     A list means any of its items; `{value: X}` means X itself, also where X is a list; text may be
-    a glob and is compared with the value's label.
+    a glob and is compared with the value's label. Of several values at once, one must match.
     """
+    if isinstance(value, Several):
+        return any(matches(pattern, item) for item in value)
     match pattern:
         case {"value": literal} if len(pattern) == 1:
             return same(literal, value)

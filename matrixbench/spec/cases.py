@@ -86,27 +86,32 @@ class Cases:
         return self._of_suite[document.name]
 
     def _chosen(self, entry: Node, cases: Sequence[Case]) -> list[Case]:
-        """Return a suite's cases that `only` and `skip` leave; the place is the entry's."""
-        chosen = entry.child("only")
-        only = None if chosen is None or chosen.value is None else _texts(entry, "only")
-        skip = _texts(entry, "skip")
+        """Return a suite's cases that `only`, `tags` and `skip` leave; the place is the entry's."""
+        only, tags, skip = (_texts(entry, key) for key in ("only", "tags", "skip"))
         return [
             Case(test=case.test, parameters=case.parameters, suite=case.suite, place=entry.place)
             for case in cases
             if (only is None or any_fits(only, case.test.name))
-            and not any_fits(skip, case.test.name)
+            and (tags is None or any(any_fits(tags, tag) for tag in case.test.tags))
+            and not any_fits(skip or (), case.test.name)
         ]
 
     def _tell_unmatched(self, entry: Node, suite: str, cases: Sequence[Case]) -> None:
-        """Tell of names in `only` and `skip` that no test of the suite has."""
+        """Tell of names in `only` and `skip`, and of tags, that no test of the suite has."""
         if suite in self._broken:
             return
         names = [case.test.name for case in cases]
-        for glob in (*entry.child_items("only"), *entry.child_items("skip")):
-            if not any(fits(glob.text, name) for name in names):
-                message = f"no test of the suite is called {quoted(glob.text)}"
-                hint = choose(glob.text, names, what="its tests")
-                self._fail(Finding(place=glob.place, message=message, hint=hint))
+        tags = sorted({tag for case in cases for tag in case.test.tags})
+        for key, known, says, what in (
+            ("only", names, "is called", "its tests"),
+            ("skip", names, "is called", "its tests"),
+            ("tags", tags, "has the tag", "its tags"),
+        ):
+            for glob in entry.child_items(key):
+                if not any(fits(glob.text, name) for name in known):
+                    message = f"no test of the suite {says} {quoted(glob.text)}"
+                    hint = choose(glob.text, known, what=what)
+                    self._fail(Finding(place=glob.place, message=message, hint=hint))
 
     def _of_test(self, document: Document, at: Loc, suite: str) -> list[Case]:
         node = document.node_at(at)
@@ -182,5 +187,7 @@ class Cases:
             self.findings.append(Finding(place=place, message=message, hint=hint))
 
 
-def _texts(entry: Node, key: str) -> list[str]:
-    return [item.text for item in entry.child_items(key)]
+def _texts(entry: Node, key: str) -> list[str] | None:
+    """Return the texts of a list; None where it is not there, or is null."""
+    node = entry.child(key)
+    return None if node is None or node.value is None else [item.text for item in node.items]

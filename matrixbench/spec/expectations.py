@@ -32,6 +32,9 @@ def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
     """
     if not test["name"].strip():
         yield _finding(document, (*at, "name"), "the test's name is empty")
+    for index, tag in enumerate(test.get("tags", [])):
+        if not tag.strip():
+            yield _finding(document, (*at, "tags", index), "a tag is empty")
     for index, message in enumerate(test["messages"]):
         if not isinstance(message.get("role"), str):
             loc: Loc = (*at, "messages", index)

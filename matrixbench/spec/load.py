@@ -65,6 +65,7 @@ class TestCase:
     needs: Needs
     expect: tuple[Check, ...]
     suite: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,7 @@ class _Loading:
                     needs=case.test.needs,
                     expect=tuple(case.test.expect),
                     suite=case.suite,
+                    tags=tuple(case.test.tags),
                 )
                 for case in cases.cases
             ),

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CHART_AXES = ("build",)
 """What a chart may be split by besides the axes of the matrix."""
 
+TAG = "tag"
+"""What `exclude`, `include` and `--where` may name tests by besides their name. It is no axis: a
+test may have several."""
+
 _NATIVE = "native"
 _DEFAULT_MODEL = "default"
 
@@ -57,6 +61,7 @@ def axes_of(document: Document, cases: Cases) -> Axes:
         "model": list(root.child_entries("models")) or [_DEFAULT_MODEL],
         "chat_template": list(root.child_entries("chat_templates")) or [_NATIVE],
         "test": [case.test.name for case in cases.cases],
+        TAG: list(dict.fromkeys(tag for case in cases.cases for tag in case.test.tags)),
     }
 
     def add(axis: str, nodes: Iterable[Node]) -> None:
@@ -78,7 +83,7 @@ def axes_of(document: Document, cases: Cases) -> Axes:
     for case in cases.cases:
         for name, value in case.parameters.items():
             values.setdefault(f"parameters.{name}", []).append(value)
-    unsure = {"test"} | {axis for axis in values if axis.startswith("parameters.")}
+    unsure = {"test", TAG} | {axis for axis in values if axis.startswith("parameters.")}
     return Axes(values=values, open=frozenset() if cases.complete else frozenset(unsure))
 
 
@@ -170,7 +175,10 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
         node = entry.node.child(side)
         for item in (node, *node.items) if node else ():
             axis = item.value
-            if isinstance(axis, str) and axes.unknown(axis) and axis not in CHART_AXES:
+            if not isinstance(axis, str) or axis in CHART_AXES:
+                continue
+            if axis == TAG or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
-                hint = choose(axis, [*axes.values, *CHART_AXES], what="axes")
+                known = [*(known for known in axes.values if known != TAG), *CHART_AXES]
+                hint = choose(axis, known, what="axes")
                 yield Finding(place=item.place, message=message, hint=hint)

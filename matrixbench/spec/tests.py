@@ -32,6 +32,9 @@ class Test(Part):
     description: str = ""
     """What it probes."""
 
+    tags: list[str] = []
+    """Words by which tests are chosen: in a suite's `tags`, in `exclude`, in `--where tag=…`."""
+
     parameters: GridOrGrids = {}
     """Values for `{{ … }}` (Jinja2, sandboxed) in this test's texts; a list is an axis."""
 
@@ -64,6 +67,9 @@ class SuiteReference(Part):
     skip: list[str] = []
     """Leave these tests out (globs)."""
 
+    tags: list[str] | None = None
+    """Take only tests that have any of these tags (globs)."""
+
 
 class Suite(Part):
     """A file of tests."""
@@ -84,7 +90,7 @@ _TEST = f"{TAG}test"
 
 def _misspells_suite(entry: dict[str, Any]) -> bool:
     """Return whether an entry is a suite but for a slip, so that it is told as that one slip."""
-    is_test = bool(entry.keys() & Test.model_fields.keys())
+    is_test = bool(entry.keys() & Test.model_fields.keys() - SuiteReference.model_fields.keys())
     return not is_test and bool(get_close_matches("suite", entry, n=1))
 
 
