@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from matrixbench.cli import comparing, doctoring, looking, moving, results, running
+from matrixbench.cli import comparing, doctoring, listing, looking, moving, results, running
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 
@@ -40,6 +40,7 @@ for command in (
     looking.status,
     moving.export,
     running.validate,
+    listing.suites,
     doctoring.doctor,
     running.schema,
 ):

@@ -61,12 +61,13 @@ class Cases:
             if suite is None:
                 self.cases += self._of_test(document, ("tests", index), "")
             else:
-                cases = self._suite(suite)
+                cases = self.of_suite(suite)
                 self._tell_unmatched(entry, suite.text, cases)
                 self.cases += self._chosen(entry, cases)
         self._tell_duplicates()
 
-    def _suite(self, node: Node) -> list[Case]:
+    def of_suite(self, node: Node) -> list[Case]:
+        """Return the cases of the suite that a text names; none, with findings, for no suite."""
         document = self.suites.load(node)
         if document is None:
             self._broken.add(node.text)

@@ -33,6 +33,7 @@ COMMANDS = (
     "export",
     "import",
     "doctor",
+    "suites",
     "validate",
     "schema",
 )
