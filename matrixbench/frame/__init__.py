@@ -10,7 +10,7 @@ from __future__ import annotations
 from matrixbench.frame.columns import COLUMNS, TRIAL_COLUMNS, pass_columns
 from matrixbench.frame.pass_k import DEFAULT_K, with_pass_k
 from matrixbench.frame.tables import AXES_ATTR, axes_of, cell_frame, trial_frame
-from matrixbench.frame.tally import CellStatus, Square
+from matrixbench.frame.tally import CellStatus, IntervalKind, Square
 
 __all__ = [
     "AXES_ATTR",
@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_K",
     "TRIAL_COLUMNS",
     "CellStatus",
+    "IntervalKind",
     "Square",
     "axes_of",
     "cell_frame",

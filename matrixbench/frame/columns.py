@@ -16,16 +16,20 @@ COLUMNS: Mapping[str, str] = {
     "hint": "The way out where the cell is not applicable; missing otherwise.",
     "greedy": "Whether the sampling is greedy, so that repeats say nothing new.",
     "by_request": "Whether the request alone decides: one trial stands for the cell.",
-    "planned": "How many trials the cell should have.",
+    "planned": "How many trials the cell should have; where `trials` is adaptive, at most.",
+    "stopped": "Whether fewer than planned are enough: `trials` is adaptive, and the interval is "
+    "as narrow as asked.",
     "trials": "How many trials count (n): passed, failed and rejected ones.",
     "passed": "Trials in which every check passed.",
     "failed": "Trials in which the model answered and a check said no, or time ran out.",
     "rejected": "Trials that the server could not turn into a reply; they count.",
     "errored": "Trials in which nothing was measured; they do not count.",
     "success_ratio": "passed / trials, between 0 and 1; missing where no trial counts.",
-    "low": "Lower end of Wilson's 95 % interval; 0 where no trial counts; missing where repeats "
+    "low": "Lower end of the 95 % interval; 0 where no trial counts; missing where repeats "
     "say nothing new (greedy, by_request) and where the cell is not applicable.",
     "high": "Upper end of the same interval; 1 where no trial counts.",
+    "interval": "Which interval it is: wilson or, where `trials` is adaptive, sequential, which "
+    "holds however often one looks; missing where there is none.",
     "success_ratio_without_rejected": "passed / (passed + failed), between 0 and 1: rejected "
     "trials left out; missing where there is none of either.",
     "score": "Mean of the scores that checks gave, between 0 and 1; missing where none gives one.",

@@ -87,7 +87,10 @@ def axes_of(frame: DataFrame) -> list[str]:
 
 
 _TEXTS = frozenset(
-    {"cell", "build", "reason", "hint", "top_kind", "top_reason", "kind", "reply_digest"}
+    {
+        *("cell", "build", "reason", "hint", "interval"),
+        *("top_kind", "top_reason", "kind", "reply_digest"),
+    }
 )
 """Columns that may hold None, which must stay None and not become NaN."""
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from matrixbench.records import Outcome
 from matrixbench.stats import wilson_interval
+from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matrixbench.plan.cells import Coordinates, NotApplicable
+    from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
 
 
@@ -29,6 +31,13 @@ class CellStatus(StrEnum):
     NOT_APPLICABLE = "not_applicable"
 
 
+class IntervalKind(StrEnum):
+    """Which interval a cell has."""
+
+    WILSON = "wilson"
+    SEQUENTIAL = "sequential"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Square:
     """A cell of the plan, and the one build that it is shown for.
@@ -38,8 +47,9 @@ class Square:
         coordinates: Axis → value.
         build: The build whose trials count; None where nothing has run. To show several builds
             beside each other give one square for each, with the same cell.
-        planned: How many trials the cell should have.
+        planned: How many trials the cell should have; where they are adaptive, at most.
         greedy: Whether its sampling is greedy.
+        until: When fewer are enough; None where their number is fixed.
     """
 
     cell: str
@@ -47,6 +57,7 @@ class Square:
     build: str | None
     planned: int
     greedy: bool = False
+    until: Precision | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -101,17 +112,22 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
     passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
     n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
     by_request = 0 < n == tally.by_request
-    low, high = (nan, nan) if square.greedy or by_request else _interval(passed, n)
+    repeats = not (square.greedy or by_request)
+    until = square.until if repeats else None
+    stopped = until is not None and n < square.planned and until.reached(passed, n)
+    which = IntervalKind.WILSON if until is None else IntervalKind.SEQUENTIAL
+    low, high = _interval(passed, n, which) if repeats else (nan, nan)
     kind, count, reason = _most_frequent(tally.failures or tally.errors)
     return {
         "cell": square.cell,
         "build": square.build,
-        "status": _status(n, 1 if by_request else square.planned),
+        "status": _status(n, 1 if by_request else n if stopped else square.planned),
         "reason": None,
         "hint": None,
         "greedy": square.greedy,
         "by_request": by_request,
         "planned": square.planned,
+        "stopped": stopped,
         "trials": n,
         "passed": passed,
         "failed": tally.outcomes[Outcome.FAILED],
@@ -120,6 +136,7 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
         "success_ratio": passed / n if n else nan,
         "low": low,
         "high": high,
+        "interval": which.value if repeats else None,
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),
@@ -142,6 +159,7 @@ def not_applicable(cell: NotApplicable) -> dict[str, object]:
         "hint": cell.hint,
         "low": nan,
         "high": nan,
+        "interval": None,
     }
 
 
@@ -152,8 +170,9 @@ def _status(n: int, wanted: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _interval(passed: int, n: int) -> tuple[float, float]:
-    interval = wilson_interval(passed, n)
+def _interval(passed: int, n: int, which: IntervalKind) -> tuple[float, float]:
+    sequential = which is IntervalKind.SEQUENTIAL
+    interval = sequential_interval(passed, n) if sequential else wilson_interval(passed, n)
     return interval.low, interval.high
 
 

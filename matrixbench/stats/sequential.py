@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, lgamma, log
 from typing import TYPE_CHECKING
@@ -84,11 +85,25 @@ def running_intervals(
         yield Interval(low=low, high=high)
 
 
-def precise_enough(
-    successes: float, n: int, *, half_width: float, confidence: float = CONFIDENCE
-) -> bool:
-    """Return whether a cell may stop: its confidence sequence is at most that wide to a side."""
-    return sequential_interval(successes, n, confidence=confidence).half_width <= half_width
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """When a cell has enough trials: its interval is narrow, after a least number of trials.
+
+    It asks for the interval of all trials that were measured, in whatever order they came in: the
+    counts alone decide, so that a run that goes on later decides alike. Not for the intersection
+    of all intervals so far, which depends on the order and may be empty where a machine drifts.
+
+    Args:
+        half_width: How wide the confidence sequence may be, to a side.
+        least: Trials before which it is never enough.
+    """
+
+    half_width: float
+    least: int = 1
+
+    def reached(self, successes: float, n: int) -> bool:
+        """Return whether so many successes of n trials are enough."""
+        return n >= self.least and sequential_interval(successes, n).half_width <= self.half_width
 
 
 def trials_to_precision(
@@ -100,7 +115,8 @@ def trials_to_precision(
     """
 
     def enough(n: int) -> bool:
-        return precise_enough(ratio * n, n, half_width=half_width, confidence=confidence)
+        found = sequential_interval(ratio * n, n, confidence=confidence)
+        return found.half_width <= half_width
 
     low, high = 1, most
     if not enough(high):

@@ -21,14 +21,19 @@ from matrixbench.frame import (
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.records import Kind, Outcome
 from matrixbench.stats import wilson_interval
+from matrixbench.stats.sequential import Precision, sequential_interval
 from tests.charts.cells import BUILD, attempt, attempts, table
 
 HERE = {"backend": "candidate", "temperature": None, "options.cache-type-k": "q8_0", "test": "t"}
 
 
-def square(cell: str = "a", *, planned: int = 10, greedy: bool = False) -> Square:
+def square(
+    cell: str = "a", *, planned: int = 10, greedy: bool = False, until: Precision | None = None
+) -> Square:
     """Return a square of one cell."""
-    return Square(cell=cell, coordinates=HERE, build=BUILD, planned=planned, greedy=greedy)
+    return Square(
+        cell=cell, coordinates=HERE, build=BUILD, planned=planned, greedy=greedy, until=until
+    )
 
 
 def test_every_column_is_documented_and_axes_keep_their_names() -> None:
@@ -63,6 +68,36 @@ def test_the_interval_is_wilsons(passed: int, failed: int) -> None:
     row = cell_frame([square()], [], attempts("a", "p" * passed + "f" * failed)).iloc[0]
     expected = wilson_interval(passed, passed + failed)
     assert (row["low"], row["high"]) == (expected.low, expected.high)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.4))
+def test_adaptive_trials_are_shown_with_the_interval_that_holds(
+    passed: int, failed: int, half_width: float
+) -> None:
+    """Every cell of adaptive trials has the confidence sequence, whether it stopped or not."""
+    until = Precision(half_width=half_width, least=5)
+    attempted = attempts("a", "p" * passed + "f" * failed + "e")
+    row = cell_frame([square(planned=100, until=until)], [], attempted).iloc[0]
+    n = passed + failed
+    expected = sequential_interval(passed, n)
+    assert (row["low"], row["high"], row["interval"]) == (expected.low, expected.high, "sequential")
+    assert row["stopped"] == (5 <= n < 100 and expected.half_width <= half_width)
+    if row["stopped"]:
+        assert row["high"] - row["low"] <= 2 * half_width + 1e-12
+        assert row["status"] == "measured"
+
+
+def test_a_cell_that_has_all_its_trials_did_not_stop_early() -> None:
+    """At the planned number nothing was saved, however narrow the interval; greedy ones neither."""
+    until = Precision(half_width=0.3)
+    frame = cell_frame(
+        [square("a", planned=10, until=until), square("g", planned=20, greedy=True, until=until)],
+        [],
+        [*attempts("a", "p" * 10), *attempts("g", "p" * 10)],
+    )
+    assert list(frame["stopped"]) == [False, False]
+    assert list(frame["status"]) == ["measured", "partial"]
+    assert list(frame["interval"]) == ["sequential", None]
 
 
 def test_greedy_cells_and_those_the_request_decides_get_no_interval() -> None:

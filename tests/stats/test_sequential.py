@@ -11,7 +11,7 @@ from scipy.special import betaln, xlogy
 
 from matrixbench.stats import Interval, wilson_interval
 from matrixbench.stats.sequential import (
-    precise_enough,
+    Precision,
     running_intervals,
     sequential_interval,
     trials_to_precision,
@@ -80,8 +80,9 @@ def test_what_precision_costs(ratio: float, trials: int) -> None:
     """To 0.1 a side a perfect cell needs 29 trials, a coin 274."""
     assert trials_to_precision(ratio, half_width=0.1) == trials
     assert trials_to_precision(ratio, half_width=0.1, most=trials - 1) is None
-    assert precise_enough(29, 29, half_width=0.1)
-    assert not precise_enough(28, 28, half_width=0.1)
+    assert Precision(half_width=0.1).reached(29, 29)
+    assert not Precision(half_width=0.1).reached(28, 28)
+    assert not Precision(half_width=0.1, least=30).reached(29, 29)
 
 
 @given(st.lists(st.booleans(), max_size=80))
