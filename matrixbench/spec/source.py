@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -25,6 +25,9 @@ MAX_BYTES = 10_000_000
 """The largest file that is read."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LIBYAML_DEPTH = "maximum nesting depth"
+"""Part of what libyaml says since its version 0.2.6 of more than 1,000 levels."""
+
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _HINTS = {
@@ -96,22 +99,40 @@ def parse_document(text: str, *, name: str) -> Document:
             f"the character U+{ord(found.group()):04X} may not stand in YAML",
             'remove it, or write it as an escape in a text in double quotes: "\\u…"',
         )
-    builder = TreeBuilder(name)
-    for event in _events(text, name):
-        builder.take(event)
+    try:
+        builder = _built(text, name, _fastest(text))
+    except _TooDeepForLibyamlError:
+        builder = _built(text, name, yaml.SafeLoader)  # which gets as far as our own limit
     root = builder.root or Node(place=Place(file=name, line=1, column=1), value=None)
     return Document(name=name, root=root, findings=tuple(builder.findings))
 
 
-def _events(text: str, name: str) -> Iterator[yaml.Event]:
+class _TooDeepForLibyamlError(Exception):
+    """libyaml gave up reading ahead, before the events of our own limit's level came."""
+
+
+def _fastest(text: str) -> type[yaml.SafeLoader]:
     # libyaml's parser is some twenty times faster, but refuses the surrogate pairs by which JSON
     # writes characters beyond U+FFFF.
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader = (yaml.SafeLoader if _SURROGATE_ESCAPE.search(text) else fast)(text)
+    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.SafeLoader if _SURROGATE_ESCAPE.search(text) else fast
+
+
+def _built(text: str, name: str, loader: type[yaml.SafeLoader]) -> TreeBuilder:
+    builder = TreeBuilder(name)
+    for event in _events(text, name, loader):
+        builder.take(event)
+    return builder
+
+
+def _events(text: str, name: str, loader_class: type[yaml.SafeLoader]) -> Iterator[yaml.Event]:
+    loader: Any = loader_class(text)  # its methods have no types
     try:
         while loader.check_event():
             yield loader.get_event()
     except yaml.MarkedYAMLError as error:
+        if _LIBYAML_DEPTH in (error.problem or "") and loader_class is not yaml.SafeLoader:
+            raise _TooDeepForLibyamlError from None
         raise _syntax_error(error, text, name) from None
     except yaml.YAMLError as error:
         raise _refused(name, f"is not YAML: {' '.join(str(error).split())}") from None
