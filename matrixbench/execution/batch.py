@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.execution.conversation import converse
 from matrixbench.execution.events import ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
@@ -22,10 +23,11 @@ from matrixbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from matrixbench.backends.protocol import Session
     from matrixbench.checks.judge import Checks
+    from matrixbench.execution.conversation import Conversation
     from matrixbench.execution.events import Listener
     from matrixbench.execution.schedule import Task
     from matrixbench.plan.cells import Cell
@@ -68,10 +70,20 @@ class Batch:
 
 
 class Prompts:
-    """What each cell sends and how its reply is judged, worked out once."""
+    """What each cell sends, what follows a reply, and how it is judged, worked out once.
 
-    def __init__(self, checks: dict[int, Checks]) -> None:
+    Args:
+        checks: `id()` of a test → its compiled checks.
+        conversations: `id()` of a test → its compiled script, where it has one.
+    """
+
+    def __init__(
+        self,
+        checks: Mapping[int, Checks],
+        conversations: Mapping[int, Conversation] | None = None,
+    ) -> None:
         self._checks = checks
+        self._conversations = conversations or {}
         self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
 
     def body(self, cell: Cell) -> tuple[JsonObject, str]:
@@ -85,6 +97,10 @@ class Prompts:
     def checks(self, test: TestCase) -> Checks:
         """Return a test's compiled checks."""
         return self._checks[id(test)]
+
+    def conversation(self, test: TestCase) -> Conversation | None:
+        """Return a test's compiled script; None where a trial is one request."""
+        return self._conversations.get(id(test))
 
 
 def request_body(cell: Cell) -> JsonObject:
@@ -170,15 +186,18 @@ class BatchRun:
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()
         epoch = self._state.epoch
-        answer = await self._session.ask(
-            ChatRequest(
-                body=body,
-                seed=batch.first_seed + task.trial,
-                trial=task.trial,
-                test=task.cell.test.name,
-                timeout_s=batch.timeout_s,
-            )
+        request = ChatRequest(
+            body=body,
+            seed=batch.first_seed + task.trial,
+            trial=task.trial,
+            test=task.cell.test.name,
+            timeout_s=batch.timeout_s,
         )
+        conversation = self._prompts.conversation(task.cell.test)
+        answer = await converse(self._session.ask, request, conversation)
+        if answer.earlier:
+            self._state.answered.add(task.cell.id)
+            self._state.hung_in_a_row = 0
         if isinstance(answer, Refusal):
             refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
             if refusal is None:
@@ -217,7 +236,7 @@ class BatchRun:
             self._state.suspects.add(task.cell.id)
             if deaths >= _DEATHS_TO_BLAME and alone:
                 self._session.absolve(deaths)
-                return self._culprit(task.cell.id, deaths, refusal.latency_s)
+                return self._culprit(task.cell.id, deaths, refusal)
             # A suspect is tried again at once, before others cost the server more of its lives.
             self._state.alone.insert(0 if alone else len(self._state.alone), (task, deaths))
             return None
@@ -237,7 +256,7 @@ class BatchRun:
             self._state.hung_in_a_row = 0
             await self._revive(self._state.epoch)
 
-    def _culprit(self, cell: str, deaths: int, latency_s: float | None) -> Refusal:
+    def _culprit(self, cell: str, deaths: int, refusal: Refusal) -> Refusal:
         """Return the rejection of a request that kills the server.
 
         One seed may do it and the next not. Where a second one does and none was ever answered, it
@@ -247,12 +266,12 @@ class BatchRun:
         self._state.killers.add(cell)
         if by_request:
             self._state.stood.add(cell)
-        return Refusal(
+        return replace(
+            refusal,
             outcome=Outcome.REJECTED,
             kind=Kind.KILLS_SERVER,
             reason=f"the server died {deaths} times while this request was in flight",
             by_request=by_request,
-            latency_s=latency_s,
         )
 
     async def _revive(self, epoch: int) -> bool:

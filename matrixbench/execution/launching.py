@@ -82,7 +82,7 @@ class Launches:
         self._tell = tell
         self._stop = stop
         self._workshop = Workshop(prepared.settings)
-        self._prompts = Prompts(prepared.checks)
+        self._prompts = Prompts(prepared.checks, prepared.conversations)
         self._outcomes: Counter[Outcome] = Counter()
         self._failed: dict[str, str] = {}
         self._unmeasured: dict[str, tuple[int, str]] = {}

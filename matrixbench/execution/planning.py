@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes
@@ -43,6 +44,7 @@ class Prepared:
         wanted: How many trials a cell should have.
         history: What the store knew.
         checks: `id()` of a test → its compiled checks.
+        conversations: `id()` of a test → its compiled script, where it has one.
         plan: What will run and why.
     """
 
@@ -52,6 +54,7 @@ class Prepared:
     wanted: Wanted
     history: History
     checks: dict[int, Checks]
+    conversations: dict[int, Conversation]
     plan: Plan
 
     def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
@@ -145,6 +148,11 @@ def prepare(
         wanted=wanted,
         history=history,
         checks={id(test): compile_checks(test.expect) for test in experiment.tests},
+        conversations={
+            id(test): Conversation(test.script, where=test.name)
+            for test in experiment.tests
+            if test.script is not None
+        },
         plan=plan,
     )
 

@@ -169,7 +169,8 @@ def point_obstacle(backend: Backend, point: RequestPoint) -> Obstacle | None:
 
 def test_obstacle(backend: Backend, test: TestCase) -> Obstacle | None:
     """Return why a test cannot be asked of a backend, or None."""
-    if isinstance(backend, OllamaBackend) and (limit := messages_limit(test.messages)):
+    said = (*test.messages, *(test.script.turns if test.script else ()))
+    if isinstance(backend, OllamaBackend) and (limit := messages_limit(said)):
         return Obstacle(*limit)
     if isinstance(backend, ScriptedBackend) or backend.context is None:
         return None

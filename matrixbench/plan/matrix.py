@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from matrixbench.plan.cells import Coordinates
     from matrixbench.plan.selector import Selector
+    from matrixbench.records import JsonObject
     from matrixbench.spec.grid import Point
     from matrixbench.spec.load import Experiment, TestCase
 
@@ -89,10 +90,7 @@ class _Builder:
         self._kept = 0
         self._groups: dict[str, LaunchCells] = {}
         self._not_applicable: dict[str, NotApplicable] = {}
-        self._test_digests = {
-            id(test): digest({"messages": test.messages, "tools": test.tools})
-            for test in experiment.tests
-        }
+        self._test_digests = {id(test): digest(_asked(test)) for test in experiment.tests}
 
     def add_grids(self) -> None:
         """Add every cell of the grids that no `exclude` entry matches."""
@@ -234,3 +232,9 @@ class _Builder:
                     yield coordinates_of_test(cell.test)
         for point in self._not_applicable.values():
             yield point.coordinates
+
+
+def _asked(test: TestCase) -> JsonObject:
+    """Return what of a test decides the answers beside its request fields."""
+    script = {} if test.script is None else {"conversation": test.script.identity}
+    return {"messages": test.messages, "tools": test.tools, **script}

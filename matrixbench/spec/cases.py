@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from matrixbench.spec.conversation_rules import conversation_findings
 from matrixbench.spec.expectations import test_findings
 from matrixbench.spec.grid import grid_points
 from matrixbench.spec.grids import grid_entries, grid_size
@@ -126,7 +128,8 @@ class Cases:
         found: dict[tuple[Place, str], Finding] = {}
         cases: list[Case] = []
         for point, data in self._filled(document, at, points):
-            for finding in test_findings(document, at, data):
+            said = (test_findings, conversation_findings)
+            for finding in chain.from_iterable(rules(document, at, data) for rules in said):
                 found.setdefault((finding.place, finding.message), finding)
             filled = Test.model_validate(data) if point else test
             cases.append(Case(test=filled, parameters=point, suite=suite, place=place))

@@ -100,10 +100,19 @@ def _calls(
             message = f"no tool of this test is called {quoted(call['name'])}"
             hint = choose(call["name"], tools, what="its tools")
             yield _finding(document, (*at, index, "name"), message, hint)
-        for name, wanted in call.get("arguments", {}).items():
-            # The rule of the checks: a mapping with no keys but a matcher's is a matcher.
-            if isinstance(wanted, dict) and wanted and wanted.keys() <= Matcher.model_fields.keys():
-                yield from _matcher(document, (*at, index, "arguments", name), wanted)
+        yield from arguments_findings(
+            document, (*at, index, "arguments"), call.get("arguments", {})
+        )
+
+
+def arguments_findings(
+    document: Document, at: Loc, arguments: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Yield what is wrong with the matchers among a call's expected arguments."""
+    for name, wanted in arguments.items():
+        # The rule of the checks: a mapping with no keys but a matcher's is a matcher.
+        if isinstance(wanted, dict) and wanted and wanted.keys() <= Matcher.model_fields.keys():
+            yield from _matcher(document, (*at, name), wanted)
 
 
 def _matcher(document: Document, at: Loc, matcher: Mapping[str, Any]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.spec.cases import Cases
+from matrixbench.spec.conversations import script_of
 from matrixbench.spec.experiment import ExperimentFile
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.paths import Places, resolved
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from matrixbench.records import JsonObject
     from matrixbench.spec.checks import Check
+    from matrixbench.spec.conversations import Script
     from matrixbench.spec.tests import Needs
 
 MAX_TEMPLATE_BYTES = 1_000_000
@@ -53,7 +55,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestCase:
-    """A test with its parameters filled in."""
+    """A test with its parameters filled in; without a script it is one request."""
 
     __test__ = False  # for pytest, whose naming rule this class meets by chance
 
@@ -61,6 +63,7 @@ class TestCase:
     parameters: JsonObject = field(default_factory=dict)
     messages: tuple[JsonObject, ...]
     tools: tuple[JsonObject, ...] = ()
+    script: Script | None = None
     request: JsonObject = field(default_factory=dict)
     needs: Needs
     expect: tuple[Check, ...]
@@ -132,7 +135,8 @@ class _Loading:
                     name=case.test.name,
                     parameters=case.parameters,
                     messages=tuple(case.test.messages),
-                    tools=tuple(case.test.tools),
+                    tools=tuple(tool.sent for tool in case.test.tools),
+                    script=script_of(case.test.tools, case.test.turns, case.test.max_turns),
                     request=case.test.request,
                     needs=case.test.needs,
                     expect=tuple(case.test.expect),

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from matrixbench.spec.base import TAG, Part
 from matrixbench.spec.checks import Check  # noqa: TC001  pydantic reads it
+from matrixbench.spec.conversations import Said, Tool  # noqa: TC001  pydantic reads them
 from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 
 
@@ -41,8 +42,14 @@ class Test(Part):
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     """The conversation so far, as the chat API takes it."""
 
-    tools: list[dict[str, Any]] = []
-    """The tools on offer, as the chat API takes them."""
+    tools: list[Tool] = []
+    """The tools on offer, as the chat API takes them, and what they answer."""
+
+    turns: list[Said] = []
+    """What is said next, one after the other, each once the model answered without a call."""
+
+    max_turns: Annotated[int, Field(ge=1)] | None = None
+    """Replies of the model in a conversation, at most. Default: 8 more than there are `turns`."""
 
     request: dict[str, Any] = {}
     """Further request fields of this test alone; they win over the file's."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest_bytes
 from matrixbench.records import Build, ChatReply, Kind, Timing, ToolCall, Verdict
+from matrixbench.store.figures import refused_after_s, whole_conversation
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
@@ -145,16 +146,17 @@ def trial_values(trial: Trial, build: int) -> Row:
             said.kind.value if said.kind else None,
             plain(said.reason),
             int(refusal is not None and refusal.by_request),
-            refusal.latency_s if refusal else None,
+            refused_after_s(refusal) if refusal else None,
             *(None,) * 8,
         )
+    whole = reply if not reply.earlier else whole_conversation(reply)
+    return (*head, None, None, None, 0, *measured_values(whole), _reply_digest(reply))
+
+
+def measured_values(reply: ChatReply) -> Row:
+    """Return the columns of `TRIAL_COLUMNS` from `latency_s` to `fingerprint`."""
     timing = reply.timing
     return (
-        *head,
-        None,
-        None,
-        None,
-        0,
         timing.latency_s,
         timing.time_to_first_token_s,
         timing.prompt_tokens_per_s,
@@ -163,13 +165,18 @@ def trial_values(trial: Trial, build: int) -> Row:
         reply.completion_tokens,
         plain(reply.finish_reason),
         plain(reply.fingerprint),
-        _reply_digest(reply),
     )
 
 
 def _reply_digest(reply: ChatReply) -> str:
-    calls = [(call.name, call.arguments) for call in reply.tool_calls]
-    return digest_bytes(json_text((reply.content, calls)).encode())
+    """Return what stands for all that the model said; one request's is as it ever was."""
+    last = _said(reply)
+    said = [*(_said(turn.reply) for turn in reply.earlier), last] if reply.earlier else last
+    return digest_bytes(json_text(said).encode())
+
+
+def _said(reply: ChatReply) -> tuple[Any, ...]:
+    return reply.content, [(call.name, call.arguments) for call in reply.tool_calls]
 
 
 def reply_values(reply: ChatReply) -> Row:
@@ -201,7 +208,7 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
     """
     said: JsonObject = json.loads(message)
     content, reasoning, calls = json.loads(reading) if reading else _reading(said)
-    latency_s, first_s, prompt_rate, rate, prompt_tokens, tokens, finish, fingerprint = row
+    prompt_tokens, tokens, finish, fingerprint = row[4:]
     return ChatReply(
         message=said,
         content=content,
@@ -212,13 +219,19 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
         finish_reason=finish,
         prompt_tokens=prompt_tokens,
         completion_tokens=tokens,
-        timing=Timing(
-            latency_s=latency_s,
-            time_to_first_token_s=first_s,
-            prompt_tokens_per_s=prompt_rate,
-            completion_tokens_per_s=rate,
-        ),
+        timing=timing_from(row),
         fingerprint=fingerprint,
+    )
+
+
+def timing_from(row: Row) -> Timing:
+    """Turn the first four values of `measured_values` back into the timing."""
+    latency_s, first_s, prompt_rate, rate = row[:4]
+    return Timing(
+        latency_s=latency_s,
+        time_to_first_token_s=first_s,
+        prompt_tokens_per_s=prompt_rate,
+        completion_tokens_per_s=rate,
     )
 
 

@@ -16,6 +16,7 @@ from matrixbench.store.encoding import (
     reply_values,
     trial_values,
 )
+from matrixbench.store.turns import TURN_COLUMNS, turn_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,6 +36,7 @@ def _insert(table: str, columns: Sequence[str], *, or_ignore: bool = False) -> s
 
 _TRIAL = _insert("trial", TRIAL_COLUMNS)
 _REPLY = _insert("reply", ("trial", "message", "reading"))
+_TURN = _insert("turn", ("trial", *TURN_COLUMNS))
 _VERDICT = _insert("verdict", ("trial", "turn", *JUDGEMENT_COLUMNS))
 _REQUEST = _insert("request", ("digest", "body"), or_ignore=True)
 _BUILD = _insert(
@@ -62,11 +64,15 @@ _LAUNCH = _insert(
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Trials that are stored together, encoded; where there is no reply a row is None."""
+    """Trials that are stored together, encoded; where there is no reply a row is None.
+
+    `turns` are rows with the index of their trial, for trials that were conversations.
+    """
 
     trials: list[Row]
     replies: list[Row | None]
     verdicts: list[Row | None]
+    turns: list[tuple[int, Row]]
 
     @classmethod
     def of(cls, trials: Sequence[tuple[Trial, int]]) -> Self:
@@ -78,6 +84,7 @@ class Group:
                 judgement_values(trial.judgement, trial.checks) if trial.reply else None
                 for trial, _ in trials
             ],
+            [(i, row) for i, (trial, _) in enumerate(trials) for row in turn_rows(trial)],
         )
 
     def insert(self, connection: sqlite3.Connection) -> None:
@@ -87,6 +94,7 @@ class Group:
         connection.executemany(_TRIAL, _numbered(self.trials, first))
         connection.executemany(_REPLY, _numbered(self.replies, first))
         connection.executemany(_VERDICT, _numbered(self.verdicts, first, 0))
+        connection.executemany(_TURN, ((first + i, *row) for i, row in self.turns))
 
 
 def _numbered(rows: Sequence[Row | None], first: int, *more: int) -> Iterator[Row]:

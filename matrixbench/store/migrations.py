@@ -150,4 +150,28 @@ _CELLS: Migration = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS)
+# The requests of a conversation, each with its own figures; a trial that was one request has none,
+# unless its conversation was cut off there. `sent` are the messages since the reply before (those
+# before the first are the request's), `message` and `reading` are null where no reply came, and of
+# the last reply, which stands in `reply`.
+_TURNS: Migration = (
+    """CREATE TABLE turn (
+        trial INTEGER NOT NULL REFERENCES trial (id),
+        number INTEGER NOT NULL,
+        sent TEXT,
+        message TEXT,
+        reading TEXT,
+        latency_s REAL,
+        time_to_first_token_s REAL,
+        prompt_tokens_per_s REAL,
+        completion_tokens_per_s REAL,
+        prompt_tokens INTEGER,
+        completion_tokens INTEGER,
+        finish_reason TEXT,
+        fingerprint TEXT,
+        cut_off INTEGER NOT NULL,
+        PRIMARY KEY (trial, number)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS)

@@ -17,6 +17,7 @@ from matrixbench.store.encoding import (
     verdicts_from,
 )
 from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
+from matrixbench.store.turns import Turns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -175,9 +176,10 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
 
 
 def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
-    """Return id, cell and reply of those attempts that have one."""
+    """Return id, cell and reply of those attempts that have one, with the turns before it."""
+    turns = Turns(connection, ids)
     return [
-        (number, cell, reply_from(message, reading, tuple(measured)))
+        (number, cell, turns.whole(number, reply_from(message, reading, tuple(measured))))
         for number, cell, message, reading, *measured in _fetch(
             connection, _REPLIES, [(number, "") for number in ids]
         )
@@ -212,6 +214,7 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
         trial=trial,
         body=_object(body[0]) if body else None,
         reply=reply[0][2] if reply else None,
+        earlier=reply[0][2].earlier if reply else Turns(connection, [number]).earlier(number),
         verdicts=verdicts_from(verdicts) if verdicts else (),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matrixbench.records import Build, ChatReply, JsonObject, Kind, Outcome, Verdict
+    from matrixbench.records import Build, ChatReply, JsonObject, Kind, Outcome, Turn, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,8 @@ class TrialRow:
 
     `trial` is the index under the seed that was asked for: `seed` minus `first_seed`. `outcome`,
     `kind` and `reason` are the refusal's, or those of the judgement that counts, whose checks
-    are `checks` (empty for a refusal). `score` is the mean of the scores that its checks gave.
+    are `checks` (empty for a refusal). Of a conversation the row holds the figures of all of it
+    (`store.figures`). `score` is the mean of the scores that its checks gave.
     `reply_digest` stands for content and tool calls; None where there is no reply. Units are in
     the names; `started_at` is Unix time in seconds.
     """
@@ -128,11 +129,13 @@ class Transcript:
     Args:
         trial: The attempt; its `trial` is the index that it was stored with.
         body: What was sent, but for model, seed and stream; None where it was not kept.
-        reply: What came back; None for a refusal.
+        reply: What came back, in a conversation last; None for a refusal.
+        earlier: The turns of a conversation before that, also before a refusal.
         verdicts: What each check said, in the judgement that counts.
     """
 
     trial: TrialRow
     body: JsonObject | None
     reply: ChatReply | None
+    earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]

@@ -12,6 +12,7 @@ from matrixbench.backends.protocol import SessionInfo
 from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import ServerError
 from matrixbench.execution.batch import Batch, BatchRun, Prompts
+from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.events import Event, ServerRestarted, TrialDone
 from matrixbench.execution.schedule import interleave
 from matrixbench.plan.matrix import build_matrix
@@ -125,11 +126,14 @@ class Ran:
         }
 
 
-async def run(load: Load, session: Scripted, *, todo: int = 0b11) -> Ran:
+async def run(load: Load, session: Scripted, *, todo: int = 0b11, text: str = EXPERIMENT) -> Ran:
     """Run every cell of the experiment against a session."""
-    experiment = load(EXPERIMENT)
+    experiment = load(text)
     cells: list[Cell] = build_matrix(experiment).launches[0].cells
-    prompts = Prompts({id(test): compile_checks(test.expect) for test in experiment.tests})
+    prompts = Prompts(
+        {id(test): compile_checks(test.expect) for test in experiment.tests},
+        {id(test): Conversation(test.script) for test in experiment.tests if test.script},
+    )
     shelf, events = Shelf(), list[Event]()
     batch_run = BatchRun(session, BATCH, prompts, shelf, events.append)
     tasks = interleave([CellWork(cell, todo) for cell in cells], seed=1)

@@ -85,6 +85,48 @@ def test_what_decides_the_answer_changes_the_id(load: Load, old: str, new: str) 
     assert ids(load, BASE.replace(old, new)) != ids(load, BASE)
 
 
+CONVERSATION = """
+name: demo
+backends: {s: {kind: llama-server, context: 4096}}
+models: {a: {hf: org/repo:Q4_K_M}}
+tests:
+  - name: hi
+    messages: [{role: user, content: hi}]
+    tools:
+      - type: function
+        function: {name: f, parameters: {properties: {x: {}}}}
+        returns: [{when: {x: {equals: 1}}, content: one}, {error: none}]
+    turns: [{content: more}]
+    expect: []
+"""
+
+
+def test_golden_ids_of_conversations(load: Load) -> None:
+    """What follows the first reply decides answers, the limit written out or not."""
+    assert ids(load, CONVERSATION) == ["5e8d2ef8dfc9b87677813ff0"]
+    same = CONVERSATION.replace("    turns:", "    max_turns: 9\n    turns:")
+    assert ids(load, same.replace("{content: more}", "more")) == ids(load, CONVERSATION)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("equals: 1", "equals: 2"),
+        ("content: one", "content: two"),
+        ("error: none", "content: none"),
+        ("{content: more}", "{content: less}"),
+        ("{content: more}", "more, more"),
+        ("    turns: [{content: more}]\n", ""),
+        ("    turns:", "    max_turns: 5\n    turns:"),
+        ("        returns: [{when: {x: {equals: 1}}, content: one}, {error: none}]\n", ""),
+    ],
+)
+def test_what_decides_a_conversation_changes_the_id(load: Load, old: str, new: str) -> None:
+    """Results, turns and their limit."""
+    assert old in CONVERSATION
+    assert ids(load, CONVERSATION.replace(old, new)) != ids(load, CONVERSATION)
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()
