@@ -30,8 +30,14 @@ class Kind(StrEnum):
     BAD_ARGUMENTS = "bad_arguments"
     NO_CONTENT = "no_content"
     WRONG_CONTENT = "wrong_content"
+    NO_REASONING = "no_reasoning"
+    WRONG_REASONING = "wrong_reasoning"
     NOT_JSON = "not_json"
     SCHEMA_MISMATCH = "schema_mismatch"
+    PATH_MISMATCH = "path_mismatch"
+    WRONG_FINISH_REASON = "wrong_finish_reason"
+    WRONG_LATENCY = "wrong_latency"
+    WRONG_LENGTH = "wrong_length"
     TRUNCATED = "truncated"
     TURN_LIMIT = "turn_limit"
     TIMEOUT = "timeout"
@@ -52,6 +58,7 @@ class Kind(StrEnum):
     NOT_FOUND = "not_found"
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
+    NOT_REPORTED = "not_reported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,21 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.checks.excerpt import one_line, shown
+from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
+from matrixbench.checks.matchers import as_matcher, compile_matcher
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
+from matrixbench.spec.value_paths import Missing, PathProblem, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, JsonObject, Verdict
     from matrixbench.spec.checks import JsonContent
+    from matrixbench.spec.value_paths import Step
 
 JSON = "json"
 
@@ -28,29 +32,69 @@ _FENCED = re.compile(
 
 
 def compile_json(expected: JsonContent | None, *, where: str = "") -> Rule:
-    """Return the rule that a reply's content is JSON, and meets a schema where one is given.
+    """Return the rule that a reply's content is JSON, and meets a schema and holds some values.
+
+    Where paths are given, the score is the share of them that match, the schema counted as one.
 
     Raises:
-        CheckError: The schema is no JSON Schema.
+        CheckError: The schema is no JSON Schema, a path is no path, or a matcher is wrong.
     """
     schema = None if expected is None else expected.schema_
     fenced = expected is not None and expected.fenced
     complaint = None if schema is None else _compile_schema(schema, where)
-    passed = yes(JSON)
+    paths = () if expected is None else _compile_paths(expected.paths, where)
+    parts = len(paths) + (complaint is not None)
+    passed = yes(JSON, 1.0 if paths else None)
 
     def rule(reply: ChatReply) -> Verdict:
+        none = 0.0 if paths else None
         if not reply.content:
-            return no(JSON, Kind.NO_CONTENT, f"expected JSON, found {shown(reply.content)}")
+            found = f"expected JSON, found {shown(reply.content)}"
+            return no(JSON, Kind.NO_CONTENT, found, none)
         text = fenced_text(reply.content) if fenced else reply.content
         try:
             value = _STRICT.decode(text)
         except (ValueError, RecursionError) as error:
-            reason = f"expected JSON, found {shown(text)}: {error}"
-            return no(JSON, Kind.NOT_JSON, reason)
+            return no(JSON, Kind.NOT_JSON, f"expected JSON, found {shown(text)}: {error}", none)
         said = None if complaint is None else complaint(value)
-        return passed if said is None else no(JSON, Kind.SCHEMA_MISMATCH, said)
+        mismatches = [reason for path in paths if (reason := path(value)) is not None]
+        if said is None and not mismatches:
+            return passed
+        wrong = len(mismatches) + (said is not None)
+        score = 1 - wrong / parts if paths else None
+        if said is not None:
+            return no(JSON, Kind.SCHEMA_MISMATCH, said, score)
+        more = f" (and {len(mismatches) - 1} more)" if len(mismatches) > 1 else ""
+        return no(JSON, Kind.PATH_MISMATCH, f"{mismatches[0]}{more}", score)
 
     return rule
+
+
+def _compile_paths(paths: Mapping[str, Any], where: str) -> tuple[Match, ...]:
+    compiled = []
+    for path, wanted in paths.items():
+        place = f"{where}.paths.{path}"
+        try:
+            steps = parse_path(path)
+        except PathProblem as problem:
+            raise CheckError(f"{path!r}: {problem}", where=place) from problem
+        match = compile_matcher(as_matcher(wanted, where=place), where=place)
+        compiled.append(_at_path(steps, match))
+    return tuple(compiled)
+
+
+def _at_path(steps: Sequence[Step], match: Match) -> Match:
+    name = one_line(write_path(steps), EXPECTED_CHARS)
+
+    def matches(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+        found = look_up(value, steps)
+        if isinstance(found, Missing):
+            there = f"{one_line(write_path(found.at), 24)} is " if found.at else ""
+            return f"{name}: expected a value, found none: {there}{shown(found.found, 40)}"
+        reason = match(found)
+        return None if reason is None else f"{name}: {reason}"
+
+    return matches
 
 
 def fenced_text(content: str) -> str:

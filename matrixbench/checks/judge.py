@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
-from matrixbench.checks.content import compile_content
+from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
 from matrixbench.checks.excerpt import one_line
+from matrixbench.checks.figures import compile_completion_tokens, compile_latency
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
+from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
 from matrixbench.spec.checks import (
+    CompletionTokensCheck,
     ContentCheck,
+    FinishReasonCheck,
     JsonCheck,
     JsonContent,
+    LatencyCheck,
     NoToolCallsCheck,
+    ReasoningCheck,
     ToolCallsCheck,
     check_name,
 )
@@ -28,9 +34,12 @@ if TYPE_CHECKING:
     from matrixbench.records import ChatReply
     from matrixbench.spec.checks import Check
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Part of every checks' digest. Raise it when the same text of a check may now give another
 verdict, kind or reason: stored replies are then judged again."""
+
+UNJUDGED = frozenset({Kind.CHECK_RAISED, Kind.NOT_REPORTED})
+"""Kinds of verdicts that say neither yes nor no: the trial is `errored`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +73,10 @@ class Checks:
         verdicts = tuple(_verdict(named, reply) for named in self.rules)
         refused = [verdict for verdict in verdicts if not verdict.passed]
         if not refused:
-            return self.accepted
-        raised = [verdict for verdict in refused if verdict.kind is Kind.CHECK_RAISED]
+            if verdicts == self.accepted.verdicts:
+                return self.accepted
+            return Judgement(outcome=Outcome.PASSED, verdicts=verdicts)
+        raised = [verdict for verdict in refused if verdict.kind in UNJUDGED]
         first = (raised or refused)[0]
         return Judgement(
             outcome=Outcome.ERRORED if raised else Outcome.FAILED,
@@ -115,7 +126,7 @@ def checks_digest(expect: Sequence[Check], *, where: str = "") -> str:
         ) from error
 
 
-def _compile(check: Check, where: str) -> Rule:
+def _compile(check: Check, where: str) -> Rule:  # noqa: PLR0911  one for each check
     match check:
         case ToolCallsCheck():
             return compile_tool_calls(check.tool_calls, where=where)
@@ -123,6 +134,14 @@ def _compile(check: Check, where: str) -> Rule:
             return compile_no_tool_calls()
         case ContentCheck():
             return compile_content(check.content, where=where)
+        case ReasoningCheck():
+            return compile_reasoning(check.reasoning, where=where)
+        case FinishReasonCheck():
+            return compile_finish_reason(check.finish_reason, where=where)
+        case LatencyCheck():
+            return compile_latency(check.latency_s, where=where)
+        case CompletionTokensCheck():
+            return compile_completion_tokens(check.completion_tokens, where=where)
         case JsonCheck():
             content = check.json_
             return compile_json(content if isinstance(content, JsonContent) else None, where=where)
@@ -133,6 +152,9 @@ def _compile(check: Check, where: str) -> Rule:
 def _verdict(named: NamedRule, reply: ChatReply) -> Verdict:
     try:
         verdict = named.rule(reply)
+    except UnjudgeableError as error:
+        reason = one_line(error.reason)
+        return Verdict(check=named.name, passed=False, kind=error.kind, reason=reason)
     except Exception as error:  # noqa: BLE001  a check's own fault must not count against the model
         reason = one_line(f"the check raised {type(error).__name__}: {error}")
         return Verdict(check=named.name, passed=False, kind=Kind.CHECK_RAISED, reason=reason)

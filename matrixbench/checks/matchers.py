@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import regex
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
+from matrixbench.checks.numbers import compile_bounds, compile_number, number_in
 from matrixbench.errors import CheckError
-from matrixbench.spec.checks import JsonType, Matcher
+from matrixbench.spec.checks import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
 
 REGEX_TIMEOUT_S = 1.0
 """How long one search may take; beyond it the check raises, and its trial is errored."""
@@ -33,8 +34,13 @@ _JSON_TYPES: Mapping[type, frozenset[JsonType]] = {
 }
 """What `json.loads` can give, and what JSON Schema calls it."""
 
-Condition: TypeAlias = tuple[Callable[[Any], bool], str]
-"""One condition of a matcher: whether a value meets it, and how it is said."""
+
+class Condition(NamedTuple):
+    """One condition of a matcher: whether a value meets it, how that and what is there are said."""
+
+    meets: Callable[[Any], bool]
+    wanted: str
+    found: Callable[[Any], str] = shown
 
 
 def as_matcher(value: object, *, where: str = "") -> Matcher:
@@ -71,7 +77,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
         raise CheckError(
             "a matcher without a condition would accept anything",
             where=where,
-            hint="Give it one of: equals, contains, matches, one_of, type.",
+            hint=f"Give it one of: {', '.join(CONDITIONS)}.",
         )
     ignoring = matcher.ignoring
     ignored = None if ignoring is None else _regex(ignoring, 0, f"{where}.ignoring")
@@ -82,9 +88,9 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
             if ignored is not None and isinstance(value, str)
             else value
         )
-        for meets, wanted in conditions:
+        for meets, wanted, found in conditions:
             if not meets(seen):
-                return f"expected {wanted}, found {shown(seen)}"
+                return f"expected {wanted}, found {found(seen)}"
         return None
 
     return match
@@ -130,6 +136,8 @@ def _conditions(matcher: Matcher, where: str) -> tuple[Condition, ...]:
     return (
         *_type_conditions(matcher),
         *_value_conditions(matcher),
+        *_number_conditions(matcher, where),
+        *_length_conditions(matcher, where),
         *_contains_conditions(matcher),
         *_matches_conditions(matcher, where),
     )
@@ -139,23 +147,66 @@ def _type_conditions(matcher: Matcher) -> list[Condition]:
     if "type" not in matcher.model_fields_set:
         return []
     name = matcher.type or "null"  # YAML's bare `null` is meant as the type of that name
-    return [(lambda value: json_type_is(value, name), f"type {name}")]
+    return [Condition(lambda value: json_type_is(value, name), f"type {name}")]
 
 
 def _value_conditions(matcher: Matcher) -> list[Condition]:
     conditions: list[Condition] = []
     if "equals" in matcher.model_fields_set:  # null is a value that may be expected
         wanted = matcher.equals
-        conditions.append((lambda value: json_equal(wanted, value), shown(wanted, EXPECTED_CHARS)))
+        said = shown(wanted, EXPECTED_CHARS)
+        conditions.append(Condition(lambda value: json_equal(wanted, value), said))
     if matcher.one_of is not None:
         choices = tuple(matcher.one_of)
         conditions.append(
-            (
+            Condition(
                 lambda value: any(json_equal(choice, value) for choice in choices),
                 f"one of {shown(list(choices), EXPECTED_CHARS)}",
             )
         )
     return conditions
+
+
+def _number_conditions(matcher: Matcher, where: str) -> list[Condition]:
+    number = matcher.number
+    if number is None:
+        return []
+    if not isinstance(number, NumberMatcher):
+        number = NumberMatcher(value=number)
+    within, said = compile_number(number, where=f"{where}.number")
+    place = number.in_text
+
+    def meets(value: Any) -> bool:  # noqa: ANN401  any JSON value
+        found = number_in(value, place)
+        return not isinstance(found, str) and within(found)
+
+    def told(value: Any) -> str:  # noqa: ANN401  any JSON value
+        found = number_in(value, place)
+        if isinstance(found, str):
+            return found
+        return shown(value) if place == "whole" else f"{found:.15g} in {shown(value)}"
+
+    return [Condition(meets, f"{'' if place == 'whole' else f'{place} '}number {said}", told)]
+
+
+def _length_conditions(matcher: Matcher, where: str) -> list[Condition]:
+    length = matcher.length
+    if length is None:
+        return []
+    bounds = length if isinstance(length, Bounds) else Bounds(min=length, max=length)
+    within, said = compile_bounds(bounds, where=f"{where}.length")
+    wanted = f"length {said}" if isinstance(length, Bounds) else f"length {length}"
+    return [
+        Condition(
+            lambda value: isinstance(value, str | list | dict) and within(len(value)),
+            wanted,
+            lambda value: (
+                f"length {len(value)}: {shown(value)}"
+                if isinstance(value, str | list | dict)
+                else shown(value)
+            ),
+        )
+    ]
 
 
 def _contains_conditions(matcher: Matcher) -> list[Condition]:
@@ -169,9 +220,9 @@ def _contains_conditions(matcher: Matcher) -> list[Condition]:
 def _contains(part: str, *, fold: bool) -> Condition:
     wanted = f"text with {shown(part, EXPECTED_CHARS)}"
     if not fold:
-        return (lambda value: isinstance(value, str) and part in value, wanted)
+        return Condition(lambda value: isinstance(value, str) and part in value, wanted)
     folded = part.casefold()
-    return (lambda value: isinstance(value, str) and folded in value.casefold(), wanted)
+    return Condition(lambda value: isinstance(value, str) and folded in value.casefold(), wanted)
 
 
 def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
@@ -181,7 +232,7 @@ def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
     flags = re.IGNORECASE if matcher.ignore_case else 0
     search = _regex(pattern, flags, f"{where}.matches").search
     return [
-        (
+        Condition(
             lambda value: (
                 isinstance(value, str) and search(value, timeout=REGEX_TIMEOUT_S) is not None
             ),

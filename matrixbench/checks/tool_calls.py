@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, one_line, shown
@@ -15,7 +15,7 @@ from matrixbench.records import Kind
 from matrixbench.spec.checks import ToolCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, ToolCall, Verdict
@@ -25,6 +25,9 @@ Order: TypeAlias = Literal["exact", "any"]
 
 Fits: TypeAlias = Callable[[int, int], bool]
 """Whether the expected call of one index and the found call of another belong together."""
+
+MANY = 2**31
+"""More calls than any reply has."""
 
 TOOL_CALLS = "tool_calls"
 NO_TOOL_CALLS = "no_tool_calls"
@@ -51,29 +54,66 @@ def compile_no_tool_calls() -> Rule:
 def compile_tool_calls(expected: Sequence[ExpectedCall] | ToolCalls, *, where: str = "") -> Rule:
     """Return the rule that a reply calls the expected tools.
 
+    The score is the share of the expected calls that are found, in the order that is asked for;
+    calls beyond those that are allowed make it smaller.
+
     Raises:
-        CheckError: A matcher is wrong, or more calls are expected than `count` allows.
+        CheckError: A matcher is wrong, or no reply could have as many calls as are asked for.
     """
     spec = expected if isinstance(expected, ToolCalls) else ToolCalls(calls=list(expected))
     wanted = tuple(
         _compile_call(call, f"{where}[{index}]") for index, call in enumerate(spec.calls)
     )
-    count = len(wanted) if spec.count is None else spec.count
-    if count < len(wanted):
-        raise CheckError(
-            f"{len(wanted)} calls are expected, but count is {count}: no reply could pass",
-            where=where,
-            hint="Raise count, leave it out, or expect fewer calls.",
-        )
+    allowed = _allowed(spec, where)
     order = spec.order
-    passed = yes(TOOL_CALLS)
+    passed = yes(TOOL_CALLS, 1.0 if wanted else None)
 
     def rule(reply: ChatReply) -> Verdict:
-        if len(reply.tool_calls) != count:
-            return _miscounted(wanted, count, reply)
-        return _compare(wanted, reply.tool_calls, order) or passed
+        found = reply.tool_calls
+        if len(found) not in allowed:
+            verdict = _miscounted(wanted, allowed, reply)
+        else:
+            refused = _compare(wanted, found, order)
+            if refused is None:
+                return passed
+            verdict = refused
+        if not wanted:
+            return verdict
+        extra = max(0, len(found) - allowed.stop + 1)
+        score = _matched(wanted, found, order) / (len(wanted) + extra)
+        return replace(verdict, score=score)
 
     return rule
+
+
+def _allowed(spec: ToolCalls, where: str) -> range:
+    """Return how many calls there may be."""
+    if spec.count is not None and (spec.at_least is not None or spec.at_most is not None):
+        raise CheckError(
+            "count says exactly how many calls there must be: at_least and at_most are too much",
+            where=where,
+            hint="Leave out count, or the other two.",
+        )
+    expected = len(spec.calls)
+    least, most = spec.at_least, spec.at_most
+    if least is not None and most is None:
+        most = MANY
+    exact = expected if spec.count is None else spec.count
+    least = (exact if most is None else expected) if least is None else least
+    most = exact if most is None else most
+    if most < expected:
+        raise CheckError(
+            f"{expected} calls are expected, but {most} are allowed: no reply could pass",
+            where=where,
+            hint="Allow more calls, or expect fewer.",
+        )
+    if not expected <= least <= most:
+        raise CheckError(
+            f"at_least {least} is not between the {expected} expected calls and at_most {most}",
+            where=where,
+            hint="Every expected call must be there in any case.",
+        )
+    return range(least, most + 1)
 
 
 def first_unmatched(wanted: int, found: int, fits: Fits, order: Order) -> int | None:
@@ -88,6 +128,28 @@ def first_unmatched(wanted: int, found: int, fits: Fits, order: Order) -> int | 
     """
     if order == "exact":
         return _first_out_of_order(wanted, found, fits)
+    return next(
+        (one for one, paired in enumerate(_paired(wanted, found, fits)) if not paired), None
+    )
+
+
+def most_matched(wanted: int, found: int, fits: Fits, order: Order) -> int:
+    """Return how many expected calls can have a found call of their own at the same time."""
+    if order == "any":
+        return sum(_paired(wanted, found, fits))
+    # The longest common subsequence: row by row, the best for each beginning of what was found.
+    best = [0] * (found + 1)
+    for one in range(wanted):
+        before = best
+        best = [0] * (found + 1)
+        for other in range(found):
+            both = before[other] + 1 if fits(one, other) else 0
+            best[other + 1] = max(both, before[other + 1], best[other])
+    return best[found]
+
+
+def _paired(wanted: int, found: int, fits: Fits) -> Iterator[bool]:
+    """Yield for each expected call whether it can be paired off beside those before it."""
     edges = [[other for other in range(found) if fits(one, other)] for one in range(wanted)]
     owner: dict[int, int] = {}
 
@@ -101,7 +163,8 @@ def first_unmatched(wanted: int, found: int, fits: Fits, order: Order) -> int | 
                 return True
         return False
 
-    return next((one for one in range(wanted) if not augment(one, set())), None)
+    for one in range(wanted):
+        yield augment(one, set())
 
 
 def _first_out_of_order(wanted: int, found: int, fits: Fits) -> int | None:
@@ -158,6 +221,17 @@ def _compare(
     return _bad_arguments(wanted[missing], found, arguments)
 
 
+def _matched(wanted: Sequence[WantedCall], found: Sequence[ToolCall], order: Order) -> int:
+    arguments = [_parse(call) for call in found]
+
+    def fits(one: int, other: int) -> bool:
+        call, values = wanted[one], arguments[other]
+        same_name = call.name == found[other].name
+        return same_name and not isinstance(values, str) and _mismatch(call, values) is None
+
+    return most_matched(len(wanted), len(found), fits, order)
+
+
 def _parse(call: ToolCall) -> dict[str, Any] | str:
     """Return a call's arguments, or why they are none. No text at all means no arguments.
 
@@ -208,17 +282,29 @@ def _wrong_tool(wanted: Sequence[WantedCall], missing: int, found: Sequence[Tool
     return no(TOOL_CALLS, Kind.WRONG_TOOL, f"expected a call of {name}, found {calls}")
 
 
-def _miscounted(wanted: Sequence[WantedCall], count: int, reply: ChatReply) -> Verdict:
-    if count == 0:
+def _miscounted(wanted: Sequence[WantedCall], allowed: range, reply: ChatReply) -> Verdict:
+    if allowed.stop == 1:
         return _unwanted(TOOL_CALLS, reply)
     names = one_line(_names(call.name for call in wanted), EXPECTED_CHARS)
-    expected = f"{count} {'call' if count == 1 else 'calls'}" + (f" ({names})" if names else "")
+    expected = _counted(allowed) + (f" ({names})" if names else "")
     if not reply.tool_calls:
         found = f"found none; content {shown(reply.content, FOUND_CHARS)}"
         return no(TOOL_CALLS, Kind.NO_TOOL_CALL, f"expected {expected}, {found}")
     calls = one_line(_names(call.name for call in reply.tool_calls), FOUND_CHARS)
     found = f"found {len(reply.tool_calls)} ({calls})"
     return no(TOOL_CALLS, Kind.WRONG_CALL_COUNT, f"expected {expected}, {found}")
+
+
+def _counted(allowed: range) -> str:
+    least, most = allowed.start, allowed.stop - 1
+    said = f"{least} to {most}"
+    if least == most:
+        said = f"{most}"
+    elif most == MANY:
+        said, most = f"at least {least}", least
+    elif least == 0:
+        said = f"at most {most}"
+    return f"{said} {'call' if most == 1 else 'calls'}"
 
 
 def _unwanted(check: str, reply: ChatReply) -> Verdict:

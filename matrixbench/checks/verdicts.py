@@ -12,11 +12,25 @@ Rule: TypeAlias = Callable[[ChatReply], Verdict]
 """A compiled check: a pure function from a reply to a verdict."""
 
 
-def yes(check: str) -> Verdict:
+class UnjudgeableError(Exception):
+    """A check cannot say yes or no of a reply: its trial is `errored`, and counts for neither.
+
+    Args:
+        kind: What is missing.
+        reason: One line for people.
+    """
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+def yes(check: str, score: float | None = None) -> Verdict:
     """Return the verdict of a check that passed; rules make it once and hand it out again."""
-    return Verdict(check=check, passed=True)
+    return Verdict(check=check, passed=True, score=score)
 
 
-def no(check: str, kind: Kind, reason: str) -> Verdict:
+def no(check: str, kind: Kind, reason: str, score: float | None = None) -> Verdict:
     """Return the verdict of a check that failed; the reason is made one short line."""
-    return Verdict(check=check, passed=False, kind=kind, reason=one_line(reason))
+    return Verdict(check=check, passed=False, kind=kind, reason=one_line(reason), score=score)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 TAG = "\0"
 """Begins the tags of unions, so that pydantic's way to an error tells them from the file's keys,
@@ -27,6 +28,8 @@ def shape(value: object) -> str:
     match value:
         case bool():
             return SWITCH
+        case int() | float():
+            return NUMBER
         case str():
             return TEXT
         case list() | tuple():
@@ -41,6 +44,7 @@ TEXT = f"{TAG}text"
 LIST = f"{TAG}list"
 MAPPING = f"{TAG}mapping"
 SWITCH = f"{TAG}true or false"
+NUMBER = f"{TAG}a number"
 
 BY_SHAPE = Discriminator(shape)
 
@@ -49,3 +53,20 @@ Texts: TypeAlias = Annotated[
     BY_SHAPE,
 ]
 """A text, or a list of texts."""
+
+Number: TypeAlias = Annotated[
+    Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)] | Annotated[str, Tag(TEXT)],
+    BY_SHAPE,
+]
+"""A number, or a text that is one once its parameters are filled in: those stay texts."""
+
+
+def number_of(value: float | str) -> float | None:
+    """Return the number that a `Number` stands for, or None for a text that is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None

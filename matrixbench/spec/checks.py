@@ -8,9 +8,48 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, SWITCH, TAG, TEXT, Part, Texts
+from matrixbench.spec.base import (
+    BY_SHAPE,
+    LIST,
+    MAPPING,
+    NUMBER,
+    SWITCH,
+    TAG,
+    TEXT,
+    Number,
+    Part,
+    Texts,
+)
 
 JsonType: TypeAlias = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
+
+NumberPlace: TypeAlias = Literal["whole", "only", "first", "last"]
+
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class Bounds(Part):
+    """Between which two numbers, both included, something must be; one of them may be missing."""
+
+    min: Number | None = None
+    """The least that is allowed."""
+
+    max: Number | None = None
+    """The most that is allowed."""
+
+
+class NumberMatcher(Bounds):
+    """Which numbers are meant: `value`, give or take `tolerance`, or bounds."""
+
+    value: Number | None = None
+    """The number itself."""
+
+    tolerance: Number | None = None
+    """How far from `value` a number may be, either way. Default: 0."""
+
+    in_text: NumberPlace = "whole"
+    """Where in a text the number stands: it is the `whole` text, the `only` number in it, the
+    `first` or the `last`."""
 
 
 class Matcher(Part):
@@ -31,11 +70,35 @@ class Matcher(Part):
     type: JsonType | None = None
     """The value's JSON type."""
 
+    number: (
+        Annotated[
+            Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)]
+            | Annotated[str, Tag(TEXT)]
+            | Annotated[NumberMatcher, Tag(MAPPING)],
+            BY_SHAPE,
+        ]
+        | None
+    ) = None
+    """A number: its value, or a mapping that says more."""
+
+    length: (
+        Annotated[
+            Annotated[Count, Tag(NUMBER)] | Annotated[Bounds, Tag(MAPPING)],
+            BY_SHAPE,
+        ]
+        | None
+    ) = None
+    """How many characters, items or keys a text, a list or an object has; or bounds."""
+
     ignoring: str | None = None
     """A regular expression; what it finds is taken out of a text before the other conditions."""
 
     ignore_case: bool = False
     """Whether `contains` and `matches` ignore upper and lower case."""
+
+
+CONDITIONS = ("equals", "contains", "matches", "one_of", "type", "number", "length")
+"""The keys of a matcher that make it one: it must have one of them."""
 
 
 class ExpectedCall(Part):
@@ -53,10 +116,16 @@ class ToolCalls(Part):
     """The tool calls that a reply must hold."""
 
     calls: list[ExpectedCall] = []
-    """The expected calls."""
+    """The expected calls; each must be there."""
 
-    count: Annotated[int, Field(ge=0)] | None = None
-    """How many calls there must be. Default: as many as are expected."""
+    count: Count | None = None
+    """How many calls there must be in all. Default: as many as are expected."""
+
+    at_least: Count | None = None
+    """The fewest calls that there may be in all; instead of `count`."""
+
+    at_most: Count | None = None
+    """The most calls that there may be in all; instead of `count`."""
 
     order: Literal["exact", "any"] = "exact"
     """Whether the calls must come in the order in which they are expected."""
@@ -70,6 +139,9 @@ class JsonContent(Part):
 
     fenced: bool = False
     """Whether the JSON may stand in a fenced code block, with text around it."""
+
+    paths: dict[str, Any] = {}
+    """Path, such as `a.b[0].c` → matcher, or the value that must stand there."""
 
 
 class ToolCallsCheck(Part):
@@ -88,11 +160,35 @@ class NoToolCallsCheck(Part):
     """Always `true`."""
 
 
+TextMatcher: TypeAlias = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[Matcher, Tag(MAPPING)], BY_SHAPE
+]
+
+
 class ContentCheck(Part):
     """Checks the text of a reply."""
 
-    content: Annotated[Annotated[str, Tag(TEXT)] | Annotated[Matcher, Tag(MAPPING)], BY_SHAPE]
+    content: TextMatcher
     """A matcher, or the exact text."""
+
+
+class ReasoningCheck(Part):
+    """Checks the reasoning that a server keeps apart from the text."""
+
+    reasoning: TextMatcher
+    """A matcher, or the exact text."""
+
+
+class FinishReasonCheck(Part):
+    """Checks why the server ended a reply."""
+
+    finish_reason: Annotated[
+        Annotated[str, Tag(TEXT)]
+        | Annotated[list[str], Tag(LIST)]
+        | Annotated[Matcher, Tag(MAPPING)],
+        BY_SHAPE,
+    ]
+    """The reason, a list of which one must hold, or a matcher."""
 
 
 class JsonCheck(Part):
@@ -106,20 +202,40 @@ class JsonCheck(Part):
     """`true`, or what the JSON must meet."""
 
 
-CHECK_NAMES = ("tool_calls", "no_tool_calls", "content", "json")
+class LatencyCheck(Part):
+    """Checks how long a reply took."""
+
+    latency_s: Bounds
+    """Bounds in seconds."""
+
+
+class CompletionTokensCheck(Part):
+    """Checks how many tokens a reply has."""
+
+    completion_tokens: Bounds
+    """Bounds in tokens, as the server counts them."""
+
+
+_CHECKS: dict[str, type[Part]] = {
+    "tool_calls": ToolCallsCheck,
+    "no_tool_calls": NoToolCallsCheck,
+    "content": ContentCheck,
+    "reasoning": ReasoningCheck,
+    "json": JsonCheck,
+    "finish_reason": FinishReasonCheck,
+    "latency_s": LatencyCheck,
+    "completion_tokens": CompletionTokensCheck,
+}
+_NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
+
+CHECK_NAMES = tuple(_CHECKS)
 
 
 def check_name(value: object) -> str | None:
     """Return the name of the check that a mapping or a model stands for, or None."""
     if isinstance(value, dict):
         return next((name for name in CHECK_NAMES if name in value), None)
-    by_type: dict[type, str] = {
-        ToolCallsCheck: "tool_calls",
-        NoToolCallsCheck: "no_tool_calls",
-        ContentCheck: "content",
-        JsonCheck: "json",
-    }
-    return by_type.get(type(value))
+    return _NAMES.get(type(value))
 
 
 def _check_tag(value: object) -> str | None:
@@ -131,6 +247,10 @@ Check: TypeAlias = Annotated[
     Annotated[ToolCallsCheck, Tag(f"{TAG}tool_calls")]
     | Annotated[NoToolCallsCheck, Tag(f"{TAG}no_tool_calls")]
     | Annotated[ContentCheck, Tag(f"{TAG}content")]
-    | Annotated[JsonCheck, Tag(f"{TAG}json")],
+    | Annotated[ReasoningCheck, Tag(f"{TAG}reasoning")]
+    | Annotated[JsonCheck, Tag(f"{TAG}json")]
+    | Annotated[FinishReasonCheck, Tag(f"{TAG}finish_reason")]
+    | Annotated[LatencyCheck, Tag(f"{TAG}latency_s")]
+    | Annotated[CompletionTokensCheck, Tag(f"{TAG}completion_tokens")],
     Discriminator(_check_tag),
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.spec.check_rules import arguments_findings
 from matrixbench.spec.conversations import default_max_turns
-from matrixbench.spec.expectations import arguments_findings
 from matrixbench.spec.nodes import Document, Finding, Loc
 from matrixbench.spec.wording import choose, found, quoted
 

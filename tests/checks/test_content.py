@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matrixbench.checks.content import compile_content
+from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Timing, ToolCall
 from matrixbench.spec.checks import Matcher
@@ -54,3 +54,39 @@ def test_a_wrong_matcher_is_an_error_with_its_place() -> None:
     with pytest.raises(CheckError) as caught:
         compile_content(Matcher(matches="("), where="expect[0].content")
     assert caught.value.where == "expect[0].content.matches"
+
+
+def thought(reasoning: str | None, finish_reason: str | None = "stop") -> ChatReply:
+    """Return a reply with some reasoning."""
+    return ChatReply(
+        message={},
+        reasoning=reasoning,
+        finish_reason=finish_reason,
+        timing=Timing(latency_s=1.0),
+    )
+
+
+def test_reasoning_is_matched_apart_from_the_text() -> None:
+    """It has kinds of its own, and none at all is null."""
+    rule = compile_reasoning(Matcher(contains="so"))
+    assert rule(thought("and so on")).passed
+    said = rule(thought("hm"))
+    assert (said.kind, said.reason) == (
+        Kind.WRONG_REASONING,
+        'expected text with "so", found "hm"',
+    )
+    assert rule(thought(None)).kind is Kind.NO_REASONING
+    assert compile_reasoning(Matcher(equals=None))(thought(None)).passed
+
+
+def test_a_finish_reason_is_a_text_or_one_of_several_or_a_matcher() -> None:
+    """What the server said stands in the reason."""
+    assert compile_finish_reason("stop")(thought(None)).passed
+    assert compile_finish_reason(["length", "stop"])(thought(None)).passed
+    assert compile_finish_reason(Matcher(matches="^st"))(thought(None)).passed
+    said = compile_finish_reason(["length", "stop"])(thought(None, "tool_calls"))
+    assert (said.kind, said.reason) == (
+        Kind.WRONG_FINISH_REASON,
+        'expected one of ["length", "stop"], found "tool_calls"',
+    )
+    assert not compile_finish_reason("stop")(thought(None, None)).passed

@@ -97,3 +97,53 @@ def test_a_wrong_schema_is_an_error_at_once() -> None:
     with pytest.raises(CheckError, match="no JSON Schema") as caught:
         compile_json(schema, where="expect[0].json")
     assert caught.value.where == "expect[0].json.schema.properties.a.type"
+
+
+ORDER = '{"name": "Alice", "items": [{"n": 1}, {"n": 2}], "a b": {"x": "7"}}'
+
+
+def test_paths_hold_single_values_against_matchers() -> None:
+    """What no path leads to may be anything; a bare value means `equals`."""
+    paths = {"name": "Alice", "items[-1].n": {"number": 2}, "['a b'].x": {"number": 7}, "$": {}}
+    assert not verdict(ORDER, paths=paths).passed  # an empty object is meant literally
+    del paths["$"]
+    said = verdict(ORDER, paths=paths)
+    assert (said.passed, said.score) == (True, 1.0)
+    assert verdict(f"```json\n{ORDER}\n```", paths=paths, fenced=True).passed
+
+
+@pytest.mark.parametrize(
+    ("paths", "reason", "score"),
+    [
+        ({"name": "Bob"}, 'name: expected "Bob", found "Alice"', 0.0),
+        ({"name": "Alice", "items[0].n": 3}, "items[0].n: expected 3, found 1", 0.5),
+        ({"age": 3}, "age: expected a value, found none: ", 0.0),
+        ({"items[2].n": 3}, "items[2].n: expected a value, found none: items is [", 0.0),
+        ({"name.first": "A"}, 'name.first: expected a value, found none: name is "Alice"', 0.0),
+        ({"name": "Bob", "age": 3, "items": []}, "(and 2 more)", 0.0),
+    ],
+)
+def test_a_path_that_does_not_match_says_where(
+    paths: dict[str, Any], reason: str, score: float
+) -> None:
+    """The score is the share of paths that match, and a way that ends says what is there."""
+    said = verdict(ORDER, paths=paths)
+    assert (said.kind, said.score) == (Kind.PATH_MISMATCH, score)
+    assert reason in said.reason
+
+
+def test_a_schema_counts_as_one_of_the_paths() -> None:
+    """What breaks it is told first; without paths there is no score."""
+    said = verdict(ORDER, schema=PERSON, paths={"name": "Alice"})
+    assert (said.kind, said.score) == (Kind.SCHEMA_MISMATCH, 0.5)
+    assert verdict(ORDER, schema=PERSON).score is None
+    assert verdict("{", paths={"name": "Alice"}).score == 0.0
+
+
+def test_a_wrong_path_is_an_error_at_once() -> None:
+    """The place names it."""
+    with pytest.raises(CheckError) as caught:
+        compile_json(JsonContent(paths={"a b": 1}), where="expect[0].json")
+    assert caught.value.where == "expect[0].json.paths.a b"
+    with pytest.raises(CheckError, match="no regular expression"):
+        compile_json(JsonContent(paths={"a": {"matches": "("}}))

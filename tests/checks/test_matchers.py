@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,22 @@ def said(entry: object, value: object) -> str | None:
         ({"ignoring": r"\s", "contains": "ab"}, "a b"),
         ({"ignoring": "x", "equals": 5}, 5),
         ({"type": "string", "contains": "a", "matches": "b$"}, "ab"),
+        ({"number": 42}, 42.0),
+        ({"number": 42}, " 42\n"),
+        ({"number": "42"}, "42"),
+        ({"number": {"value": 2.5, "tolerance": 0.1}}, 2.6),
+        ({"number": {"value": 2.5, "tolerance": 0.1}}, "2.4"),
+        ({"number": {"min": 1, "max": 2}}, 2),
+        ({"number": {"max": 2}}, -5),
+        ({"number": {"value": 42, "in_text": "only"}}, "The answer is 42."),
+        ({"number": {"value": 1979, "in_text": "last"}}, "42, as in 1979"),
+        ({"number": {"value": 42, "in_text": "first"}}, "42, as in 1979"),
+        ({"number": {"value": 42, "in_text": "last"}}, 42),
+        ({"length": 3}, "äöü"),
+        ({"length": {"min": 1}}, [None]),
+        ({"length": {"max": 1}}, {"a": 1}),
+        ({"length": 0}, ""),
+        ({"ignoring": "-", "length": 2}, "a-b"),
     ],
 )
 def test_a_matcher_accepts_what_it_names(entry: object, value: object) -> None:
@@ -93,6 +111,22 @@ def test_a_matcher_accepts_what_it_names(entry: object, value: object) -> None:
         ({"type": "string"}, None),
         ({"ignoring": "#.*", "contains": "#"}, "# a comment"),
         ({"contains": "a", "matches": "^b"}, "ab"),
+        ({"number": 42}, 43),
+        ({"number": 1}, True),
+        ({"number": 0}, None),
+        ({"number": 42}, "42 apples"),
+        ({"number": 42, "type": "number"}, "42"),
+        ({"number": {"value": 2.5, "tolerance": 0.1}}, 2.61),
+        ({"number": {"min": 1, "max": 2}}, 2.01),
+        ({"number": {"min": 1}}, "0"),
+        ({"number": {"value": 42, "in_text": "only"}}, "42, as in 1979"),
+        ({"number": {"value": 42, "in_text": "last"}}, "42, as in 1979"),
+        ({"number": {"value": 42, "in_text": "last"}}, "forty-two"),
+        ({"number": {"value": 42, "in_text": "first"}}, [42]),
+        ({"length": 3}, "ab"),
+        ({"length": 3}, 123),
+        ({"length": {"min": 1}}, None),
+        ({"length": {"max": 1}}, {"a": 1, "b": 2}),
     ],
 )
 def test_a_matcher_refuses_everything_else(entry: object, value: object) -> None:
@@ -101,6 +135,88 @@ def test_a_matcher_refuses_everything_else(entry: object, value: object) -> None
     assert reason is not None
     assert reason.startswith("expected ")
     assert ", found " in reason
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "reason"),
+    [
+        ({"number": 42}, 41, "expected number 42, found 41"),
+        (
+            {"number": {"value": 2.5, "tolerance": 0.1}},
+            "3 km",
+            'expected number 2.5 ± 0.1, found "3 km"',
+        ),
+        (
+            {"number": {"value": 42, "in_text": "last"}},
+            "42, as in 1979",
+            'expected last number 42, found 1979 in "42, as in 1979"',
+        ),
+        (
+            {"number": {"min": 1, "max": 2.5, "in_text": "only"}},
+            "1 or 2",
+            'expected only number 1 to 2.5, found 2 numbers in "1 or 2"',
+        ),
+        (
+            {"number": {"max": 2, "in_text": "first"}},
+            "two",
+            'expected first number at most 2, found no number in "two"',
+        ),
+        ({"length": 3}, "ab", 'expected length 3, found length 2: "ab"'),
+        ({"length": {"min": 3}}, None, "expected length at least 3, found null"),
+    ],
+)
+def test_numbers_and_lengths_say_what_was_expected_and_found(
+    entry: object, value: object, reason: str
+) -> None:
+    """The number that was picked out of a text stands beside the text."""
+    assert said(entry, value) == reason
+
+
+@pytest.mark.parametrize(
+    ("matcher", "message"),
+    [
+        ({"number": {}}, "no bound"),
+        ({"number": "many"}, "'many' is no number"),
+        ({"number": {"min": 2, "max": 1}}, "nothing lies between 2 and 1"),
+        ({"number": {"value": 2, "max": 1}}, "both a value and bounds"),
+        ({"number": {"value": 2, "tolerance": -1}}, "not negative"),
+        ({"number": {"value": "{{ n }}"}}, "is no number"),
+        ({"length": {}}, "no bound"),
+        ({"length": {"min": 2, "max": 1}}, "nothing lies between"),
+        ({"length": -1}, "this is no matcher"),
+        ({"number": float("nan")}, "this is no matcher"),
+    ],
+)
+def test_wrong_bounds_are_an_error_at_once(matcher: object, message: str) -> None:
+    """What could not be met, or says nothing, is refused before anything is asked."""
+    with pytest.raises(CheckError, match=message):
+        compile_matcher(as_matcher(matcher))
+
+
+@given(
+    st.floats(-1e9, 1e9).map(lambda number: round(number, 6)),
+    st.floats(0, 1e6).map(lambda number: round(number, 6)),
+    st.floats(-1e9, 1e9).map(lambda number: round(number, 6)),
+)
+def test_a_tolerance_is_symmetric_and_includes_its_ends(
+    value: float, tolerance: float, found: float
+) -> None:
+    """What is within a tolerance of a value has the value within it, and the ends belong to it."""
+    number = {"value": value, "tolerance": tolerance}
+    other = {"value": found, "tolerance": tolerance}
+    assert (said({"number": number}, found) is None) == (said({"number": other}, value) is None)
+    distance = Decimal(str(value)) - Decimal(str(found))
+    assert said({"number": {"value": value, "tolerance": str(abs(distance))}}, found) is None
+
+
+@given(st.text() | st.lists(st.integers()) | st.dictionaries(st.text(), st.none()))
+def test_a_length_is_what_bounds_say(value: str | list[int] | dict[str, None]) -> None:
+    """A number means itself as both bounds, and one more or less is refused."""
+    size = len(value)
+    assert said({"length": size}, value) is None
+    assert said({"length": {"min": size, "max": size}}, value) is None
+    assert said({"length": {"min": size + 1}}, value) is not None
+    assert said({"length": size + 1}, value) is not None
 
 
 @pytest.mark.parametrize(

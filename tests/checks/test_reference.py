@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.matchers import MATCHER_KEYS
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, ToolCalls
+from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, NumberMatcher, ToolCalls
 from matrixbench.spec.tests import TestEntry
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,7 +38,7 @@ def test_every_check_and_key_is_described() -> None:
     """Names of checks, of matcher keys and of the checks' own keys stand in a table."""
     own = {
         field.alias or name
-        for part in (ToolCalls, JsonContent)
+        for part in (ToolCalls, JsonContent, NumberMatcher)
         for name, field in part.model_fields.items()
     }
     for name in {*CHECK_NAMES, *MATCHER_KEYS, *own}:

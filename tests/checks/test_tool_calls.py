@@ -13,6 +13,7 @@ from matrixbench.checks.tool_calls import (
     compile_no_tool_calls,
     compile_tool_calls,
     first_unmatched,
+    most_matched,
 )
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Verdict
@@ -45,6 +46,11 @@ def reply(*calls: Found, content: str | None = None) -> ChatReply:
 def call(name: str, **arguments: Any) -> ExpectedCall:  # noqa: ANN401  any JSON value
     """Return an expected call."""
     return ExpectedCall(name=name, arguments=arguments)
+
+
+def bounded(calls: Sequence[ExpectedCall], **bounds: int) -> ToolCalls:
+    """Return expected calls with bounds of their number in all."""
+    return ToolCalls.model_validate({"calls": list(calls), **bounds})
 
 
 def verdict(
@@ -197,6 +203,81 @@ def test_a_count_below_the_expected_calls_is_an_error() -> None:
         compile_tool_calls(ToolCalls(calls=[call("a"), call("b")], count=1))
 
 
+@pytest.mark.parametrize(
+    ("bounds", "allowed"),
+    [
+        ({}, {2}),
+        ({"count": 3}, {3}),
+        ({"at_least": 2}, {2, 3, 4, 5}),
+        ({"at_least": 3}, {3, 4, 5}),
+        ({"at_most": 3}, {2, 3}),
+        ({"at_least": 3, "at_most": 4}, {3, 4}),
+    ],
+)
+def test_bounds_are_about_all_calls(bounds: dict[str, int], allowed: set[int]) -> None:
+    """Those that are expected must be there in any case; others stand anywhere."""
+    rule = compile_tool_calls(bounded([call("a"), call("b")], **bounds))
+    for others in range(4):
+        found = [("c", "{}"), ("a", "{}"), ("c", "{}"), ("b", "{}"), ("c", "{}")]
+        names = [("a", "{}"), ("b", "{}")] if not others else found[: 3 + others]
+        if len(names) >= 4 or not others:
+            assert rule(reply(*names)).passed is (len(names) in allowed), names
+    assert not rule(reply(*[("c", "{}")] * 3)).passed
+
+
+@pytest.mark.parametrize(
+    ("spec", "found", "reason"),
+    [
+        ({"at_least": 1}, 0, "expected at least 1 call, found none; content null"),
+        ({"at_least": 2, "at_most": 3}, 1, "expected 2 to 3 calls, found 1 (c)"),
+        ({"at_most": 1}, 2, "expected at most 1 call, found 2 (c, c)"),
+        ({"at_most": 0}, 1, "expected no tool call, found 1: c({})"),
+    ],
+)
+def test_a_wrong_number_of_calls_is_said(spec: dict[str, int], found: int, reason: str) -> None:
+    """The bounds and the number that was found stand in the reason."""
+    assert compile_tool_calls(bounded([], **spec))(reply(*[("c", "{}")] * found)).reason == reason
+
+
+def test_at_most_allows_none() -> None:
+    """Where no call is expected, none is needed."""
+    assert compile_tool_calls(ToolCalls(at_most=2))(reply()).passed
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"count": 2, "at_least": 2},
+        {"count": 2, "at_most": 2},
+        {"at_most": 1},
+        {"at_least": 1},
+        {"at_least": 4, "at_most": 3},
+    ],
+)
+def test_bounds_that_no_reply_could_meet_are_an_error(spec: dict[str, int]) -> None:
+    """So are those that would say nothing."""
+    with pytest.raises(CheckError):
+        compile_tool_calls(bounded([call("a"), call("b")], **spec))
+
+
+@pytest.mark.parametrize(
+    ("found", "order", "score"),
+    [
+        ([("a", "{}"), ("b", "{}")], "exact", 1.0),
+        ([("b", "{}"), ("a", "{}")], "exact", 0.5),
+        ([("a", "{}")], "exact", 0.5),
+        ([("a", "{"), ("b", "{}")], "any", 0.5),
+        ([], "any", 0.0),
+        ([("a", "{}"), ("b", "{}"), ("c", "{}"), ("c", "{}")], "any", 0.5),
+    ],
+)
+def test_the_score_is_the_share_of_expected_calls(
+    found: list[Found], order: Literal["exact", "any"], score: float
+) -> None:
+    """Calls too many count as expected ones that are missing."""
+    assert verdict([call("a"), call("b")], *found, order=order).score == score
+
+
 def test_a_wrong_matcher_is_named_with_its_place() -> None:
     """The place is that of the file's structure."""
     with pytest.raises(CheckError) as caught:
@@ -230,3 +311,25 @@ def test_exact_order_equals_trying_every_choice_in_order(
     )
     missing = first_unmatched(len(rows), found, lambda one, other: rows[one][other], "exact")
     assert (missing is None) == possible
+
+
+@settings(deadline=None)
+@given(TABLES, st.sampled_from(["exact", "any"]))
+def test_as_many_match_as_in_the_best_choice(
+    table: tuple[int, list[list[bool]]], order: Literal["exact", "any"]
+) -> None:
+    """The number of matched calls is the best over all choices."""
+    found, rows = table
+    choices = combinations if order == "exact" else permutations
+    best = 0
+    for size in range(len(rows) + 1):
+        for chosen in combinations(rows, size):
+            if any(
+                all(row[place] for row, place in zip(chosen, places, strict=True))
+                for places in choices(range(found), size)
+            ):
+                best = size
+    matched = most_matched(len(rows), found, lambda one, other: rows[one][other], order)
+    assert matched == best
+    missing = first_unmatched(len(rows), found, lambda one, other: rows[one][other], order)
+    assert (missing is None) == (matched == len(rows))

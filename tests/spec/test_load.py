@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import ExitCode, SpecError
 from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend
 from matrixbench.spec.load import load_experiment
@@ -90,6 +91,20 @@ def full(tmp_path: Path) -> str:
 
 
 ENVIRON = {"HOME": "/home/me", "BUILDS": "/builds", "HOST": "example.test"}
+
+
+def test_a_number_may_be_made_of_parameters(load: Load) -> None:
+    """A text is a number once it is filled in; one that is none is told with its place."""
+    test = (
+        "{name: '{{ a }}', parameters: {a: [2, 3]}, messages: [{role: user, content: x}], "
+        "expect: [content: {number: {value: '{{ a * VALUE }}'}}]}"
+    )
+    head = f"name: x\n{BACKEND}tests: "
+    two, three = load(f"{head}[{test.replace('VALUE', '7')}]").tests
+    assert two.expect[0].content.number.value == "14"  # type: ignore[union-attr]
+    assert compile_checks(three.expect).digest != compile_checks(two.expect).digest
+    with pytest.raises(SpecError, match="expected a number, found the text «twotwo»"):
+        load(f"{head}[{test.replace('[2, 3]', 'two').replace('VALUE', '2')}]")
 
 
 def test_paths_are_absolute_and_variables_filled_in(load: Load, full: str, tmp_path: Path) -> None:
@@ -301,6 +316,39 @@ TEST_MISTAKES = [
     (
         f"{{{HEAD}, expect: [tool_calls: {{calls: [{CALL}]}}]}}",
         "«[» is no regular expression",
+    ),
+    (f"{{{HEAD}, expect: [reasoning: {{}}]}}", "a matcher without a condition"),
+    (f"{{{HEAD}, expect: [finish_reason: 3]}}", "expected a text or a list or a mapping"),
+    (f"{{{HEAD}, expect: [content: {{number: {{}}}}]}}", "give it one of: value, min, max"),
+    (
+        f"{{{HEAD}, expect: [content: {{number: many}}]}}",
+        "content.number: expected a number, found the text «many»",
+    ),
+    (f"{{{HEAD}, expect: [content: {{number: {{tolerance: 1}}}}]}}", "tolerance without a value"),
+    (f"{{{HEAD}, expect: [content: {{number: {{value: 1, max: 2}}}}]}}", "a value and bounds"),
+    (
+        f"{{{HEAD}, expect: [content: {{number: {{in_text: any, value: 1}}}}]}}",
+        "whole, only, first",
+    ),
+    (f"{{{HEAD}, expect: [content: {{length: {{min: 3, max: 2}}}}]}}", "min 3 is more than max 2"),
+    (f"{{{HEAD}, expect: [content: {{length: 1.5}}]}}", "expected a whole number"),
+    (f"{{{HEAD}, expect: [content: {{length: long}}]}}", "expected a number or a mapping"),
+    (f"{{{HEAD}, expect: [latency_s: {{}}]}}", "no bound is given"),
+    (f"{{{HEAD}, expect: [latency_s: 2.5]}}", "expected a mapping, found the number 2.5"),
+    (f"{{{HEAD}, expect: [completion_tokens: {{mx: 3}}]}}", "perhaps you meant «max»"),
+    (
+        f"{{{HEAD}, expect: [tool_calls: {{calls: [{{name: a}}], at_most: 0}}]}}",
+        "1 calls are expected, but at_most is 0: no reply could pass",
+    ),
+    (f"{{{HEAD}, expect: [tool_calls: {{count: 1, at_least: 1}}]}}", "count says exactly"),
+    (
+        f"{{{HEAD}, expect: [tool_calls: {{at_least: 3, at_most: 1}}]}}",
+        "at_least 3 is more than at_most 1",
+    ),
+    (f"{{{HEAD}, expect: [json: {{paths: {{a..b: 1}}}}]}}", "«a..b»: no path from '..b' on"),
+    (
+        f"{{{HEAD}, expect: [json: {{paths: {{a: {{matches: '('}}}}}}]}}",
+        "«(» is no regular expression",
     ),
     (f"{{{HEAD}, expect: [], parameters: {{a: []}}}}", "the axis «a» is empty"),
     (

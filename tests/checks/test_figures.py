@@ -1,0 +1,57 @@
+"""What the checks of measured figures say."""
+
+from __future__ import annotations
+
+import pytest
+
+from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.judge import compile_checks
+from matrixbench.checks.verdicts import UnjudgeableError
+from matrixbench.errors import CheckError
+from matrixbench.records import ChatReply, Kind, Outcome, Timing
+from matrixbench.spec.checks import Bounds, CompletionTokensCheck
+
+
+def reply(latency_s: float = 1.0, tokens: int | None = 10) -> ChatReply:
+    """Return a reply with some figures."""
+    return ChatReply(message={}, completion_tokens=tokens, timing=Timing(latency_s=latency_s))
+
+
+def test_a_latency_lies_within_its_bounds() -> None:
+    """Both bounds are included, and the reason has the unit."""
+    rule = compile_latency(Bounds(min=0.5, max=2.5))
+    assert rule(reply(0.5)).passed
+    assert rule(reply(2.5)).passed
+    said = rule(reply(3.14159))
+    assert (said.kind, said.reason) == (Kind.WRONG_LATENCY, "expected 0.5 to 2.5 s, found 3.14 s")
+    assert not rule(reply(0.1)).passed
+
+
+def test_completion_tokens_lie_within_their_bounds() -> None:
+    """One bound is enough."""
+    rule = compile_completion_tokens(Bounds(max=20))
+    assert rule(reply(tokens=20)).passed
+    said = rule(reply(tokens=2100))
+    assert (said.kind, said.reason) == (
+        Kind.WRONG_LENGTH,
+        "expected at most 20 tokens, found 2,100",
+    )
+
+
+def test_a_server_that_counts_no_tokens_leaves_the_trial_unjudged() -> None:
+    """It is errored, and counts neither for nor against the model."""
+    with pytest.raises(UnjudgeableError):
+        compile_completion_tokens(Bounds(max=20))(reply(tokens=None))
+    checks = compile_checks([CompletionTokensCheck(completion_tokens=Bounds(max=20))])
+    judgement = checks.judge(reply(tokens=None))
+    assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.NOT_REPORTED)
+    assert "the server reports no completion tokens" in judgement.reason
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(min=2, max=1), Bounds(max="fast")])
+def test_bounds_that_say_nothing_are_an_error(bounds: Bounds) -> None:
+    """They are refused before anything is asked."""
+    with pytest.raises(CheckError):
+        compile_latency(bounds)
+    with pytest.raises(CheckError):
+        compile_completion_tokens(bounds)
