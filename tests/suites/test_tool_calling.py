@@ -207,7 +207,7 @@ def test_calc_result_fails(said: ChatReply, kind: Kind) -> None:
 def test_the_requests_are_pinned(name: str, sent: str) -> None:
     """Messages and tools are the benchmark's data, to the byte and in their order."""
     test = TESTS[name]
-    text = json.dumps([test.messages, test.tools])
+    text = json.dumps([test.messages, [tool.sent for tool in test.tools]])
     assert sha256(text.encode()).hexdigest()[:32] == sent
     assert test.request == {}
     assert test.parameters == {}
