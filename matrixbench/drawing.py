@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matrixbench.comparing import compare_results
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.results import frame_by_name, results_of
+from matrixbench.plan.values import label
+from matrixbench.results import results_by_name, results_of
 from matrixbench.results_by_build import split_by_build
 from matrixbench.spec.charts import Chart, Metric
 from matrixbench.store.database import open_store
@@ -17,13 +21,57 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from matrixbench.charts.heatmap import Drawing
     from matrixbench.execution.settings import Settings
+    from matrixbench.results import Results
     from matrixbench.spec.load import Experiment
+    from matrixbench.store.database import Store
 
 _LONGEST_NAME = 80
 
 DEFAULT_CHART = "heatmap"
 """The name of the chart that is drawn where the file has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the colour should mean, over what a chart says; None leaves the chart as it is.
+
+    Args:
+        metric: The metric's name.
+        baseline: `AXIS=VALUE`, for the metric `difference`.
+        k: Attempts, for `pass_at_k` and `pass_hat_k`.
+    """
+
+    metric: str | None = None
+    baseline: str | None = None
+    k: int | None = None
+
+    def over(self, chart: Chart) -> Chart:
+        """Return the chart with what is wished.
+
+        Raises:
+            UsageError: There is no such metric, or a difference lacks its baseline.
+        """
+        if self.metric is not None and self.metric not in {known.value for known in Metric}:
+            raise UsageError(
+                f"there is no metric «{self.metric}»", hint=f"metrics are {', '.join(Metric)}"
+            )
+        metric = chart.metric if self.metric is None else Metric(self.metric)
+        if self.baseline is not None and self.metric is None:
+            metric = Metric.DIFFERENCE
+        baseline = chart.baseline
+        if self.baseline is not None:
+            axis, _, value = self.baseline.partition("=")
+            baseline = {axis.strip(): value.strip()}
+        if metric is Metric.DIFFERENCE and baseline is None:
+            raise UsageError(
+                "a difference needs a baseline",
+                where="--metric difference",
+                hint="for example --baseline backend=baseline",
+            )
+        changes = {"metric": metric, "baseline": baseline, "k": self.k or chart.k}
+        return chart.model_copy(update=changes)
 
 
 def draw_files(
@@ -32,7 +80,7 @@ def draw_files(
     *,
     output: Path | None = None,
     name: str | None = None,
-    metric: str | None = None,
+    wish: Wish | None = None,
     where: Sequence[str] = (),
     say: Callable[[str], None],
 ) -> Iterator[Path]:
@@ -44,7 +92,7 @@ def draw_files(
         output: The file; with several charts each one's name is put into it. Default: a PNG
             beside the experiment's file.
         name: Only the chart of this name.
-        metric: What the colour means, over the file's.
+        wish: What the colour means, over the file's.
         where: Selector expressions; all must hold.
         say: Is told what a user should know.
 
@@ -56,16 +104,20 @@ def draw_files(
     """
     from matrixbench.charts import draw, save  # noqa: PLC0415  heavy: altair
 
-    charts = _charts(experiment, name, metric)
+    charts = _charts(experiment, name, wish or Wish())
     frames: dict[bool, DataFrame] = {}
     for chart_name, chart in charts.items():
-        split = _names_build(chart)
-        if split not in frames:
-            frames[split] = measured_frame(experiment, settings, where, say, by_build=split)
-        frame = frames[split]
-        title = chart.title or _title(experiment, chart_name)
+        title = _title(experiment, chart_name)
         path = _path(experiment, output, chart_name, alone=len(charts) == 1)
-        save(draw(frame, chart, title=title), path)
+        if chart.metric is Metric.DIFFERENCE:
+            with _opened(experiment, settings) as store:
+                results = results_of(experiment, settings, store, where=where, say=say)
+                save(_difference(results, store, chart, title), path)
+        else:
+            split = _names_build(chart)
+            if split not in frames:
+                frames[split] = measured_frame(experiment, settings, where, say, by_build=split)
+            save(draw(frames[split], chart, title=title), path)
         yield path
 
 
@@ -74,7 +126,7 @@ def draw_by_name(
     store: Path,
     *,
     output: Path | None = None,
-    metric: str | None = None,
+    wish: Wish | None = None,
     where: Sequence[str] = (),
 ) -> Path:
     """Draw what a store knows of an experiment, imported results included; return the file.
@@ -83,7 +135,7 @@ def draw_by_name(
         name: The experiment's name in the store.
         store: The store.
         output: The file. Default: a PNG of that name in this folder.
-        metric: What the colour means.
+        wish: What the colour means.
         where: Selector expressions; all must hold.
 
     Raises:
@@ -94,14 +146,26 @@ def draw_by_name(
     """
     from matrixbench.charts import draw, save  # noqa: PLC0415  heavy: altair
 
-    chart = _with_metric(Chart(), metric)
+    chart = (wish or Wish()).over(Chart())
+    path = output or Path(f"{name.replace('/', '-')}.{DEFAULT_CHART}.png")
     with open_store(store, create=False) as opened:
-        frame = frame_by_name(opened, name, where=where)
+        results = results_by_name(opened, name, where=where)
+        if chart.metric is Metric.DIFFERENCE:
+            save(_difference(results, opened, chart, name), path)
+            return path
+        frame = results.frame(opened)
     if not frame["trials"].any() and not frame["errored"].any():
         raise NothingSelectedError(f"nothing has been measured of {name} yet", where=str(store))
-    path = output or Path(f"{name.replace('/', '-')}.{DEFAULT_CHART}.png")
     save(draw(frame, chart, title=name), path)
     return path
+
+
+def _difference(results: Results, store: Store, chart: Chart, title: str) -> Drawing:
+    from matrixbench.charts.difference import difference_map  # noqa: PLC0415  heavy: altair
+
+    ((axis, value),) = (chart.baseline or {}).items()
+    found = compare_results(results, store, baseline=f"{axis}={label(value)}")
+    return difference_map(found, chart, title=title)
 
 
 def measured_frame(
@@ -121,9 +185,7 @@ def measured_frame(
         NothingSelectedError: No cell is selected, or none has been measured.
         StoreError: The store cannot be read.
     """
-    if not settings.store.exists():
-        raise _nothing_measured(experiment, settings)
-    with open_store(settings.store, create=False) as store:
+    with _opened(experiment, settings) as store:
         results = results_of(experiment, settings, store, where=where, say=say, by_build=by_build)
         frame = results.frame(store)
         if by_build:
@@ -131,6 +193,14 @@ def measured_frame(
     if not frame["trials"].any() and not frame["errored"].any():
         raise _nothing_measured(experiment, settings)
     return frame
+
+
+@contextmanager
+def _opened(experiment: Experiment, settings: Settings) -> Iterator[Store]:
+    if not settings.store.exists():
+        raise _nothing_measured(experiment, settings)
+    with open_store(settings.store, create=False) as store:
+        yield store
 
 
 def _names_build(chart: Chart) -> bool:
@@ -146,7 +216,7 @@ def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSele
     )
 
 
-def _charts(experiment: Experiment, name: str | None, metric: str | None) -> Mapping[str, Chart]:
+def _charts(experiment: Experiment, name: str | None, wish: Wish) -> Mapping[str, Chart]:
     charts = dict(experiment.file.charts) or {DEFAULT_CHART: Chart()}
     if name is not None and name not in charts:
         raise UsageError(
@@ -156,17 +226,7 @@ def _charts(experiment: Experiment, name: str | None, metric: str | None) -> Map
         )
     if name is not None:
         charts = {name: charts[name]}
-    return {key: _with_metric(chart, metric) for key, chart in charts.items()}
-
-
-def _with_metric(chart: Chart, metric: str | None) -> Chart:
-    if metric is None:
-        return chart
-    if metric not in {known.value for known in Metric}:
-        raise UsageError(
-            f"there is no metric «{metric}»", hint=f"metrics are {', '.join(sorted(Metric))}"
-        )
-    return chart.model_copy(update={"metric": Metric(metric)})
+    return {key: wish.over(chart) for key, chart in charts.items()}
 
 
 def _title(experiment: Experiment, chart: str) -> str:

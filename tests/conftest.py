@@ -11,6 +11,7 @@ from typing import Protocol
 
 import platformdirs
 import pytest
+from hypothesis import settings
 
 from matrixbench.models.sources import fetch
 from matrixbench.spec.load import Experiment, load_experiment
@@ -20,6 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs so, and they hand it on: programs that the tests interrupt
     # would not notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How fast this machine is today is no property of the code.
+settings.register_profile("matrixbench", deadline=None)
+settings.load_profile("matrixbench")
 
 SMOLLM2 = Model(
     package=PackageFile(

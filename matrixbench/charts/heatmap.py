@@ -37,9 +37,25 @@ _SUBTITLE_SIZE = 11
 def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
     """Return the heatmap that `matrixbench.charts.draw` promises."""
     sides = resolve_sides(frame, chart)
-    shown = squares(frame, sides, chart.metric)
-    counts = [row["count"] for row in shown.rows if "count" in row]
-    layout = lay_out(shown.labels, max((len(count) for count in counts), default=0))
+    shown = squares(frame, sides, chart)
+    explained = [f"{shown.ramp.title}, n trials"]
+    if shown.any("low"):
+        explained.append("bar: Wilson 95 % interval, 0 at the left edge, 1 at the right")
+    if any("/" in row.get("count", "") for row in shown.rows):
+        explained.append("n=4/10: 4 of 10 trials so far")
+    return picture(shown, sides, title=chart.title or title, explained=explained)
+
+
+def picture(shown: Squares, sides: Sides, *, title: str, explained: Sequence[str]) -> Drawing:
+    """Return squares as a picture.
+
+    Args:
+        shown: The squares.
+        sides: Which axis stands where.
+        title: The title.
+        explained: What the subtitle says of the squares.
+    """
+    layout = lay_out(shown.labels, _longest(shown, "text"), _longest(shown, "count"))
     facet = alt.layer(
         *layers(shown, layout, sides),
         # As a plain dict, for which Altair has no row limit and no check row by row.
@@ -47,10 +63,14 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
         width=layout.facet_width,
         height=layout.facet_height,
     )
-    named = _title(chart.title or title, sides, shown, layout)
+    named = _title(title, explained, sides, layout.facet_width * len(shown.labels.column))
     if sides.row or sides.column:
         return _styled(_faceted(facet, sides, shown, layout), named)
     return _styled(facet, named)
+
+
+def _longest(shown: Squares, field: str) -> int:
+    return max((len(row[field]) for row in shown.rows if field in row), default=0)
 
 
 def _faceted(drawing: Drawing, sides: Sides, shown: Squares, layout: Layout) -> alt.FacetChart:
@@ -85,15 +105,9 @@ def _expression(labels: Sequence[str], letters: int, lines: int) -> str:
     return label_expression(labels, [broken(text, letters, lines) for text in labels])
 
 
-def _title(title: str, sides: Sides, shown: Squares, layout: Layout) -> alt.TitleParams:
-    across = layout.facet_width * len(shown.labels.column)
+def _title(title: str, explained: Sequence[str], sides: Sides, across: int) -> alt.TitleParams:
     letters = int(max(across, 480) / (_SUBTITLE_SIZE * 0.5))
     fixed = " · ".join(f"{axis} {text}" for axis, text in sides.fixed)
-    explained = [f"{shown.ramp.title}{', n trials' if layout.text else ''}"]
-    if shown.any("low"):
-        explained.append("bar: Wilson 95 % interval, 0 at the left edge, 1 at the right")
-    if layout.text and any("/" in row.get("count", "") for row in shown.rows):
-        explained.append("n=4/10: 4 of 10 trials so far")
     lines = [*wrap(fixed, letters, max_lines=3), *wrap("; ".join(explained), letters)]
     return alt.TitleParams(text=wrap(title, int(letters * 0.7)) or [""], subtitle=lines)
 

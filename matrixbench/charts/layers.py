@@ -9,7 +9,16 @@ import altair as alt
 from matrixbench.charts.layout import LABEL_SIZE, label_expression, shorten
 from matrixbench.charts.palette import HATCH, LINE, NO_VALUE_FILL, QUIET
 from matrixbench.charts.sides import side_title
-from matrixbench.charts.squares import BY_REQUEST, EMPTY, GREEDY, MEASURED, NO_VALUE, NOT_APPLICABLE
+from matrixbench.charts.squares import (
+    BY_REQUEST,
+    EMPTY,
+    GREEDY,
+    MEASURED,
+    NO_VALUE,
+    NOT_APPLICABLE,
+    ONE_REPLY,
+    OUT,
+)
 
 if TYPE_CHECKING:
     from matrixbench.charts.layout import Layout
@@ -27,6 +36,7 @@ _TRACK_FROM = 40
 # legend, which fills every shape, fills only the corners.
 _RIGHT_CORNER = "M-1,-1L1,-1L1,1Z"
 _LEFT_CORNER = "M-1,-1L1,-1L-1,1Z"
+_BAR = "M-1,-1L1,-1L1,-0.3L-1,-0.3Z"
 _SMALL_BOX = "M-1,-1L0.4,-1L0.4,0.4L-1,0.4Z"
 _BOX = "M-1,-1L1,-1M1,-1L1,1M1,1L-1,1M-1,1L-1,-1"
 _HATCHED_BOX = f"{_BOX}M-1,0L0,-1M-1,1L1,-1M0,1L1,0"
@@ -83,6 +93,8 @@ class _Layers:
             self._corner("errored", 1, _RIGHT_CORNER, side=1),
             self._corner("single", GREEDY, _LEFT_CORNER, side=-1),
             self._corner("single", BY_REQUEST, _SMALL_BOX, side=-1),
+            self._corner("single", ONE_REPLY, _BAR, side=-1),
+            self._frames(),
             self._legend(),
             self._tooltips(),
         ]
@@ -240,6 +252,21 @@ class _Layers:
             )
         )
 
+    def _frames(self) -> alt.Chart | None:
+        if not self._shown.any(OUT):
+            return None
+        stroke = 2 if self._layout.text else 1
+        return self._placed(
+            self._on_squares(OUT).mark_rect(
+                filled=False,
+                stroke={"expr": "datum.ink"},
+                strokeWidth=stroke,
+                width=self._layout.width - stroke - 1,
+                height=self._layout.height - stroke - 1,
+                aria=False,
+            )
+        )
+
     def _legend(self) -> alt.Chart | None:
         """Return a layer without squares whose only purpose is the legend of the marks."""
         shown = self._shown
@@ -275,6 +302,8 @@ _MARKS = (
     ("errored trials, not counted", "errored", 1, _RIGHT_CORNER),
     (f"{GREEDY}: no interval", "single", GREEDY, _LEFT_CORNER),
     (f"{BY_REQUEST}: no interval", "single", BY_REQUEST, _SMALL_BOX),
+    (ONE_REPLY, "single", ONE_REPLY, _BAR),
+    ("shown to differ by itself", OUT, 1, _BOX),
 )
 """What the legend calls a mark, the field and value that ask for it, and its shape."""
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 EM = 0.58
 """Mean width of a letter, in font sizes."""
+_BOLD_EM = 0.62
 LABEL_SIZE = 11
 _MAX_TEXT_SQUARES = 3_000
 """More squares than this carry no text: nobody reads it, and it takes seconds to draw."""
@@ -61,8 +62,14 @@ class Layout:
     spacing: int
 
 
-def lay_out(labels: Labels, longest_count: int) -> Layout:
-    """Return the layout for some labels; the longest count, in letters, must fit into a square."""
+def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
+    """Return the layout for some labels.
+
+    Args:
+        labels: Of the sides.
+        longest_text: Letters of the longest value; they must fit into a square.
+        longest_count: Letters of the longest count; the same.
+    """
     across = len(labels.x) * len(labels.column)
     down = len(labels.y) * len(labels.row)
     dense = across * down > _MAX_TEXT_SQUARES or across > _MAX_TEXT_ACROSS or down > _MAX_TEXT_DOWN
@@ -70,14 +77,14 @@ def lay_out(labels: Labels, longest_count: int) -> Layout:
         width, height = _within(_PAGE // across, 8, 24), _within(_PAGE // down, 8, 20)
     else:
         width, height = _within(_PAGE // across, 34, 84), _within(1000 // down, 28, 56)
-        width = max(width, ceil(longest_count * 8 * EM) + 4)
+        width = max(width, ceil(longest_count * 8 * EM) + 4, _bold(longest_text, 10))
     width = max(width, _for_facets(labels))
     longest = max(len(text) for text in labels.x)
     needed = ceil(longest * LABEL_SIZE * EM) + 8
     if needed * across <= _PAGE and needed <= 150:  # noqa: PLR2004  wider ones look like bars
         width = max(width, needed)
     flat = needed <= width
-    text, small, detail = _font_sizes(width, height) if not dense else (0, 0, False)
+    text, small, detail = _font_sizes(width, height, longest_text) if not dense else (0, 0, False)
     return Layout(
         width=width,
         height=height,
@@ -92,12 +99,18 @@ def lay_out(labels: Labels, longest_count: int) -> Layout:
     )
 
 
-def _font_sizes(width: int, height: int) -> tuple[int, int, bool]:
-    if width >= 64 and height >= 44:  # noqa: PLR2004  looked at
+def _font_sizes(width: int, height: int, longest_text: int) -> tuple[int, int, bool]:
+    detail = width >= 64 and height >= 44  # noqa: PLR2004  looked at
+    if detail and width >= _bold(longest_text, 15):
         return 15, 10, True
-    if width >= 44 and height >= 32:  # noqa: PLR2004  looked at
-        return 12, 9, False
-    return 10, 8, False
+    if width >= 44 and height >= 32 and width >= _bold(longest_text, 12):  # noqa: PLR2004  the same
+        return 12, 10 if detail else 9, detail
+    return 10, 10 if detail else 8, detail
+
+
+def _bold(letters: int, size: int) -> int:
+    """Return how wide a square must be for bold letters."""
+    return ceil(letters * size * _BOLD_EM) + 4
 
 
 def _for_facets(labels: Labels) -> int:

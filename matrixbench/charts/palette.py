@@ -28,6 +28,15 @@ GOOD_IS_BRIGHT = (
 )
 """Viridis (S. van der Walt and N. Smith, 2015; CC0) at equal steps: lightness grows evenly."""
 
+CHANGE = ("#7a3000", "#e88c30", "#f7f4ee", "#6aa5dd", "#0b3f8c")
+"""From worse (brown and orange) over nothing (near white) to better (blue), at equal steps.
+
+Orange and blue differ in what no common colour blindness takes away, and no step of this ramp is
+one of `SUCCESS`: a difference is not read as a ratio."""
+
+AMOUNT = ("#f1f5fb", "#b9d1ea", "#6ea3d3", "#2f6fb0", "#0d3a70")
+"""From little (light) to much (dark), where neither is good."""
+
 DARK_INK = "#1a1a1a"
 LIGHT_INK = "#ffffff"
 LINE = "#c4c4c4"

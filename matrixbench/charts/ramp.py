@@ -1,27 +1,25 @@
-"""The colours of a metric, over 0 to 1 or over the values that occur."""
+"""The colours of a metric, over fixed ends or over the values that occur."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, log, log10
+from math import ceil, floor, isnan, log, log10
 from typing import TYPE_CHECKING
 
-from matrixbench.charts.palette import GOOD_IS_BRIGHT, SUCCESS, ink
-from matrixbench.spec.charts import Metric
+from matrixbench.charts.palette import ink
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from collections.abc import Iterable
 
-_LOG_FROM = 30.0
-"""Largest over smallest value from which a colour scale is logarithmic."""
+    from matrixbench.charts.metrics import Style
+
+_LOG_FROM = 20.0
+"""Largest over smallest value from which a colour scale is logarithmic: more than a decade."""
+
+_LEAST_SPAN = 0.2
+"""Of the middle: values that differ by less do not get all the colours there are."""
 
 _MAX_TICKS = 7
-_PERCENT = "format(datum.value, '.0%')"
-_STYLES = {
-    Metric.LATENCY_P50_S: ("median latency (s)", GOOD_IS_BRIGHT[::-1]),
-    Metric.COMPLETION_TOKENS_PER_S: ("completion tokens/s", GOOD_IS_BRIGHT),
-}
-"""Metric without natural ends → title of the legend, colours from the lowest value on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +33,7 @@ class Ramp:
         high: The value of the last colour.
         logarithmic: Whether equal ratios, not differences, are equally far apart.
         label: How the legend writes values (a Vega expression).
+        whole: Whether the legend has whole numbers only.
     """
 
     title: str
@@ -43,6 +42,7 @@ class Ramp:
     high: float
     logarithmic: bool = False
     label: str = "'' + datum.value"
+    whole: bool = False
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -58,9 +58,10 @@ class Ramp:
             inside = [value for value in found if low <= value <= high]
             return inside if len(inside) <= _MAX_TICKS else inside[::3]
         step = 10.0 ** floor(log10(high - low))
-        fine = next(
-            s for s in (step / 4, step / 2, step, step * 2) if (high - low) / s <= _MAX_TICKS
-        )
+        steps = [step / 4, step / 2, step, step * 2]
+        if self.whole:
+            steps = [max(1.0, float(ceil(size))) for size in steps]
+        fine = next(s for s in steps if (high - low) / s <= _MAX_TICKS)
         return [round(n * fine, 12) for n in range(ceil(low / fine), floor(high / fine) + 1)]
 
     def ink(self, value: float) -> str:
@@ -71,12 +72,30 @@ class Ramp:
         return ink(self.colours, (value - low) / (high - low))
 
 
-def ramp_of(frame: DataFrame, metric: Metric) -> Ramp:
-    """Return the colours of a metric, over 0 to 1 or over the values that occur."""
-    if metric is Metric.SUCCESS_RATIO:
-        return Ramp(title="success ratio", colours=SUCCESS, low=0, high=1, label=_PERCENT)
-    values = frame[metric.value].dropna()
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    logarithmic = low > 0 and high >= low * _LOG_FROM
-    title, colours = _STYLES[metric]
-    return Ramp(title=title, colours=colours, low=low, high=high, logarithmic=logarithmic)
+def ramp_of(values: Iterable[float], style: Style) -> Ramp:
+    """Return the colours of a metric, over its own ends or over the values that occur.
+
+    Times, rates and numbers run by equal ratios where they span more than a decade. Where they
+    hardly differ, the colours hardly differ either.
+    """
+    known = [value for value in values if not isnan(value)]
+    low, high = style.ends or _widened(min(known, default=0.0), max(known, default=1.0), style)
+    logarithmic = style.ends is None and low > 0 and high >= low * _LOG_FROM
+    return Ramp(
+        title=style.title,
+        colours=style.colours,
+        low=low,
+        high=high,
+        logarithmic=logarithmic,
+        label=style.unit.label,
+        whole=style.whole,
+    )
+
+
+def _widened(low: float, high: float, style: Style) -> tuple[float, float]:
+    if style.whole:
+        return low, max(high, low + 1)
+    middle = (low + high) / 2
+    if high - low >= _LEAST_SPAN * middle:
+        return low, high
+    return middle * (1 - _LEAST_SPAN / 2), middle * (1 + _LEAST_SPAN / 2)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import isnan
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.charts.layout import Labels
+from matrixbench.charts.metrics import (
+    WITH_INTERVAL,
+    interval_of,
+    number,
+    seconds,
+    style_of,
+    value_of,
+)
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
 from matrixbench.charts.sides import ABSENT, Keys, joined, show
@@ -20,14 +28,26 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.charts.sides import Sides
+    from matrixbench.spec.charts import Chart
 
 MEASURED = "measured"
 NO_VALUE = "no value"
 EMPTY = "not yet measured"
 NOT_APPLICABLE = "not applicable"
 NOTHING = "nothing"
+OUT = "stands out"
+"""Field of a square that is framed."""
 GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
+ONE_REPLY = "one reply to several seeds"
+
+_TOLD_ONLY_WHERE_SHOWN = {
+    Metric.SUCCESS_RATIO_WITHOUT_REJECTED,
+    Metric.PASS_AT_K,
+    Metric.PASS_HAT_K,
+    Metric.SCORE,
+}
+"""Metrics that a tooltip names only where they are the colour."""
 
 Row: TypeAlias = dict[str, Any]
 """One square as Vega-Lite gets it; a field that has nothing to say is missing."""
@@ -52,23 +72,47 @@ class Squares:
         return any(field in row and (not values or row[field] in values) for row in self.rows)
 
 
-def squares(frame: DataFrame, sides: Sides, metric: Metric) -> Squares:
-    """Return the squares of a frame on some sides."""
+def squares(frame: DataFrame, sides: Sides, chart: Chart) -> Squares:
+    """Return the squares of a cell frame on some sides."""
+    style = style_of(chart)
+    cells = [
+        {str(name): value for name, value in record.items()} for record in frame.to_dict("records")
+    ]
+    values = [
+        nan if cell["status"] == CellStatus.NOT_APPLICABLE else value_of(cell, chart)
+        for cell in cells
+    ]
+    ramp = ramp_of(values, style)
+    axes = list(dict.fromkeys([*sides.used, *axes_of(frame)]))
+    contents = [
+        {
+            **_content(cell, value, chart, ramp),
+            "tooltip": {axis: show(axis, cell[axis]) for axis in axes} | _told(cell, value, chart),
+        }
+        for cell, value in zip(cells, values, strict=True)
+    ]
+    return arranged(frame, sides, contents, ramp)
+
+
+def arranged(frame: DataFrame, sides: Sides, contents: Sequence[Row], ramp: Ramp) -> Squares:
+    """Return squares in their places, top left first.
+
+    Args:
+        frame: Has a row for each square, and a column for each axis.
+        sides: Which axis stands where.
+        contents: What each square says, in the frame's order.
+        ramp: The colours.
+    """
     keys = Keys(frame)
-    ramp = ramp_of(frame, metric)
     placed = {
         side: _placed(frame, keys, getattr(sides, side)) for side in ("x", "y", "row", "column")
     }
-    axes = list(dict.fromkeys([*sides.used, *axes_of(frame)]))
     rows: dict[tuple[int, ...], Row] = {}
-    for place, record in enumerate(frame.to_dict("records")):
+    for place, content in enumerate(contents):
         at = tuple(placed[side].ranks[place] for side in ("row", "column", "y", "x"))
         row: Row = {side: placed[side].labels[placed[side].ranks[place]] for side in placed}
         row["row rank"], row["column rank"] = at[:2]
-        cell = {str(name): value for name, value in record.items()}
-        row |= _content(cell, metric, ramp)
-        row["tooltip"] = {axis: show(axis, cell[axis]) for axis in axes} | _told(cell)
-        rows[at] = row
+        rows[at] = row | content
     labels = Labels(**{side: placed[side].labels for side in placed})
     return Squares(rows=tuple(_without_gaps(rows, labels)), labels=labels, ramp=ramp)
 
@@ -123,35 +167,35 @@ def _placed(frame: DataFrame, keys: Keys, axes: Sequence[str]) -> _Placed:
     return _Placed(tuple(labels), tuple(place[point] for point in points))
 
 
-def _content(cell: Mapping[str, Any], metric: Metric, ramp: Ramp) -> Row:
+def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) -> Row:
     """Return what one square says, whichever sides it stands on."""
     if cell["status"] == CellStatus.NOT_APPLICABLE:
         return {"status": NOT_APPLICABLE}
-    row: Row = {"status": _state(cell, metric), "ink": DARK_INK}
+    row: Row = {"status": _state(cell, value), "ink": DARK_INK}
     if cell["trials"]:
         row["count"] = _count(cell)
     if cell["errored"]:
         row["errored"] = 1
+    if cell["one_reply"]:
+        row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
         row["single"] = GREEDY if cell["greedy"] else BY_REQUEST
-        if cell["trials"] and metric is Metric.SUCCESS_RATIO:
+        if cell["trials"] and chart.metric in WITH_INTERVAL:
             row["ends"] = "greedy" if cell["greedy"] else "by request"
     if row["status"] == NO_VALUE:
         row["text"] = ABSENT
     if row["status"] == MEASURED:
-        value = float(cell[metric.value])
-        row |= {"value": value, "text": _text(cell, metric), "ink": ramp.ink(value)}
-        if metric is Metric.SUCCESS_RATIO and _known(cell["low"]):
-            low, high = float(cell["low"]), float(cell["high"])
-            row |= {"low": round(low, 4), "high": round(high, 4)}
-            row["ends"] = f"{low * 100:.0f}–{high * 100:.0f}"
+        row |= {"value": value, "text": style_of(chart).unit.text(value), "ink": ramp.ink(value)}
+        if (ends := interval_of(cell, chart)) is not None:
+            row |= {"low": round(ends[0], 4), "high": round(ends[1], 4)}
+            row["ends"] = f"{ends[0] * 100:.0f}–{ends[1] * 100:.0f}"
     return row
 
 
-def _state(cell: Mapping[str, Any], metric: Metric) -> str:
+def _state(cell: Mapping[str, Any], value: float) -> str:
     if not cell["trials"]:
         return EMPTY
-    return MEASURED if _known(cell[metric.value]) else NO_VALUE
+    return NO_VALUE if isnan(value) else MEASURED
 
 
 def _count(cell: Mapping[str, Any]) -> str:
@@ -159,22 +203,7 @@ def _count(cell: Mapping[str, Any]) -> str:
     return f"n={cell['trials']}/{cell['planned']}" if partial else f"n={cell['trials']}"
 
 
-def _text(cell: Mapping[str, Any], metric: Metric) -> str:
-    if metric is Metric.SUCCESS_RATIO:
-        return percent(cell["passed"], cell["trials"])
-    value = float(cell[metric.value])
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004  three digits
-
-
-def percent(part: int, whole: int) -> str:
-    """Return a share in whole percent: 100 % only if it is all, 0 % only if it is nothing."""
-    rounded = round(100 * part / whole)
-    if rounded == 100 and part < whole:  # noqa: PLR2004  per cent
-        return ">99%"
-    return "<1%" if rounded == 0 < part else f"{rounded}%"
-
-
-def _told(cell: Mapping[str, Any]) -> Row:
+def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     """Return what the tooltip says of a cell after its axes: title → text, in order."""
     if cell["status"] == CellStatus.NOT_APPLICABLE:
         told = {NOT_APPLICABLE: cell["reason"], "way out": cell["hint"]}
@@ -184,6 +213,8 @@ def _told(cell: Mapping[str, Any]) -> Row:
     if cell["trials"]:
         told["success ratio"] = f"{cell['success_ratio']:.3f}"
         told["Wilson 95 % interval"] = _interval(cell)
+    if chart.metric in _TOLD_ONLY_WHERE_SHOWN and not isnan(value):
+        told[style_of(chart).title] = f"{value:.3f}"
     told["trials that count"] = f"{cell['trials']} of {cell['planned']} planned"
     told["outcomes"] = ", ".join(f"{count} {name}" for name, count in counts if count) or "none yet"
     if cell["top_count"]:
@@ -192,15 +223,26 @@ def _told(cell: Mapping[str, Any]) -> Row:
         reason = f": {said}" if said else ""
         told["most frequent failure"] = f"{cell['top_count']} × {cell['top_kind']}{reason}"
     if cell["distinct"]:
-        told["distinct replies"] = f"{cell['distinct']} in {cell['trials']} trials"
-    if _known(cell["latency_p50_s"]):
-        told["latency"] = (
-            f"median {cell['latency_p50_s']:.3g} s, 90th percentile {cell['latency_p90_s']:.3g} s"
-        )
-    if _known(cell["completion_tokens_per_s"]):
-        told["completion"] = f"{cell['completion_tokens_per_s']:.3g} tokens/s"
+        flag = f" ({ONE_REPLY})" if cell["one_reply"] else ""
+        told["distinct replies"] = f"{cell['distinct']} in {cell['trials']} trials{flag}"
+    told |= _speed(cell)
     if cell["build"]:
         told["build"] = cell["build"]
+    return told
+
+
+def _speed(cell: Mapping[str, Any]) -> Row:
+    """Return what the tooltip says of times, rates and lengths; nothing of what is not known."""
+    told: Row = {}
+    for title, name in (("latency", "latency"), ("time to first token", "time_to_first_token")):
+        if _known(cell[f"{name}_p50_s"]):
+            middle, upper = (seconds(cell[f"{name}_{share}_s"]) for share in ("p50", "p90"))
+            told[title] = f"median {middle}, 90th percentile {upper}"
+    for title, name in (("prompt", "prompt"), ("completion", "completion")):
+        if _known(cell[f"{name}_tokens_per_s"]):
+            told[title] = f"{number(cell[f'{name}_tokens_per_s'])} tokens/s"
+    if _known(cell["completion_tokens"]):
+        told["completion tokens"] = number(cell["completion_tokens"])
     return told
 
 

@@ -28,7 +28,22 @@ def chart(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="success_ratio, latency_p50_s or completion_tokens_per_s."),
+        typer.Option(
+            "--metric",
+            help="What the colour means, over the file's: success_ratio, difference, pass_at_k, "
+            "latency_p50_s, completion_tokens_per_s, … (docs/charts.md lists all).",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="AXIS=VALUE",
+            help="Draw the difference to this baseline, for example backend=baseline.",
+        ),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Attempts for pass_at_k and pass_hat_k.")
     ] = None,
     where: Where = None,
     store: StorePath = None,
@@ -36,11 +51,12 @@ def chart(
     """Draw the heatmaps: every square says how sure it is."""
     from matrixbench import drawing  # noqa: PLC0415  deferred: --help stays fast
 
+    wish = drawing.Wish(metric=metric, baseline=baseline, k=k)
     if not is_file(target):
         if name is not None:
             raise UsageError("--chart names a chart of a file", where=target)
         path = drawing.draw_by_name(
-            target, store_path(store), output=output, metric=metric, where=where or ()
+            target, store_path(store), output=output, wish=wish, where=where or ()
         )
         typer.echo(path)
         return
@@ -50,7 +66,7 @@ def chart(
         settings_of(experiment, store),
         output=output,
         name=name,
-        metric=metric,
+        wish=wish,
         where=where or (),
         say=say,
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,8 +14,20 @@ class Metric(StrEnum):
     """What a square's colour means."""
 
     SUCCESS_RATIO = "success_ratio"
+    SUCCESS_RATIO_LOW = "success_ratio_low"
+    SUCCESS_RATIO_WITHOUT_REJECTED = "success_ratio_without_rejected"
+    DIFFERENCE = "difference"
+    PASS_AT_K = "pass_at_k"  # noqa: S105  no password
+    PASS_HAT_K = "pass_hat_k"  # noqa: S105  no password
+    SCORE = "score"
     LATENCY_P50_S = "latency_p50_s"
+    LATENCY_P90_S = "latency_p90_s"
+    TIME_TO_FIRST_TOKEN_P50_S = "time_to_first_token_p50_s"  # noqa: S105  no password
+    TIME_TO_FIRST_TOKEN_P90_S = "time_to_first_token_p90_s"  # noqa: S105  no password
+    PROMPT_TOKENS_PER_S = "prompt_tokens_per_s"
     COMPLETION_TOKENS_PER_S = "completion_tokens_per_s"
+    COMPLETION_TOKENS = "completion_tokens"
+    DISTINCT = "distinct"
 
 
 class Chart(Part):
@@ -36,6 +48,13 @@ class Chart(Part):
 
     metric: Annotated[Metric, Field(strict=False)] = Metric.SUCCESS_RATIO
     """What the colour means."""
+
+    baseline: Annotated[dict[str, Any], Field(min_length=1, max_length=1)] | None = None
+    """For the metric `difference`: the axis that is compared, and its value to compare with;
+    `build: previous` is the build before the present one."""
+
+    k: Annotated[int, Field(ge=1)] = 5
+    """For the metrics `pass_at_k` and `pass_hat_k`: how many attempts are meant."""
 
     title: str | None = None
     """The title. Default: the experiment's name and the chart's."""

@@ -30,4 +30,9 @@ def means(pattern: Any, value: Any) -> bool:  # noqa: ANN401  any JSON values
     """Return whether an axis value is what a single named value means: 1 is 1.0, true is not 1."""
     if isinstance(pattern, str):
         return fits(pattern, value if isinstance(value, str) else canonical_json(value))
-    return isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value)
+    return same(pattern, value)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two values are one: 1 is 1.0, but true is not 1."""
+    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.spec.grids import grid_entries, value_nodes
-from matrixbench.spec.matching import means
+from matrixbench.spec.matching import means, same
 from matrixbench.spec.nodes import Document, Entry, Finding, Node
 from matrixbench.spec.rules import SAMPLING_FIELDS, sampling_findings
 from matrixbench.spec.wording import choose, found, inside, quoted
@@ -22,6 +22,9 @@ CHART_AXES = ("build",)
 TAG = "tag"
 """What `exclude`, `include` and `--where` may name tests by besides their name. It is no axis: a
 test may have several."""
+
+DIFFERENCE = "difference"
+"""The metric that needs a baseline (`charts.Metric.DIFFERENCE`)."""
 
 _NATIVE = "native"
 _DEFAULT_MODEL = "default"
@@ -179,6 +182,41 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
                 continue
             if axis == TAG or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
-                known = [*(known for known in axes.values if known != TAG), *CHART_AXES]
-                hint = choose(axis, known, what="axes")
+                hint = choose(axis, _chart_axes(axes), what="axes")
                 yield Finding(place=item.place, message=message, hint=hint)
+    yield from _baseline(name, entry, axes)
+
+
+def _chart_axes(axes: Axes) -> list[str]:
+    return [*(known for known in axes.values if known != TAG), *CHART_AXES]
+
+
+def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
+    """Yield that a difference has nothing to compare with, or a baseline that is not there."""
+    where = f"charts.{name}"
+    metric, baseline = entry.node.child("metric"), entry.node.child("baseline")
+    wanted = metric is not None and metric.value == DIFFERENCE
+    if metric is not None and wanted and baseline is None:
+        message = f"{where} shows a difference, but has no baseline"
+        example = next(iter(axes.values["backend"]), "NAME")
+        hint = f"for example baseline: {{backend: {example}}}"
+        yield Finding(place=metric.place, message=message, hint=hint)
+    if baseline is not None and not wanted:
+        message = f"{where}.baseline has no meaning here"
+        yield Finding(place=baseline.place, message=message, hint=f"add metric: {DIFFERENCE}")
+    for axis, value in (baseline.entries if baseline else {}).items():
+        if axis == TAG or (axes.unknown(axis) and axis not in CHART_AXES):
+            message = f"unknown axis {quoted(axis)} in {where}.baseline"
+            hint = choose(axis, _chart_axes(axes), what="axes")
+            yield Finding(place=value.place, message=message, hint=hint)
+        elif axis not in CHART_AXES and axis not in axes.open:
+            yield from _baseline_value(value.node, axis, axes.values.get(axis, []), where)
+
+
+def _baseline_value(node: Node, axis: str, values: list[Any], where: str) -> Iterator[Finding]:
+    # A value that holds others means itself here, for a baseline is one value.
+    if not values or any(same(node.plain(), value) for value in values):
+        return
+    message = f"{axis} has no value {quoted(node.text) if node.text else found(node)} to compare"
+    hint = _values_hint(node, values)
+    yield Finding(place=node.place, message=f"{message} with in {where}.baseline", hint=hint)

@@ -63,7 +63,7 @@ def attempts(cell: str, outcomes: str) -> list[TrialRow]:
         "e": {"outcome": Outcome.ERRORED, "kind": Kind.SERVER_CRASHED, "reason": "signal 11"},
     }
     return [
-        attempt(cell, trial=index, seed=index + 1, **made[letter])
+        attempt(cell, trial=index, seed=index + 1, reply_digest=f"reply {index}", **made[letter])
         for index, letter in enumerate(outcomes)
     ]
 

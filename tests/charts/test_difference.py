@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matrixbench.charts.difference import RAMP, difference_map
-from matrixbench.charts.palette import DARK_INK
+import pytest
+
+from matrixbench.charts.difference import difference_map
+from matrixbench.charts.palette import CHANGE
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Comparison, Trials
 
@@ -67,10 +69,28 @@ def test_candidates_stand_beside_each_other() -> None:
     assert spec["title"]["text"] == ["demo: fast, slow against b"]
     values = spec["data"].get("values") or next(iter(spec["datasets"].values()))
     assert [row["y"] for row in values] == ["fast"] * 4 + ["slow"] * 4
-    assert "framed: shown to differ" in json.dumps(spec, ensure_ascii=False)
+    assert "shown to differ by itself" in json.dumps(spec, ensure_ascii=False)
 
 
-def test_no_difference_is_pale() -> None:
-    """The middle of the scale is pale yellow, on which dark ink reads."""
-    assert list(RAMP.domain) == [-1, 1]
-    assert RAMP.ink(0.0) == DARK_INK
+@pytest.mark.parametrize(("lost", "end"), [(20, 1), (10, 0.5), (4, 0.25), (0, 0.25)])
+def test_no_difference_is_in_the_middle(lost: int, end: float) -> None:
+    """Colours reach equally far to both sides, and as far as the differences ask for."""
+    pair = CellPair(
+        coordinates={"backend": "new", "test": "t"},
+        test="t",
+        candidate=side("0" * lost + "1" * (20 - lost), "new"),
+        baseline=side("1" * 20, "old"),
+    )
+    found = compare_cells(
+        [Candidate(name="new", pairs=[pair])], experiment="demo", axis="backend", baseline="old"
+    )
+    scale = difference_map(found).to_dict()["layer"][0]["encoding"]["color"]["scale"]
+    assert (scale["domain"], scale["range"]) == ([-end, end], list(CHANGE))
+
+
+def test_what_is_not_significant_says_so() -> None:
+    """Beside the number of trials; framed squares and those without chance do not."""
+    spec = difference_map(comparison("fast")).to_dict()
+    counts = {name: row.get("count") for name, row in squares(spec).items()}
+    assert counts == {"lost": "n=20", "same": "n=20 n.s.", "greedy": "n=2", "crashed": None}
+    assert "n.s.: not shown to differ" in " ".join(spec["title"]["subtitle"])

@@ -184,8 +184,7 @@ def test_one_reply_to_several_seeds_is_flagged_where_it_surprises() -> None:
         [square("a"), square("g", greedy=True), square("one"), square("imported"), square("two")],
         [],
         [
-            *attempts("a", "pp"),
-            *attempts("g", "pp"),
+            *(attempt(cell) for cell in "aagg"),
             attempt("one"),
             *(attempt("imported", reply_digest=None) for _ in range(3)),
             *(attempt("two", reply_digest=digest) for digest in "xyx"),

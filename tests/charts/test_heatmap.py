@@ -9,8 +9,8 @@ import pytest
 
 from matrixbench.charts import draw
 from matrixbench.charts.layers import hatching
+from matrixbench.charts.metrics import percent, seconds
 from matrixbench.charts.palette import SUCCESS
-from matrixbench.charts.squares import percent
 from matrixbench.spec.charts import Chart, Metric
 from tests.charts.cells import table
 
@@ -128,9 +128,12 @@ def test_the_tooltip_tells_interval_outcomes_and_the_most_frequent_failure() -> 
         "trials that count": "7 of 10 planned",
         "outcomes": "2 passed, 3 failed, 2 rejected, 1 errored",
         "most frequent failure": "3 × wrong_tool: called get_time",
-        "distinct replies": "1 in 7 trials",
+        "distinct replies": "7 in 7 trials",
         "latency": "median 1 s, 90th percentile 1 s",
+        "time to first token": "median 250 ms, 90th percentile 250 ms",
+        "prompt": "300 tokens/s",
         "completion": "50 tokens/s",
+        "completion tokens": "40",
         "build": "b" * 24,
     }
 
@@ -192,11 +195,12 @@ def test_greedy_cells_are_marked_and_have_no_interval() -> None:
 
 
 def test_other_metrics_have_their_own_scale_and_unit() -> None:
-    """Latency runs over the values that occur, in seconds, without an interval of the ratio."""
+    """Latency runs over the values that occur, with units, without an interval of the ratio."""
     spec = drawn(table(SMALL), Chart(metric=Metric.LATENCY_P50_S))
     (colour,) = encodings(spec, "color")
-    assert colour["legend"]["title"] == "median latency (s)"
-    assert rows(spec)[0]["text"] == "1"
+    assert colour["legend"]["title"] == "median latency"
+    assert "' ms'" in colour["legend"]["labelExpr"]
+    assert rows(spec)[0]["text"] == "1 s"
     assert "low" not in rows(spec)[0]
 
 
@@ -206,6 +210,88 @@ def test_measured_cells_without_a_value_are_not_called_unmeasured() -> None:
     spec = drawn(frame, Chart(metric=Metric.COMPLETION_TOKENS_PER_S))
     assert {row["status"] for row in rows(spec)} == {"no value"}
     assert legend(spec) == ["no value"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "text", "ends"),
+    [
+        (Metric.SUCCESS_RATIO_LOW, "lower bound of the success ratio", "≥24%", "24–76"),
+        (Metric.SUCCESS_RATIO_WITHOUT_REJECTED, "success ratio without rejected", "83%", "44–97"),
+        (Metric.PASS_AT_K, "pass@5: one of 5 passes", ">99%", None),
+        (Metric.PASS_HAT_K, "pass^5: all of 5 pass", "<1%", None),
+        (Metric.SCORE, "mean score", "75%", None),
+        (Metric.LATENCY_P90_S, "90th percentile of latency", "1 s", None),
+        (Metric.TIME_TO_FIRST_TOKEN_P50_S, "median time to first token", "250 ms", None),
+        (
+            Metric.TIME_TO_FIRST_TOKEN_P90_S,
+            "90th percentile of time to first token",
+            "250 ms",
+            None,
+        ),
+        (Metric.PROMPT_TOKENS_PER_S, "median prompt tokens/s", "300/s", None),
+        (Metric.COMPLETION_TOKENS_PER_S, "median completion tokens/s", "50/s", None),
+        (Metric.COMPLETION_TOKENS, "median completion tokens", "40", None),
+        (Metric.DISTINCT, "distinct replies", "10", None),
+    ],
+)
+def test_every_metric_is_named_with_its_unit(
+    metric: Metric, title: str, text: str, ends: str | None
+) -> None:
+    """The legend's title says what it is, a square its value, and an interval where it has one."""
+    spec = drawn(table(SMALL, "pppppfrrrr").assign(score=0.75), Chart(metric=metric))
+    (colour,) = encodings(spec, "color")
+    assert colour["legend"]["title"] == title
+    assert rows(spec)[0]["text"] == text
+    assert rows(spec)[0].get("ends") == ends
+    assert ("low" in rows(spec)[0]) is (ends is not None)
+
+
+def test_what_several_attempts_are_worth_is_missing_below_k() -> None:
+    """With 3 trials nothing is known of 5 attempts; of 3 it is."""
+    frame = table(SMALL, "ppf", planned=3)
+    assert rows(drawn(frame, Chart(metric=Metric.PASS_AT_K)))[0]["status"] == "no value"
+    assert rows(drawn(frame, Chart(metric=Metric.PASS_AT_K, k=3)))[0]["text"] == "100%"
+
+
+def test_one_reply_to_several_seeds_is_marked() -> None:
+    """A corner, the legend and the tooltip say that the seeds made no difference."""
+    frame = table(SMALL).assign(one_reply=True, distinct=1)
+    spec = drawn(frame)
+    assert legend(spec) == ["one reply to several seeds"]
+    assert rows(spec)[0]["tooltip"]["distinct replies"] == (
+        "1 in 10 trials (one reply to several seeds)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0004, "0.4 ms"),
+        (0.0123, "12.3 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (12.34, "12.3 s"),
+        (599, "599 s"),
+        (5400, "90 min"),
+    ],
+)
+def test_times_have_their_unit(value: float, text: str) -> None:
+    """Milliseconds, seconds or minutes, with three digits."""
+    assert seconds(value) == text
+
+
+def test_values_that_hardly_differ_hardly_differ_in_colour() -> None:
+    """A scale spans at least a fifth of its middle, so that noise is not painted as a contrast."""
+    frame = table({"test": ["x", "y"]}).assign(completion_tokens_per_s=[49.5, 50.5])
+    (colour,) = encodings(drawn(frame, Chart(metric=Metric.COMPLETION_TOKENS_PER_S)), "color")
+    assert colour["scale"]["domain"] == pytest.approx([45, 55])
+
+
+def test_numbers_of_replies_have_whole_ticks() -> None:
+    """Nothing gives one and a half replies."""
+    frame = table({"test": ["x", "y"]}).assign(distinct=[1, 3])
+    (colour,) = encodings(drawn(frame, Chart(metric=Metric.DISTINCT)), "color")
+    assert colour["legend"]["values"] == [1, 2, 3]
 
 
 def test_text_is_dark_on_light_and_light_on_dark() -> None:
@@ -260,7 +346,7 @@ def test_drawing_leaves_the_frame_as_it_was() -> None:
         (42.4, 70.7, [45, 50, 55, 60, 65, 70]),
         (0.142, 13.8, [0.2, 0.5, 1, 2, 5, 10]),
         (0.001, 2000, [0.001, 0.01, 0.1, 1, 10, 100, 1000]),
-        (3, 3, [3, 3.25, 3.5, 3.75, 4]),
+        (3, 3, [2.7, 2.8, 2.9, 3, 3.1, 3.2, 3.3]),
     ],
 )
 def test_legends_have_round_values(low: float, high: float, ticks: list[float]) -> None:
@@ -268,7 +354,7 @@ def test_legends_have_round_values(low: float, high: float, ticks: list[float]) 
     frame = table({"test": ["x", "y"]}).assign(latency_p50_s=[low, high])
     (colour,) = encodings(drawn(frame, Chart(metric=Metric.LATENCY_P50_S)), "color")
     assert colour["legend"]["values"] == ticks
-    assert colour["scale"]["type"] == ("log" if high > 30 * low else "linear")
+    assert colour["scale"]["type"] == ("log" if high > 20 * low else "linear")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def lines(layout: Layout) -> float:
 
 def test_few_squares_are_large_and_tell_the_interval_in_figures() -> None:
     """2 × 3 squares have room for ratio, interval and n."""
-    layout = lay_out(labels(3, 2), 4)
+    layout = lay_out(labels(3, 2), 4, 4)
     assert layout.detail
     assert layout.angle == 0
     assert lines(layout) <= layout.height
@@ -32,7 +32,7 @@ def test_few_squares_are_large_and_tell_the_interval_in_figures() -> None:
 
 def test_forty_by_sixty_squares_still_carry_text() -> None:
     """2,400 squares have ratio and n, and the picture stays on a page of 2,000 points a side."""
-    layout = lay_out(labels(40, 60), 7)
+    layout = lay_out(labels(40, 60), 4, 7)
     assert layout.text >= 9
     assert lines(layout) <= layout.height
     assert layout.facet_width <= 2000
@@ -42,19 +42,27 @@ def test_forty_by_sixty_squares_still_carry_text() -> None:
 
 def test_ten_thousand_squares_carry_no_text() -> None:
     """Text that nobody can read is left out."""
-    layout = lay_out(labels(100, 100), 4)
+    layout = lay_out(labels(100, 100), 4, 4)
     assert layout.text == 0
     assert layout.label <= layout.height
 
 
 def test_facets_are_wide_enough_for_their_headers() -> None:
     """One test in many columns of facets still leaves room for a column's name."""
-    assert lay_out(labels(1, 5, columns=20, length=60), 4).facet_width >= 100
+    assert lay_out(labels(1, 5, columns=20, length=60), 4, 4).facet_width >= 100
 
 
 def test_counts_fit_into_squares() -> None:
     """A long count makes squares wider."""
-    assert lay_out(labels(40, 10), len("n=1000/2000")).width >= 50
+    assert lay_out(labels(40, 10), 4, len("n=1000/2000")).width >= 50
+
+
+def test_values_fit_into_squares() -> None:
+    """A long value makes squares wider, or its letters smaller: «1.23 min» is read at any size."""
+    for across, down in ((3, 2), (14, 10), (40, 60)):
+        layout = lay_out(labels(across, down), len("1.23 min"), 4)
+        assert len("1.23 min") * layout.text * 0.6 <= layout.width
+        assert lines(layout) <= layout.height
 
 
 def test_names_are_shortened_in_the_middle() -> None:

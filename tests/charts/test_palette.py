@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from matrixbench.charts.palette import (
+    AMOUNT,
+    CHANGE,
     GOOD_IS_BRIGHT,
     SUCCESS,
     channels,
@@ -66,10 +68,19 @@ def distance(left: str, right: str, sight: str) -> float:
     return float(np.linalg.norm(lab(left, sight) - lab(right, sight)))
 
 
+@pytest.mark.parametrize("colours", [SUCCESS, CHANGE])
 @pytest.mark.parametrize("sight", SIGHT)
-def test_steps_of_a_quarter_stay_apart(sight: str) -> None:
+def test_steps_of_a_quarter_stay_apart(sight: str, colours: tuple[str, ...]) -> None:
     """Any two of 0, 0.25, 0.5, 0.75 and 1 are at least 25 apart, a just visible step being 2.3."""
-    assert min(distance(a, b, sight) for a, b in combinations(SUCCESS, 2)) >= 25
+    assert min(distance(a, b, sight) for a, b in combinations(colours, 2)) >= 25
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_no_difference_is_the_lightest(sight: str) -> None:
+    """Lightness falls to both sides of the middle, equally far within a tenth of its range."""
+    lightness = [lab(colour, sight)[0] for colour in CHANGE]
+    assert lightness[0] < lightness[1] < lightness[2] > lightness[3] > lightness[4]
+    assert abs(lightness[0] - lightness[-1]) <= 10
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -87,9 +98,11 @@ def test_the_scale_of_other_metrics_only_grows_lighter() -> None:
     """Lightness alone orders the colours."""
     lightness = [lab(colour, "normal")[0] for colour in GOOD_IS_BRIGHT]
     assert lightness == sorted(lightness)
+    amounts = [lab(colour, "normal")[0] for colour in AMOUNT]
+    assert amounts == sorted(amounts, reverse=True)
 
 
-@pytest.mark.parametrize("colours", [SUCCESS, GOOD_IS_BRIGHT])
+@pytest.mark.parametrize("colours", [SUCCESS, GOOD_IS_BRIGHT, CHANGE, AMOUNT])
 def test_ink_reads_on_every_colour(colours: tuple[str, ...]) -> None:
     """Contrast is at least 4 everywhere on a scale (WCAG asks 3 of large text, 4.5 of small)."""
     for step in range(101):

@@ -264,3 +264,19 @@ def test_two_backends_of_one_build_are_the_same(cli: CommandLine, write: Write) 
     told = cli(*COMPARE, "--gate")
     assert told.returncode == 0
     assert "6 cells without chance" in told.stdout
+
+
+def test_a_chart_draws_the_difference(demo: CommandLine) -> None:
+    """By file and by name, with the pairing of `compare`; without a baseline exit 2."""
+    for target in ("exp.yaml", "demo"):
+        done = demo("chart", target, "--baseline", "backend=baseline", "-o", "change.json")
+        assert done.returncode == 0, done.stderr
+        told = (demo.folder / "change.json").read_text(encoding="utf-8")
+        assert "difference (points of 100)" in told
+        (squares,) = json.loads(told)["datasets"].values()
+        hard = next(row for row in squares if row["x"] == "hard" and row["y"] == "1")
+        assert (hard["text"], "stands out" in hard) == ("−50", True)
+    done = demo("chart", "exp.yaml", "--metric", "difference")
+    assert (done.returncode, "a difference needs a baseline" in done.stderr) == (2, True)
+    done = demo("chart", "exp.yaml", "--baseline", "backend=x")
+    assert (done.returncode, "backend has no value «x»" in done.stderr) == (2, True)

@@ -71,6 +71,8 @@ include:
   - {backend: candidate, temperature: 5, test: mine}
 charts:
   success: {x: test, y: temperature, row: model, column: [backend, build]}
+  change: {metric: difference, baseline: {options.flash-attn: on}}
+  builds: {metric: difference, baseline: {build: previous}}
 """
 
 SUITE = """\
@@ -185,6 +187,21 @@ ONE_MISTAKE = [
     ("exclude: {}", "exp.yaml:4:1: exclude: expected a list, found a mapping"),
     ("charts: {c: {metric: sucess_ratio}}", "perhaps you meant «success_ratio»"),
     ("charts: {c: {x: 3}}", "charts.c.x: expected a text or a list, found the number 3"),
+    ("charts: {c: {metric: difference}}", "4:22: charts.c shows a difference, but has no base"),
+    (
+        "charts: {c: {baseline: {backend: a}}}",
+        "charts.c.baseline has no meaning here\n  add",
+    ),
+    (
+        "charts: {c: {metric: difference, baseline: {backnd: a}}}",
+        "4:45: unknown axis «backnd» in charts.c.baseline\n  perhaps you meant «backend»",
+    ),
+    (
+        "charts: {c: {metric: difference, baseline: {backend: b}}}",
+        "4:54: backend has no value «b» to compare with in charts.c.baseline\n  known: a",
+    ),
+    ("charts: {c: {metric: difference, baseline: {}}}", "charts.c.baseline must not be empty"),
+    ("charts: {c: {metric: pass_at_k, k: 0}}", "charts.c.k must be at least 1"),
     # axes
     ("sampling: {temprature: 1}", "exp.yaml:4:12: unknown key «temprature» in sampling\n  perhaps"),
     ("sampling: {temperature: []}", "exp.yaml:4:12: the axis «temperature» is empty"),

@@ -111,6 +111,7 @@ TESTS = (
         "exclude: [{backend: a, chat_template: [native], options.a: 1}]",
         "include: [{temperature: 5, test: weather}]",
         "charts: {c: {x: test, y: [model, backend], metric: latency_p50_s}}",
+        "charts: {c: {metric: difference, baseline: {backend: a}}, d: {metric: pass_at_k, k: 3}}",
         "timeouts: {request_s: 3}\nlimits: {cells: 3}\nfaithful: true",
     ],
 )
