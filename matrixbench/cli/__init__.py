@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from matrixbench.cli import comparing, doctoring, listing, looking, moving, results, running
+from matrixbench.cli import comparing, doctoring, listing, looking, moving, results, running, trying
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 
@@ -45,6 +45,7 @@ for command in (
     running.schema,
 ):
     app.command()(command)
+app.command("try")(trying.try_test)
 app.command("import")(moving.import_results)
 
 

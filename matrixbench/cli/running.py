@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import signal
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +14,6 @@ from matrixbench.cli.shared import (
     AnyBuild,
     AsJson,
     File,
-    Interrupted,
     StorePath,
     Trials,
     Where,
@@ -26,10 +23,10 @@ from matrixbench.cli.shared import (
     say,
     settings_of,
 )
+from matrixbench.cli.signals import stopping
 from matrixbench.errors import NothingSelectedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from matrixbench.execution.settings import Settings
@@ -173,7 +170,7 @@ def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummar
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
     async def supervised() -> RunSummary:
-        with _stopping() as stop, progress_for(console(sys.stderr)) as progress:
+        with stopping() as stop, progress_for(console(sys.stderr)) as progress:
             return await run(
                 experiment,
                 settings,
@@ -186,32 +183,3 @@ def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummar
             )
 
     return asyncio.run(supervised())
-
-
-@contextmanager
-def _stopping() -> Iterator[asyncio.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one ends the run at once.
-
-    «At once» cancels everything, which still stops the servers, without waiting for replies.
-    """
-    loop = asyncio.get_running_loop()
-    running = asyncio.current_task()
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set() and running is not None:
-            running.cancel()
-        stop.set()
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in signals}
-    for number in signals:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield stop
-    except asyncio.CancelledError:
-        raise Interrupted from None
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,9 @@ Attempts = Annotated[
         help="Numbers of attempts for pass@k and pass^k, for example 1,5. Default: 5.",
     ),
 ]
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""Signs that may control a terminal or turn a line around, and halves of surrogate pairs."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
@@ -104,8 +108,12 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
 
 
 def print_json(value: object) -> None:
-    """Print a result for a machine."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
+    typer.echo(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def say(line: str) -> None:

@@ -109,12 +109,13 @@ def _shown_reply(reply: ShownReply) -> JsonObject:
 
 def _texts(transcript: Transcript) -> JsonObject:
     return {
-        **_reply(transcript.reply),
-        "verdicts": [_verdict(verdict) for verdict in transcript.verdicts],
+        **reply_json(transcript.reply),
+        "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
     }
 
 
-def _reply(reply: ChatReply | None) -> JsonObject:
+def reply_json(reply: ChatReply | None) -> JsonObject:
+    """Return what a reply says: its text, its reasoning, its calls."""
     if reply is None:
         return {"content": None, "reasoning": None, "tool_calls": []}
     return {
@@ -127,7 +128,8 @@ def _reply(reply: ChatReply | None) -> JsonObject:
     }
 
 
-def _verdict(verdict: Verdict) -> JsonObject:
+def verdict_json(verdict: Verdict) -> JsonObject:
+    """Return what one check said."""
     return {
         "check": verdict.check,
         "passed": verdict.passed,

@@ -16,8 +16,8 @@ from matrixbench.showing.transcript import (
     print_pairs,
     print_reply,
     print_request,
+    print_verdicts,
     title,
-    verdict_line,
 )
 from matrixbench.showing.wording import excerpt, visible
 from matrixbench.tables import coordinates_text, counted
@@ -104,8 +104,7 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
     )
     if row.reason:
         out.print(Text(visible(row.reason)))
-    for verdict in shown.transcript.verdicts:
-        out.print(verdict_line(verdict))
+    print_verdicts(shown.transcript.verdicts, out)
     _print_reproduction(shown, out)
 
 

@@ -55,8 +55,29 @@ def print_request(body: JsonObject | None, out: Console) -> None:
         print_pairs(((name, json_text(value, indent=None)) for name, value in fields.items()), out)
 
 
+def print_prompt(prompt: str | None, out: Console) -> None:
+    """Print the prompt that a request was rendered to; None: it is not known."""
+    if prompt is not None:
+        title("rendered prompt", out)
+        _print_raw(prompt, out)
+
+
+def _print_raw(text: str, out: Console) -> None:
+    """Print what a server was given or gave: not wrapped, for each blank of it may matter."""
+    for line in visible(text).split("\n"):
+        out.print(Text(f"  {line}"), soft_wrap=True)
+
+
 def print_reply(reply: ChatReply, out: Console) -> None:
-    """Print what came back: reasoning, text, and calls with their arguments."""
+    """Print what came back: reasoning, text, and calls with their arguments.
+
+    Where the server told them, the rendered prompt and the model's raw output come first.
+    """
+    if reply.view is not None:
+        print_prompt(reply.view.prompt, out)
+        if reply.view.output is not None:
+            title("raw output", out)
+            _print_raw(reply.view.output, out)
     if reply.reasoning:
         title("reasoning", out)
         print_block(visible(reply.reasoning), out)
@@ -67,14 +88,21 @@ def print_reply(reply: ChatReply, out: Console) -> None:
         print_block(arguments_text(call), out)
 
 
-def verdict_line(verdict: Verdict) -> Text:
-    """Return what one check said: yes or no, which check, and why."""
-    style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
-    score = "" if verdict.score is None else f"  score {verdict.score:.3g}"
-    kind = f"  {verdict.kind}" if verdict.kind else ""
-    reason = f": {visible(verdict.reason)}" if verdict.reason else ""
-    sign = "yes" if verdict.passed else "no "
-    return Text.assemble((f"  {sign}", style), f"  {verdict.check}{kind}{score}{reason}")
+def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
+    """Print what each check said: whether it passed, which it is, and why not."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for wraps in ("ellipsis", "fold", "fold"):
+        table.add_column(no_wrap=wraps == "ellipsis", overflow=wraps)
+    for verdict in verdicts:
+        style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
+        score = "" if verdict.score is None else f"score {verdict.score:.3g}"
+        why = ": ".join(filter(None, [verdict.kind, visible(verdict.reason)]))
+        table.add_row(
+            Text("  ✓ passed" if verdict.passed else "  ✗ failed", style),
+            Text(verdict.check),
+            Text("  ".join(filter(None, [score, why]))),
+        )
+    out.print(table)
 
 
 def title(text: str, out: Console) -> None:

@@ -26,6 +26,7 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 COMMANDS = (
     "plan",
     "execute",
+    "try",
     "chart",
     "compare",
     "show",

@@ -137,7 +137,7 @@ def test_one_trial_whole(cli: CommandLine, write: Write) -> None:
         "tool get_weather",
         "calls get_weather",
         '"city": "Paris"',
-        "yes  tool_calls",
+        "✓ passed  tool_calls",
         "temperature  1",
     ):
         assert text in said, said

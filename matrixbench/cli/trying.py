@@ -1,0 +1,174 @@
+"""The command for whoever writes a test: `try`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from matrixbench.cli.shared import (
+    AsJson,
+    File,
+    Interrupted,
+    Where,
+    load,
+    print_json,
+    printing,
+    say,
+    settings_of,
+)
+from matrixbench.cli.signals import stopping
+from matrixbench.errors import ExitCode, UsageError
+from matrixbench.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matrixbench.execution.choosing import Choice
+    from matrixbench.execution.events import Event, Listener
+    from matrixbench.execution.trying import Tried
+    from matrixbench.spec.load import Experiment
+
+MAX_SEED = 2**32 - 2
+
+Tests = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--test",
+        metavar="NAME",
+        help="The test to try, or a glob: one trial of each test that it matches. Repeatable.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=MAX_SEED, help="The seed to ask for. Default: the file's."),
+]
+Reply = Annotated[
+    str | None,
+    typer.Option(
+        "--reply",
+        metavar="FILE",
+        help="Judge this saved reply (- for standard input); no server is started.",
+    ),
+]
+
+
+def try_test(
+    file: File,
+    *,
+    test: Tests = None,
+    where: Where = None,
+    seed: Seed = None,
+    reply: Reply = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send one trial of a test and show it whole: prompt, reply, verdicts. Stores nothing."""
+    from matrixbench.execution.choosing import choose_cells  # noqa: PLC0415  --help stays fast
+
+    experiment = load(file)
+    choice = choose_cells(experiment, test or (), where or ())
+    show = _shown if not as_json else _unseen
+    if reply is None:
+        tried = _sent(experiment, choice, seed, show)
+    else:
+        tried = [_saved(choice, reply, show)]
+    if as_json:
+        _print_json(experiment, tried)
+    elif len(tried) > 1:
+        say(_counts(tried))
+    if any(one.judgement.outcome is Outcome.ERRORED for one in tried):
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _sent(
+    experiment: Experiment, choice: Choice, seed: int | None, show: Callable[[Tried], None]
+) -> list[Tried]:
+    """Send the trials, showing each once it is there."""
+    from matrixbench.execution.preparing import unless_stopped  # noqa: PLC0415  deferred
+    from matrixbench.execution.trying import manner_of, try_cells  # noqa: PLC0415  the same
+    from matrixbench.showing.trying import choice_lines  # noqa: PLC0415  the same
+
+    for line in choice_lines(choice):
+        say(line)
+    tried: list[Tried] = []
+
+    async def sending() -> bool:
+        manner, settings = manner_of(experiment, seed), settings_of(experiment, None)
+        async with aclosing(
+            try_cells(experiment, settings, choice.cells, manner, _teller())
+        ) as trials:
+            async for one in trials:
+                tried.append(one)
+                show(one)
+        return True
+
+    async def supervised() -> bool | None:
+        with stopping() as stop:
+            return await unless_stopped(sending(), stop)
+
+    if asyncio.run(supervised()) is None:
+        raise Interrupted
+    return tried
+
+
+def _saved(choice: Choice, reply: str, show: Callable[[Tried], None]) -> Tried:
+    """Judge a saved reply by the checks of the one test that was chosen."""
+    from matrixbench.checks.judge import compile_checks  # noqa: PLC0415  --help stays fast
+    from matrixbench.execution.saved_reply import read_reply  # noqa: PLC0415  the same
+    from matrixbench.execution.trying import judged  # noqa: PLC0415  the same
+
+    cell = choice.cells[0]
+    if len(choice.cells) > 1:
+        names = ", ".join(cell.test.name for cell in choice.cells)
+        raise UsageError(
+            f"--reply is judged by the checks of one test, and {len(choice.cells)} are named",
+            hint=f"choose with --test or --where: {names}",
+        )
+    checks = compile_checks(cell.test.expect, where=cell.test.name)
+    tried = judged(cell, read_reply(reply), checks)
+    show(tried)
+    return tried
+
+
+def _teller() -> Listener:
+    """Return what says which server is started, and that it is ready."""
+    from matrixbench.execution.events import LaunchStarting  # noqa: PLC0415  --help stays fast
+    from matrixbench.progress import LogProgress  # noqa: PLC0415  the same
+    from matrixbench.tables import console  # noqa: PLC0415  the same
+
+    log = LogProgress(console(sys.stderr))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, LaunchStarting):
+            say(f"{event.name}: starting")
+        log(event)
+
+    return tell
+
+
+def _shown(tried: Tried) -> None:
+    from matrixbench.showing.trying import print_tried  # noqa: PLC0415  --help stays fast
+    from matrixbench.tables import console  # noqa: PLC0415  the same
+
+    with printing():
+        print_tried(tried, console(sys.stdout))
+
+
+def _unseen(_: Tried) -> None:
+    """Leave it to the JSON at the end."""
+
+
+def _print_json(experiment: Experiment, tried: Sequence[Tried]) -> None:
+    from matrixbench.showing.trying import tried_json  # noqa: PLC0415  --help stays fast
+
+    with printing():
+        print_json(tried_json(experiment.file.name, tried))
+
+
+def _counts(tried: Sequence[Tried]) -> str:
+    from matrixbench.showing.trying import counts_line  # noqa: PLC0415  --help stays fast
+
+    return counts_line(tried)

@@ -1,0 +1,263 @@
+"""One trial of a test, for whoever is writing it: sent, judged, shown, and stored nowhere."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from matrixbench.checks.judge import compile_checks
+from matrixbench.errors import NothingSelectedError, ServerError
+from matrixbench.execution.batch import request_body
+from matrixbench.execution.conversation import Conversation, converse
+from matrixbench.execution.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
+from matrixbench.execution.preflight import check_options
+from matrixbench.execution.preparing import Renders, of_dropped_tools, split_off_tools
+from matrixbench.execution.workshop import Workshop
+from matrixbench.records import ChatReply, ChatRequest, Judgement, Outcome
+from matrixbench.spec.backends import LlamaServerBackend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from matrixbench.backends.protocol import Session
+    from matrixbench.checks.judge import Checks
+    from matrixbench.execution.events import Listener
+    from matrixbench.execution.settings import Settings
+    from matrixbench.models.files import FetchProgress
+    from matrixbench.plan.cells import Cell, Launch
+    from matrixbench.records import JsonObject, Refusal
+    from matrixbench.spec.load import Experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tried:
+    """One trial that was sent, or a saved reply that stands for one.
+
+    Args:
+        cell: Its cell.
+        body: What was sent (of a conversation first), without model and seed.
+        answer: What came back.
+        judgement: What the checks say of it.
+        seed: The seed that was asked for; None for a saved reply.
+        build: The build that answered; None likewise.
+        prompt: The prompt that the request is rendered to, where the server tells it otherwise
+            than beside its reply.
+        log_tail: The end of the server's log, where nothing was measured.
+    """
+
+    cell: Cell
+    body: JsonObject
+    answer: ChatReply | Refusal
+    judgement: Judgement
+    seed: int | None = None
+    build: str | None = None
+    prompt: str | None = None
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How trials are sent.
+
+    Args:
+        seed: The seed to ask for.
+        trial: Which trial of the cell that is; where it is none, 0.
+        timeout_s: How long one reply may take.
+    """
+
+    seed: int
+    trial: int
+    timeout_s: float
+
+
+def manner_of(experiment: Experiment, seed: int | None) -> Manner:
+    """Return how an experiment's trials are sent; without a seed as its trial 0."""
+    first = experiment.file.seed
+    asked = first if seed is None else seed
+    return Manner(
+        seed=asked, trial=max(0, asked - first), timeout_s=experiment.file.timeouts.request_s
+    )
+
+
+def judged(cell: Cell, answer: ChatReply | Refusal, checks: Checks) -> Tried:
+    """Return what the checks make of an answer."""
+    if isinstance(answer, ChatReply):
+        judgement = checks.judge(answer)
+    else:
+        judgement = Judgement(outcome=answer.outcome, kind=answer.kind, reason=answer.reason)
+    return Tried(cell=cell, body=request_body(cell), answer=answer, judgement=judgement)
+
+
+async def try_cells(
+    experiment: Experiment,
+    settings: Settings,
+    cells: Sequence[Cell],
+    manner: Manner,
+    tell: Listener,
+) -> AsyncGenerator[Tried]:
+    """Send one trial of each cell and yield it; cells of one launch share a server.
+
+    No store is opened and none appears. Servers write their logs to a temporary folder, which is
+    kept only where something could not be measured.
+
+    Args:
+        experiment: The experiment.
+        settings: The caches and the environment.
+        cells: The cells, one launch after the other.
+        manner: How to send them.
+        tell: Is told of servers that start and are ready, and of tests that do not apply.
+
+    Raises:
+        SpecError: A server lacks an option or a chat template that the file names.
+        CheckError: A check cannot be loaded.
+        ModelError: A model cannot be had.
+        ServerError: A server cannot be started or used.
+        NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
+    """
+    checks = {
+        id(cell.test): compile_checks(cell.test.expect, where=cell.test.name) for cell in cells
+    }
+    by_launch = [
+        (launch, list(of_launch)) for launch, of_launch in groupby(cells, key=lambda c: c.launch)
+    ]
+    check_options(experiment, [launch for launch, _ in by_launch], Workshop(settings))
+    tried = 0
+    dropped: list[Cell] = []
+    with _folder_for_logs() as folder:
+        trying = _Trying(experiment, replace(settings, store=folder.path / "none"), manner, tell)
+        for index, (launch, of_launch) in enumerate(by_launch, 1):
+            tell(
+                LaunchStarting(
+                    name=launch.name, index=index, count=len(by_launch), trials=len(of_launch)
+                )
+            )
+            async with aclosing(trying.launch(launch, of_launch, checks, dropped)) as found:
+                async for one in found:
+                    tried += 1
+                    folder.keep |= one.judgement.outcome is Outcome.ERRORED
+                    yield one
+    _tell_dropped(dropped, tell, alone=not tried)
+
+
+def _tell_dropped(dropped: Sequence[Cell], tell: Listener, *, alone: bool) -> None:
+    for launch, cells in groupby(dropped, key=lambda cell: cell.launch):
+        noticed = of_dropped_tools(launch, [cell.test.name for cell in cells])
+        if alone:
+            raise NothingSelectedError(noticed.message, where=launch.name, hint=noticed.hint)
+        tell(LaunchNoticed(name=launch.name, message=noticed.message, hint=noticed.hint))
+
+
+@dataclass(slots=True)
+class _LogFolder:
+    path: Path
+    keep: bool = False
+
+
+@contextmanager
+def _folder_for_logs() -> Iterator[_LogFolder]:
+    folder = _LogFolder(Path(tempfile.mkdtemp(prefix="matrixbench-try-")))
+    try:
+        yield folder
+    except ServerError:
+        folder.keep = True  # its message names the log
+        raise
+    finally:
+        if not folder.keep:
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+class _Trying:
+    """What the launches of one `try` share."""
+
+    def __init__(
+        self, experiment: Experiment, settings: Settings, manner: Manner, tell: Listener
+    ) -> None:
+        self._experiment = experiment
+        self._workshop = Workshop(settings)
+        self._manner = manner
+        self._tell = tell
+
+    async def launch(
+        self, launch: Launch, cells: Sequence[Cell], checks: dict[int, Checks], dropped: list[Cell]
+    ) -> AsyncGenerator[Tried]:
+        """Yield a launch's trials; add to `dropped` the cells whose tools it would not see."""
+        began = monotonic()
+        order = await self._workshop.order(launch, self._experiment, self._fetching)
+        async with self._workshop.open(order) as session:
+            asked, toolless = split_off_tools(cells, session.info.effective)
+            self._tell_ready(launch, session, len(asked), monotonic() - began)
+            dropped += toolless
+            for cell in asked:
+                yield await self._one(cell, session, checks[id(cell.test)])
+
+    async def _one(self, cell: Cell, session: Session, checks: Checks) -> Tried:
+        body = request_body(cell)
+        verbose = {"verbose": True} if _is_llama_cpp(cell.launch, session) else {}
+        request = ChatRequest(
+            body={**verbose, **body},
+            seed=self._manner.seed,
+            trial=self._manner.trial,
+            test=cell.test.name,
+            timeout_s=self._manner.timeout_s,
+        )
+        script = cell.test.script
+        conversation = None if script is None else Conversation(script, where=cell.test.name)
+        answer = await converse(session.ask, request, conversation)
+        if not isinstance(answer, ChatReply) and answer.stops_launch:
+            raise ServerError(answer.reason, where=cell.launch.name)
+        found = judged(cell, answer, checks)
+        return replace(
+            found,
+            seed=self._manner.seed,
+            build=session.info.build.id,
+            prompt=await _prompt(session, body, answer),
+            log_tail=_log_tail(session, found.judgement),
+        )
+
+    def _tell_ready(self, launch: Launch, session: Session, trials: int, seconds: float) -> None:
+        info = session.info
+        self._tell(
+            LaunchReady(
+                name=launch.name,
+                trials=trials,
+                build=info.build.id,
+                concurrency=info.concurrency,
+                log=info.log,
+                seconds=seconds,
+            )
+        )
+
+    def _fetching(self, progress: FetchProgress) -> None:
+        self._tell(
+            Fetching(
+                what=progress.what,
+                done_bytes=progress.done_bytes,
+                total_bytes=progress.total_bytes,
+            )
+        )
+
+
+def _is_llama_cpp(launch: Launch, session: Session) -> bool:
+    """Return whether a server knows `verbose`; others may refuse a field that they do not know."""
+    return isinstance(launch.spec, LlamaServerBackend) or "build_info" in session.info.effective
+
+
+async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:
+    """Return the prompt where it does not stand beside the reply."""
+    told = isinstance(answer, ChatReply) and answer.view is not None and answer.view.prompt
+    if told or not isinstance(session, Renders):
+        return None
+    return await session.rendered(body)
+
+
+def _log_tail(session: Session, judgement: Judgement) -> str:
+    from matrixbench.backends.process import log_tail  # noqa: PLC0415  only where something failed
+
+    log = session.info.log
+    return "" if log is None or judgement.outcome is not Outcome.ERRORED else log_tail(log)

@@ -1,0 +1,168 @@
+"""What `try` found, for people and for machines."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from matrixbench.plan.axes import coordinates_of_test
+from matrixbench.plan.values import label
+from matrixbench.records import ChatReply
+from matrixbench.showing.data import reply_json, verdict_json
+from matrixbench.showing.transcript import (
+    STYLES,
+    print_block,
+    print_pairs,
+    print_prompt,
+    print_reply,
+    print_request,
+    print_verdicts,
+    title,
+)
+from matrixbench.showing.wording import visible
+from matrixbench.store.figures import whole_conversation
+from matrixbench.tables import coordinates_text, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from matrixbench.execution.choosing import Choice
+    from matrixbench.execution.trying import Tried
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.records import JsonObject
+
+_VALUES_NAMED = 4
+_AXES_NAMED = 4
+
+
+def choice_lines(choice: Choice) -> Iterator[str]:
+    """Yield what is to be said of a choice: what else fits, and how to choose it."""
+    for point in choice.aside:
+        yield f"not applicable: {point.coordinates['test']}: {point.reason}\n  {point.hint}"
+    left = choice.matching - len(choice.cells)
+    if not left or not choice.differing:
+        return
+    axes = list(choice.differing.items())
+    told = "; ".join(f"{axis}: {_values(values)}" for axis, values in axes[:_AXES_NAMED])
+    more = f"; and {len(axes) - _AXES_NAMED} more axes" if len(axes) > _AXES_NAMED else ""
+    what = "the first cell" if len(choice.cells) == 1 else "the first cell of each test"
+    yield f"{what}; {left:,} more fit, choose with --where ({told}{more})"
+
+
+def _values(values: Sequence[Any]) -> str:
+    shown = ", ".join(label(value) for value in values[:_VALUES_NAMED])
+    return f"{shown}, …" if len(values) > _VALUES_NAMED else shown
+
+
+def print_tried(tried: Tried, out: Console) -> None:
+    """Print one trial whole, its verdict last, where the eye is."""
+    out.print()
+    out.print(Text(visible(coordinates_text(_coordinates(tried))), "bold"))
+    print_pairs(_facts(tried), out)
+    if tried.build is not None:
+        print_request(tried.body, out)
+        print_prompt(tried.prompt, out)
+    if isinstance(tried.answer, ChatReply):
+        print_reply(tried.answer, out)
+        out.print()
+        print_pairs(_measured(tried.answer), out)
+    if tried.log_tail:
+        title("the end of the server's log", out)
+        print_block(visible(tried.log_tail), out)
+    _print_verdict(tried, out)
+
+
+def _coordinates(tried: Tried) -> Coordinates:
+    """Return what is known of where a trial stands: of a saved reply no more than its test."""
+    return tried.cell.coordinates() if tried.build else coordinates_of_test(tried.cell.test)
+
+
+def _facts(tried: Tried) -> Iterator[tuple[str, str]]:
+    if tried.build is not None:
+        yield "cell", tried.cell.id
+        yield "build", tried.build
+        yield "seed", str(tried.seed)
+    else:
+        yield "reply", "saved, not measured here"
+
+
+def _measured(reply: ChatReply) -> Iterator[tuple[str, str]]:
+    values = _measures(reply)
+    if reply.earlier:
+        yield "turns", f"{len(reply.earlier) + 1}; the figures below are of all"
+    yield "finish reason", reply.finish_reason or ""
+    for name, unit in (
+        ("latency_s", " s"),
+        ("time_to_first_token_s", " s"),
+        ("prompt_tokens", ""),
+        ("completion_tokens", ""),
+        ("prompt_tokens_per_s", ""),
+        ("completion_tokens_per_s", ""),
+    ):
+        if (value := values[name]) is not None:
+            words = name.removesuffix("_s").replace("_per", "/s").replace("_", " ")
+            yield words, f"{value:.4g}{unit}"
+
+
+def _measures(reply: ChatReply) -> dict[str, float | int | None]:
+    if reply.earlier:
+        reply = whole_conversation(reply)
+    timing = reply.timing
+    return {
+        "latency_s": timing.latency_s if isfinite(timing.latency_s) else None,
+        "time_to_first_token_s": timing.time_to_first_token_s,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "prompt_tokens_per_s": timing.prompt_tokens_per_s,
+        "completion_tokens_per_s": timing.completion_tokens_per_s,
+    }
+
+
+def _print_verdict(tried: Tried, out: Console) -> None:
+    judgement = tried.judgement
+    title("verdict", out)
+    kind = f"  {judgement.kind}" if judgement.kind else ""
+    out.print(Text.assemble((judgement.outcome.value, STYLES[judgement.outcome]), kind))
+    if not judgement.verdicts:
+        out.print(Text(visible(judgement.reason) or "  no check: every reply passes"))
+    print_verdicts(judgement.verdicts, out)
+
+
+def counts_line(tried: Iterable[Tried]) -> str:
+    """Return how many trials had which outcome."""
+    outcomes = [one.judgement.outcome for one in tried]
+    counts = {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
+    return f"{counted(len(outcomes), 'trial')}: {told}"
+
+
+def tried_json(experiment: str, tried: Iterable[Tried]) -> JsonObject:
+    """Return trials as data; units are in the names, what nobody measured is null."""
+    return {"experiment": experiment, "trials": [_trial(one) for one in tried]}
+
+
+def _trial(tried: Tried) -> JsonObject:
+    judgement = tried.judgement
+    reply = tried.answer if isinstance(tried.answer, ChatReply) else None
+    view = None if reply is None else reply.view
+    return {
+        "cell": tried.cell.id if tried.build else None,
+        "coordinates": _coordinates(tried),
+        "build": tried.build,
+        "seed": tried.seed,
+        "outcome": judgement.outcome.value,
+        "kind": None if judgement.kind is None else judgement.kind.value,
+        "reason": judgement.reason or None,
+        "request": tried.body if tried.build is not None else None,
+        "rendered_prompt": tried.prompt if view is None else view.prompt,
+        "raw_output": None if view is None else view.output,
+        **reply_json(reply),
+        "finish_reason": None if reply is None else reply.finish_reason,
+        **({} if reply is None else _measures(reply)),
+        "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],
+        "log_tail": tried.log_tail or None,
+    }
