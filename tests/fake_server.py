@@ -7,7 +7,8 @@ At start: `slow_start:SECONDS` (before it binds), `loading:N` (503 to the first 
 with nobody probing it is loaded after a second), `exit_at_start:CODE`, `port_taken`,
 `ignore_sigterm`, `fork_worker` (a child in the same group that ignores SIGTERM; its pid goes to
 FAKE_PIDFILE), `n_ctx:N`, `slots:N` (what `/props` says), `no_tools` (the template has no place for
-tools).
+tools), `cache_type_k:TYPE`, `cache_type_v:TYPE`, `flash_attn:enabled|disabled` (what the log says
+from verbosity 4).
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
 `die_on_seed:SEED`, `hang`, `hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`,
@@ -53,6 +54,13 @@ only commonly used templates are accepted (unless --jinja is set before this fla
 list of built-in templates:
 {", ".join(TEMPLATES)}"""
 
+VERBOSITY_HELP = """\
+Set the verbosity threshold. Values:
+ - 3: info
+ - 4: trace (more info)
+ - 5: debug
+(default: 3)"""
+
 FLAGS: tuple[tuple[str, str, str], ...] = (
     ("-t, --threads", "N", "number of CPU threads to use during generation (default: -1)"),
     ("-tb, --threads-batch", "N", "number of threads to use during batch processing"),
@@ -74,7 +82,7 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--offline", "", "Offline mode: forces use of cache, prevents network access"),
     ("--log-file", "FNAME", "Log to file"),
     ("--log-colors", ON_OFF, "Set colored logging ('on', 'off', or 'auto')"),
-    ("-lv, --verbosity, --log-verbosity", "N", "Set the verbosity threshold (default: 3)"),
+    ("-lv, --verbosity, --log-verbosity", "N", VERBOSITY_HELP),
     ("--log-timestamps, --no-log-timestamps", "", "Enable timestamps in log messages"),
     ("-s, --seed", "SEED", "RNG seed (default: -1, use random seed for -1)"),
     ("--temp, --temperature", "N", "temperature (default: 0.8)"),
@@ -560,6 +568,22 @@ def fork_worker() -> None:
         signal.pause()
 
 
+def tell_context(flags: argparse.Namespace, modes: dict[str, str]) -> None:
+    """Print what llama.cpp does of its context; the modes are what it has instead."""
+    asked = {"on": "enabled", "off": "disabled"}.get(flags.flash_attn or "auto", "auto")
+    say(f"llama_context: flash_attn            = {modes.get('flash_attn', asked)}")
+    k, v = (
+        modes.get(name) or getattr(flags, name) or "f16"
+        for name in ("cache_type_k", "cache_type_v")
+    )
+    say(
+        "llama_kv_cache: size =    1.00 MiB (   512 cells,  30 layers,  2/2 seqs), "
+        f"K ({k}):    0.50 MiB, V ({v}):    0.50 MiB"
+    )
+    if asked == "auto" and "flash_attn" not in modes:
+        say("resolve_fused_ops: Flash Attention enabled")
+
+
 async def run(flags: argparse.Namespace, modes: dict[str, str]) -> None:
     """Bind, load, answer until SIGTERM or SIGINT."""
     fake = FakeServer(flags, modes)
@@ -611,9 +635,7 @@ def main() -> None:
     if flags.flash_attn == "off" and (flags.cache_type_v or "f16") not in {"f32", "f16", "bf16"}:
         leave("llama_init_from_model: V cache quantization requires flash_attn", 1)
     if int(flags.verbosity or 3) >= 4:
-        say(f"llama_context: flash_attn    = {flags.flash_attn or 'auto'}")
-        kv = (flags.cache_type_k or "f16", flags.cache_type_v or "f16")
-        say(f"llama_kv_cache: size = 1.00 MiB, K ({kv[0]}): 0.50 MiB, V ({kv[1]}): 0.50 MiB")
+        tell_context(flags, modes)
     if "fork_worker" in modes:
         fork_worker()
     time.sleep(float(modes.get("slow_start") or 0))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.file_hashes import FileHashes
+    from matrixbench.backends.managed import Started
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.program import Program
     from matrixbench.backends.protocol import LaunchOrder, Session
@@ -228,23 +229,23 @@ class CommandRecipe:
             connections=self.concurrency + 2,
         )
 
-    async def inspected(self, chat: OpenAiChat, url: str, command: ServerCommand) -> SessionInfo:
+    async def inspected(self, chat: OpenAiChat, started: Started) -> SessionInfo:
         """Return what the server is, held against what was asked for.
 
         Raises:
             ServerError: It says that its context or its slots are others.
         """
-        listed = await page(chat, beside(f"{url}{self.backend.base_path}", "/models"))
-        said = {**of_model(listed, None), **await reported(chat, url)}
+        listed = await page(chat, beside(f"{started.url}{self.backend.base_path}", "/models"))
+        said = {**of_model(listed, None), **await reported(chat, started.url)}
         if isinstance(path := said.get("model_path"), str):
             said["model_path"] = PurePath(path).name
         self._check(said)
         return SessionInfo(
             build=self.build(said),
             concurrency=self.concurrency,
-            command=command.argv,
+            command=started.command.argv,
             effective=said,
-            log=command.log,
+            log=started.command.log,
         )
 
     def build(self, said: JsonObject) -> Build:

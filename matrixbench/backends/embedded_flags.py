@@ -127,8 +127,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         names=("-lv", "--verbosity", "--log-verbosity"),
         value="N",
-        text="set the verbosity threshold, 0 to 5; messages with a higher verbosity are ignored "
-        "(default: 3)",
+        text="set the verbosity threshold; messages with a higher verbosity are ignored: "
+        "0: output, 1: error, 2: warning, 3: info, 4: trace, 5: debug (default: 3)",
         apply=set_number("verbosity", least=0),
     ),
     Flag(

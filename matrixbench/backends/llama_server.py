@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from matrixbench.backends.build import llama_server_build, server_help
 from matrixbench.backends.executable import find_executable
-from matrixbench.backends.managed import KEY_REFUSED, Endurance, ManagedSession, PortTakenError
+from matrixbench.backends.managed import (
+    KEY_REFUSED,
+    Endurance,
+    ManagedSession,
+    PortTakenError,
+)
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S
@@ -19,6 +24,7 @@ from matrixbench.backends.server_arguments import (
     slots_of,
     template_file,
 )
+from matrixbench.backends.server_log import asks, check_loaded, read_log
 from matrixbench.backends.server_props import check_props, effective
 from matrixbench.errors import ServerError
 from matrixbench.spec.backends import LlamaServerBackend
@@ -30,11 +36,15 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.executable import Executable, ServerHelp
     from matrixbench.backends.file_hashes import FileHashes
+    from matrixbench.backends.managed import Started
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.protocol import LaunchOrder, Session
+    from matrixbench.backends.server_log import Loaded
     from matrixbench.records import Build
 
 _OK = 200
+LOG_LAG_S, _LOOK_S = 1.0, 0.05
+"""How long a line that was due before the server got ready may take into its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +160,15 @@ class LlamaServerRecipe:
             connections=self.concurrency + 2,
         )
 
-    async def inspected(self, chat: OpenAiChat, url: str, command: ServerCommand) -> SessionInfo:
+    async def inspected(self, chat: OpenAiChat, started: Started) -> SessionInfo:
         """Return what the server says of itself, held against what was asked for.
 
         Raises:
             PortTakenError: It does not know the key, so it is another server.
-            ServerError: Context, slots or template differ, or it says nothing.
+            ServerError: Context, slots, template, model, KV types or flash attention differ, or it
+                says nothing.
         """
+        url, command = started.url, started.command
         try:
             status, props = await chat.get(f"{url}/props", PROBE_TIMEOUT_S)
         except ConnectionError as error:
@@ -166,10 +178,23 @@ class LlamaServerRecipe:
         if status != _OK or not isinstance(props, dict):
             raise command.failure(f"/props: HTTP {status}, and not what llama-server says there")
         check_props(self.order, props)
+        loaded = await self._loaded(started)
+        check_loaded(self.order, loaded)
         return SessionInfo(
             build=self.build,
             concurrency=self.concurrency,
             command=command.argv,
-            effective=effective(props),
+            effective={**effective(props), **loaded.effective()},
             log=command.log,
         )
+
+    async def _loaded(self, started: Started) -> Loaded:
+        """Return what the log tells; where it matters, wait for the thread that writes it."""
+        loaded = read_log(started.printed())
+        if asks(self.order.options):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOG_LAG_S):
+                    while not loaded.complete:
+                        await asyncio.sleep(_LOOK_S)
+                        loaded = read_log(started.printed())
+        return loaded

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.backends.log_file import shorten
 from matrixbench.backends.process import ServerProcess, free_port
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, rendered
 from matrixbench.backends.token_flow import ask_watching
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PORT_TRIES = 4
+LOG_SEEN_EVERY = 512
+"""After so many requests it is looked whether the log has grown too long."""
+
 DEATH_NOTICE_S = 0.25
 """A connection may be refused before the news of the server's death is here."""
 
@@ -57,6 +61,28 @@ class Endurance:
     restart_pauses_s: tuple[float, ...] = (0.5, 2.0, 8.0)
     hung_after_s: float = 30.0
     forgiven_after: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """One start of a server.
+
+    Args:
+        url: Its root.
+        command: How it was started.
+        log_from: At which byte of its log the output of this start begins.
+    """
+
+    url: str
+    command: ServerCommand
+    log_from: int
+
+    def printed(self) -> str:
+        """Return what it has printed so far."""
+        with contextlib.suppress(OSError), self.command.log.open("rb") as file:
+            file.seek(self.log_from)
+            return file.read().decode(errors="replace")
+        return ""
 
 
 class Recipe(Protocol):
@@ -88,7 +114,7 @@ class Recipe(Protocol):
     def chat(self, url: str, key: str | None) -> OpenAiChat:
         """Return its chat API; `url` is the server's root."""
 
-    async def inspected(self, chat: OpenAiChat, url: str, command: ServerCommand) -> SessionInfo:
+    async def inspected(self, chat: OpenAiChat, started: Started) -> SessionInfo:
         """Return what is known of the server once it is ready.
 
         Raises:
@@ -115,6 +141,7 @@ class ManagedSession:
         self._info = info
         self._endurance = endurance
         self._restarts = 0
+        self._asked = 0
         self._answered = 0
         self._hung = False
         self._restarting = asyncio.Lock()
@@ -134,10 +161,14 @@ class ManagedSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return Refusal(
                 outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
             )
+        self._asked += 1
+        if self._asked % LOG_SEEN_EVERY == 0:
+            await asyncio.to_thread(shorten, process.command.log)
         answer = await ask_watching(self._chats[-1], self._url, request)
         self._hung = isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG
         if isinstance(answer, ChatReply):
@@ -219,7 +250,8 @@ class ManagedSession:
         self._url = f"http://{HOST}:{port}"
         with _key_file(recipe, key) as file:
             command = recipe.command(port, file)
-            offset = command.log.stat().st_size if command.log.exists() else 0
+            written = command.log.stat().st_size if command.log.exists() else 0
+            started = Started(url=self._url, command=command, log_from=written)
             self._process = process = await ServerProcess.start(command)
             chat = recipe.chat(self._url, key)
             self._chats.append(chat)
@@ -228,10 +260,10 @@ class ManagedSession:
                 if not process.alive:  # then it was another that answered
                     raise command.failure(f"died at start: {process.epitaph()}")
             except ServerError as error:
-                if not process.alive and _BIND_FAILED.search(_read_from(command.log, offset)):
+                if not process.alive and _BIND_FAILED.search(started.printed()):
                     raise PortTakenError(error.message, hint=error.hint) from error
                 raise
-        self._info = await recipe.inspected(chat, self._url, command)
+        self._info = await recipe.inspected(chat, started)
 
     async def _is_ready(self, chat: OpenAiChat) -> bool:
         """Return whether the server answers its probe with 200."""
@@ -279,10 +311,3 @@ def _key_file(recipe: Recipe, key: str | None) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def _read_from(log: Path, offset: int) -> str:
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(offset)
-        return file.read().decode(errors="replace")
-    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.backends.server_log import telling
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json
 from matrixbench.spec.backends import LlamaServerBackend
@@ -101,6 +102,7 @@ def server_arguments(
         *_if_known(known, "--fit", "off"),
         *_faithful(order, known),
         *_template(order, known),
+        *telling(order.options, known),
         *option_arguments(order, known),
     )
 

@@ -39,7 +39,7 @@ def effective(props: JsonObject) -> JsonObject:
 
 
 def check_props(order: LaunchOrder, props: JsonObject) -> None:
-    """Compare what the server reports with what was asked for: context, slots and template.
+    """Compare what the server reports with what was asked for: context, slots, template, model.
 
     Raises:
         ServerError: They differ; with both values.
@@ -62,6 +62,20 @@ def check_props(order: LaunchOrder, props: JsonObject) -> None:
             "Set the backend's `slots` to what the server can have.",
         )
     _check_template(order, props.get("chat_template"))
+    _check_model(order, props.get("model_path"))
+
+
+def _check_model(order: LaunchOrder, given: Any) -> None:  # noqa: ANN401  the server's JSON
+    """Compare file names alone: a wrapper script may know the folder by another name."""
+    if not isinstance(given, str) or not given or order.model.path is None:
+        return
+    asked, has = order.model.path.name, PurePath(given).name
+    if asked != has:
+        raise _differs(
+            order,
+            f"the model {asked} was asked for, the server has {has}",
+            "Does the `binary` pass its arguments on?",
+        )
 
 
 def _check_template(order: LaunchOrder, given: Any) -> None:  # noqa: ANN401  the server's JSON

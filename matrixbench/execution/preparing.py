@@ -1,8 +1,7 @@
 """What is asked of a server once it is up and before its trials: can they mean anything?
 
-Do seeds reach the sampling, do tools reach the prompt, is the prompt the one of last time? KV types
-and flash attention are not among it: llama-server tells them nowhere but in its log, and there only
-at `--verbosity 4`.
+Do seeds reach the sampling, do tools reach the prompt, is the prompt the one of last time? What a
+server says of its context, slots, cache and template is compared before that, by its kind's recipe.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_command_line(order: LaunchOrder) -> None:
         *("--model", str(order.model.path), "--alias", "tiny"),
         *("--host", "127.0.0.1", "--port", "1234", "--api-key-file", "key"),
         *("--ctx-size", "1024", "--parallel", "2", "--no-kv-unified", "--fit", "off"),
-        *("--flash-attn", "on", "--threads", "2"),
+        *("--verbosity", "4", "--flash-attn", "on", "--threads", "2"),
     )
 
 
@@ -229,6 +229,14 @@ def test_templates_are_compared(order: LaunchOrder) -> None:
         check_props(text, props())
 
 
+def test_models_are_compared_by_their_file(order: LaunchOrder) -> None:
+    """A server that loaded another file stops the launch; its folder may have another name."""
+    check_props(order, props(model_path="/mnt/model.gguf"))
+    check_props(order, props(model_path=None))
+    with pytest.raises(ServerError, match=r"model model\.gguf was asked .* has other"):
+        check_props(order, props(model_path="/somewhere/other.gguf"))
+
+
 def test_effective_holds_no_paths() -> None:
     """What is recorded of `/props` holds the model's file name, and templates as digests."""
     kept = effective(props())
@@ -253,6 +261,46 @@ async def test_a_session_answers_and_leaves_nothing(order: LaunchOrder) -> None:
     assert [path.name for path in order.folder.iterdir()] == ["launch-1.log"]
     assert isinstance(refusal := await session.ask(question()), Refusal)
     assert refusal.kind is Kind.SERVER_CRASHED
+
+
+async def test_cache_types_and_flash_attention_are_recorded(order: LaunchOrder) -> None:
+    """Of a launch that asks for one of them, the record says what the server has of all."""
+    asking = replace(order, options={"cache-type-k": "q8_0"})
+    async with opened(asking) as session:
+        found = session.info.effective
+    assert (found["cache_type_k"], found["cache_type_v"], found["flash_attn"]) == (
+        *("q8_0", "f16"),
+        "on",
+    )
+    async with opened(order) as session:
+        assert "flash_attn" not in session.info.effective
+
+
+@pytest.mark.parametrize(
+    ("mode", "difference"),
+    [
+        ("flash_attn:disabled", "flash-attn on was asked for, the server has it off"),
+        ("cache_type_v:f16", "cache-type-v q8_0 was asked for, the server has f16"),
+    ],
+)
+async def test_a_server_that_loads_otherwise_than_asked_is_not_used(
+    order: LaunchOrder, mode: str, difference: str
+) -> None:
+    """The launch ends with both values, and nothing is left of its server."""
+    asking = replace(order, options={"flash-attn": "on", "cache-type-v": "q8_0"})
+    with pytest.raises(ServerError, match=difference):
+        async with opened(asking, mode):
+            pass
+    assert list(order.folder.glob("*.key")) == []
+
+
+async def test_only_the_newest_start_is_read(order: LaunchOrder) -> None:
+    """A log that an earlier start wrote to says nothing of this one."""
+    (order.folder / "launch-1.log").write_text(
+        "llama_context: flash_attn = disabled\nK (f32): 1.00 MiB, V (f32): 1.00 MiB\n"
+    )
+    async with opened(replace(order, options={"flash-attn": "on"})) as session:
+        assert session.info.effective["flash_attn"] == "on"
 
 
 async def test_the_environment_is_scrubbed(order: LaunchOrder) -> None:

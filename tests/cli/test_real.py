@@ -83,6 +83,28 @@ def replies(store: Path) -> list[str]:
     return [json.loads(message)["content"] for (message,) in rows]
 
 
+def test_what_the_log_tells_of_the_cache_is_recorded(real: CommandLine, write: Write) -> None:
+    """KV types and flash attention as asked for are confirmed by the server, and shown."""
+    package = (ROOT / "experiments" / "quickstart.yaml").read_text()
+    models = package[package.index("models:") : package.index("chat_templates:")]
+    write(
+        "name: cache\ntrials: 1\nmax_tokens: 4\ncanary: false\n"
+        "backends: {s: {kind: llama-server, context: 512, options:"
+        " {cache-type-k: q8_0, flash-attn: [on, off]}}}\n"
+        f"{models}"
+        "tests: [{name: t, messages: [{role: user, content: hi}],"
+        " expect: [{content: {matches: .}}]}]\n"
+    )
+    ran = real("execute", "exp.yaml", timeout_s=300)
+    assert ran.returncode == 0, ran.stderr
+    shown = real("show", "exp.yaml", "--launch", "--json")
+    found = [launch["effective"] for launch in json.loads(shown.stdout)["launches"]]
+    assert [launch["flash_attn"] for launch in found] == ["on", "off"]
+    assert {(launch["cache_type_k"], launch["cache_type_v"]) for launch in found} == {
+        ("q8_0", "f16")
+    }
+
+
 def test_a_broken_model_shows_the_servers_log(real: CommandLine, write: Write) -> None:
     """A file that only begins like a model ends the launch with the server's own words."""
     (real.folder / "broken.gguf").write_bytes(b"GGUF" + b"\x03\x00\x00\x00" + bytes(64))
