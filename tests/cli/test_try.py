@@ -241,13 +241,7 @@ def test_what_try_prints_can_be_judged_again(cli: CommandLine, write: Write) -> 
     (cli.folder / "reply.json").write_text(first.stdout)
     write(SCRIPTED.replace("arguments: {city: Paris}", "arguments: {city: {contains: Oslo}}"))
     again = told(cli, "try", "exp.yaml", "--test", "weather", "--json", "--reply", "reply.json")
-    assert again["verdicts"][0] == {
-        "check": "tool_calls",
-        "passed": True,
-        "kind": None,
-        "reason": None,
-        "score": None,
-    }
+    assert (again["verdicts"][0]["check"], again["verdicts"][0]["passed"]) == ("tool_calls", True)
     assert (again["cell"], again["latency_s"]) == (None, None)
 
 
