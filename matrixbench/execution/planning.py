@@ -11,7 +11,7 @@ from matrixbench.checks.judge import Checks, compile_checks
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.workshop import Workshop
-from matrixbench.plan.axes import known_axes
+from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.launches import launches
@@ -114,8 +114,8 @@ def prepare(
 ) -> Prepared:
     """Return the plan of an experiment against an open store."""
     file = experiment.file
-    tags = {tag for test in experiment.tests for tag in test.tags}
-    matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), tags=tags))
+    handles = known_handles(experiment)
+    matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
     builds = present_builds(matrix, Workshop(settings), store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))

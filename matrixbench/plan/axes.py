@@ -8,7 +8,7 @@ from matrixbench.identity import canonical_json
 from matrixbench.plan.values import Several
 from matrixbench.spec.backends import CommandBackend, LlamaServerBackend
 from matrixbench.spec.grid import axis_values as entry_values
-from matrixbench.spec.references import TAG
+from matrixbench.spec.references import HANDLES, SUITE, TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,9 +27,18 @@ def coordinates_of_test(test: TestCase) -> Coordinates:
 
 
 def handles_of_test(test: TestCase) -> Coordinates:
-    """Return what a test may be named by: the axes of its level, and its tags where it has any."""
+    """Return what a test may be named by: the axes of its level, its suite and its tags, if any."""
+    suite = {SUITE: test.suite} if test.suite else {}
     tags = {TAG: Several(test.tags)} if test.tags else {}
-    return {**coordinates_of_test(test), **tags}
+    return {**coordinates_of_test(test), **suite, **tags}
+
+
+def known_handles(experiment: Experiment) -> dict[str, frozenset[str]]:
+    """Return the suites and the tags that tests of an experiment may be named by."""
+    return {
+        SUITE: frozenset(test.suite for test in experiment.tests if test.suite),
+        TAG: frozenset(tag for test in experiment.tests for tag in test.tags),
+    }
 
 
 def axis_values(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
@@ -73,6 +82,6 @@ def _written(grids: Grids, prefix: str) -> list[Coordinates]:
 
 
 def known_axes(experiment: Experiment) -> frozenset[str]:
-    """Return the names of all axes that cells of an experiment may have, and `tag`."""
+    """Return the names of all axes that cells of an experiment may have, `suite` and `tag`."""
     named = {axis for entry in experiment.file.include for axis in entry}
-    return frozenset(axis_sizes(experiment)) | named | {TAG}
+    return frozenset(axis_sizes(experiment)) | named | {*HANDLES}

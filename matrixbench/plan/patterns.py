@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.plan.values import is_glob, matches, same
-from matrixbench.spec.references import TAG
+from matrixbench.spec.references import HANDLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ def level_of(axis: str) -> Level:
         return Level.LAUNCH
     if axis.startswith(("options.", "model.")):
         return Level.LAUNCH
-    if axis in {"test", TAG} or axis.startswith("parameters."):
+    if axis in {"test", *HANDLES} or axis.startswith("parameters."):
         return Level.TEST
     return Level.REQUEST
 

@@ -5,7 +5,8 @@
 
 Comparisons are `=` (or `==`; a glob may be used), `!=`, `<`, `<=`, `>`, `>=` (numbers), `=~` and
 `!~` (regular expressions), `in (a, b)`; they are joined by `and`, `or`, `not` and parentheses.
-A test may have several tags: `tag=x` chooses tests that have x among them, `tag!=x` the others.
+A test may be named by its suite, `suite=x`, and by its tags, of which it may have several: `tag=x`
+chooses tests that have x among them, `tag!=x` the others.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
 from matrixbench.plan.values import Several, is_glob, label, matches
-from matrixbench.spec.references import TAG
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from matrixbench.plan.cells import Coordinates
 
@@ -66,21 +66,24 @@ def select_all() -> Selector:
 
 
 def parse_where(
-    expressions: Sequence[str], axes: Iterable[str], *, tags: Iterable[str] = ()
+    expressions: Sequence[str],
+    axes: Iterable[str],
+    *,
+    handles: Mapping[str, Collection[str]] | None = None,
 ) -> Selector:
     """Return the selector for some `--where` expressions, all of which must hold.
 
     Args:
         expressions: What the user wrote.
         axes: The names that may be compared.
-        tags: The tags that tests have; any other is a mistake.
+        handles: `suite` and `tag`, with what tests have of them; anything else is a mistake.
 
     Raises:
-        UsageError: An expression cannot be read, or names an axis or a tag that the experiment
-            lacks.
+        UsageError: An expression cannot be read, or names an axis, a suite or a tag that the
+            experiment lacks.
     """
-    known, tagged = frozenset(axes), frozenset(tags)
-    parts = [_Parser(text, known, tagged).parse() for text in expressions]
+    known, named = frozenset(axes), handles or {}
+    parts = [_Parser(text, known, named).parse() for text in expressions]
     if not parts:
         return select_all()
     return Selector(
@@ -115,10 +118,12 @@ class _Token:
 class _Parser:
     """Recursive descent over the tokens of one expression."""
 
-    def __init__(self, text: str, axes: frozenset[str], tags: frozenset[str]) -> None:
+    def __init__(
+        self, text: str, axes: frozenset[str], handles: Mapping[str, Collection[str]]
+    ) -> None:
         self._text = text
         self._axes = axes
-        self._tags = tags
+        self._handles = handles
         self._tokens = self._split()
         self._next = 0
 
@@ -226,20 +231,21 @@ class _Parser:
         token = self._take("a value")
         if token.kind not in {"word", "single", "double"}:
             raise self._error(f"a value is expected, not «{token.text}»", token.at)
-        if axis == TAG:
-            return self._tag(token)
+        if axis in self._handles:
+            return self._handle(token, axis)
         return _scalar(token.text) if token.kind == "word" else token.text
 
-    def _tag(self, token: _Token) -> str | None:
-        """Return a tag, or a glob of tags; `null` stands for having none."""
+    def _handle(self, token: _Token, axis: str) -> str | None:
+        """Return the suite or the tag that is named, or a glob; `null` stands for having none."""
+        known = self._handles[axis]
         if token.kind == "word" and token.text == "null":
             return None
-        if is_glob(token.text) or token.text in self._tags:
+        if is_glob(token.text) or token.text in known:
             return token.text
         raise UsageError(
-            f"no test has the tag «{token.text}»",
+            f"no test has the {axis} «{token.text}»",
             where=f"--where {self._text!r}, column {token.at + 1}",
-            hint=choose(token.text, sorted(self._tags), what="tags"),
+            hint=choose(token.text, sorted(known), what=f"{axis}s"),
         )
 
     def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401

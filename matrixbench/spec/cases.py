@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from matrixbench.spec.conversation_rules import conversation_findings
-from matrixbench.spec.expectations import test_findings
+from matrixbench.spec.expectations import own_request_findings, test_findings
 from matrixbench.spec.grid import grid_points
 from matrixbench.spec.grids import grid_entries, grid_size
 from matrixbench.spec.matching import any_fits, fits
@@ -65,6 +65,7 @@ class Cases:
             else:
                 cases = self.of_suite(suite)
                 self._tell_unmatched(entry, suite.text, cases)
+                self.findings += own_request_findings(entry.child("request"))
                 self.cases += self._chosen(entry, cases)
         self._tell_duplicates()
 
@@ -89,10 +90,21 @@ class Cases:
         return self._of_suite[document.name]
 
     def _chosen(self, entry: Node, cases: Sequence[Case]) -> list[Case]:
-        """Return a suite's cases that `only`, `tags` and `skip` leave; the place is the entry's."""
+        """Return a suite's cases that `only`, `tags` and `skip` leave.
+
+        Their place is the entry's, whose request fields win over theirs.
+        """
+        fields = {
+            name: field.node.plain() for name, field in entry.child_entries("request").items()
+        }
         only, tags, skip = (_texts(entry, key) for key in ("only", "tags", "skip"))
         return [
-            Case(test=case.test, parameters=case.parameters, suite=case.suite, place=entry.place)
+            Case(
+                test=_with_fields(case.test, fields),
+                parameters=case.parameters,
+                suite=case.suite,
+                place=entry.place,
+            )
             for case in cases
             if (only is None or any_fits(only, case.test.name))
             and (tags is None or any(any_fits(tags, tag) for tag in case.test.tags))
@@ -189,6 +201,10 @@ class Cases:
             hint = "write {{ PARAMETER }} into its name" if same else f"see {earlier.place}"
             message = f"duplicate test name{'s' if len(names) > 1 else ''} {listed(names)}"
             self.findings.append(Finding(place=place, message=message, hint=hint))
+
+
+def _with_fields(test: Test, fields: JsonObject) -> Test:
+    return test.model_copy(update={"request": {**test.request, **fields}}) if fields else test
 
 
 def _texts(entry: Node, key: str) -> list[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.spec.check_rules import check_findings
-from matrixbench.spec.nodes import Document, Finding, Loc
+from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.wording import found
 
@@ -35,12 +35,16 @@ def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
             yield _finding(document, loc, "a message without a «role»", hint)
     for index, tool in enumerate(test.get("tools", [])):
         yield from _tool(document, (*at, "tools", index), tool)
-    node = document.node_at((*at, "request"))
+    yield from own_request_findings(document.node_at((*at, "request")))
+    for index, check in enumerate(test["expect"]):
+        yield from check_findings(document, (*at, "expect", index), check, _tool_names(test))
+
+
+def own_request_findings(node: Node | None) -> Iterator[Finding]:
+    """Yield what is wrong with the request fields of a test, or of a suite's tests."""
     for field, entry in node.entries.items() if node else ():
         yield from request_findings(field, entry, entry.node)
         yield from sampling_findings(field, entry.node)
-    for index, check in enumerate(test["expect"]):
-        yield from check_findings(document, (*at, "expect", index), check, _tool_names(test))
 
 
 def _finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:

@@ -20,8 +20,10 @@ CHART_AXES = ("build",)
 """What a chart may be split by besides the axes of the matrix."""
 
 TAG = "tag"
-"""What `exclude`, `include` and `--where` may name tests by besides their name. It is no axis: a
-test may have several."""
+SUITE = "suite"
+HANDLES = (TAG, SUITE)
+"""What `exclude`, `include` and `--where` may name tests by besides their name. These are no axes:
+a test may have several tags, and come from no suite."""
 
 DIFFERENCE = "difference"
 """The metric that needs a baseline (`charts.Metric.DIFFERENCE`)."""
@@ -64,6 +66,7 @@ def axes_of(document: Document, cases: Cases) -> Axes:
         "model": list(root.child_entries("models")) or [_DEFAULT_MODEL],
         "chat_template": list(root.child_entries("chat_templates")) or [_NATIVE],
         "test": [case.test.name for case in cases.cases],
+        SUITE: list(dict.fromkeys(case.suite for case in cases.cases if case.suite)),
         TAG: list(dict.fromkeys(tag for case in cases.cases for tag in case.test.tags)),
     }
 
@@ -86,7 +89,7 @@ def axes_of(document: Document, cases: Cases) -> Axes:
     for case in cases.cases:
         for name, value in case.parameters.items():
             values.setdefault(f"parameters.{name}", []).append(value)
-    unsure = {"test", TAG} | {axis for axis in values if axis.startswith("parameters.")}
+    unsure = {"test", *HANDLES} | {axis for axis in values if axis.startswith("parameters.")}
     return Axes(values=values, open=frozenset() if cases.complete else frozenset(unsure))
 
 
@@ -180,7 +183,7 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
             axis = item.value
             if not isinstance(axis, str) or axis in CHART_AXES:
                 continue
-            if axis == TAG or axes.unknown(axis):
+            if axis in HANDLES or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
                 hint = choose(axis, _chart_axes(axes), what="axes")
                 yield Finding(place=item.place, message=message, hint=hint)
@@ -188,7 +191,7 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
 
 
 def _chart_axes(axes: Axes) -> list[str]:
-    return [*(known for known in axes.values if known != TAG), *CHART_AXES]
+    return [*(known for known in axes.values if known not in HANDLES), *CHART_AXES]
 
 
 def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
@@ -205,7 +208,7 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
         message = f"{where}.baseline has no meaning here"
         yield Finding(place=baseline.place, message=message, hint=f"add metric: {DIFFERENCE}")
     for axis, value in (baseline.entries if baseline else {}).items():
-        if axis == TAG or (axes.unknown(axis) and axis not in CHART_AXES):
+        if axis in HANDLES or (axes.unknown(axis) and axis not in CHART_AXES):
             message = f"unknown axis {quoted(axis)} in {where}.baseline"
             hint = choose(axis, _chart_axes(axes), what="axes")
             yield Finding(place=value.place, message=message, hint=hint)

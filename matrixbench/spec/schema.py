@@ -54,6 +54,7 @@ _AXES: Mapping[str, str] = {
     "model": "Names of models.",
     "chat_template": "Names of chat templates.",
     "test": "Names of tests.",
+    "suite": "Names of suites, as they call themselves.",
     "tag": "Tags: the tests that have any of them.",
 }
 _SKIPPED = "Ignored: a place for anchors."

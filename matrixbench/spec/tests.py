@@ -77,6 +77,9 @@ class SuiteReference(Part):
     tags: list[str] | None = None
     """Take only tests that have any of these tags (globs)."""
 
+    request: dict[str, Any] = {}
+    """Request fields for all of these tests; they win over the tests' own."""
+
 
 class Suite(Part):
     """A file of tests."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.errors import SpecError, UsageError
-from matrixbench.plan.axes import known_axes
+from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.selector import parse_where
 
@@ -49,8 +49,8 @@ def text(entry: str = "", more: str = "") -> str:
 
 def chosen(experiment: Experiment, *where: str) -> list[str]:
     """Return the names of the tests that selected cells have, each once."""
-    tags = {tag for test in experiment.tests for tag in test.tags}
-    selector = parse_where(where, known_axes(experiment), tags=tags)
+    handles = known_handles(experiment)
+    selector = parse_where(where, known_axes(experiment), handles=handles)
     groups = build_matrix(experiment, selector).launches
     return list(dict.fromkeys(cell.test.name for group in groups for cell in group.cells))
 
@@ -89,6 +89,9 @@ def test_a_suites_tags_take_tests_that_have_any(load: Load, entry: str, names: l
         ("tag=json and tag='small'", ["json-small"]),
         ("tag=null", ["free"]),
         ("tag!=null", ["json-small", "json-large", "list"]),
+        ("suite=mine", ALL),
+        ("suite=mine and not tag=small", ["json-large", "free"]),
+        ("suite!=mine or suite=null", []),
     ],
 )
 @pytest.mark.usefixtures("suite")
@@ -104,6 +107,8 @@ def test_where_chooses_by_tags(load: Load, where: str, names: list[str]) -> None
         ("{tag: [large, format]}", ["json-small", "free"]),
         ("{tag: null}", ["json-small", "json-large", "list"]),
         ("{tag: json, test: '*-large'}", ["json-small", "list", "free"]),
+        ("{suite: mine, tag: small}", ["json-large", "free"]),
+        ("{suite: null}", ALL),
     ],
 )
 @pytest.mark.usefixtures("suite")
@@ -146,6 +151,11 @@ def test_tags_are_no_part_of_a_cell(load: Load) -> None:
         ("", "exclude: [{tag: jsno}]", "tag has no value «jsno» to exclude\n  perhaps you meant"),
         ("", "include: [{tag: x, temperature: 3}]", "tag has no value «x» to include"),
         ("", "charts: {c: {x: tag}}", "unknown axis «tag» in charts.c.x\n  "),
+        ("", "charts: {c: {row: suite}}", "unknown axis «suite» in charts.c.row\n  "),
+        ("", "exclude: [{suite: mien}]", "suite has no value «mien» to exclude\n  perhaps you"),
+        (", request: {stream: true}", "", "exp.yaml:4:38: the request field «stream» is not"),
+        (", request: {max_tokens: none}", "", "expected a whole number of at least 1"),
+        (", request: 3", "", "tests[0].request: expected a mapping"),
     ],
 )
 @pytest.mark.usefixtures("suite")
@@ -172,5 +182,17 @@ def test_where_with_a_tag_that_no_test_has_is_a_usage_error(load: Load) -> None:
         chosen(load(text()), "tag=jsn")
     assert "no test has the tag «jsn»" in str(wrong.value)
     assert "perhaps you meant «json»; tags: format, json, large, small" in str(wrong.value)
+    with pytest.raises(UsageError, match="no test has the suite «min»"):
+        chosen(load(text()), "suite=min")
     with pytest.raises(UsageError, match="compares numbers"):
         chosen(load(text()), "tag<small")
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_suites_request_wins_over_its_tests_own(load: Load, suite: Path) -> None:
+    """A cap that a suite gives its tests can be raised for a model that thinks."""
+    own = "request: {max_tokens: 8, stop: [x]}, name: free"
+    suite.write_text(SUITE.replace("name: free", own), encoding="utf-8")
+    free = load(text(", request: {max_tokens: 2048}")).tests[-1]
+    assert free.request == {"max_tokens": 2048, "stop": ["x"]}
+    assert load(text()).tests[-1].request == {"max_tokens": 8, "stop": ["x"]}
