@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 from matrixbench.checks.numbers import compile_bounds
@@ -20,6 +21,8 @@ COMPLETION_TOKENS = "completion_tokens"
 def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
     """Return the rule that a reply took so many seconds.
 
+    The rule raises `UnjudgeableError` for a reply that nobody measured.
+
     Raises:
         CheckError: The bounds are wrong.
     """
@@ -30,6 +33,9 @@ def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
         seconds = reply.timing.latency_s
         if within(seconds):
             return passed
+        if isnan(seconds):
+            reason = f"expected {said} s, but a saved reply has no latency"
+            raise UnjudgeableError(Kind.NOT_REPORTED, reason)
         return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {seconds:.3g} s")
 
     return rule

@@ -68,8 +68,9 @@ def print_tried(tried: Tried, out: Console) -> None:
         print_prompt(tried.prompt, out)
     if isinstance(tried.answer, ChatReply):
         print_reply(tried.answer, out)
-        out.print()
-        print_pairs(_measured(tried.answer), out)
+        if measured := [pair for pair in _measured(tried.answer) if pair[1]]:
+            out.print()
+            print_pairs(measured, out)
     if tried.log_tail:
         title("the end of the server's log", out)
         print_block(visible(tried.log_tail), out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import pytest
 
 from matrixbench.checks.figures import compile_completion_tokens, compile_latency
@@ -25,6 +27,12 @@ def test_a_latency_lies_within_its_bounds() -> None:
     said = rule(reply(3.14159))
     assert (said.kind, said.reason) == (Kind.WRONG_LATENCY, "expected 0.5 to 2.5 s, found 3.14 s")
     assert not rule(reply(0.1)).passed
+
+
+def test_a_reply_that_nobody_measured_leaves_its_latency_unjudged() -> None:
+    """Of a saved reply nothing is known that a bound could hold for."""
+    with pytest.raises(UnjudgeableError, match="a saved reply has no latency"):
+        compile_latency(Bounds(max=2.5))(reply(nan))
 
 
 def test_completion_tokens_lie_within_their_bounds() -> None:
