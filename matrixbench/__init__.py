@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.run import execute
     from matrixbench.execution.settings import Settings, settings_for
     from matrixbench.execution.summary import Mode, RunSummary
-    from matrixbench.frame import cell_frame, trial_frame
+    from matrixbench.frame import cell_frame, total_frame, trial_frame
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
 
@@ -37,6 +37,7 @@ __all__ = [
     "measured_frame",
     "save",
     "settings_for",
+    "total_frame",
     "trial_frame",
 ]
 
@@ -56,6 +57,7 @@ _HOMES = {
     "measured_frame": "drawing",
     "save": "charts",
     "settings_for": "execution.settings",
+    "total_frame": "frame",
     "trial_frame": "frame",
 }
 

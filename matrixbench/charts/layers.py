@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from matrixbench.charts.layout import LABEL_SIZE, label_expression, shorten
-from matrixbench.charts.palette import HATCH, LINE, NO_VALUE_FILL, QUIET
+from matrixbench.charts.palette import DARK_INK, HATCH, LINE, NO_VALUE_FILL, QUIET
 from matrixbench.charts.sides import side_title
 from matrixbench.charts.squares import (
     BY_REQUEST,
@@ -94,7 +94,7 @@ class _Layers:
             self._corner("single", GREEDY, _LEFT_CORNER, side=-1),
             self._corner("single", BY_REQUEST, _SMALL_BOX, side=-1),
             self._corner("single", ONE_REPLY, _BAR, side=-1),
-            self._frames(),
+            *self._frames(),
             self._legend(),
             self._tooltips(),
         ]
@@ -252,20 +252,25 @@ class _Layers:
             )
         )
 
-    def _frames(self) -> alt.Chart | None:
+    def _frame(self, colour: str, *, stroke: float, inset: float) -> alt.Chart | None:
         if not self._shown.any(OUT):
             return None
-        stroke = 2 if self._layout.text else 1
         return self._placed(
             self._on_squares(OUT).mark_rect(
                 filled=False,
-                stroke={"expr": "datum.ink"},
+                stroke=colour,
                 strokeWidth=stroke,
-                width=self._layout.width - stroke - 1,
-                height=self._layout.height - stroke - 1,
+                width=self._layout.width - stroke - inset,
+                height=self._layout.height - stroke - inset,
                 aria=False,
             )
         )
+
+    def _frames(self) -> list[alt.Chart | None]:
+        """Return a dark frame with a light one inside it: one of the two is seen on any colour."""
+        stroke = 2 if self._layout.text else 1
+        light = self._frame("white", stroke=1, inset=1 + 2 * stroke) if self._layout.text else None
+        return [self._frame(DARK_INK, stroke=stroke, inset=1), light]
 
     def _legend(self) -> alt.Chart | None:
         """Return a layer without squares whose only purpose is the legend of the marks."""

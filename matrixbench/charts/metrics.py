@@ -7,9 +7,11 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.charts.palette import AMOUNT, CHANGE, GOOD_IS_BRIGHT, SUCCESS
+from matrixbench.frame import IntervalKind
 from matrixbench.spec.charts import Metric
 from matrixbench.stats import wilson_interval
 from matrixbench.stats.repeats import pass_at_k, pass_hat_k
+from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,11 +94,17 @@ _TIME = Unit(
 _RATE = Unit(text=lambda value: f"{_amount(value)}/s", label=f"{_AMOUNT} + '/s'")
 _NUMBER = Unit(text=_amount, label=_AMOUNT)
 
+
+def _points(value: float) -> str:
+    rounded = round(100 * value)
+    return f"{rounded:+d}".replace("-", "−") if rounded else "0"
+
+
 POINTS = Unit(
-    text=lambda value: f"{value * 100:+.0f}".replace("-", "−"),
-    label="replace(format(datum.value * 100, '+.0f'), '-', '−')",
+    text=_points,
+    label="datum.value == 0 ? '0' : replace(format(datum.value * 100, '+.0f'), '-', '−')",
 )
-"""Of a hundred; the sign is always there."""
+"""Of a hundred, with their sign."""
 
 _RATIO_ENDS = (0.0, 1.0)
 
@@ -172,8 +180,9 @@ def interval_of(cell: Mapping[str, Any], chart: Chart) -> tuple[float, float] | 
 
 
 def _without_rejected(cell: Mapping[str, Any]) -> tuple[float, float] | None:
-    n = int(cell["passed"] + cell["failed"])
+    passed, n = int(cell["passed"]), int(cell["passed"] + cell["failed"])
     if isnan(cell["low"]) or not n:
         return None
-    found = wilson_interval(int(cell["passed"]), n)
+    sequential = cell["interval"] == IntervalKind.SEQUENTIAL
+    found = sequential_interval(passed, n) if sequential else wilson_interval(passed, n)
     return found.low, found.high

@@ -12,7 +12,17 @@ from typing import NoReturn
 
 import typer
 
-from matrixbench.cli import comparing, doctoring, listing, looking, moving, results, running, trying
+from matrixbench.cli import (
+    comparing,
+    doctoring,
+    listing,
+    looking,
+    moving,
+    ranking,
+    results,
+    running,
+    trying,
+)
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 
@@ -36,6 +46,7 @@ for command in (
     running.execute,
     results.chart,
     comparing.compare,
+    ranking.rank,
     looking.show,
     looking.status,
     moving.export,

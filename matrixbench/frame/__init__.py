@@ -1,8 +1,8 @@
 """Tidy pandas tables: one row a cell, one row a trial, a column for every axis.
 
 `columns` says what stands in them, `tally` summarizes a cell, `tables` makes the frames, `pass_k`
-adds what several attempts are worth. pandas is imported inside the functions: it costs half a
-second that `plan` should not pay.
+adds what several attempts are worth, `totals` sums up over tests. pandas is imported inside the
+functions: it costs half a second that `plan` should not pay.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from matrixbench.frame.columns import COLUMNS, TRIAL_COLUMNS, pass_columns
 from matrixbench.frame.pass_k import DEFAULT_K, with_pass_k
 from matrixbench.frame.tables import AXES_ATTR, axes_of, cell_frame, trial_frame
 from matrixbench.frame.tally import CellStatus, IntervalKind, Square
+from matrixbench.frame.totals import TOTAL_COLUMNS, ranked_axes, total_frame
 
 __all__ = [
     "AXES_ATTR",
     "COLUMNS",
     "DEFAULT_K",
+    "TOTAL_COLUMNS",
     "TRIAL_COLUMNS",
     "CellStatus",
     "IntervalKind",
@@ -23,6 +25,8 @@ __all__ = [
     "axes_of",
     "cell_frame",
     "pass_columns",
+    "ranked_axes",
+    "total_frame",
     "trial_frame",
     "with_pass_k",
 ]

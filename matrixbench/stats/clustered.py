@@ -37,30 +37,48 @@ def student_quantile(df: float, *, confidence: float = CONFIDENCE) -> float:
     return float(stdtrit(df, 0.5 + confidence / 2))
 
 
-def mean_over_tests(
-    counts: Sequence[tuple[int, int]], *, confidence: float = CONFIDENCE
-) -> Mean | None:
-    """Return the mean success ratio over tests, each given as (successes, trials).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A cell's success ratio with its interval."""
 
-    The standard error is that of the tests' ratios, sd / √G, which with equal weights is the
-    cluster-robust one (E. Miller, arXiv 2411.00640, section 2.2), and the interval Student's with
-    G − 1 degrees of freedom, for few clusters (S. G. Donald and K. Lang, Review of Economics and
-    Statistics 89(2) (2007); A. C. Cameron and D. L. Miller, Journal of Human Resources 50(2)
-    (2015), section VI). It takes the tests as a sample of such tests. It is never narrower than
-    the interval for these very tests (`mean_of_these_tests`), which is also what a single test
-    gets: without it, tests that all came out alike would leave no width at all.
+    estimate: float
+    interval: Interval
 
-    Tests without trials are left out; None where none is left.
+
+def ratio_of(successes: float, n: float, *, confidence: float = CONFIDENCE) -> Ratio:
+    """Return the ratio of `successes` of `n` with Wilson's interval.
 
     Raises:
-        ValueError: Successes are not between 0 and the trials.
+        ValueError: There is no trial, or as `wilson_interval` says.
     """
-    known = [(successes, n) for successes, n in counts if n]
+    if not n:
+        raise ValueError("a ratio needs a trial")
+    interval = wilson_interval(successes, n, confidence=confidence)
+    return Ratio(estimate=successes / n, interval=interval)
+
+
+def mean_over_tests(
+    tests: Sequence[Sequence[Ratio]], *, confidence: float = CONFIDENCE
+) -> Mean | None:
+    """Return the mean success ratio over tests, each given by the ratios of its cells.
+
+    Tests weigh the same, and in a test its cells do. The standard error is that of the tests'
+    ratios, sd / √G, which with equal weights is the cluster-robust one (E. Miller, arXiv
+    2411.00640, section 2.2), and the interval Student's with G − 1 degrees of freedom, for few
+    clusters (S. G. Donald and K. Lang, Review of Economics and Statistics 89(2) (2007); A. C.
+    Cameron and D. L. Miller, Journal of Human Resources 50(2) (2015), section VI). It takes the
+    tests as a sample of such tests. It is never narrower than the interval for these very tests
+    (`mean_of_these_tests`), which is also what a single test gets: without it, tests that all came
+    out alike would leave no width at all.
+
+    Tests without cells are left out; None where none is left.
+    """
+    known = [cells for cells in tests if cells]
     if not known:
         return None
-    ratios = [successes / n for successes, n in known]
+    ratios = [fmean(cell.estimate for cell in cells) for cells in known]
     estimate = fmean(ratios)
-    these = mean_of_these_tests(known, confidence=confidence)
+    these = mean_of_these_tests(known)
     if len(ratios) == 1:
         return Mean(estimate=estimate, interval=these, standard_error=None, tests=1)
     error = stdev(ratios) / sqrt(len(ratios))
@@ -76,25 +94,23 @@ def mean_over_tests(
     )
 
 
-def mean_of_these_tests(
-    counts: Sequence[tuple[int, int]], *, confidence: float = CONFIDENCE
-) -> Interval:
+def mean_of_these_tests(tests: Sequence[Sequence[Ratio]]) -> Interval:
     """Return the interval of the mean ratio over these very tests: only their trials are chance.
 
-    The tests' Wilson intervals, combined by squaring and adding (G. Y. Zou and A. Donner,
+    Intervals of the tests are combined by squaring and adding (G. Y. Zou and A. Donner,
     Statistics in Medicine 27 (2008); X. Yan and X. G. Su, Statistics in Biopharmaceutical Research
-    2(3) (2010)).
+    2(3) (2010)). Cells of one test share their seeds, so that they may go wholly together: their
+    reaches are averaged, which is the widest.
 
     Raises:
-        ValueError: There is no test, or one without trials.
+        ValueError: There is no test, or one without cells.
     """
-    if not counts or not all(n for _, n in counts):
-        raise ValueError("a mean needs tests, and every test a trial")
-    intervals = [wilson_interval(*count, confidence=confidence) for count in counts]
-    ratios = [successes / n for successes, n in counts]
-    estimate = fmean(ratios)
-    below = sqrt(sum((p - i.low) ** 2 for p, i in zip(ratios, intervals, strict=True)))
-    above = sqrt(sum((i.high - p) ** 2 for p, i in zip(ratios, intervals, strict=True)))
+    if not tests or not all(tests):
+        raise ValueError("a mean needs tests, and every test a cell")
+    estimate = fmean(fmean(cell.estimate for cell in cells) for cells in tests)
+    below = [fmean(cell.estimate - cell.interval.low for cell in cells) for cells in tests]
+    above = [fmean(cell.interval.high - cell.estimate for cell in cells) for cells in tests]
     return Interval(
-        low=max(0.0, estimate - below / len(ratios)), high=min(1.0, estimate + above / len(ratios))
+        low=max(0.0, estimate - sqrt(sum(reach**2 for reach in below)) / len(tests)),
+        high=min(1.0, estimate + sqrt(sum(reach**2 for reach in above)) / len(tests)),
     )

@@ -56,7 +56,7 @@ def squares(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_a_square_says_the_difference() -> None:
     """Points of 100 with their interval; greedy ones by equality; empty where not measured."""
     found = squares(difference_map(comparison("fast")).to_dict())
-    assert (found["lost"]["text"], found["same"]["text"]) == ("−100", "+0")
+    assert (found["lost"]["text"], found["same"]["text"]) == ("−100", "0")
     assert found["same"]["ends"] == "−16 +16"
     assert (found["greedy"]["ends"], found["greedy"]["single"]) == ("changed", "greedy sampling")
     assert "value" not in found["crashed"]

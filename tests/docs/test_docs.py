@@ -29,6 +29,7 @@ COMMANDS = (
     "try",
     "chart",
     "compare",
+    "rank",
     "show",
     "status",
     "export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact
 from scipy.stats import t as student
 
-from matrixbench.stats.clustered import mean_of_these_tests, mean_over_tests
+from matrixbench.stats.clustered import (
+    Ratio,
+    mean_of_these_tests,
+    mean_over_tests,
+    ratio_of,
+)
 from matrixbench.stats.proportions import score_paired_difference
 from matrixbench.stats.stratified import (
     Stratum,
@@ -25,6 +31,9 @@ from matrixbench.stats.stratified import (
     trials_to_decide,
     worse,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def stratum(candidate: str, baseline: str, *, test: str = "t", paired: bool = True) -> Stratum:
@@ -160,10 +169,14 @@ def test_a_decision_needs_trials() -> None:
     assert worse(stratified_difference(gone), 0.1)
 
 
+def one_cell_each(counts: Sequence[tuple[int, int]]) -> list[list[Ratio]]:
+    """Return tests of one cell each."""
+    return [[ratio_of(*count)] for count in counts]
+
+
 def test_a_mean_over_tests_is_students() -> None:
     """Equal weights, clusters as they are: mean, sd / √G and t with G − 1 degrees of freedom."""
-    counts = [(90, 100), (50, 100), (10, 100), (70, 100)]
-    found = mean_over_tests(counts)
+    found = mean_over_tests(one_cell_each([(90, 100), (50, 100), (10, 100), (70, 100)]))
     assert found is not None
     assert found.standard_error is not None
     wanted = student.interval(0.95, 3, loc=0.55, scale=0.34156502553198664 / 2)
@@ -176,28 +189,52 @@ def test_a_mean_over_tests_is_students() -> None:
 
 def test_tests_that_came_out_alike_leave_a_width() -> None:
     """Five tests of 10 of 10 do not make the mean certain; no trials make no mean."""
-    found = mean_over_tests([(10, 10)] * 5)
+    found = mean_over_tests(one_cell_each([(10, 10)] * 5))
     assert found is not None
-    assert found.interval == mean_of_these_tests([(10, 10)] * 5)
+    assert found.interval == mean_of_these_tests(one_cell_each([(10, 10)] * 5))
     assert 0.8 < found.interval.low < 0.9
-    one = mean_over_tests([(3, 4), (0, 0)])
+    one = mean_over_tests([*one_cell_each([(3, 4)]), []])
     assert one is not None
     assert (one.estimate, one.tests, one.standard_error) == (0.75, 1, None)
-    assert mean_over_tests([(0, 0)]) is None
+    assert mean_over_tests([[]]) is None
+    with pytest.raises(ValueError, match="needs a trial"):
+        ratio_of(0, 0)
+
+
+def test_tests_weigh_and_not_their_trials() -> None:
+    """A test of 1,000 trials in three cells counts as much as one of ten in one."""
+    many = [ratio_of(900, 1000), ratio_of(90, 100), ratio_of(9, 10)]
+    found = mean_over_tests([many, [ratio_of(1, 10)]])
+    assert found is not None
+    assert found.estimate == pytest.approx(0.5)
+
+
+def test_copies_of_a_cell_in_a_test_know_no_more_of_it() -> None:
+    """Cells of one test may go wholly together, so that copies leave the interval as it was."""
+    one = mean_of_these_tests([[ratio_of(7, 10)], [ratio_of(3, 10)]])
+    many = mean_of_these_tests([[ratio_of(7, 10)] * 5, [ratio_of(3, 10)] * 5])
+    assert (many.low, many.high) == pytest.approx((one.low, one.high))
+    more_tests = mean_of_these_tests([[ratio_of(7, 10)], [ratio_of(3, 10)]] * 5)
+    assert more_tests.half_width == pytest.approx(one.half_width / 5**0.5)
 
 
 @given(
     st.lists(
-        st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+        st.lists(
+            st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+            min_size=1,
+            max_size=3,
+        ),
         min_size=1,
         max_size=8,
     )
 )
-def test_a_mean_contains_its_estimate(counts: list[tuple[int, int]]) -> None:
+def test_a_mean_contains_its_estimate(counts: list[list[tuple[int, int]]]) -> None:
     """The interval holds the mean, within [0, 1], and never is narrower than these tests' own."""
-    found = mean_over_tests(counts)
+    tests = [[ratio_of(*count) for count in cells] for cells in counts]
+    found = mean_over_tests(tests)
     assert found is not None
     assert 0 <= found.interval.low <= found.estimate <= found.interval.high <= 1
-    these = mean_of_these_tests(counts)
+    these = mean_of_these_tests(tests)
     assert found.interval.low <= these.low
     assert found.interval.high >= these.high

@@ -1,0 +1,149 @@
+"""What `rank` prints: totals over tests, the best first, for people and for machines."""
+
+from __future__ import annotations
+
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from matrixbench.charts.metrics import number, seconds
+from matrixbench.frame import pass_columns
+from matrixbench.plan.values import label
+from matrixbench.tables import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pandas import DataFrame
+    from rich.console import Console
+
+    from matrixbench.records import JsonObject
+
+_ABSENT = "–"
+_TESTS_ACROSS = 4
+"""With fewer tests an interval for «such tests» is too wide to say anything."""
+
+_MOST_KS = 3
+"""For more numbers of attempts a table of 100 columns has no room."""
+
+_BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
+
+
+def ranking_json(experiment: str, by: Sequence[str], totals: DataFrame) -> JsonObject:
+    """Return totals as data: `rows`, the best first, each with its columns of `TOTAL_COLUMNS`.
+
+    Units are in the names; what is missing is null.
+    """
+    return {
+        "experiment": experiment,
+        "by": list(by),
+        "rows": [
+            {str(name): _plain(value) for name, value in record.items()}
+            for record in totals.to_dict("records")
+        ],
+    }
+
+
+def print_ranking(
+    experiment: str, by: Sequence[str], totals: DataFrame, out: Console, *, ks: Sequence[int] = ()
+) -> None:
+    """Print totals as a table of at most 100 columns, and what they rest on."""
+    rows = totals.to_dict("records")
+    tests = max((row["tests"] for row in rows), default=0)
+    over = f"over {counted(tests, 'test')}"
+    out.print(Text.assemble((experiment, "bold"), f": by {', '.join(by) or 'nothing'}, {over}"))
+    out.print()
+    # pass@k and pass^k take the place of the second interval: the table has 100 columns.
+    across = tests >= _TESTS_ACROSS and not ks
+    out.print(_table(rows, by, ks[:_MOST_KS], across=across))
+    out.print()
+    out.print(_explained(across=across), style="dim")
+    if len(ks) > _MOST_KS:
+        out.print(f"--json has all {len(ks)} numbers of attempts", style="dim")
+    for line in _warnings(rows, by):
+        out.print(Text(line, "yellow"))
+
+
+def _table(
+    rows: Sequence[Mapping[Any, Any]], by: Sequence[str], ks: Sequence[int], *, across: bool
+) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(" · ".join(by) or "all cells", overflow="fold", min_width=16)
+    names = ["tests", "n", "mean", "95 % these", *(["95 % such"] if across else [])]
+    names += ["rej.", "err.", *(f"pass{sign}{k}" for k in ks for sign in "@^")]
+    speeds = ["latency", "tok/s"] if len(ks) <= 1 else []
+    for name in (*names, *speeds):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(_name(row, by)),
+            f"{row['tests']}" + ("*" if row["missing"] else ""),
+            f"{row['trials']:,}",
+            _number(row["success_ratio"], "{:.3f}"),
+            _ends(row, "these_low", "these_high"),
+            *([_ends(row, "low", "high")] if across else []),
+            f"{row['rejected']:,}",
+            f"{row['errored']:,}",
+            *(_number(row[name], "{:.2f}") for k in ks for name in pass_columns(k)),
+            *(_speeds(row) if speeds else []),
+        )
+    return table
+
+
+def _speeds(row: Mapping[Any, Any]) -> list[str]:
+    latency, rate = row["latency_p50_s"], row["completion_tokens_per_s"]
+    return [
+        _ABSENT if isnan(latency) else seconds(latency),
+        _ABSENT if isnan(rate) else number(rate),
+    ]
+
+
+def _explained(*, across: bool) -> str:
+    said = (
+        "mean: of the tests' success ratios, each test weighing the same. 95 % for these tests: "
+        "their trials are chance"
+    )
+    if across:
+        said += "; for such tests: the tests are a sample too (clustered by test)"
+    return f"{said}. latency, tok/s: medians over cells."
+
+
+def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str]) -> list[str]:
+    lines = []
+    if any(row["missing"] for row in rows):
+        lines.append(
+            "* not measured everywhere that another row is: the means rest on different cells; "
+            "--common counts only what all rows have"
+        )
+    if len(rows) > 1 and len(by) == 1 and rows[0]["trials"]:
+        best = label(rows[0][by[0]])
+        lines.append(
+            "intervals of rows may overlap though the difference is real; to test it: matrixbench "
+            f"compare … --baseline '{by[0]}={best}'"
+        )
+    return lines
+
+
+def _name(row: Mapping[Any, Any], by: Sequence[str]) -> str:
+    words = []
+    for axis in by:
+        missing = isinstance(row[axis], float) and isnan(row[axis])
+        text = label(None if missing else row[axis])
+        words.append(text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}")
+    return " · ".join(words)
+
+
+def _ends(row: Mapping[Any, Any], low: str, high: str) -> str:
+    return f"{row[low]:.2f}–{row[high]:.2f}" if row["trials"] else _ABSENT
+
+
+def _number(value: float, form: str) -> str:
+    return _ABSENT if isnan(value) else form.format(value)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+    if hasattr(value, "item"):  # a number of NumPy's
+        value = value.item()
+    return None if isinstance(value, float) and not isfinite(value) else value
