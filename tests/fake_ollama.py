@@ -13,8 +13,9 @@ Chats: `runner_dies_on:SEED` (also again), `runner_dies_once`, `server_dies_on:S
 `repeats` (the reply is cut off without `done`), `no_ids`, `parser_500`, `old` (does not know
 `_debug_render_only`).
 
-Replies: FAKE_REPLY, a JSON message; else words that follow from the seed. FAKE_LOG gets a JSON line
-for each chat. FAKE_LIBRARY lists what can be pulled, with commas.
+Replies: FAKE_TURNS, a JSON list of messages, taken by how many replies the request holds;
+FAKE_REPLY, a JSON message; else words that follow from the seed. FAKE_LOG gets a JSON line for each
+chat. FAKE_LIBRARY lists what can be pulled, with commas.
 """
 
 from __future__ import annotations
@@ -352,9 +353,14 @@ class Handler(BaseHTTPRequestHandler):
 def reply(asked: dict[str, Any], seed: int, tokens: int) -> dict[str, Any]:
     """Return a reply in the real one's shape."""
     words = sha256(f"{seed} {asked['messages'][-1]['content']}".encode()).digest()[:4]
-    message = json.loads(os.environ.get("FAKE_REPLY", "null")) or {
-        "content": " ".join(WORDS[word % len(WORDS)] for word in words)
-    }
+    turn = sum(message["role"] == "assistant" for message in asked["messages"])
+    turns = json.loads(os.environ.get("FAKE_TURNS", "[]"))
+    one = turns[min(turn, len(turns) - 1)] if turns else None
+    message = (
+        one
+        or json.loads(os.environ.get("FAKE_REPLY", "null"))
+        or {"content": " ".join(WORDS[word % len(WORDS)] for word in words)}
+    )
     calls = message.get("tool_calls") or []
     if "no_ids" not in modes():
         calls = [{"id": f"call_{index}", **call} for index, call in enumerate(calls)]

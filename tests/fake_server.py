@@ -11,14 +11,16 @@ tools), `cache_type_k:TYPE`, `cache_type_v:TYPE`, `flash_attn:enabled|disabled` 
 from verbosity 4).
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
-`die_on_seed:SEED`, `hang`, `hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`,
-`truncated_json`, `wrong_content_type`, `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed),
-`context_400`, `context_500` (`context_500:busy`: only beside another chat), `template_400`,
-`server_500:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1), `unauthorized`, `not_found` (`:all`:
-everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second request of a connection
-gets no answer), `same_reply`, `random_reply`.
+`die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`, `hang`,
+`hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`, `wrong_content_type`,
+`huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
+replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
+`template_400`, `server_500:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1), `unauthorized`,
+`not_found` (`:all`: everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second
+request of a connection gets no answer), `same_reply`, `random_reply`.
 
 Replies: FAKE_REPLY, a JSON assistant message; FAKE_REPLIES, a JSON list of them, taken by seed;
+FAKE_TURNS, a JSON list of them, taken by how many replies the messages hold (the last repeats);
 else words that follow from the seed and the last user message. FAKE_LOG gets a JSON line per chat.
 
 It says `bound to URL` once it answers at all, and `listening on URL` once the model is loaded.
@@ -298,7 +300,7 @@ class FakeServer:
         lines = [f"<|{m['role']}|>{m.get('content') or ''}" for m in asked.get("messages", [])]
         return self.template[:20] + "\n" + head + "\n".join(lines)
 
-    def refuse(self, seed: int) -> None:
+    def refuse(self, seed: int, turn: int) -> None:
         """Raise the refusal that the modes ask for."""
         modes, n = self.modes, self.chats
         if n <= int(modes.get("rate_limit") or 0):
@@ -312,7 +314,7 @@ class FakeServer:
             raise Reply(500, error_body(500, PARSER_ERROR, "server_error"))
         if modes.get("context_500") == "" or ("context_500" in modes and self.in_flight > 1):
             raise Reply(500, error_body(500, "Context size has been exceeded.", "server_error"))
-        if "context_400" in modes:
+        if "context_400" in modes and turn >= int(modes["context_400"] or 0):
             more = {"n_prompt_tokens": self.n_ctx + 1, "n_ctx": self.n_ctx}
             kind = "exceed_context_size_error"
             raise Reply(400, error_body(400, CONTEXT_ERROR, kind, **more))
@@ -327,6 +329,9 @@ class FakeServer:
         if several := os.environ.get("FAKE_REPLIES"):
             choices = json.loads(several)
             return dict(choices[seed % len(choices)])
+        if turns := os.environ.get("FAKE_TURNS"):
+            choices = json.loads(turns)
+            return dict(choices[min(turn_of(asked), len(choices) - 1)])
         user = [m.get("content") for m in asked.get("messages", []) if m.get("role") == "user"]
         luck: object = time.perf_counter_ns() if "random_reply" in self.modes else seed
         key = (0 if "same_reply" in self.modes else luck, user[-1:])
@@ -374,8 +379,8 @@ class FakeServer:
         self.chats += 1
         self.in_flight += 1
         try:
-            await self.misbehave(seed)
-            self.refuse(seed)
+            await self.misbehave(seed, turn_of(asked))
+            self.refuse(seed, turn_of(asked))
             done = self.completion(asked, seed)
             if asked.get("stream") or "error_in_stream" in self.modes:
                 await self.stream(done, out)
@@ -389,14 +394,16 @@ class FakeServer:
         after = self.modes.get("hang_after")
         return "hang" in self.modes or (after is not None and self.chats > int(after))
 
-    async def misbehave(self, seed: int) -> None:
+    async def misbehave(self, seed: int, turn: int) -> None:
         """Hang, wait or die where the modes ask for it."""
         modes = self.modes
         if self.hangs():
             await asyncio.Event().wait()
         await asyncio.sleep(float(modes.get("delay") or 0))
         dies = "die_after" in modes and self.chats > int(modes["die_after"])
-        if dies or ("die_once" in modes and first_time()) or modes.get("die_on_seed") == str(seed):
+        dies = dies or modes.get("die_on_seed") == str(seed)
+        once = "die_once" in modes or modes.get("die_at_turn") == str(turn)
+        if dies or (once and first_time()):
             say("GGML_ASSERT failed: the roof is on fire")
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -459,6 +466,11 @@ class FakeServer:
                     out.write(head(reply.status, len(reply.body), reply.headers) + reply.body)
                 await out.drain()
         out.close()
+
+
+def turn_of(asked: dict[str, Any]) -> int:
+    """Return how many replies the messages hold already."""
+    return sum(message.get("role") == "assistant" for message in asked.get("messages", []))
 
 
 def first_time() -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.protocol import LaunchOrder
     from matrixbench.records import ChatRequest, JsonObject
-    from matrixbench.spec.backends import ScriptedReply
+    from matrixbench.spec.backends import Reply, ScriptedReply
 
 DEFAULT_CONCURRENCY = 4
 
@@ -46,7 +46,8 @@ class ScriptedSession:
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the reply whose turn it is: trial i of a test gets reply i modulo their number.
 
-        Its completion tokens are its words, counted at white space, calls' arguments included.
+        Where that is a list, its replies are taken turn by turn, and the last one repeats.
+        Completion tokens are words, counted at white space, calls' arguments included.
         """
         started = time.perf_counter()
         await asyncio.sleep(self._backend.delay_s)
@@ -60,6 +61,8 @@ class ScriptedSession:
                 latency_s=latency_s,
             )
         reply = replies[request.trial % len(replies)]
+        if isinstance(reply, list):
+            reply = reply[min(request.turn, len(reply) - 1)]
         if isinstance(reply, str):
             return _spoken(content=reply, latency_s=latency_s)
         if reply.error is not None:
@@ -89,7 +92,7 @@ async def open_scripted(order: LaunchOrder) -> AsyncGenerator[ScriptedSession]:
     yield ScriptedSession(backend, SessionInfo(build=SCRIPTED_BUILD, concurrency=concurrency))
 
 
-def _replies(backend: ScriptedBackend, test: str) -> Sequence[str | ScriptedReply]:
+def _replies(backend: ScriptedBackend, test: str) -> Sequence[Reply]:
     """Return a test's replies: its own by exact name, else those of the first glob that matches."""
     replies = backend.replies
     if isinstance(replies, list):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from matrixbench.execution.planning import Prepared
-    from matrixbench.records import Build, ChatReply, JsonObject, Verdict
+    from matrixbench.records import Build, ChatReply, JsonObject, Turn, Verdict
     from matrixbench.results import ResultCell
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
@@ -110,6 +110,7 @@ def _shown_reply(reply: ShownReply) -> JsonObject:
 def _texts(transcript: Transcript) -> JsonObject:
     return {
         **reply_json(transcript.reply),
+        "earlier": [turn_json(turn) for turn in transcript.earlier],
         "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
     }
 
@@ -125,6 +126,19 @@ def reply_json(reply: ChatReply | None) -> JsonObject:
             {"name": call.name, "arguments": call.arguments, "id": call.id}
             for call in reply.tool_calls
         ],
+    }
+
+
+def turn_json(turn: Turn) -> JsonObject:
+    """Return an earlier turn of a conversation; `then` is what was said after its reply."""
+    reply = turn.reply
+    return {
+        **reply_json(reply),
+        "finish_reason": reply.finish_reason,
+        "latency_s": reply.timing.latency_s,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "then": list(turn.then),
     }
 
 

@@ -16,6 +16,7 @@ from matrixbench.showing.transcript import (
     print_pairs,
     print_reply,
     print_request,
+    print_turns,
     print_verdicts,
     title,
 )
@@ -98,6 +99,8 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
     print_request(shown.transcript.body, out)
     if shown.transcript.reply is not None:
         print_reply(shown.transcript.reply, out)
+    else:
+        print_turns(shown.transcript.earlier, out)
     title("verdict", out)
     out.print(
         Text.assemble((row.outcome.value, STYLES[row.outcome]), f"  {row.kind}" if row.kind else "")
@@ -121,6 +124,8 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
     for field, name, unit in _FACTS:
         if (value := getattr(row, field)) is not None:
             yield name, f"{value:.6g}{unit}"
+    if earlier := shown.transcript.earlier:
+        yield "turns", f"{len(earlier) + 1} (seconds and completion tokens are of all)"
     if row.finish_reason:
         yield "finish reason", visible(row.finish_reason)
 

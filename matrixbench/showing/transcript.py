@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matrixbench.records import ChatReply, JsonObject, Verdict
+    from matrixbench.records import ChatReply, JsonObject, Turn, Verdict
 
 STYLES = {
     Outcome.PASSED: "green",
@@ -41,11 +41,7 @@ def print_request(body: JsonObject | None, out: Console) -> None:
         out.print("its texts were not recorded")
         return
     for message in body.get("messages", ()):
-        title(str(message.get("role", "message")), out)
-        rest = {name: value for name, value in message.items() if name not in {"role", "content"}}
-        print_block(_content_text(message.get("content")), out)
-        if rest:
-            print_block(json_text(rest), out)
+        _print_message(message, out)
     for tool in body.get("tools", ()):
         title(f"tool {_tool_name(tool)}", out)
         print_block(json_text(tool), out)
@@ -68,11 +64,37 @@ def _print_raw(text: str, out: Console) -> None:
         out.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def print_reply(reply: ChatReply, out: Console) -> None:
-    """Print what came back: reasoning, text, and calls with their arguments.
+def _print_message(message: JsonObject, out: Console) -> None:
+    role, name = message.get("role", "message"), message.get("name")
+    title(f"result of {name}" if role == "tool" and name else str(role), out)
+    # Results stand in the order of their calls: neither the ids nor more of the names is needed.
+    told = {"role", "content", *(("name", "tool_call_id") if role == "tool" else ())}
+    rest = {name: value for name, value in message.items() if name not in told}
+    print_block(_content_text(message.get("content")), out)
+    if rest:
+        print_block(json_text(rest), out)
 
-    Where the server told them, the rendered prompt and the model's raw output come first.
+
+def print_turns(turns: Iterable[Turn], out: Console) -> None:
+    """Print the turns of a conversation: each reply, and what was said after it."""
+    for number, turn in enumerate(turns, 1):
+        _print_one_reply(turn.reply, f"reply {number}", out)
+        for message in turn.then:
+            _print_message(message, out)
+
+
+def print_reply(reply: ChatReply, out: Console) -> None:
+    """Print what came back, the turns of a conversation first.
+
+    A reply is its reasoning, its text, and its calls with their arguments. Where the server told
+    them, the rendered prompt and the model's raw output come before that.
     """
+    print_turns(reply.earlier, out)
+    last = f"reply {len(reply.earlier) + 1}" if reply.earlier else "reply"
+    _print_one_reply(reply, f"{last} (stopped at max_turns)" if reply.turn_limit else last, out)
+
+
+def _print_one_reply(reply: ChatReply, name: str, out: Console) -> None:
     if reply.view is not None:
         print_prompt(reply.view.prompt, out)
         if reply.view.output is not None:
@@ -81,7 +103,7 @@ def print_reply(reply: ChatReply, out: Console) -> None:
     if reply.reasoning:
         title("reasoning", out)
         print_block(visible(reply.reasoning), out)
-    title("reply", out)
+    title(name, out)
     print_block(visible(reply.content) if reply.content else "(no text)", out)
     for call in reply.tool_calls:
         title(f"calls {visible(str(call.name))}", out)

@@ -10,7 +10,7 @@ from rich.text import Text
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
 from matrixbench.records import ChatReply
-from matrixbench.showing.data import reply_json, verdict_json
+from matrixbench.showing.data import reply_json, turn_json, verdict_json
 from matrixbench.showing.transcript import (
     STYLES,
     print_block,
@@ -18,6 +18,7 @@ from matrixbench.showing.transcript import (
     print_prompt,
     print_reply,
     print_request,
+    print_turns,
     print_verdicts,
     title,
 )
@@ -71,6 +72,8 @@ def print_tried(tried: Tried, out: Console) -> None:
         if measured := [pair for pair in _measured(tried.answer) if pair[1]]:
             out.print()
             print_pairs(measured, out)
+    else:
+        print_turns(tried.answer.earlier, out)
     if tried.log_tail:
         title("the end of the server's log", out)
         print_block(visible(tried.log_tail), out)
@@ -162,6 +165,7 @@ def _trial(tried: Tried) -> JsonObject:
         "rendered_prompt": tried.prompt if view is None else view.prompt,
         "raw_output": None if view is None else view.output,
         **reply_json(reply),
+        "earlier": [turn_json(turn) for turn in tried.answer.earlier],
         "finish_reason": None if reply is None else reply.finish_reason,
         **({} if reply is None else _measures(reply)),
         "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],

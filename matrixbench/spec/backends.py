@@ -194,9 +194,17 @@ class ScriptedReply(Part):
     """Answer with a refusal of this outcome instead of a reply."""
 
 
-Reply: TypeAlias = Annotated[
+Spoken: TypeAlias = Annotated[
     Annotated[str, Tag(TEXT)] | Annotated[ScriptedReply, Tag(MAPPING)], BY_SHAPE
 ]
+
+Reply: TypeAlias = Annotated[
+    Annotated[str, Tag(TEXT)]
+    | Annotated[ScriptedReply, Tag(MAPPING)]
+    | Annotated[list[Spoken], Field(min_length=1), Tag(LIST)],
+    BY_SHAPE,
+]
+"""One reply of the scripted backend, or a list of them for the turns of a conversation."""
 
 
 class ScriptedBackend(BackendPart):
@@ -210,7 +218,7 @@ class ScriptedBackend(BackendPart):
         BY_SHAPE,
     ]
     """Taken in turn, trial by trial, by each test; or test name (a glob may be used) → its
-    replies."""
+    replies. A list in a list are the turns of one conversation; its last reply repeats."""
 
     delay_s: Annotated[float, Field(ge=0)] = 0.0
     """How long each reply takes, in seconds."""

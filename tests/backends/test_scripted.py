@@ -38,6 +38,21 @@ async def test_replies_are_taken_in_turn_by_trial() -> None:
     assert [reply.content for reply in replies if isinstance(reply, ChatReply)] == ["b", "a", "c"]
 
 
+async def test_a_list_in_the_list_is_a_conversation() -> None:
+    """Its replies are taken turn by turn, and the last one repeats."""
+    session_of = order([["a", {"content": "b"}], "c"])
+    async with open_scripted(session_of) as session:
+
+        async def text(trial: int, turn: int) -> str | None:
+            request = ChatRequest(body={}, seed=1, trial=trial, test="t", timeout_s=1, turn=turn)
+            reply = await session.ask(request)
+            assert isinstance(reply, ChatReply)
+            return reply.content
+
+        assert [await text(0, turn) for turn in range(3)] == ["a", "b", "b"]
+        assert [await text(1, turn) for turn in range(2)] == ["c", "c"]
+
+
 async def test_a_test_s_own_name_goes_before_the_first_glob() -> None:
     """Globs count in the file's order."""
     script = {"*": ["any"], "capital-*": ["glob"], "capital-of-France": ["own"]}
