@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matrixbench.charts import draw, save
+    from matrixbench.checks.own import CheckResult, OwnCheck
     from matrixbench.drawing import measured_frame
     from matrixbench.errors import MatrixbenchError
     from matrixbench.execution.planning import build_plan
@@ -18,17 +19,26 @@ if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings, settings_for
     from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.frame import cell_frame, total_frame, trial_frame
+    from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Verdict
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
 
 __all__ = [
     "Chart",
+    "ChatReply",
+    "CheckResult",
     "Experiment",
+    "Kind",
     "MatrixbenchError",
     "Metric",
     "Mode",
+    "OwnCheck",
     "RunSummary",
     "Settings",
+    "Timing",
+    "ToolCall",
+    "Turn",
+    "Verdict",
     "build_plan",
     "cell_frame",
     "draw",
@@ -43,12 +53,20 @@ __all__ = [
 
 _HOMES = {
     "Chart": "spec.charts",
+    "ChatReply": "records",
+    "CheckResult": "checks.own",
     "Experiment": "spec.load",
+    "Kind": "records",
     "MatrixbenchError": "errors",
     "Metric": "spec.charts",
     "Mode": "execution.summary",
+    "OwnCheck": "checks.own",
     "RunSummary": "execution.summary",
     "Settings": "execution.settings",
+    "Timing": "records",
+    "ToolCall": "records",
+    "Turn": "records",
+    "Verdict": "records",
     "build_plan": "execution.planning",
     "cell_frame": "frame",
     "draw": "charts",

@@ -38,6 +38,9 @@ class Kind(StrEnum):
     WRONG_FINISH_REASON = "wrong_finish_reason"
     WRONG_LATENCY = "wrong_latency"
     WRONG_LENGTH = "wrong_length"
+    UNWANTED = "unwanted"
+    OWN_CHECK = "own_check"
+    NO_TURN = "no_turn"
     TRUNCATED = "truncated"
     TURN_LIMIT = "turn_limit"
     TIMEOUT = "timeout"
@@ -59,6 +62,7 @@ class Kind(StrEnum):
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
     NOT_REPORTED = "not_reported"
+    NO_REFERENCE = "no_reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +193,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one check says of a reply. `score` is between 0 and 1 where a check can give one."""
+    """What one check says of a reply. `score` is between 0 and 1 where a check can give one.
 
-    check: str
+    `check` is the name of the check; a function of one's own leaves it empty.
+    """
+
+    check: str = ""
     passed: bool
     kind: Kind | None = None
     reason: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matrixbench.checks.matchers import as_matcher, compile_matcher
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.records import Kind
-from matrixbench.spec.checks import Matcher
+from matrixbench.spec.matchers import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

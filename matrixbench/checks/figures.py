@@ -12,7 +12,7 @@ from matrixbench.records import Kind
 if TYPE_CHECKING:
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, Verdict
-    from matrixbench.spec.checks import Bounds
+    from matrixbench.spec.matchers import Bounds
 
 LATENCY = "latency_s"
 COMPLETION_TOKENS = "completion_tokens"

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
-from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
+from matrixbench.checks.compiling import compile_check
 from matrixbench.checks.excerpt import one_line
-from matrixbench.checks.figures import compile_completion_tokens, compile_latency
-from matrixbench.checks.json_content import compile_json
-from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
+from matrixbench.checks.own import load_own
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
-from matrixbench.spec.checks import (
-    CompletionTokensCheck,
-    ContentCheck,
-    FinishReasonCheck,
-    JsonCheck,
-    JsonContent,
-    LatencyCheck,
-    NoToolCallsCheck,
-    ReasoningCheck,
-    ToolCallsCheck,
-    check_name,
-)
+from matrixbench.spec.checks import PythonCheck, every_check
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from matrixbench.checks.verdicts import Rule
-    from matrixbench.records import ChatReply
+    from matrixbench.checks.combining import NamedRule
+    from matrixbench.checks.own import OwnFunction
+    from matrixbench.checks.verdicts import Reference
+    from matrixbench.records import ChatReply, JsonObject
     from matrixbench.spec.checks import Check
+    from matrixbench.spec.load import TestCase
+    from matrixbench.spec.origin import Origin
 
 CHECKS_VERSION = 2
 """Part of every checks' digest. Raise it when the same text of a check may now give another
 verdict, kind or reason: stored replies are then judged again."""
 
-UNJUDGED = frozenset({Kind.CHECK_RAISED, Kind.NOT_REPORTED})
+UNJUDGED = frozenset({Kind.CHECK_RAISED, Kind.NOT_REPORTED, Kind.NO_REFERENCE})
 """Kinds of verdicts that say neither yes nor no: the trial is `errored`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedRule:
-    """A compiled check and the name under which its verdicts go."""
-
-    name: str
-    rule: Rule
+def no_reference(_: str) -> NoReturn:
+    """Refuse to compare: no other cell's reply is at hand."""
+    raise UnjudgeableError(Kind.NO_REFERENCE, "the reply to compare with is not there yet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +45,20 @@ class Checks:
     Args:
         digest: What stands for them by content; replies judged under another are judged again.
         rules: The compiled checks, in the file's order.
-        accepted: The judgement of a reply that every check accepts; it is always the same.
+        accepted: The judgement of a reply that every check accepts, where none gives a score.
     """
 
     digest: str
     rules: tuple[NamedRule, ...]
     accepted: Judgement
 
-    def judge(self, reply: ChatReply) -> Judgement:
+    def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
 
         Every check runs. The first one that says no names kind and reason; one that raises makes
         the trial `errored`, whatever the others say, for then nothing was measured.
         """
-        verdicts = tuple(_verdict(named, reply) for named in self.rules)
+        verdicts = tuple(_verdict(named, reply, reference) for named in self.rules)
         refused = [verdict for verdict in verdicts if not verdict.passed]
         if not refused:
             if verdicts == self.accepted.verdicts:
@@ -86,38 +74,53 @@ class Checks:
         )
 
 
-def compile_checks(expect: Sequence[Check], *, where: str = "") -> Checks:
+def checks_of(test: TestCase) -> Checks:
+    """Return a test's checks, ready to judge; see `compile_checks`."""
+    return compile_checks(test.expect, where=test.name, origin=test.origin)
+
+
+def compile_checks(
+    expect: Sequence[Check], *, where: str = "", origin: Origin | None = None
+) -> Checks:
     """Return checks that are ready to judge. Without any check, every reply passes.
+
+    A check in Python runs the code of its module here.
 
     Args:
         expect: The checks of one test.
         where: The test's place or name, for messages.
+        origin: Where the test stands, for checks in Python.
 
     Raises:
-        CheckError: A regular expression, a matcher or a schema is wrong.
+        CheckError: A regular expression, a matcher or a schema is wrong, or a check in Python
+            cannot be loaded.
     """
     prefix = f"{where}: " if where else ""
+    own = _own_functions(expect, prefix, origin)
     rules = tuple(
-        NamedRule(
-            name=check_name(check) or type(check).__name__,
-            rule=_compile(check, f"{prefix}expect[{index}].{check_name(check)}"),
-        )
-        for index, check in enumerate(expect)
+        compile_check(check, f"{prefix}expect[{index}]", own) for index, check in enumerate(expect)
     )
     passed = tuple(Verdict(check=named.name, passed=True) for named in rules)
     accepted = Judgement(outcome=Outcome.PASSED, verdicts=passed)
-    return Checks(digest=checks_digest(expect, where=where), rules=rules, accepted=accepted)
+    return Checks(
+        digest=checks_digest(expect, where=where, own=own), rules=rules, accepted=accepted
+    )
 
 
-def checks_digest(expect: Sequence[Check], *, where: str = "") -> str:
+def checks_digest(
+    expect: Sequence[Check], *, where: str = "", own: Mapping[str, OwnFunction] | None = None
+) -> str:
     """Return what stands for some checks by content, without compiling them.
 
     Raises:
         CheckError: A check holds a number that JSON cannot say.
     """
     content = [check.model_dump(by_alias=True, exclude_unset=True) for check in expect]
+    meant: JsonObject = {"version": CHECKS_VERSION, "expect": content}
+    if own:
+        meant["sources"] = [function.source for function in own.values()]
     try:
-        return digest({"version": CHECKS_VERSION, "expect": content})
+        return digest(meant)
     except ValueError as error:
         raise CheckError(
             f"a check holds a value that JSON cannot say: {error}",
@@ -126,43 +129,26 @@ def checks_digest(expect: Sequence[Check], *, where: str = "") -> str:
         ) from error
 
 
-def _compile(check: Check, where: str) -> Rule:  # noqa: PLR0911  one for each check
-    match check:
-        case ToolCallsCheck():
-            return compile_tool_calls(check.tool_calls, where=where)
-        case NoToolCallsCheck():
-            return compile_no_tool_calls()
-        case ContentCheck():
-            return compile_content(check.content, where=where)
-        case ReasoningCheck():
-            return compile_reasoning(check.reasoning, where=where)
-        case FinishReasonCheck():
-            return compile_finish_reason(check.finish_reason, where=where)
-        case LatencyCheck():
-            return compile_latency(check.latency_s, where=where)
-        case CompletionTokensCheck():
-            return compile_completion_tokens(check.completion_tokens, where=where)
-        case JsonCheck():
-            content = check.json_
-            return compile_json(content if isinstance(content, JsonContent) else None, where=where)
-        case _:
-            assert_never(check)
+def _own_functions(
+    expect: Sequence[Check], prefix: str, origin: Origin | None
+) -> dict[str, OwnFunction]:
+    found = {}
+    for place, check in every_check(expect):
+        if isinstance(check, PythonCheck):
+            at = f"{place}.python"
+            found[f"{prefix}{place}"] = load_own(
+                check,
+                None if origin is None else origin.folder,
+                where=f"{prefix}{at}" if origin is None else origin.places.get(at, at),
+            )
+    return found
 
 
-def _verdict(named: NamedRule, reply: ChatReply) -> Verdict:
+def _verdict(named: NamedRule, reply: ChatReply, reference: Reference) -> Verdict:
     try:
-        verdict = named.rule(reply)
+        return named.rule(reply, reference)
     except UnjudgeableError as error:
-        reason = one_line(error.reason)
-        return Verdict(check=named.name, passed=False, kind=error.kind, reason=reason)
+        kind, reason = error.kind, error.reason
     except Exception as error:  # noqa: BLE001  a check's own fault must not count against the model
-        reason = one_line(f"the check raised {type(error).__name__}: {error}")
-        return Verdict(check=named.name, passed=False, kind=Kind.CHECK_RAISED, reason=reason)
-    if verdict.passed:
-        return verdict
-    if reply.finish_reason == "length":
-        return replace(verdict, kind=Kind.TRUNCATED, reason=one_line(f"cut off: {verdict.reason}"))
-    if reply.turn_limit:
-        reason = one_line(f"stopped at max_turns: {verdict.reason}")
-        return replace(verdict, kind=Kind.TURN_LIMIT, reason=reason)
-    return verdict
+        kind, reason = Kind.CHECK_RAISED, f"the check raised {type(error).__name__}: {error}"
+    return Verdict(check=named.name, passed=False, kind=kind, reason=one_line(reason))

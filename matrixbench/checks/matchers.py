@@ -12,7 +12,7 @@ import regex
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.checks.numbers import compile_bounds, compile_number, number_in
 from matrixbench.errors import CheckError
-from matrixbench.spec.checks import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
+from matrixbench.spec.matchers import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
 
 REGEX_TIMEOUT_S = 1.0
 """How long one search may take; beyond it the check raises, and its trial is errored."""

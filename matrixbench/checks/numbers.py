@@ -12,7 +12,7 @@ from matrixbench.errors import CheckError
 from matrixbench.spec.base import number_of
 
 if TYPE_CHECKING:
-    from matrixbench.spec.checks import Bounds, NumberMatcher, NumberPlace
+    from matrixbench.spec.matchers import Bounds, NumberMatcher, NumberPlace
 
 Within: TypeAlias = Callable[[float], bool]
 """Whether a number lies within some bounds."""

@@ -9,7 +9,14 @@ from matrixbench.checks.excerpt import one_line
 from matrixbench.records import ChatReply, Kind, Verdict
 
 Rule: TypeAlias = Callable[[ChatReply], Verdict]
-"""A compiled check: a pure function from a reply to a verdict."""
+"""A compiled check that looks at the reply alone: a pure function from it to a verdict."""
+
+Reference: TypeAlias = Callable[[str], ChatReply]
+"""Returns the reply that a `same_as` with these axes (as canonical JSON) compares with; raises
+`UnjudgeableError` where there is none."""
+
+Judging: TypeAlias = Callable[[ChatReply, Reference], Verdict]
+"""Any compiled check: a pure function from a reply, and those it may be compared with."""
 
 
 class UnjudgeableError(Exception):

@@ -116,7 +116,7 @@ def _sent(
 
 def _saved(choice: Choice, reply: str, show: Callable[[Tried], None]) -> Tried:
     """Judge a saved reply by the checks of the one test that was chosen."""
-    from matrixbench.checks.judge import compile_checks  # noqa: PLC0415  --help stays fast
+    from matrixbench.checks.judge import checks_of  # noqa: PLC0415  --help stays fast
     from matrixbench.execution.saved_reply import read_reply  # noqa: PLC0415  the same
     from matrixbench.execution.trying import judged  # noqa: PLC0415  the same
 
@@ -127,7 +127,7 @@ def _saved(choice: Choice, reply: str, show: Callable[[Tried], None]) -> Tried:
             f"--reply is judged by the checks of one test, and {len(choice.cells)} are named",
             hint=f"choose with --test or --where: {names}",
         )
-    checks = compile_checks(cell.test.expect, where=cell.test.name)
+    checks = checks_of(cell.test)
     tried = judged(cell, read_reply(reply), checks)
     show(tried)
     return tried

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.program import same_program
-from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.workshop import Workshop
@@ -147,7 +147,7 @@ def prepare(
         matrix=matrix,
         wanted=wanted,
         history=history,
-        checks={id(test): compile_checks(test.expect) for test in experiment.tests},
+        checks={id(test): checks_of(test) for test in experiment.tests},
         conversations={
             id(test): Conversation(test.script, where=test.name)
             for test in experiment.tests

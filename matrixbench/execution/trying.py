@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.judge import compile_checks
+from matrixbench.checks.judge import checks_of
 from matrixbench.errors import NothingSelectedError, ServerError
 from matrixbench.execution.batch import request_body
 from matrixbench.execution.conversation import Conversation, converse
@@ -120,9 +120,7 @@ async def try_cells(
         ServerError: A server cannot be started or used.
         NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
     """
-    checks = {
-        id(cell.test): compile_checks(cell.test.expect, where=cell.test.name) for cell in cells
-    }
+    checks = {id(cell.test): checks_of(cell.test) for cell in cells}
     by_launch = [
         (launch, list(of_launch)) for launch, of_launch in groupby(cells, key=lambda c: c.launch)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from matrixbench.spec.grid import grid_points
 from matrixbench.spec.grids import grid_entries, grid_size
 from matrixbench.spec.matching import any_fits, fits
 from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
+from matrixbench.spec.origin import Origin, origin_of
 from matrixbench.spec.rules import empty_axis
 from matrixbench.spec.tests import Test
 from matrixbench.spec.wording import choose, listed, quoted
@@ -36,6 +37,7 @@ class Case:
     parameters: JsonObject
     suite: str
     place: Place
+    origin: Origin
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,12 +101,7 @@ class Cases:
         }
         only, tags, skip = (_texts(entry, key) for key in ("only", "tags", "skip"))
         return [
-            Case(
-                test=_with_fields(case.test, fields),
-                parameters=case.parameters,
-                suite=case.suite,
-                place=entry.place,
-            )
+            replace(case, test=_with_fields(case.test, fields), place=entry.place)
             for case in cases
             if (only is None or any_fits(only, case.test.name))
             and (tags is None or any(any_fits(tags, tag) for tag in case.test.tags))
@@ -136,6 +133,7 @@ class Cases:
             self.complete = False
             return []
         place = document.place_of((*at, "name"))
+        origin = origin_of(document, at)
         points = self._points(document, at, test)
         found: dict[tuple[Place, str], Finding] = {}
         cases: list[Case] = []
@@ -144,7 +142,9 @@ class Cases:
             for finding in chain.from_iterable(rules(document, at, data) for rules in said):
                 found.setdefault((finding.place, finding.message), finding)
             filled = Test.model_validate(data) if point else test
-            cases.append(Case(test=filled, parameters=point, suite=suite, place=place))
+            cases.append(
+                Case(test=filled, parameters=point, suite=suite, place=place, origin=origin)
+            )
         self.findings += found.values()
         return cases
 

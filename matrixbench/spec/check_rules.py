@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from matrixbench.spec.base import number_of
-from matrixbench.spec.checks import CONDITIONS, Bounds, Matcher, NumberMatcher
+from matrixbench.spec.matchers import CONDITIONS, Bounds, Matcher, NumberMatcher
 from matrixbench.spec.nodes import Document, Finding, Loc
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.value_paths import PathProblem, parse_path
@@ -23,9 +24,24 @@ _MATCHED = ("content", "reasoning", "finish_reason")
 
 _BOUNDED = ("latency_s", "completion_tokens")
 
+_FUNCTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a test asks, as far as its checks can contradict it.
+
+    Args:
+        tools: The names of its tools; empty where nothing is known of them.
+        turns: How many replies it may have.
+    """
+
+    tools: Sequence[str] = ()
+    turns: int = 1
+
 
 def check_findings(
-    document: Document, at: Loc, check: Mapping[str, Any], tools: Sequence[str]
+    document: Document, at: Loc, check: Mapping[str, Any], asked: Asked
 ) -> Iterator[Finding]:
     """Yield what is wrong with a check though every type is right.
 
@@ -33,24 +49,48 @@ def check_findings(
         document: Where the check stands.
         at: Where in the document it stands.
         check: Its data, parameters filled in.
-        tools: The names of the test's tools; empty where nothing is known of them.
+        asked: What its test asks.
     """
+    yield from _turn(document, at, check, asked)
     match check:
+        case {"all": list() as parts} | {"any": list() as parts}:
+            name = "all" if "all" in check else "any"
+            for index, part in enumerate(parts):
+                yield from check_findings(document, (*at, name, index), part, asked)
+        case {"not": dict() as part}:
+            yield from check_findings(document, (*at, "not"), part, asked)
+        case {"python": str() as name} if not _FUNCTION.fullmatch(name):
+            message = f"{quoted(name)} names no function"
+            hint = "write package.module:function; the module may stand beside the file"
+            yield _finding(document, (*at, "python"), message, hint)
         case {"json": dict() as expected}:
             yield from _json(document, (*at, "json"), expected)
         case {"tool_calls": list() as calls}:
-            yield from _calls(document, (*at, "tool_calls"), calls, tools)
+            yield from _calls(document, (*at, "tool_calls"), calls, asked.tools)
         case {"tool_calls": dict() as expected}:
             yield from _counts(document, (*at, "tool_calls"), expected)
             calls = expected.get("calls", [])
-            yield from _calls(document, (*at, "tool_calls", "calls"), calls, tools)
+            yield from _calls(document, (*at, "tool_calls", "calls"), calls, asked.tools)
         case _:
-            for name in _MATCHED:
-                if isinstance(check.get(name), dict):
-                    yield from _conditions(document, (*at, name), check[name])
-            for name in _BOUNDED:
-                if name in check:
-                    yield from _bounds(document, (*at, name), Bounds.model_validate(check[name]))
+            yield from _value(document, at, check)
+
+
+def _turn(document: Document, at: Loc, check: Mapping[str, Any], asked: Asked) -> Iterator[Finding]:
+    turn = check.get("turn")
+    if isinstance(turn, int) and turn > asked.turns:
+        replies = "one reply" if asked.turns == 1 else f"at most {asked.turns} replies"
+        hint = "" if asked.turns > 1 else "a test with turns or returns is a conversation"
+        message = f"turn {turn}: the test has {replies}"
+        yield _finding(document, (*at, "turn"), message, hint)
+
+
+def _value(document: Document, at: Loc, check: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in _MATCHED:
+        if isinstance(check.get(name), dict):
+            yield from _conditions(document, (*at, name), check[name])
+    for name in _BOUNDED:
+        if name in check:
+            yield from _bounds(document, (*at, name), Bounds.model_validate(check[name]))
 
 
 def _finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:

@@ -4,101 +4,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from matrixbench.spec.base import (
-    BY_SHAPE,
-    LIST,
-    MAPPING,
-    NUMBER,
-    SWITCH,
-    TAG,
-    TEXT,
-    Number,
-    Part,
-    Texts,
-)
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, NUMBER, SWITCH, TAG, TEXT, Part
+from matrixbench.spec.matchers import Bounds, Count, Matcher, TextMatcher  # noqa: TC001  pydantic reads them
 
-JsonType: TypeAlias = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
-NumberPlace: TypeAlias = Literal["whole", "only", "first", "last"]
-
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-
-
-class Bounds(Part):
-    """Between which two numbers, both included, something must be; one of them may be missing."""
-
-    min: Number | None = None
-    """The least that is allowed."""
-
-    max: Number | None = None
-    """The most that is allowed."""
-
-
-class NumberMatcher(Bounds):
-    """Which numbers are meant: `value`, give or take `tolerance`, or bounds."""
-
-    value: Number | None = None
-    """The number itself."""
-
-    tolerance: Number | None = None
-    """How far from `value` a number may be, either way. Default: 0."""
-
-    in_text: NumberPlace = "whole"
-    """Where in a text the number stands: it is the `whole` text, the `only` number in it, the
-    `first` or the `last`."""
-
-
-class Matcher(Part):
-    """What a value must be; of several conditions, all must hold. A bare value means `equals`."""
-
-    equals: Any = None
-    """The value itself; numbers compare by value, objects without regard to order."""
-
-    contains: Texts | None = None
-    """Text (each of several) that must occur."""
-
-    matches: str | None = None
-    """A regular expression (Python's `re`) that must be found; anchor it to match the whole."""
-
-    one_of: list[Any] | None = None
-    """Values of which one must be equal."""
-
-    type: JsonType | None = None
-    """The value's JSON type."""
-
-    number: (
-        Annotated[
-            Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)]
-            | Annotated[str, Tag(TEXT)]
-            | Annotated[NumberMatcher, Tag(MAPPING)],
-            BY_SHAPE,
-        ]
-        | None
-    ) = None
-    """A number: its value, or a mapping that says more."""
-
-    length: (
-        Annotated[
-            Annotated[Count, Tag(NUMBER)] | Annotated[Bounds, Tag(MAPPING)],
-            BY_SHAPE,
-        ]
-        | None
-    ) = None
-    """How many characters, items or keys a text, a list or an object has; or bounds."""
-
-    ignoring: str | None = None
-    """A regular expression; what it finds is taken out of a text before the other conditions."""
-
-    ignore_case: bool = False
-    """Whether `contains` and `matches` ignore upper and lower case."""
-
-
-CONDITIONS = ("equals", "contains", "matches", "one_of", "type", "number", "length")
-"""The keys of a matcher that make it one: it must have one of them."""
+AnyTurn: TypeAlias = Literal["any", "every"]
 
 
 class ExpectedCall(Part):
@@ -144,7 +60,20 @@ class JsonContent(Part):
     """Path, such as `a.b[0].c` → matcher, or the value that must stand there."""
 
 
-class ToolCallsCheck(Part):
+class CheckPart(Part):
+    """What every check may say."""
+
+    turn: (
+        Annotated[
+            Annotated[int, Field(ge=1), Tag(NUMBER)] | Annotated[AnyTurn, Tag(TEXT)], BY_SHAPE
+        ]
+        | None
+    ) = None
+    """Which reply of a conversation is meant: its number, from 1, or `any` or `every` one of them.
+    Default: the last."""
+
+
+class ToolCallsCheck(CheckPart):
     """Checks the tool calls of a reply."""
 
     tool_calls: Annotated[
@@ -153,33 +82,28 @@ class ToolCallsCheck(Part):
     """A list of calls, exact in number and order, or a mapping that says more."""
 
 
-class NoToolCallsCheck(Part):
+class NoToolCallsCheck(CheckPart):
     """Checks that a reply calls no tool."""
 
     no_tool_calls: Literal[True]
     """Always `true`."""
 
 
-TextMatcher: TypeAlias = Annotated[
-    Annotated[str, Tag(TEXT)] | Annotated[Matcher, Tag(MAPPING)], BY_SHAPE
-]
-
-
-class ContentCheck(Part):
+class ContentCheck(CheckPart):
     """Checks the text of a reply."""
 
     content: TextMatcher
     """A matcher, or the exact text."""
 
 
-class ReasoningCheck(Part):
+class ReasoningCheck(CheckPart):
     """Checks the reasoning that a server keeps apart from the text."""
 
     reasoning: TextMatcher
     """A matcher, or the exact text."""
 
 
-class FinishReasonCheck(Part):
+class FinishReasonCheck(CheckPart):
     """Checks why the server ended a reply."""
 
     finish_reason: Annotated[
@@ -191,7 +115,7 @@ class FinishReasonCheck(Part):
     """The reason, a list of which one must hold, or a matcher."""
 
 
-class JsonCheck(Part):
+class JsonCheck(CheckPart):
     """Checks that the text of a reply is JSON."""
 
     json_: Annotated[
@@ -202,18 +126,52 @@ class JsonCheck(Part):
     """`true`, or what the JSON must meet."""
 
 
-class LatencyCheck(Part):
+class LatencyCheck(CheckPart):
     """Checks how long a reply took."""
 
     latency_s: Bounds
     """Bounds in seconds."""
 
 
-class CompletionTokensCheck(Part):
+class CompletionTokensCheck(CheckPart):
     """Checks how many tokens a reply has."""
 
     completion_tokens: Bounds
     """Bounds in tokens, as the server counts them."""
+
+
+class AllCheck(CheckPart):
+    """Checks that must all hold."""
+
+    all_: Annotated[list[Check], Field(alias="all", min_length=1)]
+    """Checks that must all hold."""
+
+
+class AnyCheck(CheckPart):
+    """Checks of which one must hold."""
+
+    any_: Annotated[list[Check], Field(alias="any", min_length=1)]
+    """Checks of which one must hold."""
+
+
+class NotCheck(CheckPart):
+    """A check that must not hold."""
+
+    not_: Annotated[Check, Field(alias="not")]
+    """The check that must not hold."""
+
+
+class PythonCheck(CheckPart):
+    """A check of one's own: a function in Python."""
+
+    python: str
+    """`package.module:function`, beside the file or on the import path."""
+
+    arguments: dict[str, Any] = {}
+    """What the function is given beside the reply, by name."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The score from which on the check holds, where the function returns a number."""
 
 
 _CHECKS: dict[str, type[Part]] = {
@@ -225,6 +183,10 @@ _CHECKS: dict[str, type[Part]] = {
     "finish_reason": FinishReasonCheck,
     "latency_s": LatencyCheck,
     "completion_tokens": CompletionTokensCheck,
+    "all": AllCheck,
+    "any": AnyCheck,
+    "not": NotCheck,
+    "python": PythonCheck,
 }
 _NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
 
@@ -251,6 +213,39 @@ Check: TypeAlias = Annotated[
     | Annotated[JsonCheck, Tag(f"{TAG}json")]
     | Annotated[FinishReasonCheck, Tag(f"{TAG}finish_reason")]
     | Annotated[LatencyCheck, Tag(f"{TAG}latency_s")]
-    | Annotated[CompletionTokensCheck, Tag(f"{TAG}completion_tokens")],
+    | Annotated[CompletionTokensCheck, Tag(f"{TAG}completion_tokens")]
+    | Annotated[AllCheck, Tag(f"{TAG}all")]
+    | Annotated[AnyCheck, Tag(f"{TAG}any")]
+    | Annotated[NotCheck, Tag(f"{TAG}not")]
+    | Annotated[PythonCheck, Tag(f"{TAG}python")],
     Discriminator(_check_tag),
 ]
+"""One check of any kind."""
+
+for _check in (AllCheck, AnyCheck, NotCheck):
+    _check.model_rebuild()
+
+
+def parts_of(check: Check) -> tuple[tuple[str, Check], ...]:
+    """Return the checks that a check is made of, each with its place in it; most have none."""
+    match check:
+        case AllCheck(all_=parts):
+            return tuple((f"all[{index}]", part) for index, part in enumerate(parts))
+        case AnyCheck(any_=parts):
+            return tuple((f"any[{index}]", part) for index, part in enumerate(parts))
+        case NotCheck(not_=part):
+            return (("not", part),)
+        case _:
+            return ()
+
+
+def every_check(expect: Iterable[Check], at: str = "expect") -> Iterator[tuple[str, Check]]:
+    """Yield checks and those that they are made of, each with its place."""
+    for index, check in enumerate(expect):
+        yield from _with_parts(f"{at}[{index}]", check)
+
+
+def _with_parts(at: str, check: Check) -> Iterator[tuple[str, Check]]:
+    yield at, check
+    for place, part in parts_of(check):
+        yield from _with_parts(f"{at}.{place}", part)

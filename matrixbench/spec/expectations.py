@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.spec.check_rules import check_findings
+from matrixbench.spec.check_rules import Asked, check_findings
+from matrixbench.spec.conversations import default_max_turns
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.wording import found
@@ -36,8 +37,9 @@ def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
     for index, tool in enumerate(test.get("tools", [])):
         yield from _tool(document, (*at, "tools", index), tool)
     yield from own_request_findings(document.node_at((*at, "request")))
+    asked = Asked(tools=_tool_names(test), turns=_turns(test))
     for index, check in enumerate(test["expect"]):
-        yield from check_findings(document, (*at, "expect", index), check, _tool_names(test))
+        yield from check_findings(document, (*at, "expect", index), check, asked)
 
 
 def own_request_findings(node: Node | None) -> Iterator[Finding]:
@@ -49,6 +51,14 @@ def own_request_findings(node: Node | None) -> Iterator[Finding]:
 
 def _finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:
     return Finding(place=document.place_of(loc), message=message, hint=hint)
+
+
+def _turns(test: JsonObject) -> int:
+    """Return how many replies a test may have."""
+    turns = test.get("turns", [])
+    if not turns and not any(tool.get("returns") for tool in test.get("tools", [])):
+        return 1
+    return test.get("max_turns") or default_max_turns(turns)
 
 
 def _tool_names(test: JsonObject) -> list[str]:

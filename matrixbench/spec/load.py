@@ -13,6 +13,7 @@ from matrixbench.spec.cases import Cases
 from matrixbench.spec.conversations import script_of
 from matrixbench.spec.experiment import ExperimentFile
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
+from matrixbench.spec.origin import Origin
 from matrixbench.spec.paths import Places, resolved
 from matrixbench.spec.problems import MAX_TOLD, findings_of
 from matrixbench.spec.references import reference_findings
@@ -69,6 +70,7 @@ class TestCase:
     expect: tuple[Check, ...]
     suite: str = ""
     tags: tuple[str, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ class _Loading:
                     expect=tuple(case.test.expect),
                     suite=case.suite,
                     tags=tuple(case.test.tags),
+                    origin=case.origin,
                 )
                 for case in cases.cases
             ),

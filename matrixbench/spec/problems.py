@@ -138,7 +138,7 @@ class _Report:
     def _unknown_key(self, allowed: Sequence[str]) -> Finding:
         key = str(self.loc[-1])
         message = f"unknown key {quoted(key)}{inside(self.loc[:-1])}"
-        if key in CHECK_NAMES and len(allowed) == 1:
+        if key in CHECK_NAMES and not set(CHECK_NAMES).isdisjoint(allowed):
             other = dotted(self.loc[:-1])
             return self._at_key(f"two checks in one entry: {other}", "give each its own «- »")
         self.meant = nearest(key, allowed)

@@ -11,7 +11,8 @@ from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Outcome, Timing
-from matrixbench.spec.checks import Bounds, CompletionTokensCheck
+from matrixbench.spec.checks import CompletionTokensCheck
+from matrixbench.spec.matchers import Bounds
 
 
 def reply(latency_s: float = 1.0, tokens: int | None = 10) -> ChatReply:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from matrixbench.checks.judge import (
-    CHECKS_VERSION,
-    Checks,
-    NamedRule,
-    checks_digest,
-    compile_checks,
-)
+from matrixbench.checks.combining import NamedRule
+from matrixbench.checks.judge import CHECKS_VERSION, Checks, checks_digest, compile_checks
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Verdict
 from matrixbench.spec.checks import Check
+
+if TYPE_CHECKING:
+    from matrixbench.checks.verdicts import Reference
 
 EXPECT: TypeAdapter[list[Check]] = TypeAdapter(list[Check])
 
@@ -72,7 +71,7 @@ def reply(content: str | None = None, finish_reason: str = "stop") -> ChatReply:
 def raising(error: Exception) -> NamedRule:
     """Return a rule that raises."""
 
-    def rule(_: ChatReply) -> Verdict:
+    def rule(_: ChatReply, __: Reference) -> Verdict:
         raise error
 
     return NamedRule(name="broken", rule=rule)

@@ -15,7 +15,7 @@ from matrixbench.checks.matchers import (
     json_type_is,
 )
 from matrixbench.errors import CheckError
-from matrixbench.spec.checks import Matcher
+from matrixbench.spec.matchers import Matcher
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

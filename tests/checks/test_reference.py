@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.matchers import MATCHER_KEYS
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, NumberMatcher, ToolCalls
+from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, PythonCheck, ToolCalls
+from matrixbench.spec.matchers import NumberMatcher
+from matrixbench.spec.origin import Origin
 from matrixbench.spec.tests import TestEntry
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,11 +27,16 @@ TESTS: TypeAdapter[list[TestEntry]] = TypeAdapter(list[TestEntry])
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_every_example_compiles(block: str) -> None:
+def test_every_example_compiles(block: str, tmp_path: Path) -> None:
     """A list holds entries of `expect`; a mapping holds `tests`."""
+    (tmp_path / "politeness.py").write_text("def thanks(reply): return True\n", encoding="utf-8")
+    (tmp_path / "my_evals").mkdir()
+    (tmp_path / "my_evals" / "text.py").write_text(
+        "def similar(reply, to, ignore_case): return 0.9\n", encoding="utf-8"
+    )
     content = yaml.safe_load(block)
     if isinstance(content, list):
-        compile_checks(EXPECT.validate_python(content))
+        compile_checks(EXPECT.validate_python(content), origin=Origin(folder=tmp_path))
     else:
         assert TESTS.validate_python(content["tests"])
 
@@ -38,10 +45,10 @@ def test_every_check_and_key_is_described() -> None:
     """Names of checks, of matcher keys and of the checks' own keys stand in a table."""
     own = {
         field.alias or name
-        for part in (ToolCalls, JsonContent, NumberMatcher)
+        for part in (ToolCalls, JsonContent, NumberMatcher, PythonCheck)
         for name, field in part.model_fields.items()
     }
-    for name in {*CHECK_NAMES, *MATCHER_KEYS, *own}:
+    for name in {*CHECK_NAMES, *MATCHER_KEYS, *own} - {"turn"}:
         assert f"| `{name}` |" in CHECKS_PAGE, name
 
 

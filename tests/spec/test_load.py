@@ -351,6 +351,38 @@ TEST_MISTAKES = [
     (f"{{{HEAD}, expect: [content: {{length: 1.5}}]}}", "expected a whole number"),
     (f"{{{HEAD}, expect: [content: {{length: long}}]}}", "expected a number or a mapping"),
     (f"{{{HEAD}, expect: [latency_s: {{}}]}}", "no bound is given"),
+    (f"{{{HEAD}, expect: [any: []]}}", "tests[0].expect[0].any must not be empty"),
+    (f"{{{HEAD}, expect: [all: {{json: true}}]}}", "expect[0].all: expected a list, found a map"),
+    (
+        f"{{{HEAD}, expect: [any: [{{not: {{contnt: x}}}}]]}}",
+        "unknown check «contnt» in tests[0].expect[0].any[0].not\n  perhaps you meant «content»",
+    ),
+    (
+        f"{{{HEAD}, expect: [any: [{{not: {{content: {{}}}}}}]]}}",
+        "a matcher without a condition",
+    ),
+    (f"{{{HEAD}, expect: [all: [json: true, content: 3]]}}", "all[1].content: expected a text or"),
+    (
+        f"{{{HEAD}, expect: [not: {{json: true, content: x}}]}}",
+        "two checks in one entry: tests[0].expect[0].not",
+    ),
+    (f"{{{HEAD}, expect: [{{content: x, trun: 1}}]}}", "perhaps you meant «turn»"),
+    (f"{{{HEAD}, expect: [{{content: x, turn: 0}}]}}", "must be at least 1, found the number 0"),
+    (
+        f"{{{HEAD}, expect: [{{content: x, turn: all}}]}}",
+        "«all» is not allowed\n  allowed: any, every",
+    ),
+    (
+        f"{{{HEAD}, expect: [{{content: x, turn: 2}}]}}",
+        "turn 2: the test has one reply\n  a test with turns or returns is a conversation",
+    ),
+    (
+        f"{{{HEAD}, turns: [y], max_turns: 2, expect: [{{any: [{{content: x, turn: 3}}]}}]}}",
+        "turn 3: the test has at most 2 replies",
+    ),
+    (f"{{{HEAD}, expect: [python: politeness]}}", "«politeness» names no function"),
+    (f"{{{HEAD}, expect: [{{python: 'a:b', threshold: 2}}]}}", "must be at most 1"),
+    (f"{{{HEAD}, expect: [{{python: 'a:b', arguments: [1]}}]}}", "expected a mapping"),
     (f"{{{HEAD}, expect: [latency_s: 2.5]}}", "expected a mapping, found the number 2.5"),
     (f"{{{HEAD}, expect: [completion_tokens: {{mx: 3}}]}}", "perhaps you meant «max»"),
     (

@@ -1,0 +1,128 @@
+"""From a check of the file to a function that judges replies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from matrixbench.checks.combining import NamedRule, all_of, any_of, at_turn, negated
+from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
+from matrixbench.checks.excerpt import one_line
+from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.json_content import compile_json
+from matrixbench.checks.own import compile_own
+from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
+from matrixbench.records import Kind
+from matrixbench.spec.checks import (
+    AllCheck,
+    AnyCheck,
+    CompletionTokensCheck,
+    ContentCheck,
+    FinishReasonCheck,
+    JsonCheck,
+    JsonContent,
+    LatencyCheck,
+    NotCheck,
+    NoToolCallsCheck,
+    PythonCheck,
+    ReasoningCheck,
+    ToolCallsCheck,
+    check_name,
+    parts_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.checks.own import OwnFunction
+    from matrixbench.checks.verdicts import Judging, Reference, Rule
+    from matrixbench.records import ChatReply, Verdict
+    from matrixbench.spec.checks import Check
+
+
+SimpleCheck: TypeAlias = (
+    ToolCallsCheck
+    | NoToolCallsCheck
+    | ContentCheck
+    | ReasoningCheck
+    | FinishReasonCheck
+    | LatencyCheck
+    | CompletionTokensCheck
+    | JsonCheck
+)
+"""A check that looks at the reply alone, and needs nothing but what the file says."""
+
+
+def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> NamedRule:
+    """Return a check that is ready to judge.
+
+    Args:
+        check: The check.
+        where: Its place, for messages.
+        own: Place → function, for each check in Python.
+
+    Raises:
+        CheckError: A regular expression, a matcher or a schema is wrong.
+    """
+    name = check_name(check) or type(check).__name__
+    parts = [compile_check(part, f"{where}.{at}", own) for at, part in parts_of(check)]
+    judging: Judging
+    match check:
+        case AllCheck():
+            judging = all_of(parts)
+        case AnyCheck():
+            judging = any_of(parts)
+        case NotCheck():
+            written = check.not_.model_dump(by_alias=True, exclude_unset=True)
+            judging = _unless_cut_off(negated(parts[0], written.get(parts[0].name)))
+        case PythonCheck():
+            judging = _unless_cut_off(_alone(compile_own(check, own[where])))
+        case _:
+            judging = _unless_cut_off(_alone(_simple(check, f"{where}.{name}")))
+    rule = NamedRule(name=name, rule=judging)
+    return rule if check.turn is None else NamedRule(name=name, rule=at_turn(check.turn, rule))
+
+
+def _simple(check: SimpleCheck, where: str) -> Rule:  # noqa: PLR0911  one for each check
+    match check:
+        case ToolCallsCheck():
+            return compile_tool_calls(check.tool_calls, where=where)
+        case NoToolCallsCheck():
+            return compile_no_tool_calls()
+        case ContentCheck():
+            return compile_content(check.content, where=where)
+        case ReasoningCheck():
+            return compile_reasoning(check.reasoning, where=where)
+        case FinishReasonCheck():
+            return compile_finish_reason(check.finish_reason, where=where)
+        case LatencyCheck():
+            return compile_latency(check.latency_s, where=where)
+        case CompletionTokensCheck():
+            return compile_completion_tokens(check.completion_tokens, where=where)
+        case JsonCheck():
+            content = check.json_
+            return compile_json(content if isinstance(content, JsonContent) else None, where=where)
+        case _:
+            assert_never(check)
+
+
+def _alone(rule: Rule) -> Judging:
+    return lambda reply, _: rule(reply)
+
+
+def _unless_cut_off(judging: Judging) -> Judging:
+    """Return a rule whose no to what was cut off says so first: a reply, or a conversation."""
+
+    def judge(reply: ChatReply, reference: Reference) -> Verdict:
+        verdict = judging(reply, reference)
+        if verdict.passed or verdict.kind is Kind.NO_TURN:
+            return verdict
+        if reply.finish_reason == "length":
+            reason = one_line(f"cut off: {verdict.reason}")
+            return replace(verdict, kind=Kind.TRUNCATED, reason=reason)
+        if reply.turn_limit:
+            reason = one_line(f"stopped at max_turns: {verdict.reason}")
+            return replace(verdict, kind=Kind.TURN_LIMIT, reason=reason)
+        return verdict
+
+    return judge

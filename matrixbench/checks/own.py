@@ -1,0 +1,261 @@
+"""Checks of one's own: functions in Python, loaded from beside the file or from the import path.
+
+A function of the file's folder is imported under a private name, in a package that stands for the
+folder: nothing is put on the import path, so that a file there can neither hide a module of
+somebody else's nor clash with one of another folder. Modules beside it are imported relatively.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
+
+from matrixbench.checks.excerpt import one_line, shown
+from matrixbench.checks.verdicts import no, yes
+from matrixbench.errors import CheckError
+from matrixbench.identity import digest, digest_bytes
+from matrixbench.records import ChatReply, Kind, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from matrixbench.checks.verdicts import Rule
+    from matrixbench.spec.checks import PythonCheck
+
+PYTHON = "python"
+
+CheckResult: TypeAlias = bool | float | str | Verdict
+"""What a function of one's own returns: yes or no; a score from 0 to 1; a text, which is a no with
+its reason; or a verdict, which has all of them."""
+
+OwnCheck: TypeAlias = Callable[Concatenate[ChatReply, ...], CheckResult]
+"""A function of one's own: from a reply, and the check's `arguments` by name, to what it says."""
+
+_SOURCES = "__matrixbench_sources__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFunction:
+    """A function that was loaded.
+
+    Args:
+        name: `package.module:function`.
+        function: It.
+        source: Digest of the files that it was loaded from; empty where they cannot be read.
+    """
+
+    name: str
+    function: Callable[..., object]
+    source: str
+
+
+def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> OwnFunction:
+    """Return the function that a check names. This runs the code of its module.
+
+    Args:
+        check: The check.
+        folder: Where the module is looked for before the import path is.
+        where: The check's place, for messages.
+
+    Raises:
+        CheckError: There is no such function, its module cannot be imported, or it does not take
+            the check's arguments.
+    """
+    module_name, _, path = check.python.partition(":")
+    home = folder if folder is not None and _is_in(folder, module_name) else None
+    try:
+        module = _of_folder(home, module_name) if home else importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise _not_imported(error, module_name, folder, where) from error
+    function: Any = module
+    for step in path.split("."):
+        if not hasattr(function, step):
+            raise _not_there(function, module_name, step, where)
+        function = getattr(function, step)
+    _check_callable(check, function, where)
+    return OwnFunction(name=check.python, function=function, source=_source(module))
+
+
+def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
+    """Return the rule that a function of one's own says yes.
+
+    The rule raises what the function raises, and where it returns something else than it may.
+    """
+    function, arguments, threshold = own.function, check.arguments, check.threshold
+    passed = yes(PYTHON)
+
+    def rule(reply: ChatReply) -> Verdict:
+        said = function(reply, **arguments)
+        match said:
+            case True:
+                return passed
+            case False:
+                return no(PYTHON, Kind.OWN_CHECK, f"{own.name} says no of {shown(reply.content)}")
+            case str():
+                return no(PYTHON, Kind.OWN_CHECK, said or f"{own.name} says no")
+            case Verdict():
+                return _own_verdict(said, own.name)
+            case int() | float():
+                score = _score(said, own.name)
+                if score >= threshold:
+                    return yes(PYTHON, score)
+                reason = f"expected a score of at least {threshold:g}, found {score:.3g}"
+                return no(PYTHON, Kind.OWN_CHECK, reason, score)
+            case _:
+                kind = type(said).__name__
+                raise TypeError(f"{own.name} returned {kind}, not a bool, number, text or Verdict")
+
+    return rule
+
+
+def _own_verdict(said: Verdict, name: str) -> Verdict:
+    score = None if said.score is None else _score(said.score, name)
+    if said.passed:
+        return yes(PYTHON, score)
+    return no(PYTHON, said.kind or Kind.OWN_CHECK, said.reason or f"{name} says no", score)
+
+
+def _score(number: float, name: str) -> float:
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} returned the score {number!r}, which is not between 0 and 1")
+    return float(number)
+
+
+def _is_in(folder: Path, module: str) -> bool:
+    place = folder.joinpath(*module.split("."))
+    return place.with_name(f"{place.name}.py").is_file() or (place / "__init__.py").is_file()
+
+
+def _of_folder(folder: Path, name: str) -> ModuleType:
+    """Import a module of a folder, again where one of its files has changed since."""
+    root = f"_matrixbench_own_{digest({'folder': str(folder), 'module': name})}"
+    there = sys.modules.get(root)
+    if there is None or any(
+        _digest_of(path) != known for path, known in getattr(there, _SOURCES).items()
+    ):
+        _forget(root)
+        package = ModuleType(root)
+        package.__path__ = [str(folder)]
+        sys.modules[root] = package
+        importlib.invalidate_caches()
+        try:
+            with _no_bytecode():
+                importlib.import_module(f"{root}.{name}")
+        except BaseException:
+            _forget(root)
+            raise
+        setattr(package, _SOURCES, _files_of(root))
+    return sys.modules[f"{root}.{name}"]
+
+
+def _forget(root: str) -> None:
+    for name in [name for name in sys.modules if name == root or name.startswith(f"{root}.")]:
+        del sys.modules[name]
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Leave no files in the user's folder; old ones are told from new by the second only."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _files_of(root: str) -> dict[str, str]:
+    files = (
+        getattr(module, "__file__", None)
+        for name, module in sorted(sys.modules.items())
+        if name.startswith(f"{root}.")
+    )
+    return {file: _digest_of(file) for file in files if file}
+
+
+def _digest_of(file: str) -> str:
+    try:
+        return digest_bytes(Path(file).read_bytes())
+    except OSError:
+        return ""
+
+
+def _source(module: ModuleType) -> str:
+    """Return what stands for a module by content."""
+    package = sys.modules.get(module.__name__.partition(".")[0])
+    known: Mapping[str, str] | None = getattr(package, _SOURCES, None)
+    if known is not None:
+        return digest(list(known.values()))
+    file = getattr(module, "__file__", None)
+    return _digest_of(file) if file else ""
+
+
+def _check_callable(check: PythonCheck, function: Any, where: str) -> None:  # noqa: ANN401  anything
+    if not callable(function):
+        found = type(function).__name__
+        raise CheckError(f"{check.python} is no function, but of type {found}", where=where)
+    if inspect.iscoroutinefunction(function):
+        raise CheckError(f"{check.python} is async; a check is a plain function", where=where)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions do not say what they take
+        return
+    try:
+        signature.bind(None, **check.arguments)
+    except TypeError as error:
+        name = check.python.partition(":")[2]
+        raise CheckError(
+            f"{check.python} does not take the reply and these arguments: {error}",
+            where=where,
+            hint=f"it is {name}{signature}; what stands under `arguments:` is given by name",
+        ) from error
+
+
+def _not_imported(error: BaseException, module: str, folder: Path | None, where: str) -> CheckError:
+    beside = (
+        "" if folder is None else f"{folder.joinpath(*module.split('.'))}.py is not there, and "
+    )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if f"{module}.".startswith(f"{error.name}."):
+            return CheckError(
+                f"there is no module {module}",
+                where=where,
+                hint=f"{beside}the import path has no {error.name}",
+            )
+        if folder is not None and _is_in(folder, error.name):
+            return CheckError(
+                f"the module {module} cannot be imported: {error}",
+                where=where,
+                hint=f"a module of its own folder is imported as: from . import {error.name}",
+            )
+    said = one_line(f"{type(error).__name__}: {error}", 200)
+    return CheckError(
+        f"the module {module} cannot be imported: {said}",
+        where=where,
+        hint="run it by itself to see where it fails",
+    )
+
+
+def _not_there(holder: object, module: str, name: str, where: str) -> CheckError:
+    home = getattr(holder, "__module__", getattr(holder, "__name__", None))
+    names = [
+        known
+        for known, value in vars(holder).items()
+        if callable(value) and getattr(value, "__module__", None) == home
+    ]
+    near = get_close_matches(name, names, n=1)
+    meant = f"perhaps you meant {near[0]}; " if near else ""
+    listed = ", ".join(known for known in names if not known.startswith("_"))
+    return CheckError(
+        f"the module {module} has no function «{name}»",
+        where=where,
+        hint=f"{meant}its functions are {listed or 'none'}",
+    )

@@ -1,0 +1,216 @@
+"""Checks of one's own: what a function may return, and where it is loaded from."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.errors import CheckError, ExitCode
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing
+from matrixbench.spec.checks import PythonCheck
+from matrixbench.spec.origin import Origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULE = """\
+from matrixbench import ChatReply, Kind, Verdict
+
+LIMIT = 3
+
+def says(reply, what):
+    return what
+
+def quotes(reply: ChatReply, word: str = "Paris") -> bool:
+    return word in (reply.content or "")
+
+def verdict(reply):
+    return Verdict(passed=False, kind=Kind.WRONG_CONTENT, reason="odd", score=0.25)
+
+def raises(reply):
+    raise ValueError("odd")
+
+def forgets(reply):
+    reply.content
+
+async def slow(reply):
+    return True
+
+class Nested:
+    @staticmethod
+    def fine(reply):
+        return True
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a module of checks."""
+    (tmp_path / "mine.py").write_text(MODULE, encoding="utf-8")
+    return tmp_path
+
+
+def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: ANN401  JSON
+    """Return a check of one's own, compiled for a file of a folder."""
+    check = PythonCheck(python=name, **more)
+    origin = Origin(folder=folder, places={"expect[0].python": "exp.yaml:7:5"})
+    return compile_checks([check], origin=origin)
+
+
+def judge(folder: Path | None, name: str, **more: Any) -> Judgement:  # noqa: ANN401  JSON
+    """Return what a check of one's own makes of a reply about Paris."""
+    reply = ChatReply(message={}, content="It is Paris.", timing=Timing(latency_s=1.0))
+    return compiled(folder, name, **more).judge(reply)
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "score", "reason"),
+    [
+        (True, Outcome.PASSED, None, ""),
+        (False, Outcome.FAILED, None, 'mine:says says no of "It is Paris."'),
+        ("no greeting", Outcome.FAILED, None, "no greeting"),
+        ("", Outcome.FAILED, None, "mine:says says no"),
+        (1.0, Outcome.PASSED, 1.0, ""),
+        (0.75, Outcome.FAILED, 0.75, "expected a score of at least 1, found 0.75"),
+        (0, Outcome.FAILED, 0.0, "expected a score of at least 1, found 0"),
+    ],
+)
+def test_a_function_says_yes_or_no_or_a_score_or_a_reason(
+    folder: Path, said: object, outcome: Outcome, score: float | None, reason: str
+) -> None:
+    """Whatever it returns becomes a verdict."""
+    judgement = judge(folder, "mine:says", arguments={"what": said})
+    (verdict,) = judgement.verdicts
+    assert (judgement.outcome, verdict.score, judgement.reason) == (outcome, score, reason)
+    assert (judgement.kind is Kind.OWN_CHECK) is (outcome is Outcome.FAILED)
+
+
+def test_a_score_passes_from_the_threshold_on(folder: Path) -> None:
+    """The threshold itself passes."""
+    arguments = {"what": 0.5}
+    assert judge(folder, "mine:says", arguments=arguments, threshold=0.5).kind is None
+    assert judge(folder, "mine:says", arguments=arguments, threshold=0.6).kind is Kind.OWN_CHECK
+
+
+def test_a_function_may_return_a_verdict(folder: Path) -> None:
+    """It has a kind, a reason and a score; its name is the check's."""
+    (verdict,) = judge(folder, "mine:verdict").verdicts
+    assert (verdict.check, verdict.kind, verdict.reason, verdict.score) == (
+        "python",
+        Kind.WRONG_CONTENT,
+        "odd",
+        0.25,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("mine:raises", {}, "ValueError: odd"),
+        ("mine:forgets", {}, "mine:forgets returned NoneType"),
+        ("mine:says", {"what": [1]}, "returned list"),
+        ("mine:says", {"what": 1.5}, "the score 1.5, which is not between 0 and 1"),
+        ("mine:says", {"what": float("inf")}, "not between 0 and 1"),
+    ],
+)
+def test_a_function_that_fails_counts_for_nobody(
+    folder: Path, name: str, arguments: dict[str, Any], said: str
+) -> None:
+    """The trial is errored, and judged again once the function is mended."""
+    if "what" in arguments and arguments["what"] == float("inf"):
+        (folder / "mine.py").write_text("def says(reply, what): return float('inf')\n")
+        arguments = {"what": 1}
+    judgement = judge(folder, name, arguments=arguments)
+    assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.CHECK_RAISED)
+    assert said in judgement.reason
+
+
+def test_a_function_is_found_in_folders_packages_and_classes(folder: Path) -> None:
+    """Dots lead into packages of the folder, and after the colon into classes."""
+    (folder / "evals" / "deep").mkdir(parents=True)
+    (folder / "evals" / "deep" / "more.py").write_text(
+        "from ...mine import quotes\ndef fine(reply): return quotes(reply)\n", encoding="utf-8"
+    )
+    assert judge(folder, "mine:Nested.fine").outcome is Outcome.PASSED
+    assert judge(folder, "evals.deep.more:fine").outcome is Outcome.PASSED
+
+
+def test_a_function_is_found_on_the_import_path() -> None:
+    """Where the folder has no such module, or there is no folder."""
+    assert judge(None, "operator:truth").outcome is Outcome.PASSED
+    assert judge(None, "operator:not_").outcome is Outcome.FAILED
+
+
+def test_the_folder_hides_nothing_of_anybody_else(folder: Path) -> None:
+    """A file there called like a known module is found by checks, and by nobody else."""
+    (folder / "json.py").write_text("def fine(reply): return True\n", encoding="utf-8")
+    before = (list(sys.path), sys.modules["json"])
+    assert judge(folder, "json:fine").outcome is Outcome.PASSED
+    assert (list(sys.path), sys.modules["json"]) == before
+    assert not (folder / "__pycache__").exists()
+
+
+def test_a_changed_function_is_loaded_again_and_has_another_digest(folder: Path) -> None:
+    """So are the modules of the folder that it imports; elsewhere nothing changes."""
+    (folder / "helper.py").write_text("WORD = 'Paris'\n", encoding="utf-8")
+    (folder / "mine.py").write_text(
+        "from .helper import WORD\ndef quotes(reply): return WORD in reply.content\n",
+        encoding="utf-8",
+    )
+    first = compiled(folder, "mine:quotes")
+    assert compiled(folder, "mine:quotes").digest == first.digest
+    assert judge(folder, "mine:quotes").outcome is Outcome.PASSED
+    (folder / "helper.py").write_text("WORD = 'Tokyo'\n", encoding="utf-8")
+    assert compiled(folder, "mine:quotes").digest != first.digest
+    assert judge(folder, "mine:quotes").outcome is Outcome.FAILED
+
+
+def test_two_folders_have_modules_of_their_own(folder: Path) -> None:
+    """Two modules of one name do not clash."""
+    other = folder / "other"
+    other.mkdir()
+    (other / "mine.py").write_text("def quotes(reply): return False\n", encoding="utf-8")
+    assert judge(folder, "mine:quotes").outcome is Outcome.PASSED
+    assert judge(other, "mine:quotes").outcome is Outcome.FAILED
+    assert judge(folder, "mine:quotes").outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message", "hint"),
+    [
+        ("nowhere:f", {}, "there is no module nowhere", "nowhere.py is not there"),
+        ("mine.deep:f", {}, "mine.deep", ""),
+        ("mine:quote", {}, "the module mine has no function «quote»", "you meant quotes"),
+        ("mine:LIMIT", {}, "is no function, but of type int", ""),
+        ("mine:slow", {}, "is async", ""),
+        ("mine:quotes", {"wrod": 1}, "'wrod'", "it is quotes(reply: "),
+        ("mine:says", {}, "'what'", "given by name"),
+        ("broken:f", {}, "cannot be imported: ZeroDivisionError", "run it by itself"),
+        ("leaving:f", {}, "cannot be imported: SystemExit", ""),
+        ("wrong:f", {}, "cannot be imported: SyntaxError", ""),
+        ("absolute:f", {}, "No module named 'helper'", "from . import helper"),
+        ("needy:f", {}, "No module named 'surely_not_there'", ""),
+    ],
+)
+def test_what_cannot_be_loaded_is_an_error_with_its_place(
+    folder: Path, name: str, arguments: dict[str, Any], message: str, hint: str
+) -> None:
+    """The file's line is named, what is wrong, and what to do."""
+    for module, text in {
+        "broken": "1 / 0",
+        "leaving": "raise SystemExit",
+        "wrong": "def",
+        "helper": "",
+        "absolute": "import helper",
+        "needy": "import surely_not_there",
+    }.items():
+        (folder / f"{module}.py").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckError) as caught:
+        compiled(folder, name, arguments=arguments)
+    assert caught.value.exit_code is ExitCode.CHECK
+    assert caught.value.where == "exp.yaml:7:5"
+    assert message in caught.value.message
+    assert hint in caught.value.hint
