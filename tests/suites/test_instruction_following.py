@@ -181,6 +181,15 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
             "My answer isn't",
         ],
     ),
+    "given-words": (
+        ["The dog chased the ball through the garden.", "Garden, dog, ball!"],
+        [
+            "The dogs chased the ball through the garden.",
+            "The dog chased the football through the garden.",
+            "The dog chased a ball.",
+            "The dog ran after the ball all day long, until it was lost in the garden.",
+        ],
+    ),
     "end-with": (
         [
             "A clock is for telling the time. END",
@@ -238,6 +247,10 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
             "RED\nGREEN\nPINK",
             "REDGREENBLUE",
         ],
+    ),
+    "by-example": (
+        ["small", "Little.", "**tiny**"],
+        ["big", "The opposite of big is small.", "large", "smaller", "small, little"],
     ),
     "rule-stays": (
         ["Right. OVER", "The opposite of left is right. OVER.", "RIGHT OVER"],

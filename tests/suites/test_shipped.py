@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_the_suites_that_ship() -> None:
     """Each is called as its file is."""
     assert [suite.name for suite in SUITES] == [suite.reference for suite in SUITES]
     assert {"instruction-following", "structured-output", "tool-calling"} <= set(shipped_suites())
+
+
+def test_the_documentation_lists_them_with_their_number_of_tests() -> None:
+    """The table of docs/suites.md has a row for each."""
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| ([0-9]+) \|", page, re.MULTILINE))
+    assert rows == {suite.name: str(len(suite.cases)) for suite in SUITES}
 
 
 def test_names_are_unique_over_all_suites() -> None:
