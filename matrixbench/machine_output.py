@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     """Return a plan as data.
 
-    `cells`, `trials`, `done` and `remaining` are counts; `launches` and `not_applicable` are
+    `cells`, `trials`, `done` and `remaining` are counts; where trials are `adaptive`, `trials` and
+    `remaining` are so at most, `least` is how many trials the cells will have at least, and
+    `stopped` how many cells have enough already. `launches`, `not_applicable` and `notes` are
     lists; a launch's `builds` are those that the store holds trials of it under, the present one
     first, then the newest; `estimate_s` is in seconds, null where nothing tells. With `cells`,
     `cell_list` lists every cell.
@@ -33,6 +35,10 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "experiment": plan.experiment,
         "cells": plan.cells,
         "trials": plan.trials,
+        "adaptive": plan.adaptive,
+        "least": plan.least,
+        "stopped": plan.stopped,
+        "notes": list(plan.notes),
         "done": plan.done,
         "remaining": plan.remaining,
         "verified": plan.verified,
@@ -67,6 +73,8 @@ def _launch_json(launch: LaunchPlan, held: Sequence[HeldBuild]) -> JsonObject:
         "note": launch.build.note,
         "cells": len(launch.cells),
         "trials": launch.wanted,
+        "least": launch.least,
+        "stopped": launch.stopped,
         "done": launch.done,
         "remaining": launch.remaining,
         "why": {str(why): count for why, count in launch.why.items()},
@@ -76,13 +84,19 @@ def _launch_json(launch: LaunchPlan, held: Sequence[HeldBuild]) -> JsonObject:
 
 
 def summary_json(summary: RunSummary) -> JsonObject:
-    """Return a run's summary as data; `seconds` is the run's length."""
+    """Return a run's summary as data.
+
+    `stopped` counts cells that had enough trials before they had all, `spared` the trials that were
+    not sent for that; `seconds` is the run's length.
+    """
     return {
         "experiment": summary.experiment,
         "store": None if summary.store is None else str(summary.store),
         "ran": summary.ran,
         "outcomes": {str(outcome): count for outcome, count in summary.outcomes.items()},
         "remaining": summary.remaining,
+        "stopped": summary.stopped,
+        "spared": summary.spared,
         "failed_launches": dict(summary.failed_launches),
         "errors": {
             kind: {"trials": count, "reason": reason}

@@ -26,6 +26,7 @@ from matrixbench.execution.events import (
     RunStarted,
     ServerRestarted,
     TrialDone,
+    TrialsSpared,
     TrialsStored,
     Unverified,
 )
@@ -57,6 +58,8 @@ class Tally:
     before: int = 0
     ran: int = 0
     stored: int = 0
+    adaptive: bool = False
+    stopped: int = 0
     launch: str = ""
     launch_index: int = 0
     launch_count: int = 0
@@ -71,7 +74,7 @@ class Tally:
         match event:
             case RunStarted():
                 self.experiment, self.trials = event.experiment, event.trials
-                self.before = event.done
+                self.before, self.adaptive = event.done, event.adaptive
             case LaunchStarting():
                 self.launch, self.launch_index = event.name, event.index
                 self.launch_count, self.launch_trials = event.count, event.trials
@@ -91,6 +94,10 @@ class Tally:
                 self.launch_ran += 1
                 self.outcomes[event.outcome] += 1
                 self._note()
+            case TrialsSpared():
+                self.trials -= event.trials
+                self.launch_trials -= event.trials
+                self.stopped += event.cells
             case TrialsStored():
                 self.stored = event.stored
             case _:
@@ -130,9 +137,11 @@ class Tally:
         if (rate := self.rate) is not None:
             parts.append(f"{rate:,.1f}/s")
         if (left := self.time_left_s) is not None and self.ran < self.trials:
-            parts.append(f"{duration(left)} left")
+            parts.append(f"{'at most ' if self.adaptive else ''}{duration(left)} left")
         if (ratio := self.success_ratio) is not None:
             parts.append(f"{ratio:.0%} passed")
+        if self.stopped:
+            parts.append(f"{counted(self.stopped, 'cell')} stopped early")
         if errored := self.outcomes[Outcome.ERRORED]:
             parts.append(f"{errored:,} errored")
         return " · ".join(parts)
@@ -150,7 +159,8 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line a
     match event:
         case RunStarted():
             done = f" ({event.done:,} done before)" if event.done else ""
-            return f"{event.experiment}: {counted(event.trials, 'trial')} to run{done}"
+            most = "at most " if event.adaptive else ""
+            return f"{event.experiment}: {most}{counted(event.trials, 'trial')} to run{done}"
         case LaunchReady():
             return f"{event.name}: ready after {event.seconds:.1f} s, build {event.build[:8]}"
         case LaunchFinished():

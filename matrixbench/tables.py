@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matrixbench.plan.builds import version_name
+from matrixbench.plan.planner import Plan
 from matrixbench.plan.values import label
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
-    from matrixbench.plan.planner import LaunchPlan, Plan
+    from matrixbench.plan.planner import LaunchPlan
 
 WIDTH = 100
 """Columns that a table may use at most."""
@@ -62,16 +63,25 @@ def print_plan(plan: Plan, out: Console) -> None:
         table.add_row(
             Text(launch.launch.name),
             f"{len(launch.cells):,}",
-            f"{launch.wanted:,}",
+            between(launch),
             f"{launch.done:,}",
-            f"{launch.remaining:,}",
+            f"{'≤ ' if launch.least < launch.wanted else ''}{launch.remaining:,}",
             Text(_why(launch)),
         )
     if plan.launches:
         out.print()
         out.print(table)
+    for note in plan.notes:
+        out.print()
+        out.print(Text(f"note: {note}", style="yellow"))
     _print_unverified(plan, out)
     _print_not_applicable(plan.not_applicable, out)
+
+
+def between(plan: Plan | LaunchPlan) -> str:
+    """Return how many trials there will be in all: `300`, or `174…300` where cells may stop."""
+    most = plan.trials if isinstance(plan, Plan) else plan.wanted
+    return f"{most:,}" if plan.least == most else f"{plan.least:,}…{most:,}"
 
 
 def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out: Console) -> None:
@@ -96,10 +106,14 @@ def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out
 
 
 def _headline(plan: Plan) -> Text:
+    noun = "trial" if plan.trials == 1 else "trials"
+    at_most = "at most " if plan.least < plan.trials else ""
     parts = [
         f"{counted(plan.cells, 'cell')} in {counted(len(plan.launches), 'launch', 'es')}",
-        f"{counted(plan.trials, 'trial')}: {plan.done:,} done, {plan.remaining:,} to run",
+        f"{between(plan)} {noun}: {plan.done:,} done, {at_most}{plan.remaining:,} to run",
     ]
+    if plan.stopped:
+        parts.append(f"{counted(plan.stopped, 'cell')} stopped early")
     if plan.server_starts:
         parts.append(counted(plan.server_starts, "server start"))
     if plan.remaining:
@@ -112,6 +126,9 @@ def _why(launch: LaunchPlan) -> str:
     reasons = ", ".join(f"{count:,} {why}" for why, count in launch.why.items())
     if len(launch.why) == 1:
         reasons = str(next(iter(launch.why)))
+    if launch.stopped:
+        text = f"{counted(launch.stopped, 'cell')} stopped early"
+        reasons = f"{reasons}; {text}" if reasons else text
     if launch.shared_with:
         shared = len(launch.cells) - len(launch.own)
         text = f"{counted(shared, 'cell')} shared with {launch.shared_with}"
@@ -165,6 +182,10 @@ def print_summary(summary: RunSummary, out: Console) -> None:
     )
     text = f"{summary.experiment}: {counted(summary.ran, 'trial')} in {duration(summary.seconds)}"
     out.print(Text(f"{text}: {counts}" if counts else text))
+    if summary.stopped:
+        cells = counted(summary.stopped, "cell")
+        saved = counted(summary.spared, "trial")
+        out.print(Text(f"{cells} stopped early: {saved} of at most {summary.most:,} not needed"))
     for kind, (count, reason) in summary.errors.items():
         text = f"not measured: {counted(count, 'trial')}, {kind}, such as: {reason}"
         out.print(Text(text, style="red"), soft_wrap=True)

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A run begins: how many trials will be sent, in how many launches."""
+    """A run begins: how many trials will be sent, in how many launches.
+
+    Where trials are `adaptive` it is so many at most.
+    """
 
     experiment: str
     trials: int
     done: int
     launches: int
+    adaptive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,18 @@ class TrialDone:
     outcome: Outcome
     kind: Kind | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialsSpared:
+    """So many cells have enough trials, and so many that were to come need not be sent.
+
+    Negative where a trial that was in flight by then left its cell with too little after all.
+    """
+
+    launch: str
+    cells: int
+    trials: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +156,7 @@ Event: TypeAlias = (
     | LaunchNoticed
     | ServerRestarted
     | TrialDone
+    | TrialsSpared
     | TrialsStored
     | LaunchSkipped
     | LaunchFinished

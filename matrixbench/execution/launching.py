@@ -19,6 +19,7 @@ from matrixbench.execution.events import (
     LaunchStarting,
     RunStarted,
     TrialDone,
+    TrialsSpared,
     TrialsStored,
 )
 from matrixbench.execution.preparing import (
@@ -30,6 +31,7 @@ from matrixbench.execution.preparing import (
     unless_stopped,
 )
 from matrixbench.execution.schedule import interleave
+from matrixbench.execution.stopping import Stopping
 from matrixbench.execution.summary import RunSummary
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.planner import launch_work
@@ -90,6 +92,8 @@ class Launches:
         self._answering = False
         self._stored = 0
         self._dropped = 0
+        self._stopped = 0
+        self._spared = 0
         self._sent: dict[tuple[str, str], set[str]] = {}
 
     async def run(self) -> RunSummary:
@@ -109,6 +113,7 @@ class Launches:
                 trials=plan.remaining,
                 done=plan.done,
                 launches=len(todo),
+                adaptive=plan.least < plan.trials,
             )
         )
         loop = asyncio.get_running_loop()
@@ -150,7 +155,9 @@ class Launches:
             store=self._prepared.settings.store,
             ran=ran,
             outcomes=dict(self._outcomes),
-            remaining=max(0, self._prepared.plan.remaining - ran - self._dropped),
+            remaining=max(0, self._prepared.plan.remaining - ran - self._dropped - self._spared),
+            stopped=self._stopped,
+            spared=self._spared,
             failed_launches=self._failed,
             errors=self._unmeasured,
             interrupted=self._stop.is_set(),
@@ -242,14 +249,37 @@ class Launches:
         try:
             await self._look(session, self._subject(launch, work, dropped), number, writer)
             if trials:
-                batch = self._trials(launch, number, info.build)
-                run = BatchRun(session, batch, self._prompts, writer, self._count)
-                _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
+                await self._run(session, self._trials(launch, number, info.build), work, writer)
         except ServerError as failure:
             error = failure.message
             raise
         finally:
             await asyncio.to_thread(writer.end_launch, number, ended_at=time(), error=error)
+
+    async def _run(
+        self, session: Session, batch: Batch, work: list[CellWork], writer: Writer
+    ) -> None:
+        """Send the trials of a launch; where they are adaptive, until each cell has enough."""
+        stopping = self._stopping(batch, work, session.info.build, writer)
+        run = BatchRun(session, batch, self._prompts, stopping or writer, self._count)
+        if stopping is None:
+            _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
+            return
+        while work and not self._stop.is_set():
+            _raise_if(await run.run(stopping.tasks(work, batch.first_seed), self._stop))
+            work = stopping.rest()
+
+    def _stopping(
+        self, batch: Batch, work: Sequence[CellWork], build: Build, writer: Writer
+    ) -> Stopping | None:
+        until, judges = self._prepared.wanted.until, self._prepared.judges
+        if until is None or judges is None:
+            return None
+        stopping = Stopping(
+            until=until, judges=judges, launch=batch.name, sink=writer, tell=self._count
+        )
+        stopping.begin(work, self._prepared.history.under(build))
+        return stopping
 
     def _todo(self, cells: Sequence[Cell], build: Build) -> list[CellWork]:
         prepared = self._prepared
@@ -295,7 +325,10 @@ class Launches:
         await unless_stopped(look(session, subject, earlier, found), self._stop)
 
     def _count(self, event: Event) -> None:
-        if isinstance(event, TrialDone):
+        if isinstance(event, TrialsSpared):
+            self._stopped += event.cells
+            self._spared += event.trials
+        elif isinstance(event, TrialDone):
             self._outcomes[event.outcome] += 1
             if event.outcome is Outcome.ERRORED:
                 kind = str(event.kind or "unknown")

@@ -13,12 +13,15 @@ from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
-from matrixbench.plan.cells import PresentBuild
+from matrixbench.plan.cells import NOTHING, PresentBuild
 from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import build_matrix
-from matrixbench.plan.planner import History, Plan, Wanted, launch_work, plan_matrix
+from matrixbench.plan.planner import History, Plan, plan_matrix
+from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
+from matrixbench.plan.wanted import Wanted, wanted_of
 from matrixbench.store.database import open_store
+from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.matrix import Matrix
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import Build
+    from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
@@ -45,6 +49,7 @@ class Prepared:
         history: What the store knew.
         checks: `id()` of a test → its compiled checks.
         conversations: `id()` of a test → its compiled script, where it has one.
+        judges: Which of them judge the trials of which cell, where cells may stop early.
         plan: What will run and why.
     """
 
@@ -55,6 +60,7 @@ class Prepared:
     history: History
     checks: dict[int, Checks]
     conversations: dict[int, Conversation]
+    judges: Judges | None
     plan: Plan
 
     def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
@@ -63,19 +69,12 @@ class Prepared:
         return held_builds(self.plan.launches, every, self.history)
 
     def cells(self) -> Iterator[tuple[Cell, int, int]]:
-        """Yield each cell with its trials that are done, and those that are wanted."""
+        """Yield each cell with its trials that are done, and those that are wanted at most."""
         for launch in self.plan.launches:
-            todo = {
-                work.cell.id: work.todo.bit_count()
-                for work in launch_work(
-                    launch.cells, launch.build.build, wanted=self.wanted, history=self.history
-                )
-            }
             known = self.history.under(launch.build.build)
             for cell in launch.cells:
-                stands = cell.id in known and known[cell.id].stands
-                wanted = 1 if stands else self.wanted.of(cell)
-                yield cell, wanted - todo.get(cell.id, 0), wanted
+                need = self.wanted.need(cell, known.get(cell.id, NOTHING))
+                yield cell, need.most - need.todo.bit_count(), need.most
 
 
 def build_plan(
@@ -119,21 +118,12 @@ def prepare(
     builds = present_builds(matrix, Workshop(settings), store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
-    wanted = Wanted(trials=trials or file.trials, greedy=file.greedy_trials)
+    wanted = wanted_of(file, trials)
+    checks = {id(test): checks_of(test) for test in experiment.tests}
+    judges = None if wanted.until is None else judges_of(matrix, checks)
     history = History(fresh=fresh)
     if store is not None and not fresh:
-        history = History(
-            progress=store.progress(
-                file.name,
-                first_seed=file.seed,
-                trials=wanted.trials,
-                request_timeout_s=file.timeouts.request_s,
-            ),
-            builds=store.builds(),
-            runs=store.launch_builds(),
-            durations=store.durations(),
-            any_build=any_build,
-        )
+        history = _history(store, file, wanted, judges, any_build=any_build)
     plan = plan_matrix(
         file.name,
         matrix,
@@ -147,14 +137,49 @@ def prepare(
         matrix=matrix,
         wanted=wanted,
         history=history,
-        checks={id(test): checks_of(test) for test in experiment.tests},
         conversations={
             id(test): Conversation(test.script, where=test.name)
             for test in experiment.tests
             if test.script is not None
         },
+        checks=checks,
+        judges=judges,
         plan=plan,
     )
+
+
+def _history(
+    store: Store, file: ExperimentFile, wanted: Wanted, judges: Judges | None, *, any_build: bool
+) -> History:
+    return History(
+        progress=store.progress(
+            file.name,
+            first_seed=file.seed,
+            trials=wanted.trials,
+            request_timeout_s=file.timeouts.request_s,
+            judges=judges,
+        ),
+        builds=store.builds(),
+        runs=store.launch_builds(),
+        durations=store.durations(),
+        any_build=any_build,
+    )
+
+
+def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
+    """Return which checks judge the trials of which cell; greedy ones have nothing to stop for."""
+    own = {test: (of_test.digest,) for test, of_test in checks.items()}
+    cells: dict[str, tuple[str, ...]] = {}
+    for group in matrix.launches:
+        for cell in group.cells:
+            if is_greedy(cell.point.fields):
+                continue
+            mine = own[id(cell.test)]
+            known = cells.setdefault(cell.id, mine)
+            if known is not mine and mine[0] not in known:
+                cells[cell.id] = known + mine
+    by_digest = {of_test.digest: of_test for of_test in checks.values()}
+    return Judges(cells=cells, judge=lambda digest, reply: by_digest[digest].judge(reply).outcome)
 
 
 def present_builds(

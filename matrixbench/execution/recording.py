@@ -81,6 +81,7 @@ def _cells(
     for number, launch in enumerate(prepared.plan.launches):
         for cell in launch.cells:
             place = points.place(cell.point)
+            until = prepared.wanted.until_of(cell)
             if place not in greedy:
                 greedy[place] = is_greedy(cell.point.fields)
             yield RecordedCell(
@@ -91,4 +92,6 @@ def _cells(
                 first_seed,
                 prepared.wanted.of(cell),
                 greedy[place],
+                None if until is None else until.half_width,
+                1 if until is None else until.least,
             )

@@ -34,6 +34,8 @@ class RunSummary:
         remaining: Trials that still have to run.
         failed_launches: Launch → why it was given up.
         errors: Kind of what could not be measured → how many, and the newest reason.
+        stopped: Cells that had enough trials before they had all.
+        spared: Trials that were not sent for that.
         interrupted: Whether the user stopped it.
         seconds: How long it took.
     """
@@ -45,8 +47,15 @@ class RunSummary:
     remaining: int
     failed_launches: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    stopped: int = 0
+    spared: int = 0
     interrupted: bool = False
     seconds: float = 0.0
+
+    @property
+    def most(self) -> int:
+        """How many trials it would have been without stopping early."""
+        return self.ran + self.spared + self.remaining
 
     @property
     def exit_code(self) -> ExitCode:

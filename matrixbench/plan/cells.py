@@ -107,6 +107,36 @@ class NotApplicable:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What one set of checks makes of a cell's trials; bit i of a mask stands for trial i.
+
+    Args:
+        measured: Trials that count: kept ones, less those at which a check raised.
+        passed: Those of them that passed.
+    """
+
+    measured: int = 0
+    passed: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many trials count."""
+        return self.measured.bit_count()
+
+    @property
+    def passes(self) -> int:
+        """How many of them passed."""
+        return self.passed.bit_count()
+
+    def then(self, other: Judged) -> Judged:
+        """Return both, where of a trial that both have this one's counts."""
+        return Judged(
+            measured=self.measured | other.measured,
+            passed=self.passed | (other.passed & ~self.measured),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CellProgress:
     """What the store knows of one cell under one build; bit i of a mask stands for trial i.
 
@@ -115,12 +145,19 @@ class CellProgress:
         errored: Trials whose newest attempt measured nothing.
         short: Trials that timed out under a shorter limit than the present one.
         stands: One trial stands for the whole cell: the request alone decided it.
+        judged: What the present checks make of the kept ones, one entry for each set of checks
+            (tests that differ in their checks alone share their trials); empty where nobody asked.
     """
 
     kept: int = 0
     errored: int = 0
     short: int = 0
     stands: bool = False
+    judged: tuple[Judged, ...] = ()
+
+
+NOTHING = CellProgress()
+"""What is known of a cell that never ran."""
 
 
 Progress: TypeAlias = "Mapping[str, Mapping[str, CellProgress]]"

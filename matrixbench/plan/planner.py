@@ -4,39 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from matrixbench.plan.cells import Cell, CellProgress, PresentBuild, Why
-from matrixbench.plan.requests import is_greedy
+from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentBuild, Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from matrixbench.plan.cells import Launch, NotApplicable, Progress
     from matrixbench.plan.matrix import LaunchCells, Matrix
+    from matrixbench.plan.wanted import Wanted
     from matrixbench.records import Build
 
 MANAGED_KINDS = frozenset({"llama-server", "command", "ollama"})
 """Backends whose servers are started here, unless they have a url."""
-
-_NOTHING = CellProgress()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """How many trials a cell should have.
-
-    Args:
-        trials: Trials per cell.
-        greedy: Trials per cell whose sampling is greedy; never more than `trials`.
-    """
-
-    trials: int
-    greedy: int
-
-    def of(self, cell: Cell) -> int:
-        """Return how many trials a cell should have."""
-        return min(self.trials, self.greedy) if is_greedy(cell.point.fields) else self.trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +53,17 @@ def _merged(progress: Progress) -> Mapping[str, CellProgress]:
     merged: dict[str, CellProgress] = {}
     for cells in progress.values():
         for cell, known in cells.items():
-            other = merged.get(cell, _NOTHING)
+            other = merged.get(cell, NOTHING)
             kept = known.kept | other.kept
             merged[cell] = CellProgress(
                 kept=kept,
                 errored=(known.errored | other.errored) & ~kept,
                 short=(known.short | other.short) & ~kept,
                 stands=known.stands or other.stands,
+                judged=tuple(
+                    one.then(more)
+                    for one, more in zip_longest(other.judged, known.judged, fillvalue=Judged())
+                ),
             )
     return merged
 
@@ -98,8 +84,10 @@ class LaunchPlan:
         launch: The server configuration.
         build: What would run now, or ran last.
         cells: All its cells.
-        wanted: Trials that its cells should have in all.
+        wanted: Trials that its cells should have in all; where trials are adaptive, at most.
+        least: Trials that they will have at least.
         done: Of these, trials that the store holds.
+        stopped: How many cells have enough trials, though fewer than they could have.
         why: Reason → trials that will run for it.
         own: Those of its cells that no earlier launch with the same build has as well.
         shared_with: The earlier launch whose trials the other cells share; empty for none.
@@ -111,24 +99,36 @@ class LaunchPlan:
     cells: Sequence[Cell]
     own: Sequence[Cell]
     wanted: int
+    least: int
     done: int
+    stopped: int
     why: Mapping[Why, int]
     shared_with: str = ""
     estimate_s: float | None = None
 
     @property
     def remaining(self) -> int:
-        """How many trials will run."""
+        """How many trials will run; where trials are adaptive, at most."""
         return sum(self.why.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """All launches of an experiment, with what is done and what remains."""
+    """All launches of an experiment, with what is done and what remains.
+
+    Args:
+        experiment: The experiment's name.
+        launches: In the file's order.
+        not_applicable: Points that cannot be measured as asked.
+        adaptive: Whether cells stop early: what is wanted and what remains is so at most.
+        notes: What should be known of what the file asks for.
+    """
 
     experiment: str
     launches: tuple[LaunchPlan, ...]
     not_applicable: tuple[NotApplicable, ...]
+    adaptive: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def cells(self) -> int:
@@ -137,8 +137,18 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """How many trials the cells should have in all; shared ones count once."""
+        """How many trials the cells should have in all, at most; shared ones count once."""
         return sum(launch.wanted for launch in self.launches)
+
+    @property
+    def least(self) -> int:
+        """How many trials the cells will have in all, at least."""
+        return sum(launch.least for launch in self.launches)
+
+    @property
+    def stopped(self) -> int:
+        """How many cells have enough trials, though fewer than they could have."""
+        return sum(launch.stopped for launch in self.launches)
 
     @property
     def done(self) -> int:
@@ -147,7 +157,7 @@ class Plan:
 
     @property
     def remaining(self) -> int:
-        """How many trials will run."""
+        """How many trials will run, at most."""
         return sum(launch.remaining for launch in self.launches)
 
     @property
@@ -203,7 +213,11 @@ def plan_matrix(
         )
         earlier.setdefault(key, []).append(group)
     return Plan(
-        experiment=experiment, launches=tuple(planned), not_applicable=matrix.not_applicable
+        experiment=experiment,
+        launches=tuple(planned),
+        not_applicable=matrix.not_applicable,
+        adaptive=wanted.until is not None,
+        notes=tuple(filter(None, [wanted.note])),
     )
 
 
@@ -224,29 +238,29 @@ def plan_launch(
         history: What the store knows.
         earlier: Launches of the same digest and build: cells that they have are theirs.
     """
-    taken = {cell.id for other in earlier for cell in other.cells}
-    own = _untaken(group, taken)
-    total = done = 0
+    own = _untaken(group, {cell.id for other in earlier for cell in other.cells})
+    total = least = done = stopped = 0
     why: Counter[Why] = Counter()
     present = history.under(build.build)
     for cell in own:
-        trials = wanted.of(cell)
-        known = present.get(cell.id, _NOTHING)
-        if known.stands:
-            trials = min(trials, 1)
-        todo = _todo(known, trials)
-        total += trials
-        count = todo.bit_count()
-        done += trials - count
+        known = present.get(cell.id, NOTHING)
+        need = wanted.need(cell, known)
+        count = need.todo.bit_count()
+        total += need.most
+        least += need.least
+        done += need.most - count
+        stopped += need.stopped
         if count:
-            _explain(cell.id, known, todo, build.build, history, why)
+            _explain(cell.id, known, need.todo, build.build, history, why)
     return LaunchPlan(
         launch=group.launch,
         build=build,
         cells=group.cells,
         own=own,
         wanted=total,
+        least=least,
         done=done,
+        stopped=stopped,
         why=dict(why),
         shared_with=earlier[0].launch.name if earlier and len(own) < len(group.cells) else "",
         estimate_s=_estimate(group.launch, own, total - done, history),
@@ -280,7 +294,7 @@ def launch_work(
     """Yield the cells that have trials to run under a build, each with its trials."""
     present = history.under(build)
     for cell in cells:
-        todo = _todo(present.get(cell.id, _NOTHING), wanted.of(cell))
+        todo = wanted.need(cell, present.get(cell.id, NOTHING)).todo
         if todo:
             yield CellWork(cell, todo)
 
@@ -289,10 +303,6 @@ def expected_concurrency(launch: Launch) -> int:
     """Return how many requests at a time a launch will be sent."""
     slots = getattr(launch.spec, "slots", 4)
     return launch.spec.concurrency or slots
-
-
-def _todo(known: CellProgress, trials: int) -> int:
-    return 0 if known.stands else ((1 << trials) - 1) & ~known.kept
 
 
 def _explain(

@@ -14,6 +14,7 @@ from matrixbench.spec.charts import Chart  # noqa: TC001  pydantic reads it
 from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
 from matrixbench.spec.models import ChatTemplate, Model
 from matrixbench.spec.tests import TestEntry  # noqa: TC001  pydantic reads it
+from matrixbench.spec.trials import Trials  # noqa: TC001  pydantic reads it
 
 MAX_SEED = 2**32 - 2
 """−1 and 2³²−1 mean «random» to llama.cpp."""
@@ -73,8 +74,9 @@ class ExperimentFile(Part):
     description: str = ""
     """What is to be found out."""
 
-    trials: Annotated[int, Field(ge=1)] = 10
-    """Attempts per cell. Raising it later tops up; nothing is repeated."""
+    trials: Trials = 10
+    """Attempts per cell, or {min, max, until: {half_width}}: each cell stops once its interval is
+    narrow enough. Raising them later tops up; nothing is repeated."""
 
     greedy_trials: Annotated[int, Field(ge=1)] = 2
     """Attempts per cell where the sampling is greedy (temperature 0 or top_k 1)."""

@@ -229,7 +229,7 @@ def _way_out(expected: str, node: Node | None) -> str:  # noqa: PLR0911  one for
             return f"write [{' '.join(text.split())}]"
         case "a text", bool() | int() | float():
             return f'put it in quotes: "{text}"'
-        case "a whole number" | "a number", str() if re.fullmatch(r"[-+]?[0-9.]+", text):
+        case _, str() if "number" in expected and re.fullmatch(r"[-+]?[0-9.]+", text):
             return f"write it without quotes: {text}"
         case _:
             return ""

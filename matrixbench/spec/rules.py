@@ -90,6 +90,7 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     yield from _axes(root.child("request"))
     for field, entry in grid_entries(root.child("request")):
         yield from _request(field, entry)
+    yield from _bounds(root.child("trials"))
     yield from _seeds(document)
 
 
@@ -213,6 +214,14 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _bounds(trials: Node | None) -> Iterator[Finding]:
+    least, most = (trials.child(key) if trials else None for key in ("min", "max"))
+    low, high = (node.value if node else None for node in (least, most))
+    if least and most and isinstance(low, int) and isinstance(high, int) and low > high:
+        message = f"trials.min must be at most trials.max, found {least.text} and {most.text}"
+        yield Finding(place=least.place, message=message)
+
+
 def _seeds(document: Document) -> Iterator[Finding]:
     counts = [_count(document.root, key) for key in ("trials", "greedy_trials")]
     seed = _count(document.root, "seed")
@@ -225,5 +234,7 @@ def _seeds(document: Document) -> Iterator[Finding]:
 def _count(root: Node, key: str) -> int:
     node = root.child(key)
     default = ExperimentFile.model_fields[key].default
+    if node and node.entries:
+        node = node.child("max")
     value = node.value if node else default
     return value if isinstance(value, int) else int(default)

@@ -16,24 +16,31 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Container
 
-_KEPT, _STANDS, _ERRORED, _SHORT = range(4)
+KEPT, STANDS, ERRORED, SHORT = range(4)
 
-# What a trial's newest attempt is worth. A reply is kept whatever its checks say: when one of
-# them raises, the reply is judged again, not asked for again.
+WORTH = f"""
+    CASE
+        WHEN trial.outcome IS NULL THEN {KEPT}
+        WHEN trial.outcome = 'errored' THEN {ERRORED}
+        WHEN trial.kind = 'timeout' AND launch IN (
+            SELECT id FROM launch WHERE request_timeout_s < :request_timeout_s
+        ) THEN {SHORT}
+        WHEN by_request THEN {STANDS}
+        ELSE {KEPT}
+    END
+"""  # noqa: S608  only our own constants are put in
+"""What a trial's newest attempt is worth. A reply is kept whatever its checks say: when one of
+them raises, the reply is judged again, not asked for again."""
+
+ATTEMPTS_WANTED = """
+    trial.generation >= :floor AND trial.seed >= :first_seed AND trial.seed < :seed_end
+"""
+
 _ATTEMPTS = f"""
-    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation,
-        CASE
-            WHEN outcome IS NULL THEN {_KEPT}
-            WHEN outcome = 'errored' THEN {_ERRORED}
-            WHEN trial.kind = 'timeout' AND launch IN (
-                SELECT id FROM launch WHERE request_timeout_s < :request_timeout_s
-            ) THEN {_SHORT}
-            WHEN by_request THEN {_STANDS}
-            ELSE {_KEPT}
-        END
+    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH}
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
-    WHERE trial.generation >= :floor AND trial.seed >= :first_seed AND trial.seed < :seed_end
+    WHERE {ATTEMPTS_WANTED}
     ORDER BY trial.generation, trial.id
 """  # noqa: S608  only our own constants are put in
 
@@ -83,17 +90,17 @@ class _Tally:
         kept, errored, short, stood = (
             mask & ~bit for mask in (self.kept, self.errored, self.short, self.stood)
         )
-        if worth == _ERRORED:
+        if worth == ERRORED:
             errored |= bit
-        elif worth == _SHORT:
+        elif worth == SHORT:
             short |= bit
         else:
             kept |= bit
-            stood |= bit if worth == _STANDS else 0
+            stood |= bit if worth == STANDS else 0
         return _Tally(kept, errored, short, stood)
 
 
-class _Tallies:
+class Tallies:
     """Every tally that occurs, once, and what the plan sees of it: a million cells share a few."""
 
     def __init__(self) -> None:
@@ -131,20 +138,22 @@ class Wanted:
     request_timeout_s: float = 0.0
 
 
+def parameters_of(wanted: Wanted, floors: Floors) -> dict[str, float]:
+    """Return what the query for attempts is given."""
+    return {
+        "floor": floors.base,
+        "first_seed": wanted.first_seed,
+        "seed_end": wanted.seed_end,
+        "request_timeout_s": wanted.request_timeout_s,
+    }
+
+
 def read_progress(
     connection: sqlite3.Connection, floors: Floors, wanted: Wanted
 ) -> dict[str, dict[str, CellProgress]]:
     """Return build id → cell id → what is known of its trials, in one pass over the store."""
-    rows = connection.execute(
-        _ATTEMPTS,
-        {
-            "floor": floors.base,
-            "first_seed": wanted.first_seed,
-            "seed_end": wanted.seed_end,
-            "request_timeout_s": wanted.request_timeout_s,
-        },
-    )
-    tallies = _Tallies()
+    rows = connection.execute(_ATTEMPTS, parameters_of(wanted, floors))
+    tallies = Tallies()
     progress: dict[str, dict[str, CellProgress]] = {}
     for build, cell, index, generation, worth in rows:
         if floors.cells and floors.hide(cell, generation):

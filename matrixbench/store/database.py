@@ -22,6 +22,7 @@ from matrixbench.store.connection import (
 from matrixbench.store.judging import add_judgements, stale_replies
 from matrixbench.store.locks import WriteLock
 from matrixbench.store.migrations import MIGRATIONS
+from matrixbench.store.outcomes import read_judged_progress
 from matrixbench.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from matrixbench.plan.cells import CellProgress
     from matrixbench.records import Build, ChatReply, Judgement, Trial
+    from matrixbench.store.outcomes import Judges
     from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
 
 
@@ -160,12 +162,19 @@ class Store:
     # What is done.
 
     def progress(
-        self, experiment: str, *, first_seed: int, trials: int, request_timeout_s: float
+        self,
+        experiment: str,
+        *,
+        first_seed: int,
+        trials: int,
+        request_timeout_s: float,
+        judges: Judges | None = None,
     ) -> dict[str, dict[str, CellProgress]]:
         """Return build id → cell id → what is known of its trials 0 … `trials` − 1.
 
         Bit i of a mask stands for seed `first_seed` + i. A timeout under a limit shorter than
-        `request_timeout_s` is `short`; a reply is kept whatever its checks say of it.
+        `request_timeout_s` is `short`; a reply is kept whatever its checks say of it. What they
+        say, `judged`, is told where `judges` are given, and nothing of it is written down.
         """
         wanted = Wanted(
             first_seed=first_seed,
@@ -174,7 +183,9 @@ class Store:
         )
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
-            return read_progress(self._connection, floors, wanted)
+            if judges is None:
+                return read_progress(self._connection, floors, wanted)
+            return read_judged_progress(self._connection, floors, wanted, judges)
 
     def builds(self) -> dict[str, Build]:
         """Return every build by its id, oldest first."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from matrixbench.identity import digest, digest_bytes
+from matrixbench.stats.sequential import Precision
 from matrixbench.store.connection import connect_reading, one_transaction, translated
 from matrixbench.store.encoding import json_text
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _CELLS = """
     SELECT cell.launch, request.coordinates, test.coordinates,
-        cell.cell, cell.first_seed, cell.planned, cell.greedy
+        cell.cell, cell.first_seed, cell.planned, cell.greedy, cell.half_width, cell.least
     FROM experiment_cell AS cell
     JOIN experiment_coordinates AS request ON request.number = cell.request
     JOIN experiment_coordinates AS test ON test.number = cell.test
@@ -28,10 +29,12 @@ _CELLS = """
 """
 
 _UPSERT = """
-    INSERT INTO experiment_cell (launch, request, test, cell, first_seed, planned, greedy)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO experiment_cell
+        (launch, request, test, cell, first_seed, planned, greedy, half_width, least)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (launch, request, test) DO UPDATE SET cell = excluded.cell,
-        first_seed = excluded.first_seed, planned = excluded.planned, greedy = excluded.greedy
+        first_seed = excluded.first_seed, planned = excluded.planned, greedy = excluded.greedy,
+        half_width = excluded.half_width, least = excluded.least
 """
 
 _LAUNCH = """
@@ -65,6 +68,8 @@ class RecordedCell(NamedTuple):
     """A cell of an experiment: places in its record's lists, and what is asked of it.
 
     `launch`, `request` and `test` are indices; a trial's seed is `first_seed` plus its index.
+    Where `half_width` is given, fewer trials than `planned`, but `least`, are enough for an
+    interval that is no wider.
     """
 
     launch: int
@@ -74,6 +79,15 @@ class RecordedCell(NamedTuple):
     first_seed: int
     planned: int
     greedy: bool
+    half_width: float | None = None
+    least: int = 1
+
+    @property
+    def until(self) -> Precision | None:
+        """When fewer trials are enough; None where their number is fixed."""
+        if self.half_width is None:
+            return None
+        return Precision(half_width=self.half_width, least=self.least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,10 +179,17 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
         requests, tests = _Listed(), _Listed()
         cells = [
             RecordedCell(
-                place, requests.place(request), tests.place(test), cell, seed, planned, greedy == 1
+                place,
+                requests.place(request),
+                tests.place(test),
+                cell,
+                seed,
+                planned,
+                greedy == 1,
+                *until,
             )
             for place, (launch, *_) in enumerate(rows)
-            for _, request, test, cell, seed, planned, greedy in connection.execute(
+            for _, request, test, cell, seed, planned, greedy, *until in connection.execute(
                 _CELLS, (launch,)
             )
         ]

@@ -174,4 +174,11 @@ _TURNS: Migration = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS)
+# When a cell has enough trials: the half-width of its interval, null where their number is fixed,
+# and the least number of them.
+_UNTIL: Migration = (
+    "ALTER TABLE experiment_cell ADD COLUMN half_width REAL",
+    "ALTER TABLE experiment_cell ADD COLUMN least INTEGER NOT NULL DEFAULT 1",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL)

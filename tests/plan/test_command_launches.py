@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.plan.matrix import Matrix, build_matrix
-from matrixbench.plan.planner import History, Wanted, plan_matrix
+from matrixbench.plan.planner import History, plan_matrix
+from matrixbench.plan.wanted import Wanted
 
 if TYPE_CHECKING:
     from tests.conftest import Load

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from matrixbench.plan.cells import CellProgress, PresentBuild, Why
 from matrixbench.plan.matrix import build_matrix
-from matrixbench.plan.planner import History, Plan, Wanted, launch_work, plan_matrix
+from matrixbench.plan.planner import History, Plan, launch_work, plan_matrix
 from matrixbench.plan.requests import is_greedy
+from matrixbench.plan.wanted import Wanted
 from matrixbench.records import Build
 
 if TYPE_CHECKING:

@@ -165,8 +165,22 @@ def test_every_shipped_suite_loads(load: Load, name: str) -> None:
 
 ONE_MISTAKE = [
     # syntax of the values
-    ("trials: ten", "exp.yaml:4:9: trials: expected a whole number, found the text «ten»"),
-    ("trials: '10'", "expected a whole number, found the text «10»\n  write it without quotes: 10"),
+    (
+        "trials: ten",
+        "exp.yaml:4:9: trials: expected a number or a mapping, found the text «ten»",
+    ),
+    ("trials: '10'", "number or a mapping, found the text «10»\n  write it without quotes: 10"),
+    ("trials: {max: 9}", "«until» is missing in trials\n  allowed: min, max, until"),
+    ("trials: {max: 9, until: {half_width: 0.5}}", "4:38: trials.until.half_width must be less"),
+    ("trials: {max: 9, until: {width: 0.1, half_width: 0.1}}", "unknown key «width»"),
+    (
+        "trials: {min: 10, max: 9, until: {half_width: 0.1}}",
+        "4:15: trials.min must be at most trials.max, found 10 and 9",
+    ),
+    (
+        "trials: {max: 9, until: {half_width: 0.1}}\nseed: 4294967290",
+        "5:7: the last trial would ask for seed 4294967298",
+    ),
     ("trials: 0", "exp.yaml:4:9: trials must be at least 1, found the number 0"),
     ("trials: 1.5", "expected a whole number, found the number 1.5"),
     ("faithful: yes", "true or false, found the text «yes»\n  in YAML 1.2 only true and false"),

@@ -1,0 +1,103 @@
+"""How many trials a cell should have, given what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from matrixbench.plan.requests import is_greedy
+from matrixbench.stats.sequential import Precision, trials_to_precision
+
+if TYPE_CHECKING:
+    from matrixbench.plan.cells import Cell, CellProgress
+    from matrixbench.spec.experiment import ExperimentFile
+
+
+class Need(NamedTuple):
+    """What a cell lacks.
+
+    Args:
+        todo: Trials that will run, at most: bit i stands for trial i.
+        least: Trials that it will have in the end, at least.
+        most: Trials that it will have in the end, at most.
+        stopped: It has enough, though fewer than it could have.
+    """
+
+    todo: int
+    least: int
+    most: int
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How many trials a cell should have.
+
+    Args:
+        trials: Trials per cell; where `until` is given, at most.
+        greedy: Trials per cell whose sampling is greedy; never more than `trials`.
+        until: When fewer are enough; greedy cells do not ask.
+    """
+
+    trials: int
+    greedy: int
+    until: Precision | None = None
+
+    def of(self, cell: Cell) -> int:
+        """Return how many trials a cell should have at most."""
+        return min(self.trials, self.greedy) if is_greedy(cell.point.fields) else self.trials
+
+    def until_of(self, cell: Cell) -> Precision | None:
+        """Return when fewer are enough of a cell."""
+        return None if self.until is None or is_greedy(cell.point.fields) else self.until
+
+    def need(self, cell: Cell, known: CellProgress) -> Need:
+        """Return what a cell lacks, given what is known of it under its build.
+
+        It has enough where every set of checks that judges its trials knows enough of them.
+        """
+        greedy = is_greedy(cell.point.fields)
+        most = min(self.trials, self.greedy) if greedy else self.trials
+        if known.stands:
+            return Need(0, min(most, 1), min(most, 1), stopped=False)
+        todo = ((1 << most) - 1) & ~known.kept
+        if self.until is None or greedy or not todo:
+            return Need(todo, most, most, stopped=False)
+        done = most - todo.bit_count()
+        if known.judged and all(self.until.reached(one.passes, one.n) for one in known.judged):
+            return Need(0, done, done, stopped=True)
+        return Need(todo, min(most, max(fewest_trials(self.until), done + 1)), most, stopped=False)
+
+    @property
+    def note(self) -> str:
+        """What should be known of a number of trials that makes no sense; empty for one that does.
+
+        It is no mistake in the file: `max` may be raised later.
+        """
+        if self.until is None or (fewest := fewest_trials(self.until)) <= self.trials:
+            return ""
+        return (
+            f"no cell can stop early: a half-width of {self.until.half_width:g} takes {fewest:,} "
+            f"trials even where all of them pass, and max is {self.trials:,}"
+        )
+
+
+def wanted_of(file: ExperimentFile, trials: int | None = None) -> Wanted:
+    """Return how many trials an experiment asks for; `trials` is a number that overrides it."""
+    asked = trials or file.trials
+    if isinstance(asked, int):
+        return Wanted(trials=asked, greedy=file.greedy_trials)
+    until = Precision(half_width=asked.until.half_width, least=asked.min)
+    return Wanted(trials=asked.max, greedy=file.greedy_trials, until=until)
+
+
+@lru_cache(maxsize=64)
+def fewest_trials(until: Precision) -> int:
+    """Return how many trials are enough where all of them pass."""
+    found = trials_to_precision(1.0, half_width=until.half_width, most=_MOST)
+    return max(until.least, found or _MOST)
+
+
+_MOST = 10**7
+"""More than anybody waits for."""

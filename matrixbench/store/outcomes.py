@@ -1,0 +1,172 @@
+"""What the present checks make of the trials that are kept, for cells that stop early.
+
+Verdicts are derived: a stored reply that the present checks have not judged is judged here, and not
+written down, since planning changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from matrixbench.plan.cells import CellProgress, Judged
+from matrixbench.records import Outcome
+from matrixbench.store.attempts import (
+    ATTEMPTS_WANTED,
+    ERRORED,
+    SHORT,
+    WORTH,
+    Floors,
+    Tallies,
+    Wanted,
+    parameters_of,
+)
+from matrixbench.store.reading import chunks, replies
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+
+    from matrixbench.records import ChatReply
+
+_JUDGED = f"""
+    SELECT trial.id, build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH},
+        trial.outcome IS NOT NULL, verdict.checks, verdict.outcome
+    FROM trial INDEXED BY trial_generation
+    CROSS JOIN build ON build.number = trial.build
+    LEFT JOIN verdict ON verdict.trial = trial.id
+    WHERE {ATTEMPTS_WANTED}
+    ORDER BY trial.generation, trial.id, verdict.turn
+"""  # noqa: S608  only our own constants are put in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """The present checks.
+
+    Args:
+        cells: Cell id → the digests of the checks that judge its trials; cells that nobody asks
+            about are missing.
+        judge: Digest of checks and a reply → what they make of it.
+    """
+
+    cells: Mapping[str, tuple[str, ...]]
+    judge: Callable[[str, ChatReply], Outcome]
+
+
+def read_judged_progress(
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, judges: Judges
+) -> dict[str, dict[str, CellProgress]]:
+    """Return what `attempts.read_progress` does, with what the present checks make of it."""
+    reading = _Reading(judges, wanted.seed_end - wanted.first_seed)
+    for row in connection.execute(_JUDGED, parameters_of(wanted, floors)):
+        if floors.cells and floors.hide(row[2], row[4]):
+            continue
+        reading.add(*row)
+    reading.judge_rest(connection)
+    return reading.progress
+
+
+class _Reading:
+    """Adds up attempts, oldest first.
+
+    The outcomes of a cell are one whole number: for each set of checks a mask of the trials that
+    were measured, and one of those that passed.
+    """
+
+    def __init__(self, judges: Judges, width: int) -> None:
+        self.progress: dict[str, dict[str, CellProgress]] = {}
+        self._judges = judges
+        self._width = width
+        self._tallies = Tallies()
+        self._outcomes: dict[str, dict[str, int]] = {}
+        self._unjudged: dict[tuple[str, str, int], int] = {}
+        self._number = -1
+
+    def add(
+        self,
+        number: int,
+        build: str,
+        cell: str,
+        index: int,
+        _: int,
+        worth: int,
+        refused: int,
+        checks: str | None,
+        outcome: str | None,
+    ) -> None:
+        """Take a row into account: an attempt, and one of the judgements of its reply."""
+        digests = self._judges.cells.get(cell)
+        if number != self._number:
+            self._number = number
+            cells = self.progress.setdefault(build, {})
+            cells[cell] = self._tallies.step(cells.get(cell, self._tallies.nothing), index, worth)
+            if digests is not None:
+                self._begin(number, (build, cell, index), worth, refused=refused == 1)
+        if digests is not None and checks in digests and not refused:
+            self._set((build, cell, index), digests.index(checks), outcome)
+            if outcome == Outcome.ERRORED:
+                self._unjudged[build, cell, index] = number
+            elif len(digests) == 1 or self._all_judged(build, cell, index):
+                self._unjudged.pop((build, cell, index), None)
+
+    def judge_rest(self, connection: sqlite3.Connection) -> None:
+        """Judge the replies that the present checks have not judged, or raised at, and finish."""
+        places = {number: place for place, number in self._unjudged.items()}
+        for ids in chunks(places):
+            for number, cell, reply in replies(connection, ids):
+                for position, digest in enumerate(self._judges.cells[cell]):
+                    self._set(places[number], position, self._judges.judge(digest, reply))
+        self._share()
+
+    def _begin(
+        self, number: int, place: tuple[str, str, int], worth: int, *, refused: bool
+    ) -> None:
+        """Forget older attempts at a trial; a refusal counts under whatever checks."""
+        build, cell, index = place
+        outcomes = self._outcomes.setdefault(build, {})
+        masks = 2 * len(self._judges.cells[cell])
+        known = outcomes.get(cell, 0)
+        for mask in range(masks):
+            known &= ~(1 << mask * self._width + index)
+            if refused and mask % 2 == 0 and worth not in {ERRORED, SHORT}:
+                known |= 1 << mask * self._width + index
+        outcomes[cell] = known
+        if refused:
+            self._unjudged.pop(place, None)
+        else:
+            self._unjudged[place] = number
+
+    def _set(self, place: tuple[str, str, int], position: int, outcome: str | None) -> None:
+        build, cell, index = place
+        measured = 1 << 2 * position * self._width + index
+        passed = measured << self._width
+        known = self._outcomes[build][cell] & ~(measured | passed)
+        if outcome != Outcome.ERRORED:
+            known |= measured
+        if outcome == Outcome.PASSED:
+            known |= passed
+        self._outcomes[build][cell] = known
+
+    def _all_judged(self, build: str, cell: str, index: int) -> bool:
+        known = self._outcomes[build][cell]
+        positions = range(len(self._judges.cells[cell]))
+        return all(known >> 2 * place * self._width + index & 1 for place in positions)
+
+    def _share(self) -> None:
+        """Add the outcomes to what is known of cells; equal ones are kept once."""
+        seen: dict[tuple[int, int, int], CellProgress] = {}
+        for build, outcomes in self._outcomes.items():
+            cells = self.progress[build]
+            while outcomes:
+                cell, packed = outcomes.popitem()
+                known, count = cells[cell], len(self._judges.cells[cell])
+                if (id(known), packed, count) not in seen:
+                    judged = tuple(self._unpacked(packed, place) for place in range(count))
+                    seen[id(known), packed, count] = replace(known, judged=judged)
+                cells[cell] = seen[id(known), packed, count]
+
+    def _unpacked(self, packed: int, position: int) -> Judged:
+        whole = (1 << self._width) - 1
+        measured = packed >> 2 * position * self._width & whole
+        return Judged(measured=measured, passed=packed >> (2 * position + 1) * self._width & whole)
