@@ -3,8 +3,9 @@
     python tests/soak/soak.py --runs 200                # SIGKILL to matrixbench
     python tests/soak/soak.py --runs 200 --kill server  # SIGKILL to its server
 
-Each run continues the same experiment against the fake server and is killed after a random while.
-A server's death does not end a run, so each of these runs gets its share of the trials and ends.
+Each run continues the same experiment against the fake server. The victim is killed when a random
+number of the run's trials are stored; every third matrixbench dies earlier, some time after its
+start, wherever it then is. A run gets its share of the trials: a server's death does not end it.
 After each: every trial that was reported stored is in the store, once; the store is whole; no
 server process is left. At the end the experiment is finished and every trial is there once.
 """
@@ -40,8 +41,16 @@ tests:
   - {{name: b, messages: [{{role: user, content: b}}], expect: [{{content: {{matches: .}}}}]}}
 """
 
-MOMENTS_S = {"matrixbench": (0.2, 2.5), "server": (0.6, 2.4)}
-"""When to kill, in seconds after a run's start; a server is not there at once."""
+STARTING_S = 2.0
+"""How long starting takes at most on a machine that is not busy: a random moment in it."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: so many seconds after the run's start, or once so many trials are stored."""
+
+    after_s: float | None = None
+    stored: int = 0
 
 
 @dataclass
@@ -77,31 +86,40 @@ class Soak:
         command = [sys.executable, str(RUNNER), str(self.folder / "exp.yaml"), str(trials)]
         return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
 
-    def one_run(self, after_s: float) -> None:
-        """Continue, kill the victim after some seconds, and look at what is left."""
+    def one_run(self, moment: Moment) -> None:
+        """Continue, kill the victim at a moment, and look at what is left."""
         before = self.stored()
-        stored = [0]
-        done = self.figures.get("runs", 0)
-        share = self.trials * (done + 1) // self.runs
-        with self.start(self.trials if self.victim == "matrixbench" else max(1, share)) as running:
-            reader = threading.Thread(target=self._read, args=(running, stored))
-            reader.start()
-            killer = threading.Timer(after_s, self._kill, args=(running,))
-            killer.start()
+        reported = 0
+        share = self.share(self.figures.get("runs", 0))
+        with self.start(share if self.victim == "server" else self.trials) as running:
+            clock = threading.Timer(moment.after_s or 0.0, self._kill, args=(running,))
+            if moment.after_s is not None:
+                clock.start()
+            assert running.stdout is not None
+            killed = moment.after_s is not None
+            for line in running.stdout:
+                if line.startswith("stored "):
+                    reported = int(line.split()[1])
+                if not killed and reported > moment.stored:
+                    self._kill(running)
+                    killed = True
             running.wait()
-            killer.cancel()
-            reader.join()
+            clock.cancel()
         self.wait_until_gone()
         now = self.stored()
-        assert now >= before + stored[0], f"{before} + {stored[0]} reported, {now} stored"
-        self.figures["runs"] = done + 1
+        assert now >= before + reported, f"{before} + {reported} reported, {now} stored"
+        self.figures["runs"] = self.figures.get("runs", 0) + 1
 
-    @staticmethod
-    def _read(running: subprocess.Popen[str], stored: list[int]) -> None:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if line.startswith("stored "):
-                stored[0] = int(line.split()[1])
+    def share(self, run: int) -> int:
+        """Return how many trials a cell is to have after a run of a number, from 0."""
+        return max(1, self.trials * (run + 1) // self.runs)
+
+    def moment(self, run: int, chance: random.Random) -> Moment:
+        """Return when to kill in a run: while at least some of its trials are still to come."""
+        if self.victim == "matrixbench" and run % 3 == 0:
+            return Moment(after_s=chance.uniform(0.05, STARTING_S))
+        of_run = 4 * (self.share(run) - (self.share(run - 1) if run else 0))
+        return Moment(stored=chance.randrange(max(1, of_run // 2)))
 
     def _kill(self, running: subprocess.Popen[str]) -> None:
         pids = [running.pid]
@@ -180,8 +198,8 @@ def soak(folder: Path, *, runs: int, trials: int, victim: str, seed: int) -> dic
     chance = random.Random(seed)  # noqa: S311  moments, not secrets
     fire = Soak(folder, trials, victim, runs)
     fire.prepare()
-    for _ in range(runs):
-        fire.one_run(chance.uniform(*MOMENTS_S[victim]))
+    for run in range(runs):
+        fire.one_run(fire.moment(run, chance))
     before_end = fire.stored()
     fire.finish()
     return {**fire.figures, "stored_under_fire": before_end, "stored": fire.stored()}

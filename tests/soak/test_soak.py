@@ -17,4 +17,4 @@ def test_no_trial_is_lost_or_doubled_by_kills(tmp_path: Path, victim: str) -> No
     """After each SIGKILL what was reported is stored once, and no server is left."""
     figures = soak(tmp_path, runs=5, trials=150, victim=victim, seed=7)
     assert figures["stored"] == 600
-    assert figures["kills"] >= 1
+    assert figures["kills"] >= 3

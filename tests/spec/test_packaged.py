@@ -94,7 +94,6 @@ def test_a_package_in_a_zip_file_serves_as_well(
         ("nosuch_evals:x.yaml", f"for this Python: {sys.executable} -m pip install nosuch_evals;"),
         ("my-evals:x.yaml", "perhaps you meant «my_evals»; install it"),
         ("ab:c.yaml", "is written ./ab:…"),
-        ("__main__:x.yaml", "read: «__main__» is a single module"),
         ("single_file:x.yaml", "«single_file» is a single module, without files"),
         ("my_evals:suites/greeting.yaml", "no such file\n  perhaps you meant «suites/greetings"),
         ("my_evals:x.yaml", "files: suites/broken.json, suites/deep/list.yml, suites/greetings"),
