@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import ROOT, CommandLine
+
 if TYPE_CHECKING:
-    from tests.cli.conftest import CommandLine
     from tests.conftest import Write
 
 MINE = """\
@@ -71,3 +74,33 @@ def test_a_suite_that_is_wrong_or_missing_is_a_mistake_of_usage(
     assert done.returncode == 2
     assert done.stderr.startswith("error: no suite called «tool-caling» ships with matrixbench\n")
     assert "perhaps you meant «tool-calling»" in done.stderr
+
+
+def test_a_package_can_bring_its_suite_and_its_own_checks(cli: CommandLine, write: Write) -> None:
+    """What a suite in a package names under `python:` is imported from the package."""
+    write("", "site/my_evals/__init__.py")
+    write("def polite(reply):\n    return 'please' in reply.content\n", "site/my_evals/checks.py")
+    write(
+        """
+        name: manners
+        tests:
+          - name: asks-{{ how }}
+            parameters: {how: [nicely, curtly]}
+            messages: [{role: user, content: "Ask me for the salt, {{ how }}."}]
+            expect: [{python: "my_evals.checks:polite"}]
+        """,
+        "site/my_evals/suites/manners.yaml",
+    )
+    write(
+        """
+        name: demo
+        trials: 1
+        backends:
+          fake: {kind: scripted, replies: {asks-nicely: [Salt please], asks-curtly: [Salt]}}
+        tests: [{suite: "my_evals:suites/manners.yaml"}]
+        """
+    )
+    path = os.pathsep.join((str(ROOT), str(cli.folder / "site")))
+    done = replace(cli, env={"PYTHONPATH": path})("execute", "exp.yaml")
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stderr
+    assert "1 failed" in done.stdout

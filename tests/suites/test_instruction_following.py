@@ -58,18 +58,15 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "upper-case": (
         ["THE CAT SAYS MEOW.", "CATS SAY MEOW!"],
-        ["The cat says meow.", "THE CAT SAYS meow.", "THE COW SAYS MOO.", "A CAt."],
+        ["THE COW SAYS MOO."],
     ),
     "lower-case": (
         ["the capitals are paris and rome.", "paris is france's, rome is italy's"],
-        ["The capitals are paris and rome.", "Paris and Rome.", "the capital is paris."],
+        ["the capital is paris."],
     ),
     "without-a-word": (
         ["The sea is a vast and restless blue.", "The sea hides an underwater world."],
         [
-            "The sea is a vast body of water.",
-            "The sea's Waters are blue and deep and cold.",
-            "The sea is WATER, salt and wind.",
             "It is blue and vast.",
             "The sea.",
         ],
@@ -77,9 +74,7 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
     "without-a-letter": (
         ["A dog ran fast across our long road.", "I think that this is hard, but fun!"],
         [
-            "The dog ran fast across our long road.",
             "A dog ran fast.",
-            "A dog ran past a long brown fencE",
         ],
     ),
     "five-words": (
@@ -206,15 +201,15 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "sky-in-French": (
         ["Le ciel est bleu.", "Par temps clair, il est d'une couleur bleue."],
-        ["The sky is bleu.", "The sky is blue.", "El cielo es azul.", "Le ciel est bleu (blue)."],
+        ["The sky is blue.", "El cielo es azul."],
     ),
     "sky-in-German": (
         ["Der Himmel ist blau.", "Blau ist er."],
-        ["The sky is blue.", "Le ciel est bleu.", "In German, it is blau.", "Der Himmel ist grau."],
+        ["The sky is blue.", "Le ciel est bleu.", "Der Himmel ist grau."],
     ),
     "sky-in-Spanish": (
         ["El cielo es azul.", "Azul."],
-        ["The sky is azul.", "Le ciel est bleu.", "El cielo es blanco."],
+        ["Le ciel est bleu.", "El cielo es blanco."],
     ),
     "sort-and-join": (
         ["apple;cherry;fig;pear", " apple;cherry;fig;pear\n"],
@@ -266,6 +261,24 @@ REPLIES: dict[str, tuple[list[str], list[str]]] = {
     ),
 }
 
+UNWANTED: dict[str, list[str]] = {
+    "upper-case": ["The cat says meow.", "THE CAT SAYS meow.", "A CAt."],
+    "lower-case": ["The capitals are paris and rome.", "Paris and Rome."],
+    "without-a-word": [
+        "The sea is a vast body of water.",
+        "The sea's Waters are blue and deep and cold.",
+        "The sea is WATER, salt and wind.",
+    ],
+    "without-a-letter": [
+        "The dog ran fast across our long road.",
+        "A dog ran past a long brown fencE",
+    ],
+    "sky-in-French": ["The sky is bleu.", "Le ciel est bleu (blue)."],
+    "sky-in-German": ["In German, it is blau."],
+    "sky-in-Spanish": ["The sky is azul."],
+}
+"""Replies that hold what their test forbids."""
+
 PASSING = [(test, text) for test, (passing, _) in REPLIES.items() for text in passing]
 FAILING = [(test, text) for test, (_, failing) in REPLIES.items() for text in failing]
 
@@ -282,3 +295,12 @@ def test_a_near_miss_fails(test: str, text: str) -> None:
     """Too much, too little, another order, another case, or the wrong rule obeyed."""
     judgement = JUDGE(test, text)
     assert (judgement.outcome, judgement.kind) == (Outcome.FAILED, Kind.WRONG_CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("test", "text"), [(test, text) for test, texts in UNWANTED.items() for text in texts]
+)
+def test_what_is_forbidden_is_unwanted(test: str, text: str) -> None:
+    """A letter, a word or a language that the prompt rules out."""
+    judgement = JUDGE(test, text)
+    assert (judgement.outcome, judgement.kind) == (Outcome.FAILED, Kind.UNWANTED)

@@ -111,4 +111,5 @@ def test_every_test_has_replies_of_both_sorts(
     assert list(replies) == [case.test.name for case in listed.cases]
     for name, (passing, failing) in replies.items():
         assert len(passing) >= 1, name
-        assert len(failing) >= 2, name
+        forbidden = test_instruction_following.UNWANTED.get(name, [])
+        assert len(failing) + len(forbidden) >= 2, name
