@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from matrixbench.checks.judge import compile_checks
+from matrixbench.identity import digest
 from matrixbench.records import ChatReply, Outcome, Timing
 from matrixbench.spec.listing import ListedSuite, list_suite
 from matrixbench.spec.suites import shipped_suites
@@ -113,3 +114,22 @@ def test_every_test_has_replies_of_both_sorts(
         assert len(passing) >= 1, name
         forbidden = test_instruction_following.UNWANTED.get(name, [])
         assert len(failing) + len(forbidden) >= 2, name
+
+
+@pytest.mark.parametrize(
+    ("suite", "sent"),
+    [
+        ("instruction-following", "0013f62982f1a87d9006271c"),
+        ("structured-output", "6428d619661ba400042a1219"),
+    ],
+)
+def test_what_our_suites_send_is_pinned(suite: str, sent: str) -> None:
+    """A changed prompt is another test: results under the old one are no longer comparable.
+
+    Change one for a reason, and tell of it in the changelog. A new test changes the digest alone.
+    """
+    (listed,) = (each for each in OURS if each.name == suite)
+    asked = [
+        {"messages": case.test.messages, "request": case.test.request} for case in listed.cases
+    ]
+    assert digest(asked) == sent
