@@ -83,6 +83,24 @@ def replies(store: Path) -> list[str]:
     return [json.loads(message)["content"] for (message,) in rows]
 
 
+def test_a_conversation_with_a_tool_and_two_questions(real: CommandLine) -> None:
+    """The model calls, reads the result and answers, twice; the transcript has every turn."""
+    path = str(ROOT / "experiments" / "conversation.yaml")
+    some = ("--store", "results.db", "--where", "temperature=0 and parameters.city=Paris")
+    ran = real("execute", path, *some, "--json", timeout_s=300)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["outcomes"] == {"passed": 2}
+    trial = json.loads(real("show", path, *some, "--trial", "0", "--json").stdout)
+    first, second, third = trial["earlier"]
+    assert [call["name"] for call in first["tool_calls"]] == ["get_weather"]
+    assert [message["content"] for message in first["then"]] == ['{"celsius": 21}']
+    assert "21" in second["content"]
+    assert second["then"] == [{"role": "user", "content": "How warm is it in Madrid?"}]
+    assert third["tool_calls"]
+    assert trial["prompt_tokens"] > third["prompt_tokens"] > first["prompt_tokens"]
+    assert left_behind(real.folder) == []
+
+
 def test_what_the_log_tells_of_the_cache_is_recorded(real: CommandLine, write: Write) -> None:
     """KV types and flash attention as asked for are confirmed by the server, and shown."""
     package = (ROOT / "experiments" / "quickstart.yaml").read_text()
