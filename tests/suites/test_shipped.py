@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from matrixbench.records import ChatReply, Outcome, Timing
 from matrixbench.spec.listing import ListedSuite, list_suite
 from matrixbench.spec.suites import shipped_suites
 from tests.suites import test_instruction_following, test_structured_output
+
+if TYPE_CHECKING:
+    from matrixbench.records import JsonObject
 
 SUITES = [list_suite(name, base=Path.cwd(), environ={}) for name in shipped_suites()]
 OURS = [suite for suite in SUITES if suite.name != "tool-calling"]
@@ -129,7 +133,7 @@ def test_what_our_suites_send_is_pinned(suite: str, sent: str) -> None:
     Change one for a reason, and tell of it in the changelog. A new test changes the digest alone.
     """
     (listed,) = (each for each in OURS if each.name == suite)
-    asked = [
+    asked: list[JsonObject] = [
         {"messages": case.test.messages, "request": case.test.request} for case in listed.cases
     ]
     assert digest(asked) == sent
