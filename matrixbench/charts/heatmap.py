@@ -18,7 +18,8 @@ from matrixbench.charts.layout import (
 )
 from matrixbench.charts.palette import QUIET
 from matrixbench.charts.sides import resolve_sides, side_title
-from matrixbench.charts.squares import Squares, squares
+from matrixbench.charts.squares import INTERVALS, Squares, squares
+from matrixbench.frame import IntervalKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,8 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
     shown = squares(frame, sides, chart)
     explained = [f"{shown.ramp.title}, n trials"]
     if shown.any("low"):
-        explained.append("bar: Wilson 95 % interval, 0 at the left edge, 1 at the right")
+        kinds = " or ".join(INTERVALS[kind] for kind in IntervalKind if shown.any("interval", kind))
+        explained.append(f"bar: 95 % interval ({kinds}), 0 at the left edge, 1 at the right")
     if any("/" in row.get("count", "") for row in shown.rows):
         explained.append("n=4/10: 4 of 10 trials so far")
     return picture(shown, sides, title=chart.title or title, explained=explained)

@@ -18,6 +18,7 @@ from matrixbench.charts.squares import (
     NOT_APPLICABLE,
     ONE_REPLY,
     OUT,
+    STOPPED,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _TRACK_FROM = 40
 _RIGHT_CORNER = "M-1,-1L1,-1L1,1Z"
 _LEFT_CORNER = "M-1,-1L1,-1L-1,1Z"
 _BAR = "M-1,-1L1,-1L1,-0.3L-1,-0.3Z"
+_SQUARE = "M-0.7,-0.7L0.7,-0.7L0.7,0.7L-0.7,0.7Z"
 _SMALL_BOX = "M-1,-1L0.4,-1L0.4,0.4L-1,0.4Z"
 _BOX = "M-1,-1L1,-1M1,-1L1,1M1,1L-1,1M-1,1L-1,-1"
 _HATCHED_BOX = f"{_BOX}M-1,0L0,-1M-1,1L1,-1M0,1L1,0"
@@ -94,6 +96,7 @@ class _Layers:
             self._corner("single", GREEDY, _LEFT_CORNER, side=-1),
             self._corner("single", BY_REQUEST, _SMALL_BOX, side=-1),
             self._corner("single", ONE_REPLY, _BAR, side=-1),
+            self._corner("stopped", 1, _SQUARE, side=1, foot=True),
             *self._frames(),
             self._legend(),
             self._tooltips(),
@@ -235,7 +238,9 @@ class _Layers:
             text=f"{field}:N",
         )
 
-    def _corner(self, field: str, value: str | float, shape: str, *, side: int) -> alt.Chart | None:
+    def _corner(
+        self, field: str, value: str | float, shape: str, *, side: int, foot: bool = False
+    ) -> alt.Chart | None:
         if not self._shown.any(field, value):
             return None
         reach, inset = (4, 3) if self._layout.detail else (3, 2) if self._layout.text else (2, 1.5)
@@ -244,7 +249,9 @@ class _Layers:
                 shape=shape,
                 size=(reach * 2) ** 2,
                 xOffset=side * (self._layout.width / 2 - reach - inset),
-                yOffset=-(self._layout.height / 2 - reach - inset),
+                yOffset=(
+                    self._foot - reach - inset if foot else reach + inset - self._layout.height / 2
+                ),
                 filled=True,
                 fill={"expr": "datum.ink"},
                 opacity=1,
@@ -308,6 +315,7 @@ _MARKS = (
     (f"{GREEDY}: no interval", "single", GREEDY, _LEFT_CORNER),
     (f"{BY_REQUEST}: no interval", "single", BY_REQUEST, _SMALL_BOX),
     (ONE_REPLY, "single", ONE_REPLY, _BAR),
+    (STOPPED, "stopped", 1, _SQUARE),
     ("shown to differ by itself", OUT, 1, _BOX),
 )
 """What the legend calls a mark, the field and value that ask for it, and its shape."""

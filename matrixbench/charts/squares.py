@@ -19,7 +19,7 @@ from matrixbench.charts.metrics import (
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
 from matrixbench.charts.sides import ABSENT, Keys, joined, show
-from matrixbench.frame import CellStatus, axes_of
+from matrixbench.frame import CellStatus, IntervalKind, axes_of
 from matrixbench.spec.charts import Metric
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ OUT = "stands out"
 """Field of a square that is framed."""
 GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
+STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
 
 _TOLD_ONLY_WHERE_SHOWN = {
@@ -48,6 +49,12 @@ _TOLD_ONLY_WHERE_SHOWN = {
     Metric.SCORE,
 }
 """Metrics that a tooltip names only where they are the colour."""
+
+INTERVALS: Mapping[str, str] = {
+    IntervalKind.WILSON: "Wilson",
+    IntervalKind.SEQUENTIAL: "confidence sequence, holds although cells stop early",
+}
+"""What a kind of interval is called."""
 
 Row: TypeAlias = dict[str, Any]
 """One square as Vega-Lite gets it; a field that has nothing to say is missing."""
@@ -174,8 +181,7 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     row: Row = {"status": _state(cell, value), "ink": DARK_INK}
     if cell["trials"]:
         row["count"] = _count(cell)
-    if cell["errored"]:
-        row["errored"] = 1
+    row |= {mark: 1 for mark in ("errored", "stopped") if cell[mark]}
     if cell["one_reply"]:
         row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
@@ -188,6 +194,7 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
         row |= {"value": value, "text": style_of(chart).unit.text(value), "ink": ramp.ink(value)}
         if (ends := interval_of(cell, chart)) is not None:
             row |= {"low": round(ends[0], 4), "high": round(ends[1], 4)}
+            row["interval"] = cell["interval"]
             row["ends"] = f"{ends[0] * 100:.0f}–{ends[1] * 100:.0f}"
     return row
 
@@ -212,10 +219,10 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     told = {}
     if cell["trials"]:
         told["success ratio"] = f"{cell['success_ratio']:.3f}"
-        told["Wilson 95 % interval"] = _interval(cell)
+        told["95 % interval"] = _interval(cell)
     if chart.metric in _TOLD_ONLY_WHERE_SHOWN and not isnan(value):
         told[style_of(chart).title] = f"{value:.3f}"
-    told["trials that count"] = f"{cell['trials']} of {cell['planned']} planned"
+    told["trials that count"] = _trials(cell)
     told["outcomes"] = ", ".join(f"{count} {name}" for name, count in counts if count) or "none yet"
     if cell["top_count"]:
         # A model can write half a surrogate pair, which no file can hold.
@@ -246,9 +253,16 @@ def _speed(cell: Mapping[str, Any]) -> Row:
     return told
 
 
+def _trials(cell: Mapping[str, Any]) -> str:
+    if cell["stopped"]:
+        return f"{cell['trials']} of at most {cell['planned']}: {STOPPED}"
+    at_most = "at most " if cell["interval"] == IntervalKind.SEQUENTIAL else ""
+    return f"{cell['trials']} of {at_most}{cell['planned']} planned"
+
+
 def _interval(cell: Mapping[str, Any]) -> str:
     if _known(cell["low"]):
-        return f"{cell['low']:.3f} to {cell['high']:.3f}"
+        return f"{cell['low']:.3f} to {cell['high']:.3f} ({INTERVALS[cell['interval']]})"
     return f"none: {GREEDY if cell['greedy'] else BY_REQUEST}"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.plan.cells import Coordinates
+    from matrixbench.stats.sequential import Precision
 
 BUILD = "b" * 24
 _ATTEMPT = TrialRow(
@@ -79,6 +80,7 @@ def table(
     outcomes: str | Callable[[Coordinates], str] = "pppppfffff",
     *,
     planned: int = 10,
+    until: Precision | None = None,
     lacking: Callable[[Coordinates], bool] = lambda _: False,
 ) -> DataFrame:
     """Return the frame of all combinations; greedy at temperature 0; `lacking` do not apply."""
@@ -97,6 +99,7 @@ def table(
                 build=BUILD,
                 planned=planned,
                 greedy=point.get("temperature") == 0,
+                until=until,
             )
         )
         trials += attempts(cell, told)

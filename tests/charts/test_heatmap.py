@@ -12,6 +12,7 @@ from matrixbench.charts.layers import hatching
 from matrixbench.charts.metrics import percent, seconds
 from matrixbench.charts.palette import SUCCESS
 from matrixbench.spec.charts import Chart, Metric
+from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_every_square_shows_how_sure_it_is() -> None:
     spec = drawn(table(SMALL))
     widths = [layer["mark"].get("width") for layer in facet(spec)["layer"]]
     assert any(isinstance(w, dict) and "datum.high - datum.low" in w["expr"] for w in widths)
-    assert "Wilson 95 % interval" in " ".join(spec["title"]["subtitle"])
+    assert "95 % interval (Wilson)" in " ".join(spec["title"]["subtitle"])
 
 
 def test_the_tooltip_tells_interval_outcomes_and_the_most_frequent_failure() -> None:
@@ -124,7 +125,7 @@ def test_the_tooltip_tells_interval_outcomes_and_the_most_frequent_failure() -> 
         "temperature": "default",
         "model": "qwen",
         "success ratio": "0.286",
-        "Wilson 95 % interval": "0.082 to 0.641",
+        "95 % interval": "0.082 to 0.641 (Wilson)",
         "trials that count": "7 of 10 planned",
         "outcomes": "2 passed, 3 failed, 2 rejected, 1 errored",
         "most frequent failure": "3 × wrong_tool: called get_time",
@@ -183,6 +184,27 @@ def test_errored_trials_are_marked_also_where_nothing_else_is() -> None:
     spec = drawn(table(SMALL, told))
     assert [row.get("errored") for row in rows(spec)][:3] == [1, 1, None]
     assert "errored trials, not counted" in legend(spec)
+
+
+def test_cells_that_stopped_early_are_marked() -> None:
+    """They are whole, with a mark, and the caption says that the interval holds all the same."""
+
+    def told(point: Coordinates) -> str:
+        return {"weather": "p" * 29, "hello": "pf" * 25}.get(point["test"], "p" * 28)
+
+    until = Precision(half_width=0.1, least=5)
+    spec = drawn(table({"test": ["weather", "hello", "x"]}, told, planned=50, until=until))
+    assert [(row["count"], row.get("stopped")) for row in rows(spec)] == [
+        ("n=29", 1),
+        ("n=50", None),
+        ("n=28/50", None),
+    ]
+    assert legend(spec) == ["stopped early, known well enough"]
+    assert "95 % interval (confidence sequence" in " ".join(spec["title"]["subtitle"])
+    tooltip = rows(spec)[0]["tooltip"]
+    assert tooltip["trials that count"] == "29 of at most 50: stopped early, known well enough"
+    assert tooltip["95 % interval"].startswith("0.802 to 1.000 (confidence sequence")
+    assert rows(spec)[2]["tooltip"]["trials that count"] == "28 of at most 50 planned"
 
 
 def test_greedy_cells_are_marked_and_have_no_interval() -> None:
