@@ -184,16 +184,20 @@ def _certain(certain: Certain) -> str:
 
 
 def _hint(candidate: CandidateResult) -> list[str]:
-    """Say so where so few trials can show nothing of a single cell among so many."""
+    """Say what drop so many trials can show of a single cell, alone and among so many."""
     tested = [cell for cell in candidate.cells if cell.p is not None]
     if not tested:
         return []
     n = max(min(cell.trials) for cell in tested)
     paired = all(cell.test == "mcnemar" for cell in tested)
-    if minimum_detectable_drop(n, paired=paired, alpha=ALPHA / len(tested)) is not None:
-        return []
-    said = f"{counted(n, 'trial')} cannot make one of {len(tested):,} cells stand out (Holm)"
-    return [f"{said}: look --by test, or raise trials"]
+    trials, cells = counted(n, "trial"), counted(len(tested), "cell")
+    alone = minimum_detectable_drop(n, paired=paired)
+    among = minimum_detectable_drop(n, paired=paired, alpha=ALPHA / len(tested))
+    if among is None:
+        said = f"{trials} cannot make one of {cells} stand out (Holm)"
+        return [f"{said}: look --by test, or raise trials"]
+    said = f"{trials} can show, from a baseline that always passes, a drop of {alone:.2g} of a cell"
+    return [f"{said} alone, of {among:.2g} of the first of {cells} (Holm)"]
 
 
 def _rows(candidate: CandidateResult, by: By, axis: str) -> tuple[list[_Row], int]:

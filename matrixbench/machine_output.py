@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.comparison.foresight import foresight_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matrixbench.comparison.foresight import Foresight
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.builds import HeldBuild
@@ -44,12 +47,27 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "verified": plan.verified,
         "server_starts": plan.server_starts,
         "estimate_s": plan.estimate_s,
+        "visible_drop": _foresight(foresight_of(plan, prepared.wanted.trials)),
         "launches": [_launch_json(launch, held) for launch, held in prepared.builds()],
         "not_applicable": [
             {"coordinates": point.coordinates, "reason": point.reason, "hint": point.hint}
             for point in plan.not_applicable
         ],
         **listed,
+    }
+
+
+def _foresight(foresight: Foresight | None) -> JsonObject | None:
+    """Return the drops that a comparison can see, between 0 and 1; null where it cannot."""
+    if foresight is None:
+        return None
+    return {
+        "trials_per_cell": foresight.trials,
+        "tests": foresight.tests,
+        "mean": foresight.mean,
+        "one_cell": foresight.cell,
+        "max_drop": foresight.max_drop,
+        "trials_per_cell_for_max_drop": foresight.trials_for_max_drop,
     }
 
 

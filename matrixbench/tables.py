@@ -84,6 +84,12 @@ def between(plan: Plan | LaunchPlan) -> str:
     return f"{most:,}" if plan.least == most else f"{plan.least:,}…{most:,}"
 
 
+def print_aside(line: str, out: Console) -> None:
+    """Print a line that explains, below a table."""
+    out.print()
+    out.print(Text(line, style="dim"))
+
+
 def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out: Console) -> None:
     """Print under which builds the store holds trials of each launch, the present one first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

@@ -48,6 +48,7 @@ def plan(
 ) -> None:
     """Show the matrix: what it costs, what is done, what will run and why. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
     from matrixbench.execution.planning import build_plan  # noqa: PLC0415  the same
 
     experiment = load(file)
@@ -66,6 +67,9 @@ def plan(
             tables.print_cells(prepared.cells(), out)
         else:
             tables.print_plan(prepared.plan, out)
+            foresight = foresight_of(prepared.plan, prepared.wanted.trials)
+            if foresight is not None:
+                tables.print_aside(foresight.line, out)
             if builds:
                 tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:

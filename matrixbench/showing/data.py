@@ -32,6 +32,7 @@ def replies_json(experiment: str, cells: Iterable[ShownCell]) -> JsonObject:
                 "trials": shown.trials,
                 "outcomes": {str(outcome): count for outcome, count in shown.outcomes.items()},
                 "distinct": shown.distinct,
+                "one_reply": shown.one_reply,
                 "left_out": shown.left_out,
                 "replies": [_shown_reply(reply) for reply in shown.shown],
             }
@@ -71,6 +72,10 @@ def status_json(prepared: Prepared, status: Status) -> JsonObject:
         "unmeasured": [
             {"kind": found.kind, "count": found.count, "example": found.example}
             for found in status.unmeasured
+        ],
+        "one_reply": [
+            {"cell": square.cell, "coordinates": square.coordinates, "trials": trials}
+            for square, trials in status.one_reply
         ],
         "launches": [
             {

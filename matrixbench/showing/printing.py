@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from matrixbench.plan.values import label
 from matrixbench.records import Outcome
 from matrixbench.showing.transcript import (
     STYLES,
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matrixbench.frame import Square
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
     from matrixbench.showing.status import LaunchStatus, Status
     from matrixbench.store.rows import TrialRow
+
+_CELLS = 6
+"""So many cells are named; there may be thousands."""
 
 _EXCERPT = 84
 _REASON = 92
@@ -50,7 +55,9 @@ def print_replies(cells: Iterable[ShownCell], out: Console) -> None:
         if number:
             out.print()
         out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
-        out.print(Text(f"{shown.cell.square.cell}  {_headline(shown)}"))
+        flag = "  not greedy, yet the same" if shown.one_reply else ""
+        line = f"{shown.cell.square.cell}  {_headline(shown)}"
+        out.print(Text.assemble(line, (flag, "yellow")))
         for reply in shown.shown:
             _print_reply(reply, out)
         if shown.left_out:
@@ -206,6 +213,8 @@ def print_status(status: Status, out: Console) -> None:
         for found in status.unmeasured:
             example = visible(found.example)[:_REASON]
             out.print(Text(f"  {found.count:>7,}  {found.kind}, for example: {example}"))
+    if status.one_reply:
+        _print_one_reply(status.one_reply, out)
     given_up = [launch for launch in status.launches if launch.given_up]
     if given_up:
         out.print()
@@ -215,6 +224,24 @@ def print_status(status: Status, out: Console) -> None:
     if plan.not_applicable:
         out.print()
         out.print(f"not applicable: {counted(len(plan.not_applicable), 'cell')} (see plan)")
+
+
+def _print_one_reply(found: Sequence[tuple[Square, int]], out: Console) -> None:
+    """Say which cells may have been measured once, though their trials are many."""
+    out.print()
+    title = f"one reply to several seeds: {counted(len(found), 'cell')} (look with show --distinct)"
+    out.print(title, style="bold")
+    points = [square.coordinates for square, _ in found]
+    varying = [
+        axis
+        for axis in dict.fromkeys(axis for point in points for axis in point)
+        if len({label(point.get(axis)) for point in points}) > 1
+    ]
+    for square, trials in found[:_CELLS]:
+        told = {axis: square.coordinates.get(axis) for axis in varying or square.coordinates}
+        out.print(Text(f"  {counted(trials, 'trial')}, 1 distinct reply: {coordinates_text(told)}"))
+    if len(found) > _CELLS:
+        out.print(f"  and {len(found) - _CELLS:,} more (--json lists all)")
 
 
 def _launch_table(launches: Sequence[LaunchStatus]) -> Table:

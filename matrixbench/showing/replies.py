@@ -42,6 +42,7 @@ class ShownCell:
         outcomes: Outcome → how many of them.
         replies: How many of them have a reply whose text is known.
         distinct: How many different replies these gave.
+        one_reply: Whether several trials gave one reply although the sampling is not greedy.
         shown: The replies; with equal ones together the most frequent first.
         left_out: Replies that the limit left out.
     """
@@ -51,6 +52,7 @@ class ShownCell:
     outcomes: dict[Outcome, int]
     replies: int
     distinct: int
+    one_reply: bool
     shown: tuple[ShownReply, ...]
     left_out: int
 
@@ -187,6 +189,7 @@ def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> 
         },
         replies=len(known),
         distinct=len(set(known)),
+        one_reply=not (cell.square.greedy or wish.outcomes) and len(set(known)) == 1 < len(known),
         shown=tuple(
             ShownReply(
                 trials=tuple(group),

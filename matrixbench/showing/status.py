@@ -11,8 +11,9 @@ from matrixbench.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from matrixbench.frame import Square
     from matrixbench.plan.planner import LaunchPlan, Plan
-    from matrixbench.results import Results
+    from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
     from matrixbench.store.rows import StoredLaunch, TrialRow
 
@@ -50,12 +51,15 @@ class Status:
         plan: What is done and what remains.
         outcomes: Outcome → trials, each trial once.
         unmeasured: What could not be measured, most frequent kind first.
+        one_reply: Cells whose several trials gave one reply although their sampling is not
+            greedy, with how many trials.
         launches: One for each launch, in the file's order.
     """
 
     plan: Plan
     outcomes: Mapping[Outcome, int]
     unmeasured: tuple[Unmeasured, ...]
+    one_reply: tuple[tuple[Square, int], ...]
     launches: tuple[LaunchStatus, ...]
 
 
@@ -68,13 +72,16 @@ class _Count:
     by_launch: dict[str, Counter[Outcome]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    replies: dict[ResultCell, Counter[str]] = field(default_factory=dict)
 
-    def add(self, launch: str, checks: str, row: TrialRow) -> None:
-        self.by_launch.setdefault(launch, Counter())[row.outcome] += 1
+    def add(self, cell: ResultCell, row: TrialRow) -> None:
+        self.by_launch.setdefault(cell.launch, Counter())[row.outcome] += 1
+        if row.reply_digest is not None and row.outcome is not Outcome.ERRORED:
+            self.replies.setdefault(cell, Counter())[row.reply_digest] += 1
         # Tests that differ in their checks share a trial, and each has its own outcome of it.
-        if (row.id, checks) in self.seen:
+        if (row.id, cell.checks) in self.seen:
             return
-        self.seen.add((row.id, checks))
+        self.seen.add((row.id, cell.checks))
         self.outcomes[row.outcome] += 1
         if row.outcome is Outcome.ERRORED:
             kind = row.kind or "unknown"
@@ -97,7 +104,7 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
     given_up: dict[tuple[str, str], str] = {}
     if store is not None:
         for cell, row in results.rows(store):
-            count.add(cell.launch, cell.checks, row)
+            count.add(cell, row)
         given_up = dict(_given_up(store.launches(plan.experiment)))
     return Status(
         plan=plan,
@@ -105,6 +112,11 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
         unmeasured=tuple(
             Unmeasured(kind=kind, count=number, example=count.examples[kind])
             for kind, number in count.errors.most_common()
+        ),
+        one_reply=tuple(
+            (cell.square, found.total())
+            for cell, found in count.replies.items()
+            if not cell.square.greedy and len(found) == 1 < found.total()
         ),
         launches=tuple(
             LaunchStatus(

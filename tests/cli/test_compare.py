@@ -118,7 +118,7 @@ def test_the_table_fits_100_columns(cli: CommandLine, write: Write, by: str) -> 
     assert max(map(len, told.stdout.splitlines())) <= 100
     assert "demo: backend candidate against baseline, 6 pairs of cells" in told.stdout
     assert "exact stratified test: p = " in told.stdout
-    rows = told.stdout[told.stdout.index("Holm") :].splitlines()
+    rows = told.stdout[told.stdout.index("  Holm\n") :].splitlines()
     assert "hard" in rows[1]
 
 
@@ -264,6 +264,25 @@ def test_two_backends_of_one_build_are_the_same(cli: CommandLine, write: Write) 
     told = cli(*COMPARE, "--gate")
     assert told.returncode == 0
     assert "6 cells without chance" in told.stdout
+
+
+def test_plan_says_what_a_comparison_could_see(demo: CommandLine) -> None:
+    """Before anything is paid for: the drop of the mean, and of one cell alone."""
+    said = " ".join(demo("plan", "exp.yaml").stdout.split())
+    assert "a comparison with 40 trials per cell and 2 tests sees" in said
+    told = json.loads(demo("plan", "exp.yaml", "--json").stdout)["visible_drop"]
+    assert (told["trials_per_cell"], told["tests"], told["one_cell"]) == (40, 2, 0.15)
+    assert told["mean"] == pytest.approx(0.062, abs=5e-4)
+    greedy = demo("plan", "exp.yaml", "--where", "temperature=0", "--json")
+    assert json.loads(greedy.stdout)["visible_drop"] is None
+
+
+def test_compare_says_what_its_cells_can_see(demo: CommandLine) -> None:
+    """One line says the smallest drop that so many trials can show."""
+    said = " ".join(demo(*COMPARE).stdout.split())
+    assert (
+        "40 trials can show, from a baseline that always passes, a drop of 0.15 of a cell" in said
+    )
 
 
 def test_a_chart_draws_the_difference(demo: CommandLine) -> None:

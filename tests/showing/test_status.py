@@ -56,6 +56,23 @@ def test_what_could_not_be_measured(cli: CommandLine, write: Write) -> None:
     ]
 
 
+def test_one_reply_to_several_seeds_is_flagged(cli: CommandLine, write: Write) -> None:
+    """Cells that are not greedy and gave one reply only are named, with their trials."""
+    replies = "{capital: [Paris], '*': [Paris, Rome]}"
+    text = EXPERIMENT.replace("[Paris, London, Paris, Paris]", replies)
+    write(text.replace("[null, 1]", "[0, 1]"))
+    cli("execute", "exp.yaml")
+    said = cli("status", "exp.yaml").stdout
+    assert "one reply to several seeds: 1 cell (look with show --distinct)" in said
+    assert "  4 trials, 1 distinct reply: " in said
+    (found,) = json.loads(cli("status", "exp.yaml", "--json").stdout)["one_reply"]
+    assert (found["coordinates"]["test"], found["trials"]) == ("capital", 4)
+    told = cli("show", "exp.yaml", "--where", "test=capital").stdout
+    assert told.count("not greedy, yet the same") == 1
+    filtered = cli("show", "exp.yaml", "--where", "test=capital", "--outcome", "passed").stdout
+    assert "not greedy, yet the same" not in filtered
+
+
 def test_a_launch_that_was_given_up_says_why(load: Load) -> None:
     """The error of its newest run is told; a later run without one clears it."""
     experiment = load(EXPERIMENT)
