@@ -101,6 +101,20 @@ def test_a_conversation_with_a_tool_and_two_questions(real: CommandLine) -> None
     assert left_behind(real.folder) == []
 
 
+def test_the_server_takes_every_schema_of_the_shipped_suites(real: CommandLine) -> None:
+    """None is rejected, and the easiest are within a tiny model's reach."""
+    path = str(ROOT / "experiments" / "suites.yaml")
+    asked = "tag in (schema, json-mode) and temperature=0 and chat_template=native"
+    some = ("--store", "results.db", "--where", asked)
+    ran = real("execute", path, *some, "--trials", "1", "--json", timeout_s=300)
+    assert ran.returncode == 0, ran.stderr
+    outcomes = json.loads(ran.stdout)["outcomes"]
+    assert set(outcomes) <= {"passed", "failed"}
+    assert outcomes["passed"] >= 3
+    shown = json.loads(real("show", path, *some, "--outcome", "passed", "--json").stdout)
+    assert "schema-person" in {cell["coordinates"]["test"] for cell in shown["cells"]}
+
+
 def test_what_the_log_tells_of_the_cache_is_recorded(real: CommandLine, write: Write) -> None:
     """KV types and flash attention as asked for are confirmed by the server, and shown."""
     package = (ROOT / "experiments" / "quickstart.yaml").read_text()
