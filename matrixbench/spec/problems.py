@@ -9,6 +9,7 @@ from matrixbench.spec.base import TAG
 from matrixbench.spec.checks import CHECK_NAMES
 from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
 from matrixbench.spec.shapes import keys_at, kinds_at
+from matrixbench.spec.tests import Suite
 from matrixbench.spec.wording import choose, dotted, found, inside, listed, nearest, quoted
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MAX_TOLD = 1_000
 """Mistakes that are told one by one."""
 
 _KEY = "[key]"
+_SUITE = Suite.model_fields.keys()
 _EXPECTED = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -114,10 +116,13 @@ class _Report:
     def missing(self) -> Finding:
         """Return that a required key is missing."""
         allowed = listed(keys_at(self.model, self.raw[:-1]))
+        hint = f"allowed: {allowed}" if allowed else ""
+        if self.loc == ("backends",) and self.document.root.entries.keys() <= _SUITE:
+            hint = "if this is a suite of tests, look at it with: matrixbench suites FILE"
         return Finding(
             place=self.document.place_of(self.loc[:-1], key=True),
             message=f"«{self.loc[-1]}» is missing{inside(self.loc[:-1])}",
-            hint=f"allowed: {allowed}" if allowed else "",
+            hint=hint,
         )
 
     @property

@@ -440,6 +440,15 @@ def test_one_mistake_in_a_test_is_one_problem(
     assert said in told
 
 
+def test_a_suite_is_told_from_an_experiment(problems: Callable[[str], list[str]]) -> None:
+    """Whoever validates a suite's file is shown the command that reads it."""
+    (told,) = problems(f"name: x\n{TESTS}")
+    assert told.startswith("exp.yaml:1:1: «backends» is missing at the top level\n")
+    assert told.endswith("look at it with: matrixbench suites FILE")
+    (told,) = problems(f"name: x\ntrials: 3\n{TESTS}")
+    assert "allowed: name," in told
+
+
 def test_every_problem_is_told_at_once_in_the_files_order(
     problems: Callable[[str], list[str]],
 ) -> None:
