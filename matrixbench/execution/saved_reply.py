@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.backends.ollama_chat import understand
 from matrixbench.backends.openai_reply import Answer, classify
 from matrixbench.errors import UsageError
-from matrixbench.records import Kind, Refusal
+from matrixbench.records import ChatReply, Kind, Refusal, Turn
 
 if TYPE_CHECKING:
-    from matrixbench.records import ChatReply, JsonObject
+    from matrixbench.records import JsonObject
 
 STDIN = "-"
 MAX_BYTES = 32 * 1024 * 1024
@@ -93,11 +94,26 @@ def _answer(data: Any) -> ChatReply | Refusal | None:  # noqa: ANN401  JSON from
         case {"role": "assistant"}:
             return _heard(data)
         case {"content": _, "tool_calls": [*calls], "reasoning": _}:
-            return _shown(data, calls)
+            return _conversation(data, calls)
         case {"trials": [dict() as one]}:
             return _answer(one)
         case _:
             return None
+
+
+def _conversation(data: JsonObject, calls: list[Any]) -> ChatReply | Refusal | None:
+    """Return a reply as `show` prints it, with the turns of a conversation before it."""
+    last = _shown(data, calls)
+    earlier: list[Turn] = []
+    for turn in data.get("earlier") or ():
+        before = _answer(turn) if isinstance(turn, dict) else None
+        then = turn.get("then") if isinstance(turn, dict) else None
+        if not isinstance(before, ChatReply) or not isinstance(then, list):
+            return None
+        earlier.append(Turn(reply=before, then=tuple(then)))
+    if not isinstance(last, ChatReply):
+        return last
+    return replace(last, earlier=tuple(earlier), turn_limit=data.get("turn_limit") is True)
 
 
 def _shown(data: JsonObject, calls: list[Any]) -> ChatReply | Refusal:

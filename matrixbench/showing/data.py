@@ -11,7 +11,7 @@ from matrixbench.exporting import trial_record
 from matrixbench.machine_output import plan_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from matrixbench.execution.planning import Prepared
     from matrixbench.records import Build, ChatReply, JsonObject, Turn, Verdict
@@ -115,7 +115,7 @@ def _shown_reply(reply: ShownReply) -> JsonObject:
 def _texts(transcript: Transcript) -> JsonObject:
     return {
         **reply_json(transcript.reply),
-        "earlier": [turn_json(turn) for turn in transcript.earlier],
+        **conversation_json(transcript.reply, transcript.earlier),
         "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
     }
 
@@ -134,16 +134,21 @@ def reply_json(reply: ChatReply | None) -> JsonObject:
     }
 
 
-def turn_json(turn: Turn) -> JsonObject:
-    """Return an earlier turn of a conversation; `then` is what was said after its reply."""
-    reply = turn.reply
+def conversation_json(reply: ChatReply | None, earlier: Sequence[Turn]) -> JsonObject:
+    """Return the turns before a reply or a refusal; `then` is what was said after each."""
     return {
-        **reply_json(reply),
-        "finish_reason": reply.finish_reason,
-        "latency_s": reply.timing.latency_s,
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "then": list(turn.then),
+        "earlier": [
+            {
+                **reply_json(turn.reply),
+                "finish_reason": turn.reply.finish_reason,
+                "latency_s": turn.reply.timing.latency_s,
+                "prompt_tokens": turn.reply.prompt_tokens,
+                "completion_tokens": turn.reply.completion_tokens,
+                "then": list(turn.then),
+            }
+            for turn in earlier
+        ],
+        "turn_limit": reply is not None and reply.turn_limit,
     }
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
 from matrixbench.records import ChatReply
-from matrixbench.showing.data import reply_json, turn_json, verdict_json
+from matrixbench.showing.data import conversation_json, reply_json, verdict_json
 from matrixbench.showing.transcript import (
     STYLES,
     print_block,
@@ -165,7 +165,7 @@ def _trial(tried: Tried) -> JsonObject:
         "rendered_prompt": tried.prompt if view is None else view.prompt,
         "raw_output": None if view is None else view.output,
         **reply_json(reply),
-        "earlier": [turn_json(turn) for turn in tried.answer.earlier],
+        **conversation_json(reply, tried.answer.earlier),
         "finish_reason": None if reply is None else reply.finish_reason,
         **({} if reply is None else _measures(reply)),
         "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],

@@ -68,6 +68,16 @@ def test_each_shape_is_the_same_reply(
         assert isnan(reply.timing.latency_s)
 
 
+def test_a_conversation_has_its_turns(tmp_path: Path) -> None:
+    """As `show` and `try` print them, so that checks of an earlier turn can be sharpened too."""
+    then = [{"role": "tool", "content": "21"}]
+    turn = SHOWN | {"finish_reason": "tool_calls", "then": then}
+    reply = saved(tmp_path, SHOWN | {"earlier": [turn], "turn_limit": True})
+    (earlier,) = reply.earlier
+    assert (earlier.then, earlier.reply.tool_calls) == (tuple(then), (CALL,))
+    assert (earlier.reply.finish_reason, reply.turn_limit) == ("tool_calls", True)
+
+
 def test_any_other_text_is_the_content(tmp_path: Path) -> None:
     """Also JSON, which a test may have asked for; an editor's last line break is not part of it."""
     assert saved(tmp_path, "Paris\n\n", "reply.txt").content == "Paris\n"
@@ -95,6 +105,10 @@ def test_a_saved_error_is_a_refusal(tmp_path: Path) -> None:
         (b'{"role": "assistant", "tool_calls": [3]}', "a tool call without a function"),
         (b'{"content": "", "reasoning": null, "tool_calls": [3]}', "a tool call without"),
         (b'{"choices": [3]}', "no choices with a message"),
+        (
+            b'{"content": "", "reasoning": null, "tool_calls": [], "earlier": [3]}',
+            "JSON of another shape",
+        ),
     ],
 )
 def test_what_is_no_reply_is_said(tmp_path: Path, content: bytes, found: str) -> None:
