@@ -177,7 +177,7 @@ def _assistant(reply: ChatReply, number: int, *, reasoning: bool) -> JsonObject:
     content = reply.content if reply.tool_calls else reply.content or ""
     message: JsonObject = {"role": "assistant", "content": content}
     if reasoning and reply.reasoning:
-        message["reasoning_content"] = reply.reasoning
+        message[_reasoning_key(reply)] = reply.reasoning
     if reply.tool_calls:
         message["tool_calls"] = [
             {
@@ -188,6 +188,12 @@ def _assistant(reply: ChatReply, number: int, *, reasoning: bool) -> JsonObject:
             for call, call_id in zip(reply.tool_calls, call_ids(reply, number), strict=True)
         ]
     return message
+
+
+def _reasoning_key(reply: ChatReply) -> str:
+    """Return under which name a server takes reasoning: the one under which it gave it."""
+    given = reply.message.keys() & {"reasoning", "reasoning_content"}
+    return "reasoning" if given == {"reasoning"} else "reasoning_content"
 
 
 def _readable(call: ToolCall) -> str:

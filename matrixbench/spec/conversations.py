@@ -75,7 +75,7 @@ class Script:
     """What is said and answered after the first reply.
 
     Args:
-        tools: The names of all tools on offer.
+        tools: The names of all functions on offer.
         returns: Tool → its results, for those that have any.
         turns: Messages, one after the other, each once the model answered without a call.
         max_turns: Replies of the model, at most.
@@ -112,7 +112,7 @@ def script_of(
     if not returns and not turns:
         return None
     return Script(
-        tools=tuple(tool.name for tool in tools),
+        tools=tuple(tool.name for tool in tools if tool.name),
         returns=returns,
         turns=tuple(message_of(turn) for turn in turns),
         max_turns=default_max_turns(turns) if max_turns is None else max_turns,

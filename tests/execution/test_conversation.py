@@ -283,6 +283,24 @@ def test_reasoning_goes_back_within_one_question() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "key"),
+    [
+        ({"reasoning": "hm"}, "reasoning"),
+        ({"reasoning_content": "hm", "reasoning": "hm"}, "reasoning_content"),
+        ({"thinking": "hm"}, "reasoning_content"),
+    ],
+)
+def test_reasoning_goes_back_under_the_name_that_the_server_uses(
+    message: JsonObject, key: str
+) -> None:
+    """Ollama's is translated on its way."""
+    call = replace(called(("get_weather", "{}"), reasoning="hm"), message=message)
+    (sent,) = history([Turn(reply=call, then=())])
+    assert sent[key] == "hm"
+    assert len(sent) == 4
+
+
 def test_a_wrong_matcher_is_told_with_its_place() -> None:
     """The loader tells it first; from Python it is an error as well."""
     tool = WEATHER.model_copy(update={"returns": [Return(when={"a": {"matches": "("}}, content=1)]})
