@@ -300,9 +300,9 @@ class FakeServer:
         lines = [f"<|{m['role']}|>{m.get('content') or ''}" for m in asked.get("messages", [])]
         return self.template[:20] + "\n" + head + "\n".join(lines)
 
-    def refuse(self, seed: int, turn: int) -> None:
-        """Raise the refusal that the modes ask for."""
-        modes, n = self.modes, self.chats
+    def refuse(self, n: int, seed: int, turn: int) -> None:
+        """Raise the refusal that the modes ask for of the n-th chat."""
+        modes = self.modes
         if n <= int(modes.get("rate_limit") or 0):
             wait = os.environ.get("FAKE_RETRY_AFTER", "1")
             raise Reply(429, error_body(429, "Slow down", "rate_limit"), **{"retry-after": wait})
@@ -377,10 +377,11 @@ class FakeServer:
         """Answer a chat, or do what the modes say."""
         seed = int(asked.get("seed", -1))
         self.chats += 1
+        number = self.chats
         self.in_flight += 1
         try:
             await self.misbehave(seed, turn_of(asked))
-            self.refuse(seed, turn_of(asked))
+            self.refuse(number, seed, turn_of(asked))
             done = self.completion(asked, seed)
             if asked.get("stream") or "error_in_stream" in self.modes:
                 await self.stream(done, out)

@@ -50,6 +50,10 @@ class _TooLargeError(Exception):
     """A body over the bound."""
 
 
+class _StaleError(Exception):
+    """A kept connection that the server had closed; no reply had begun."""
+
+
 class OpenAiChat:
     """One server's chat API. Belongs to the event loop in which it is first asked.
 
@@ -93,8 +97,6 @@ class OpenAiChat:
         policy, waited_s, tried = self._policy, 0.0, 0
         while True:
             tried += 1
-            if self._pace is not None:
-                await self._pace.wait()
             heard = await self._try(payload, request.timeout_s)
             result = heard.result
             if isinstance(result, ChatReply) or result.kind not in _RETRIED:
@@ -162,18 +164,30 @@ class OpenAiChat:
         return json.dumps(body, separators=(",", ":")).encode()
 
     async def _try(self, payload: bytes, timeout_s: float) -> _Heard:
+        """Send a request, over a new connection as well where a kept one was closed meanwhile.
+
+        Each time it waits for its turn, which does not count towards the time for the reply.
+        """
+        try:
+            return await self._in_turn(payload, timeout_s, fresh=False)
+        except _StaleError:
+            return await self._in_turn(payload, timeout_s, fresh=True)
+
+    async def _in_turn(self, payload: bytes, timeout_s: float, *, fresh: bool) -> _Heard:
+        if self._pace is not None:
+            await self._pace.wait()
         started = time.perf_counter()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(payload, started)
+                return await self._exchange(payload, started, fresh=fresh)
         except TimeoutError:
             latency_s = time.perf_counter() - started
             reason = f"no whole reply within {timeout_s:g} s"
             return _heard(Kind.TIMEOUT, reason, latency_s, Outcome.FAILED)
 
-    async def _exchange(self, payload: bytes, started: float) -> _Heard:
+    async def _exchange(self, payload: bytes, started: float, *, fresh: bool) -> _Heard:
         try:
-            async with await self._begin(payload) as response:
+            async with await self._begin(payload, fresh=fresh) as response:
                 return await self._hear(response, started)
         except _TooLargeError:
             kind = Kind.BAD_REPLY
@@ -186,17 +200,22 @@ class OpenAiChat:
             kind, reason = Kind.NO_CONNECTION, f"no connection: {_brief(error)}"
         return _heard(kind, reason, time.perf_counter() - started)
 
-    async def _begin(self, payload: bytes) -> aiohttp.ClientResponse:
-        """Send the request; return when the reply's head is there."""
+    async def _begin(self, payload: bytes, *, fresh: bool) -> aiohttp.ClientResponse:
+        """Send the request; return when the reply's head is there.
+
+        Raises:
+            _StaleError: The server may have closed the kept connection while the request was on its
+                way; aiohttp does not send a POST again by itself.
+        """
+        session = self._session(fresh=fresh)
         try:
-            return await self._session().post(self._url, data=payload, allow_redirects=False)
+            return await session.post(self._url, data=payload, allow_redirects=False)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
-            # The server may have closed a kept connection while the request was on its way, and
-            # aiohttp does not send a POST again by itself. No reply had begun.
-            fresh = self._session(fresh=True)
-            return await fresh.post(self._url, data=payload, allow_redirects=False)
+            if fresh:
+                raise
+            raise _StaleError from None
 
     async def _hear(self, response: aiohttp.ClientResponse, started: float) -> _Heard:
         content_type = response.headers.get("Content-Type", "").lower()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.backends.openai_chat import OpenAiChat
+from matrixbench.backends.pacing import Pace
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, ToolCall
 from tests.fake_servers import fake_server, free_port, raw_server
@@ -174,6 +175,18 @@ async def test_a_stale_kept_connection_costs_nothing() -> None:
         async with aclosing(chat):
             replies = [await chat.ask(request(seed)) for seed in range(4)]
     assert all(isinstance(reply, ChatReply) for reply in replies)
+
+
+async def test_a_request_sent_anew_waits_for_its_turn() -> None:
+    """Of four requests two meet a connection that was closed: six are sent, each in its turn."""
+    waits = Waits()
+    pace = Pace(60, clock=lambda: 0.0, sleep=waits.sleep)
+    with fake_server("close_keepalive") as base:
+        chat = OpenAiChat(base_url=base, pace=pace)
+        async with aclosing(chat):
+            replies = [await chat.ask(request(seed)) for seed in range(4)]
+    assert all(isinstance(reply, ChatReply) for reply in replies)
+    assert waits.seconds == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 async def test_nobody_there_is_no_connection() -> None:
