@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
-    from matrixbench.drawing import measured_frame
+    from matrixbench.comparing import compare
+    from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
+    from matrixbench.execution.blocking import run
     from matrixbench.execution.planning import build_plan
     from matrixbench.execution.run import execute
     from matrixbench.execution.settings import Settings, settings_for
     from matrixbench.execution.summary import Mode, RunSummary
-    from matrixbench.frame import cell_frame, total_frame, trial_frame
+    from matrixbench.frame import total_frame
+    from matrixbench.measured import cell_frame, trial_frame
+    from matrixbench.notebook import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Verdict
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
@@ -27,6 +31,7 @@ __all__ = [
     "Chart",
     "ChatReply",
     "CheckResult",
+    "Comparison",
     "Experiment",
     "Kind",
     "MatrixbenchError",
@@ -41,12 +46,14 @@ __all__ = [
     "Verdict",
     "build_plan",
     "cell_frame",
+    "compare",
     "draw",
     "execute",
     "load_experiment",
-    "measured_frame",
+    "run",
     "save",
     "settings_for",
+    "show_progress",
     "total_frame",
     "trial_frame",
 ]
@@ -55,6 +62,7 @@ _HOMES = {
     "Chart": "spec.charts",
     "ChatReply": "records",
     "CheckResult": "checks.own",
+    "Comparison": "comparison.values",
     "Experiment": "spec.load",
     "Kind": "records",
     "MatrixbenchError": "errors",
@@ -68,15 +76,17 @@ _HOMES = {
     "Turn": "records",
     "Verdict": "records",
     "build_plan": "execution.planning",
-    "cell_frame": "frame",
+    "cell_frame": "measured",
+    "compare": "comparing",
     "draw": "charts",
     "execute": "execution.run",
     "load_experiment": "spec.load",
-    "measured_frame": "drawing",
+    "run": "execution.blocking",
     "save": "charts",
     "settings_for": "execution.settings",
+    "show_progress": "notebook",
     "total_frame": "frame",
-    "trial_frame": "frame",
+    "trial_frame": "measured",
 }
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.comparing import compare_results
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.measured import cell_frame, opened
 from matrixbench.plan.values import label
 from matrixbench.results import results_by_name, results_of
-from matrixbench.results_by_build import split_by_build
 from matrixbench.spec.charts import Chart, Metric
 from matrixbench.store.database import open_store
 
@@ -110,13 +109,15 @@ def draw_files(
         title = _title(experiment, chart_name)
         path = _path(experiment, output, chart_name, alone=len(charts) == 1)
         if chart.metric is Metric.DIFFERENCE:
-            with _opened(experiment, settings) as store:
+            with opened(experiment, settings) as store:
                 results = results_of(experiment, settings, store, where=where, say=say)
                 save(_difference(results, store, chart, title), path)
         else:
             split = _names_build(chart)
             if split not in frames:
-                frames[split] = measured_frame(experiment, settings, where, say, by_build=split)
+                frames[split] = cell_frame(
+                    experiment, settings, where=where, say=say, by_build=split
+                )
             save(draw(frames[split], chart, title=title), path)
         yield path
 
@@ -168,52 +169,9 @@ def _difference(results: Results, store: Store, chart: Chart, title: str) -> Dra
     return difference_map(found, chart, title=title)
 
 
-def measured_frame(
-    experiment: Experiment,
-    settings: Settings,
-    where: Sequence[str] = (),
-    say: Callable[[str], None] = lambda _: None,
-    *,
-    by_build: bool = False,
-) -> DataFrame:
-    """Return one row a cell of an experiment, under the builds that are there now or were last.
-
-    Replies whose checks have changed are judged again first. With `by_build` a cell has a row for
-    each build that it has trials under, and the column `build` holds short labels instead of ids.
-
-    Raises:
-        NothingSelectedError: No cell is selected, or none has been measured.
-        StoreError: The store cannot be read.
-    """
-    with _opened(experiment, settings) as store:
-        results = results_of(experiment, settings, store, where=where, say=say, by_build=by_build)
-        frame = results.frame(store)
-        if by_build:
-            frame = split_by_build(frame, results, store.builds())
-    if not frame["trials"].any() and not frame["errored"].any():
-        raise _nothing_measured(experiment, settings)
-    return frame
-
-
-@contextmanager
-def _opened(experiment: Experiment, settings: Settings) -> Iterator[Store]:
-    if not settings.store.exists():
-        raise _nothing_measured(experiment, settings)
-    with open_store(settings.store, create=False) as store:
-        yield store
-
-
 def _names_build(chart: Chart) -> bool:
     sides = (chart.x, chart.y, chart.row, chart.column)
     return any("build" in ([side] if isinstance(side, str) else side or ()) for side in sides)
-
-
-def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSelectedError:
-    return NothingSelectedError(
-        f"nothing has been measured of {experiment.file.name} yet",
-        where=str(settings.store),
-        hint=f"first run: matrixbench execute {experiment.path.name}",
-    )
 
 
 def _charts(experiment: Experiment, name: str | None, wish: Wish) -> Mapping[str, Chart]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.planning import prepare
 from matrixbench.execution.rejudge import rejudge
-from matrixbench.frame import Square, cell_frame
+from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
@@ -94,6 +94,15 @@ class Results:
             aside = ()
         return _joined(frames or [cell_frame((), aside, (), axes=self.axes)])
 
+    def trials_frame(self, store: Store) -> DataFrame:
+        """Return one row a trial, as `frame.trial_frame` says."""
+        layers = _layers(self.cells)
+        frames = [
+            trial_frame([cell.square for cell in layer.cells], layer.rows(self, store))
+            for layer in layers
+        ]
+        return _joined([frame for frame in frames if len(frame)] or [trial_frame((), ())])
+
 
 @dataclass(slots=True, eq=False)
 class _Layer:
@@ -156,7 +165,7 @@ def results_of(
     settings: Settings,
     store: Store | None,
     *,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
     by_build: bool = False,
 ) -> Results:
@@ -247,7 +256,7 @@ def _planned_cell(
     )
 
 
-def results_by_name(store: Store, name: str, *, where: Sequence[str] = ()) -> Results:
+def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ()) -> Results:
     """Return the results of an experiment that the store knows by name, imported ones included.
 
     A cell is shown for the build that was there when it ran last; verdicts are the newest ones.
@@ -302,17 +311,6 @@ def _coordinates(record: ExperimentRecord, cells: Sequence[RecordedCell]) -> Ite
         yield record.requests[place]
     for place in sorted({cell.test for cell in cells}):
         yield record.tests[place]
-
-
-def frame_by_name(store: Store, name: str, *, where: Sequence[str] = ()) -> DataFrame:
-    """Return one row a cell of an experiment that the store knows by name; see `cell_frame`.
-
-    Raises:
-        UsageError: The store knows no such experiment, or a selector is wrong.
-        NothingSelectedError: No cell is selected.
-        StoreError: The store cannot be read.
-    """
-    return results_by_name(store, name, where=where).frame(store)
 
 
 def _unknown(store: Store, name: str) -> UsageError:

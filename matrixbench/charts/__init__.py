@@ -5,17 +5,17 @@ Altair is imported when the first chart is drawn: it costs half a second that `p
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.charts.sides import Sides, resolve_sides
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pandas import DataFrame
 
     from matrixbench.charts.heatmap import Drawing
+    from matrixbench.comparison.values import Comparison
     from matrixbench.spec.charts import Chart
 
 __all__ = ["SUFFIXES", "Sides", "check_suffix", "draw", "resolve_sides", "save"]
@@ -24,21 +24,41 @@ SUFFIXES = (".png", ".svg", ".pdf", ".html", ".json")
 """What `save` can write; `.json` is Vega-Lite."""
 
 
-def draw(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
-    """Return a heatmap of the cells in a frame (`matrixbench.frame.cell_frame`).
+def draw(
+    shown: DataFrame | Comparison, chart: Chart | None = None, *, title: str | None = None
+) -> Drawing:
+    """Return a heatmap of the cells in a frame (`cell_frame`), or of a comparison's differences.
 
-    It holds its own data, whatever the number of squares, and knows of no file. `title` is used
-    where the chart has none of its own.
+    It is an Altair chart, which notebooks display. It holds its own data, whatever the number of
+    squares, and knows of no file.
+
+    Args:
+        shown: What is drawn.
+        chart: Which axis stands where, and what the colour means (of a comparison: the difference).
+            Default: test across, temperature down, facets for what else varies; success ratios.
+        title: The title where the chart has none. Default: the experiment's name, or what is
+            compared with what.
 
     Raises:
-        UsageError: The chart's sides do not fit the frame (`resolve_sides`).
+        UsageError: The chart's sides do not fit (`resolve_sides`), or a frame cannot show its
+            metric.
     """
+    from matrixbench.comparison.values import Comparison  # noqa: PLC0415  only to draw
+    from matrixbench.spec.charts import Chart, Metric  # noqa: PLC0415  the same
+
+    if isinstance(shown, Comparison):
+        from matrixbench.charts.difference import difference_map  # noqa: PLC0415  heavy: altair
+
+        return difference_map(shown, chart, title=title)
+    if chart is not None and chart.metric is Metric.DIFFERENCE:
+        raise UsageError("a table has no differences", hint="draw what `compare` returns")
     from matrixbench.charts.heatmap import heatmap  # noqa: PLC0415  heavy: altair
 
-    return heatmap(frame, chart, title=title)
+    name = shown.attrs.get("experiment", "") if title is None else title
+    return heatmap(shown, chart or Chart(), title=name)
 
 
-def save(drawing: Drawing, path: Path) -> None:
+def save(drawing: Drawing, path: str | Path) -> None:
     """Write a heatmap to a file whose suffix says the format: one of `SUFFIXES`.
 
     PNG has two pixels for each point of the page, fewer where a side would pass 8,192. HTML holds
@@ -47,6 +67,7 @@ def save(drawing: Drawing, path: Path) -> None:
     Raises:
         UsageError: Another suffix, or the file cannot be written.
     """
+    path = Path(path)
     check_suffix(path)
     from matrixbench.charts.files import write  # noqa: PLC0415  heavy: altair, vl-convert
 

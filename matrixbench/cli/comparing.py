@@ -92,7 +92,7 @@ def _check_output(output: Path | None) -> None:
 
 def _show(comparison: Comparison, by: Rows, *, as_json: bool) -> None:
     if as_json:
-        from matrixbench.comparison_json import comparison_json  # noqa: PLC0415  the same
+        from matrixbench.comparison.data import comparison_json  # noqa: PLC0415  the same
 
         print_json(comparison_json(comparison))
         return

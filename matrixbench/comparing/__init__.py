@@ -12,6 +12,7 @@ from matrixbench.comparing.by_value import by_value
 from matrixbench.comparing.sides import under_present_builds
 from matrixbench.comparison.totals import MAX_DROP, compare_cells
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.settings import settings_for
 from matrixbench.results import results_of
 from matrixbench.store.database import open_store
 
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 def compare(
     experiment: Experiment,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     baseline: str,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     max_drop: float = MAX_DROP,
     say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
@@ -38,7 +39,7 @@ def compare(
 
     Args:
         experiment: The experiment.
-        settings: Where the store is.
+        settings: Where the store is; default: `settings_for(experiment)`.
         baseline: `AXIS=VALUE`: each other value of the axis is a candidate. `build=previous`: the
             build before the present one; `build=ID`: the one whose id begins so.
         where: Selector expressions; all must hold, for both sides.
@@ -50,6 +51,7 @@ def compare(
         NothingSelectedError: No cell is selected, or nothing has been measured.
         StoreError: The store cannot be read.
     """
+    settings = settings or settings_for(experiment)
     if not settings.store.exists():
         raise NothingSelectedError(
             f"nothing has been measured of {experiment.file.name} yet",

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pandas import DataFrame
+
     from matrixbench.plan.cells import Coordinates
+    from matrixbench.records import JsonObject
     from matrixbench.stats.paired import Pairs
     from matrixbench.stats.proportions import Difference, Interval
 
@@ -246,7 +249,7 @@ class CandidateResult:
         return sum(cell.basis is Basis.NOT_COMPARABLE for cell in self.cells)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """Every candidate against one baseline.
 
@@ -261,6 +264,25 @@ class Comparison:
     axis: str
     baseline: str
     candidates: tuple[CandidateResult, ...]
+
+    def __repr__(self) -> str:
+        """Say what it comes to: all of it would fill a notebook."""
+        names = ", ".join(candidate.name for candidate in self.candidates)
+        return f"<comparison of {names} with {self.axis}={self.baseline}: {self.verdict.value}>"
+
+    def to_dict(self) -> JsonObject:
+        """Return all of it as data, as `compare --json` prints it (`data.comparison_json`)."""
+        from matrixbench.comparison.data import comparison_json  # noqa: PLC0415  it reads these
+
+        return comparison_json(self)
+
+    def frame(self) -> DataFrame:
+        """Return one row a pair of cells, as `data.comparison_rows` says."""
+        import pandas as pd  # noqa: PLC0415  heavy
+
+        from matrixbench.comparison.data import comparison_rows  # noqa: PLC0415  it reads these
+
+        return pd.DataFrame(comparison_rows(self))
 
     @property
     def verdict(self) -> Verdict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.plan.axes import axis_values, known_axes
+from matrixbench.plan.axes import axis_values, known_axes, known_handles
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.selector import parse_where
 from matrixbench.spec.matching import fits, is_glob
@@ -51,7 +51,8 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
         SpecError: The matrix is too large.
     """
     named = replace(experiment, tests=_named(experiment, tests))
-    matrix = build_matrix(named, parse_where(where, known_axes(experiment)))
+    handles = known_handles(experiment)
+    matrix = build_matrix(named, parse_where(where, known_axes(experiment), handles=handles))
     first: dict[int, Cell] = {}
     for group in matrix.launches:
         for cell in group.cells:

@@ -10,6 +10,7 @@ from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
+from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from matrixbench.store.database import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Prepared:
     """A plan, and all that it was made from.
 
@@ -63,6 +64,14 @@ class Prepared:
     judges: Judges | None
     plan: Plan
 
+    def __repr__(self) -> str:
+        """Say what the plan comes to: all of it would fill a notebook."""
+        plan = self.plan
+        return (
+            f"<plan of {plan.experiment}: {plan.cells:,} cells, {len(plan.launches):,} launches, "
+            f"{plan.trials:,} trials: {plan.done:,} done, {plan.remaining:,} to run>"
+        )
+
     def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
         """Yield each launch with the builds that the store holds trials of it under."""
         every = (possible.launch for possible in launches(self.experiment))
@@ -79,21 +88,29 @@ class Prepared:
 
 def build_plan(
     experiment: Experiment,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     trials: int | None = None,
     any_build: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against its store, if there is one.
 
-    With `any_build` a trial counts under whatever build it ran.
+    Nothing is started, nothing goes online. `plan` of the result holds what will run and why.
+
+    Args:
+        experiment: The experiment.
+        settings: Where the store is; default: `settings_for(experiment)`.
+        where: Selector expressions; all must hold.
+        trials: Trials per cell, over the file's.
+        any_build: Whether trials of any build count as done, not only those of the present one.
 
     Raises:
         UsageError: A selector is wrong.
         SpecError: The matrix is too large.
         StoreError: The store is there and cannot be read.
     """
+    settings = settings or settings_for(experiment)
     there = settings.store.exists()
     with open_store(settings.store, create=False) if there else nullcontext() as store:
         return prepare(
@@ -106,7 +123,7 @@ def prepare(
     settings: Settings,
     *,
     store: Store | None,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     trials: int | None = None,
     fresh: bool = False,
     any_build: bool = False,

@@ -14,7 +14,8 @@ from matrixbench.execution.planning import prepare
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.recording import record_cells
 from matrixbench.execution.rejudge import rejudge
-from matrixbench.execution.summary import Mode
+from matrixbench.execution.settings import settings_for
+from matrixbench.execution.summary import Mode, mode_of
 from matrixbench.execution.workshop import Workshop
 from matrixbench.store.database import open_store
 from matrixbench.store.locks import ExperimentLock
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
 async def execute(
     experiment: Experiment,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
-    mode: Mode = Mode.NEW,
-    where: Sequence[str] = (),
+    mode: Mode | str = Mode.NEW,
+    where: str | Sequence[str] = (),
     trials: int | None = None,
     any_build: bool = False,
     listener: Listener | None = None,
@@ -45,9 +46,9 @@ async def execute(
 
     Args:
         experiment: The experiment.
-        settings: Where the store is.
-        mode: What to do with trials that are there: `NEW` refuses, `RESUME` runs the rest,
-            `FRESH` starts a new generation.
+        settings: Where the store is; default: `settings_for(experiment)`.
+        mode: What to do with trials that are there: `new` refuses, `resume` runs the rest,
+            `fresh` starts a new generation.
         where: Selector expressions; all must hold.
         trials: Trials per cell, over the file's.
         any_build: Whether trials of any build count as done, not only those of the present one.
@@ -55,12 +56,14 @@ async def execute(
         interrupted: Set it to stop the run in an orderly way.
 
     Raises:
-        UsageError: Results exist and `mode` is `NEW`, or a selector is wrong.
+        UsageError: Results exist and `mode` is `new`, there is no such mode, or a selector is
+            wrong.
         NothingSelectedError: The selection leaves no cell.
         SpecError: A server lacks an option or a chat template that the file names.
         ServerError: No server could be used.
         StoreError: The store cannot be used; what was stored is intact.
     """
+    settings, mode = settings or settings_for(experiment), mode_of(mode)
     tell = listener or _silent
     stop = interrupted or asyncio.Event()
     with ExitStack() as stack:
@@ -109,7 +112,7 @@ def _refuse(prepared: Prepared, mode: Mode) -> None:
         )
 
 
-def _generation(prepared: Prepared, store: Store, mode: Mode, where: Sequence[str]) -> int:
+def _generation(prepared: Prepared, store: Store, mode: Mode, where: str | Sequence[str]) -> int:
     name = prepared.experiment.file.name
     if mode is not Mode.FRESH:
         return store.generation()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,18 +28,27 @@ class Settings:
 
     store: Path
     cache: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     here: Path | None = None
 
 
 def settings_for(
-    experiment: Experiment, environ: Mapping[str, str], *, store: Path | None = None
+    experiment: Experiment,
+    environ: Mapping[str, str] | None = None,
+    *,
+    store: str | Path | None = None,
 ) -> Settings:
-    """Return the settings for an experiment, as `settings_in` its file's folder."""
+    """Return the settings for an experiment, as `settings_in` its file's folder.
+
+    Without `environ` its own environment counts, in which it was loaded.
+    """
+    environ = experiment.environ if environ is None else environ
     return settings_in(experiment.path.parent, environ, store=store)
 
 
-def settings_in(folder: Path, environ: Mapping[str, str], *, store: Path | None = None) -> Settings:
+def settings_in(
+    folder: Path, environ: Mapping[str, str], *, store: str | Path | None = None
+) -> Settings:
     """Return the settings for experiments in a folder.
 
     The store is the one named, else `$MATRIXBENCH_STORE`, else `.matrixbench/results.db` in
@@ -51,7 +60,7 @@ def settings_in(folder: Path, environ: Mapping[str, str], *, store: Path | None 
     beside = folder / ".matrixbench" / "results.db"
     cache = environ.get(CACHE_VARIABLE)
     return Settings(
-        store=(store or (Path(named).expanduser() if named else beside)).absolute(),
+        store=Path(store or (Path(named).expanduser() if named else beside)).absolute(),
         cache=Path(cache).expanduser() if cache else user_cache_path("matrixbench"),
         environ=environ,
         here=folder,

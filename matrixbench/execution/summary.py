@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from matrixbench.errors import ExitCode
+from matrixbench.errors import ExitCode, UsageError
 from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
@@ -20,6 +20,18 @@ class Mode(StrEnum):
     NEW = "new"
     RESUME = "resume"
     FRESH = "fresh"
+
+
+def mode_of(name: Mode | str) -> Mode:
+    """Return the mode of a name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        return Mode(name)
+    except ValueError:
+        raise UsageError(f"there is no mode «{name}»", hint=f"modes: {', '.join(Mode)}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

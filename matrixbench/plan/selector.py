@@ -66,7 +66,7 @@ def select_all() -> Selector:
 
 
 def parse_where(
-    expressions: Sequence[str],
+    expressions: str | Sequence[str],
     axes: Iterable[str],
     *,
     handles: Mapping[str, Collection[str]] | None = None,
@@ -74,7 +74,7 @@ def parse_where(
     """Return the selector for some `--where` expressions, all of which must hold.
 
     Args:
-        expressions: What the user wrote.
+        expressions: What the user wrote, one or several.
         axes: The names that may be compared.
         handles: `suite` and `tag`, with what tests have of them; anything else is a mistake.
 
@@ -83,6 +83,7 @@ def parse_where(
             experiment lacks.
     """
     known, named = frozenset(axes), handles or {}
+    expressions = [expressions] if isinstance(expressions, str) else expressions
     parts = [_Parser(text, known, named).parse() for text in expressions]
     if not parts:
         return select_all()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -24,7 +26,6 @@ from matrixbench.spec.wording import found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from matrixbench.records import JsonObject
     from matrixbench.spec.checks import Check
@@ -73,34 +74,45 @@ class TestCase:
     origin: Origin = field(default_factory=Origin)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Experiment:
-    """An experiment file, checked, with paths made absolute and its references read."""
+    """An experiment file, checked, with paths made absolute and its references read.
+
+    `environ` is the environment that it was read in; runs, stores and keys follow it.
+    """
 
     path: Path
     file: ExperimentFile
     templates: Mapping[str, Template]
     tests: tuple[TestCase, ...]
+    environ: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        """Name it: all of it would fill a notebook, and show its backends' environments."""
+        return f"<experiment {self.file.name}: {len(self.tests)} tests, {self.path}>"
 
 
-def load_experiment(path: Path, *, environ: Mapping[str, str]) -> Experiment:
+def load_experiment(path: str | Path, *, environ: Mapping[str, str] | None = None) -> Experiment:
     """Return the experiment that a file describes, with everything that it refers to read.
 
     Args:
         path: The YAML file. What it says of paths is relative to its folder.
-        environ: The environment variables that `${VAR}` and `~` stand for.
+        environ: The environment variables that `${VAR}` and `~` stand for, in which servers run
+            and keys are looked up. Default: those of this process.
 
     Raises:
         SpecError: Something is wrong; it holds every problem at once, in the file's order (a file
             that is not YAML has that one problem).
     """
+    path = Path(path)
+    environ = os.environ if environ is None else environ
     document = read_document(path)
     if not isinstance(document.root.value, dict):
         what = "it is empty" if document.root.value is None else f"found {found(document.root)}"
         message = f"an experiment is a mapping with name, backends and tests: {what}"
         raise document.root.place.error(message)
     loading = _Loading(document, Places(base=path.absolute().parent, environ=environ))
-    return loading.experiment(path)
+    return replace(loading.experiment(path), environ=environ)
 
 
 class _Loading:

@@ -99,17 +99,32 @@ def _help(command: str) -> str:
     ).stdout
 
 
-def test_python_blocks_run(write: Write, tmp_path: Path) -> None:
-    """The worked page's code runs as it stands, beside an experiment file."""
-    write(
-        "name: demo\ntrials: 3\nbackends: {fake: {kind: scripted, replies: [Paris, London]}}\n"
-        "sampling: {temperature: [0.5, 1]}\n"
-        "tests: [{name: t, messages: [{role: user, content: hi}], expect: [{content: Paris}]}]\n"
-    )
+def python_page() -> tuple[str, list[str]]:
+    """Return the experiment of the page about Python, and its blocks of code."""
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    (experiment,) = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)
+    return experiment, re.findall(r"(?ms)^```python\n(.*?)^```$", page)
+
+
+RUN_AS_A_NOTEBOOK_DOES = """
+import ast, asyncio, sys
+
+async def cells(names):
+    for code in sys.argv[1:]:
+        found = eval(compile(code, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+        if found is not None:
+            await found
+
+asyncio.run(cells({}))
+"""
+
+
+def test_python_blocks_run(write: Write, tmp_path: Path) -> None:
+    """The worked page's code runs as it stands, inside an event loop, and says what it says."""
+    experiment, blocks_of_code = python_page()
+    write(experiment)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", RUN_AS_A_NOTEBOOK_DOES, *blocks_of_code],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -117,7 +132,18 @@ def test_python_blocks_run(write: Write, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "heatmap.svg").read_text("utf-8").startswith("<svg")
+    for said in re.findall(r"print\(.*?\)  # (.*)", "\n".join(blocks_of_code)):
+        assert said in done.stdout
+    for name in ("success.svg", "difference.svg"):
+        assert (tmp_path / name).read_text("utf-8").startswith("<svg")
+    assert "done in" in done.stderr  # the progress
+
+
+def test_every_public_name_is_explained() -> None:
+    """The table of names leaves none out."""
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    missing = [name for name in matrixbench.__all__ if f"`{name}" not in page]
+    assert missing == []
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)

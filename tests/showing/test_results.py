@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.results import frame_by_name
+from matrixbench.results import results_by_name
 from matrixbench.store.database import open_store
 from matrixbench.store.experiments import (
     ExperimentRecord,
@@ -34,8 +34,8 @@ def exported(cli: CommandLine, name: str = "demo") -> list[dict[str, object]]:
 def test_the_frame_is_that_of_the_file(demo: CommandLine) -> None:
     """One row a cell with its trials; a selector narrows it."""
     with open_store(demo.folder / ".matrixbench" / "results.db", create=False) as store:
-        frame = frame_by_name(store, "demo")
-        one = frame_by_name(store, "demo", where=["temperature=1 and test=city"])
+        frame = results_by_name(store, "demo").frame(store)
+        one = results_by_name(store, "demo", where="temperature=1 and test=city").frame(store)
     assert list(frame["trials"]) == [4] * 4
     assert list(one["failed"]) == [4]
     assert frame.attrs["axes"]["temperature"] == ["null", "1"]

@@ -1,4 +1,4 @@
-"""What `compare` prints for machines: plain data for JSON."""
+"""A comparison as plain data, for JSON and for tables."""
 
 from __future__ import annotations
 
@@ -131,3 +131,29 @@ def _pairs(pairs: Pairs) -> JsonObject:
 
 def _ends(interval: Interval) -> JsonObject:
     return {"low": interval.low, "high": interval.high}
+
+
+def comparison_rows(comparison: Comparison) -> list[JsonObject]:
+    """Return one flat row a pair of cells: the axes, then the numbers of `comparison_json`.
+
+    `candidate` and `baseline` are what is compared, `candidate_cell` and `baseline_cell` the ids.
+    """
+    return [
+        _row(comparison, candidate.name, cell)
+        for candidate in comparison.candidates
+        for cell in candidate.cells
+    ]
+
+
+def _row(comparison: Comparison, candidate: str, cell: CellResult) -> JsonObject:
+    told = _cell(cell)
+    pairs = told.pop("pairs") or dict.fromkeys(("both", "worse", "better", "neither"))
+    return {
+        **told.pop("coordinates"),
+        "candidate_cell": told.pop("candidate"),
+        "baseline_cell": told.pop("baseline"),
+        "candidate": candidate,
+        "baseline": comparison.baseline,
+        **told,
+        **{f"pairs_{name}": count for name, count in pairs.items()},
+    }

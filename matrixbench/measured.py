@@ -1,0 +1,108 @@
+"""What an experiment's store holds, as tables: the way from a file to its frames."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from matrixbench.errors import NothingSelectedError
+from matrixbench.execution.settings import settings_for
+from matrixbench.frame import with_pass_k
+from matrixbench.results import results_of
+from matrixbench.results_by_build import split_by_build
+from matrixbench.store.database import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pandas import DataFrame
+
+    from matrixbench.execution.settings import Settings
+    from matrixbench.spec.load import Experiment
+    from matrixbench.store.database import Store
+
+NAME_ATTR = "experiment"
+"""Key of `DataFrame.attrs`: the experiment's name."""
+
+
+def cell_frame(
+    experiment: Experiment,
+    settings: Settings | None = None,
+    *,
+    where: str | Sequence[str] = (),
+    by_build: bool = False,
+    ks: Sequence[int] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> DataFrame:
+    """Return one row a cell of an experiment, under the builds that are there now or were last.
+
+    The columns are the axes, then those that `matrixbench.frame.COLUMNS` explains, with their
+    units. Replies whose checks have changed are judged again first.
+
+    Args:
+        experiment: The experiment.
+        settings: Where the store is; default: `settings_for(experiment)`.
+        where: Selector expressions; all must hold.
+        by_build: Whether a cell has a row for each build that it has trials under, and the column
+            `build` holds short labels instead of ids.
+        ks: For each k, columns `pass_at_K` and `pass_hat_K` are added.
+        say: Is told how many replies were judged again, and which builds are shown.
+
+    Raises:
+        UsageError: A selector is wrong.
+        NothingSelectedError: No cell is selected, or none has been measured.
+        StoreError: The store cannot be read.
+    """
+    settings = settings or settings_for(experiment)
+    with opened(experiment, settings) as store:
+        results = results_of(experiment, settings, store, where=where, say=say, by_build=by_build)
+        frame = results.frame(store)
+        if by_build:
+            frame = split_by_build(frame, results, store.builds())
+    if not frame["trials"].any() and not frame["errored"].any():
+        raise _nothing_measured(experiment, settings)
+    frame.attrs[NAME_ATTR] = experiment.file.name
+    return with_pass_k(frame, ks) if ks else frame
+
+
+def trial_frame(
+    experiment: Experiment,
+    settings: Settings | None = None,
+    *,
+    where: str | Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> DataFrame:
+    """Return one row a trial of an experiment: the newest attempt of each, oldest first.
+
+    The columns are the axes, then those that `matrixbench.frame.TRIAL_COLUMNS` explains, with
+    their units. Arguments and errors are those of `cell_frame`; a selection of which nothing has
+    been measured is an empty frame.
+    """
+    settings = settings or settings_for(experiment)
+    with opened(experiment, settings) as store:
+        results = results_of(experiment, settings, store, where=where, say=say)
+        frame = results.trials_frame(store)
+    frame.attrs[NAME_ATTR] = experiment.file.name
+    return frame
+
+
+@contextmanager
+def opened(experiment: Experiment, settings: Settings) -> Iterator[Store]:
+    """Yield the store of an experiment that has been run.
+
+    Raises:
+        NothingSelectedError: There is none yet.
+        StoreError: It cannot be read.
+    """
+    if not settings.store.exists():
+        raise _nothing_measured(experiment, settings)
+    with open_store(settings.store, create=False) as store:
+        yield store
+
+
+def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSelectedError:
+    return NothingSelectedError(
+        f"nothing has been measured of {experiment.file.name} yet",
+        where=str(settings.store),
+        hint=f"first run: matrixbench execute {experiment.path.name}",
+    )
