@@ -62,6 +62,7 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "reason": "The failure's reason, one line.",
     "by_request": "Whether the request alone decided the outcome.",
     "score": "Mean of the scores that its checks gave, between 0 and 1; missing where none does.",
+    "turns": "Requests that were sent: 1, and in a conversation one for each reply.",
     "latency_s": "From the first byte sent to the last byte received, in seconds.",
     "time_to_first_token_s": "Time to the first token, in seconds.",
     "prompt_tokens": "Number of prompt tokens.",

@@ -79,6 +79,7 @@ def _print_reply(reply: ShownReply, out: Console) -> None:
         (first.outcome.value, STYLES[first.outcome]),
         f"  {first.kind}" if first.kind else "",
         (f"  {_trials_text(reply.trials)}", "dim"),
+        (f"  {first.turns} turns" if first.turns > 1 else "", "dim"),
     )
     out.print(line)
     if first.reason:
@@ -139,7 +140,8 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
 
 def _print_reproduction(shown: ShownTrial, out: Console) -> None:
     lines = shown.reproduction
-    title("to see it again", out)
+    again = "its first request" if shown.row.turns > 1 else "it"
+    title(f"to see {again} again", out)
     # Whole lines, so that they can be copied.
     out.print(Text(lines.server or "# no server was started here"), soft_wrap=True)
     out.print(

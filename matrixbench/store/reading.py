@@ -57,12 +57,13 @@ _TRIALS = f"""
         CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END,
         coalesce(trial.reason, verdict.reason, ''),
         trial.by_request, coalesce(verdict.checks, ''), verdict.score,
-        {_MEASURED}, trial.reply_digest, launch.imported
+        {_MEASURED}, trial.reply_digest, launch.imported,
+        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id))
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
     {_COUNTING}
-"""
+"""  # noqa: S608  only our own constants are put in
 
 _REPLIES = f"""
     SELECT trial.id, trial.cell, reply.message, reply.reading, {_MEASURED}
@@ -172,6 +173,7 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         fingerprint=row[23],
         reply_digest=row[24],
         imported=imported == 1,
+        turns=row[26],
     )
 
 

@@ -90,8 +90,8 @@ class TrialRow:
     `kind` and `reason` are the refusal's, or those of the judgement that counts, whose checks
     are `checks` (empty for a refusal). Of a conversation the row holds the figures of all of it
     (`store.figures`). `score` is the mean of the scores that its checks gave.
-    `reply_digest` stands for content and tool calls; None where there is no reply. Units are in
-    the names; `started_at` is Unix time in seconds.
+    `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
+    requests that were sent. Units are in the names; `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -120,6 +120,7 @@ class TrialRow:
     fingerprint: str | None
     reply_digest: str | None
     imported: bool
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

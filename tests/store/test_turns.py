@@ -88,6 +88,7 @@ def test_the_row_holds_the_figures_of_the_whole(store: Store, make: Make, launch
     assert row.completion_tokens_per_s == pytest.approx(10)
     assert (row.time_to_first_token_s, row.prompt_tokens_per_s) == (0.1, 100)
     assert store.durations() == {"c1": 6}
+    assert row.turns == 3
 
 
 def test_replies_are_told_apart_by_all_of_their_turns(
@@ -115,6 +116,7 @@ def test_a_refusal_keeps_the_turns_before_it(store: Store, make: Make, launch: i
     (row,) = store.trials("exp", first_seed=1)
     assert row.outcome is Outcome.REJECTED
     assert row.latency_s == pytest.approx(3.1)
+    assert row.turns == 3
     transcript = store.transcript(row.id)
     assert transcript.reply is None
     assert transcript.earlier == CONVERSATION.earlier
@@ -128,6 +130,7 @@ def test_one_request_has_no_turns(store: Store, make: Make, launch: int) -> None
     make.stored(store, [make.trial(launch, seed=3, reply=reply(1, 1, turn_limit=True))])
     assert turns(store) == 1
     *_, row = store.trials("exp", first_seed=1)
+    assert row.turns == 1
     assert store.transcript(row.id).reply == reply(1, 1, turn_limit=True)
 
 
