@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matrixbench.execution.events import (
+    Compared,
     Fetching,
     Interrupted,
     LaunchFailed,
@@ -30,7 +31,7 @@ from matrixbench.execution.events import (
     TrialsStored,
     Unverified,
 )
-from matrixbench.records import Outcome
+from matrixbench.records import Kind, Outcome
 from matrixbench.tables import counted, duration
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Tally:
     launch_ran: int = 0
     stage: str = ""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    waiting: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, event: Event) -> None:
@@ -92,7 +94,10 @@ class Tally:
             case TrialDone():
                 self.ran += 1
                 self.launch_ran += 1
-                self.outcomes[event.outcome] += 1
+                if event.kind is Kind.NO_REFERENCE:
+                    self.waiting += 1
+                else:
+                    self.outcomes[event.outcome] += 1
                 self._note()
             case TrialsSpared():
                 self.trials -= event.trials
@@ -144,6 +149,8 @@ class Tally:
             parts.append(f"{counted(self.stopped, 'cell')} stopped early")
         if errored := self.outcomes[Outcome.ERRORED]:
             parts.append(f"{errored:,} errored")
+        if self.waiting:
+            parts.append(f"{self.waiting:,} to compare")
         return " · ".join(parts)
 
 
@@ -178,6 +185,10 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line a
                 f"checks changed: {event.replies:,} stored replies judged again, "
                 f"{event.changed:,} verdicts changed"
             )
+        case Compared():
+            waiting = f"; {event.waiting:,} have none yet" if event.waiting else ""
+            replies = "1 reply" if event.replies == 1 else f"{event.replies:,} replies"
+            return f"{replies} compared with those of other cells{waiting}"
         case Unverified():
             return (
                 f"{event.name}: {counted(event.trials, 'trial')} counted as done under the build "

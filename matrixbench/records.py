@@ -40,6 +40,7 @@ class Kind(StrEnum):
     WRONG_LENGTH = "wrong_length"
     UNWANTED = "unwanted"
     OWN_CHECK = "own_check"
+    UNLIKE_REFERENCE = "unlike_reference"
     NO_TURN = "no_turn"
     TRUNCATED = "truncated"
     TURN_LIMIT = "turn_limit"

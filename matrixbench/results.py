@@ -191,9 +191,10 @@ def results_of(
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise NothingSelectedError("no cell is selected", where=str(experiment.path))
     if store is not None:
-        replies, changed = rejudge(store, prepared.plan, prepared.checks)
-        if replies:
-            say(f"{replies:,} stored replies judged by the present checks, {changed:,} changed")
+        again = rejudge(store, prepared.plan, prepared.of_cells)
+        if again.replies:
+            replies = f"{again.replies:,} stored replies judged by the present checks"
+            say(f"{replies}, {again.changed:,} changed")
     return Results(
         experiment=prepared.plan.experiment,
         cells=tuple(_planned_cells(prepared, say, by_build=by_build)),
@@ -251,7 +252,7 @@ def _planned_cell(
         launch=plan.launch.name,
         launch_digest=plan.launch.digest,
         first_seed=prepared.experiment.file.seed,
-        checks=prepared.checks[id(cell.test)].digest,
+        checks=prepared.of_cells.of(cell).digest,
         cell=cell,
     )
 

@@ -11,6 +11,7 @@ from matrixbench.checks.excerpt import one_line
 from matrixbench.checks.figures import compile_completion_tokens, compile_latency
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.own import compile_own
+from matrixbench.checks.same import compile_same_as
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
 from matrixbench.records import Kind
 from matrixbench.spec.checks import (
@@ -26,6 +27,7 @@ from matrixbench.spec.checks import (
     NoToolCallsCheck,
     PythonCheck,
     ReasoningCheck,
+    SameAsCheck,
     ToolCallsCheck,
     check_name,
     parts_of,
@@ -75,6 +77,8 @@ def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> N
         case NotCheck():
             written = check.not_.model_dump(by_alias=True, exclude_unset=True)
             judging = _unless_cut_off(negated(parts[0], written.get(parts[0].name)))
+        case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
+            judging = compile_same_as(check.same_as)
         case PythonCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from matrixbench.checks.compiling import compile_check
 from matrixbench.checks.excerpt import one_line
 from matrixbench.checks.own import load_own
+from matrixbench.checks.same import reference_key
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
-from matrixbench.spec.checks import PythonCheck, every_check
+from matrixbench.spec.checks import PythonCheck, SameAsCheck, every_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,11 +47,13 @@ class Checks:
         digest: What stands for them by content; replies judged under another are judged again.
         rules: The compiled checks, in the file's order.
         accepted: The judgement of a reply that every check accepts, where none gives a score.
+        compares: Key → axes of each other cell whose replies they compare with.
     """
 
     digest: str
     rules: tuple[NamedRule, ...]
     accepted: Judgement
+    compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
@@ -103,7 +106,14 @@ def compile_checks(
     passed = tuple(Verdict(check=named.name, passed=True) for named in rules)
     accepted = Judgement(outcome=Outcome.PASSED, verdicts=passed)
     return Checks(
-        digest=checks_digest(expect, where=where, own=own), rules=rules, accepted=accepted
+        digest=checks_digest(expect, where=where, own=own),
+        rules=rules,
+        accepted=accepted,
+        compares={
+            reference_key(check.same_as): check.same_as
+            for _, check in every_check(expect)
+            if isinstance(check, SameAsCheck)
+        },
     )
 
 
@@ -139,7 +149,7 @@ def _own_functions(
             found[f"{prefix}{place}"] = load_own(
                 check,
                 None if origin is None else origin.folder,
-                where=f"{prefix}{at}" if origin is None else origin.places.get(at, at),
+                where=f"{prefix}{at}" if origin is None else str(origin.places.get(at, at)),
             )
     return found
 

@@ -135,6 +135,14 @@ class Rejudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Replies were compared with those of other cells: how many, and how many have none yet."""
+
+    replies: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unverified:
     """Trials count as done under a build that ran last, since the present one cannot be told."""
 
@@ -162,6 +170,7 @@ Event: TypeAlias = (
     | LaunchFinished
     | LaunchFailed
     | Rejudged
+    | Compared
     | Unverified
     | Interrupted
 )

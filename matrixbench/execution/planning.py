@@ -10,13 +10,14 @@ from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
+from matrixbench.execution.references import ChecksByCell, compared_with
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
 from matrixbench.plan.cells import NOTHING, PresentBuild
 from matrixbench.plan.launches import launches
-from matrixbench.plan.matrix import build_matrix
+from matrixbench.plan.matrix import Matrix, build_matrix
 from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Launch
-    from matrixbench.plan.matrix import Matrix
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import Build
     from matrixbench.spec.experiment import ExperimentFile
@@ -49,6 +49,7 @@ class Prepared:
         wanted: How many trials a cell should have.
         history: What the store knew.
         checks: `id()` of a test → its compiled checks.
+        of_cells: What judges the stored replies of each cell.
         conversations: `id()` of a test → its compiled script, where it has one.
         judges: Which of them judge the trials of which cell, where cells may stop early.
         plan: What will run and why.
@@ -60,6 +61,7 @@ class Prepared:
     wanted: Wanted
     history: History
     checks: dict[int, Checks]
+    of_cells: ChecksByCell
     conversations: dict[int, Conversation]
     judges: Judges | None
     plan: Plan
@@ -132,7 +134,8 @@ def prepare(
     file = experiment.file
     handles = known_handles(experiment)
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
-    builds = present_builds(matrix, Workshop(settings), store)
+    workshop = Workshop(settings)
+    builds = present_builds(matrix, workshop, store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = wanted_of(file, trials)
@@ -160,9 +163,36 @@ def prepare(
             if test.script is not None
         },
         checks=checks,
+        of_cells=_of_cells(experiment, matrix, checks, builds, (workshop, store)),
         judges=judges,
         plan=plan,
     )
+
+
+def _of_cells(
+    experiment: Experiment,
+    matrix: Matrix,
+    checks: Mapping[int, Checks],
+    builds: Mapping[str, PresentBuild],
+    sources: tuple[Workshop, Store | None],
+) -> ChecksByCell:
+    """Return what judges each cell. Those that are compared with may be left out by `--where`."""
+    if not any(own.compares for own in checks.values()):
+        return ChecksByCell(checks, {})
+    workshop, store = sources
+    whole = build_matrix(experiment)
+    missing = [group for group in whole.launches if group.launch.name not in builds]
+    rest = Matrix(launches=tuple(missing), not_applicable=(), axes=whole.axes)
+    cells = [cell for group in matrix.launches for cell in group.cells]
+    compared = compared_with(
+        cells,
+        [cell for group in whole.launches for cell in group.cells],
+        checks,
+        {**present_builds(rest, workshop, store), **builds},
+    )
+    found = ChecksByCell(checks, compared)
+    found.read(store, experiment.file.name, experiment.file.seed, cells)
+    return found
 
 
 def _history(
@@ -184,17 +214,27 @@ def _history(
 
 
 def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
-    """Return which checks judge the trials of which cell; greedy ones have nothing to stop for."""
+    """Return which checks judge the trials of which cell, where it may stop early.
+
+    Greedy cells have nothing to stop for, and those that are compared with other cells' replies
+    know nothing before those are there.
+    """
     own = {test: (of_test.digest,) for test, of_test in checks.items()}
     cells: dict[str, tuple[str, ...]] = {}
+    comparing: set[str] = set()
     for group in matrix.launches:
         for cell in group.cells:
             if is_greedy(cell.point.fields):
+                continue
+            if checks[id(cell.test)].compares:
+                comparing.add(cell.id)
                 continue
             mine = own[id(cell.test)]
             known = cells.setdefault(cell.id, mine)
             if known is not mine and mine[0] not in known:
                 cells[cell.id] = known + mine
+    for cell_id in comparing & cells.keys():
+        del cells[cell_id]
     by_digest = {of_test.digest: of_test for of_test in checks.values()}
     return Judges(cells=cells, judge=lambda digest, reply: by_digest[digest].judge(reply).outcome)
 

@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from matrixbench.checks.judge import Checks
+    from matrixbench.execution.references import CellChecks, ChecksByCell
     from matrixbench.plan.planner import Plan
+    from matrixbench.records import Judgement, Kind
     from matrixbench.store.database import Store
 
 
-def rejudge(store: Store, plan: Plan, checks: Mapping[int, Checks]) -> tuple[int, int]:
-    """Judge every stored reply that the present checks have not seen.
+@dataclass(slots=True, kw_only=True)
+class Rejudgement:
+    """What came of judging again.
 
-    Returns:
-        How many replies were judged, and how many verdicts differ from the one before.
+    Args:
+        replies: How many replies were judged; by several sets of checks, once for each.
+        changed: How many outcomes differ from the one before.
+        judgements: Number of a trial → what was made of it at last.
     """
-    replies = changed = 0
+
+    replies: int = 0
+    changed: int = 0
+    judgements: dict[int, Judgement] = field(default_factory=dict)
+
+    def of_kind(self, kind: Kind) -> int:
+        """Return how many trials are of a kind now."""
+        return sum(judgement.kind is kind for judgement in self.judgements.values())
+
+
+def rejudge(store: Store, plan: Plan, checks: ChecksByCell) -> Rejudgement:
+    """Judge every stored reply that the present checks have not seen, and keep what they say.
+
+    Raises:
+        StoreError: The store cannot be read or written.
+    """
+    done = Rejudgement()
     for layer in judged_by(plan, checks):
         stale = store.stale({cell: of_cell.digest for cell, of_cell in layer.items()})
         judgements = [
-            (trial, layer[cell].digest, layer[cell].judge(reply)) for trial, cell, reply in stale
+            (trial, layer[cell].digest, layer[cell].judge(trial, reply))
+            for trial, cell, reply in stale
         ]
-        replies += len(judgements)
-        changed += store.add_judgements(judgements)
-    return replies, changed
+        done.replies += len(judgements)
+        done.judgements |= {trial: judgement for trial, _, judgement in judgements}
+        done.changed += store.add_judgements(judgements)
+    return done
 
 
-def judged_by(plan: Plan, checks: Mapping[int, Checks]) -> list[dict[str, Checks]]:
+def judged_by(plan: Plan, checks: ChecksByCell) -> list[dict[str, CellChecks]]:
     """Return cell id → checks, in as many layers as cells that send the same have checks.
 
     Tests that differ in their checks alone share their trials; each layer holds a cell id once.
+    Cells that are compared with others come last: two builds of one backend share a cell's id, and
+    where nobody says which cell is meant, the newest verdict counts, which should be that of the
+    comparison, not that of a cell that is compared with itself.
     """
-    layers: list[dict[str, Checks]] = []
-    for launch in plan.launches:
-        for cell in launch.cells:
-            own = checks[id(cell.test)]
-            for layer in layers:
-                if layer.setdefault(cell.id, own) is own:
-                    break
-            else:
-                layers.append({cell.id: own})
+    layers: list[dict[str, CellChecks]] = []
+    every = [checks.of(cell) for launch in plan.launches for cell in launch.cells]
+    cells = [cell.id for launch in plan.launches for cell in launch.cells]
+    if checks.compares:
+        order = sorted(range(len(every)), key=lambda place: every[place].compares_others)
+        every, cells = [every[place] for place in order], [cells[place] for place in order]
+    for cell, own in zip(cells, every, strict=True):
+        for layer in layers:
+            if layer.setdefault(cell, own).digest == own.digest:
+                break
+        else:
+            layers.append({cell: own})
     return layers

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.execution.events import Rejudged, Unverified
+from matrixbench.execution.events import Compared, Rejudged, Unverified
 from matrixbench.execution.launching import Launches
 from matrixbench.execution.planning import prepare
 from matrixbench.execution.preflight import check_options
@@ -17,6 +17,7 @@ from matrixbench.execution.rejudge import rejudge
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.summary import Mode, mode_of
 from matrixbench.execution.workshop import Workshop
+from matrixbench.records import Kind
 from matrixbench.store.database import open_store
 from matrixbench.store.locks import ExperimentLock
 
@@ -88,7 +89,14 @@ async def execute(
         _tell_unverified(prepared, tell)
         record_cells(store, prepared, whole=not where)
         generation = cache(partial(_generation, prepared, store, mode, where))
-        return await Launches(prepared, store, generation, tell, stop).run()
+        before = store.newest()
+        summary = await Launches(prepared, store, generation, tell, stop).run()
+        if not prepared.of_cells.compares:
+            return summary
+        again = prepare(
+            experiment, settings, store=store, where=where, trials=trials, any_build=any_build
+        )
+        return _compare(again, store, summary, before, tell)
 
 
 def _silent(_: Event) -> None:
@@ -129,6 +137,22 @@ def _tell_unverified(prepared: Prepared, tell: Listener) -> None:
 
 
 def _judge_again(prepared: Prepared, store: Store, tell: Listener) -> None:
-    replies, changed = rejudge(store, prepared.plan, prepared.checks)
-    if replies:
-        tell(Rejudged(replies=replies, changed=changed))
+    again = rejudge(store, prepared.plan, prepared.of_cells)
+    if again.replies:
+        tell(Rejudged(replies=again.replies, changed=again.changed))
+
+
+def _compare(
+    prepared: Prepared, store: Store, summary: RunSummary, before: int, tell: Listener
+) -> RunSummary:
+    """Compare replies with those of other cells, now that they are there.
+
+    Replies of earlier runs are compared again where what they are compared with is new. The
+    summary that is returned has what came of this run's, those of numbers above `before`.
+    """
+    again = rejudge(store, prepared.plan, prepared.of_cells)
+    if not again.replies:
+        return summary
+    tell(Compared(replies=again.replies, waiting=again.of_kind(Kind.NO_REFERENCE)))
+    own = [judgement for trial, judgement in again.judgements.items() if trial > before]
+    return summary.settled(own)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ExitCode, UsageError
-from matrixbench.records import Outcome
+from matrixbench.records import Kind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from matrixbench.records import Judgement
 
 
 class Mode(StrEnum):
@@ -68,6 +71,22 @@ class RunSummary:
     def most(self) -> int:
         """How many trials it would have been without stopping early."""
         return self.ran + self.spared + self.remaining
+
+    def settled(self, judgements: Sequence[Judgement]) -> RunSummary:
+        """Return the summary once trials that waited for another cell's replies are judged.
+
+        Args:
+            judgements: What was made of each; they were `errored` until then.
+        """
+        outcomes = Counter(self.outcomes)
+        outcomes[Outcome.ERRORED] -= len(judgements)
+        outcomes.update(judgement.outcome for judgement in judgements)
+        errors = {kind: said for kind, said in self.errors.items() if kind != Kind.NO_REFERENCE}
+        for judgement in judgements:
+            if judgement.outcome is Outcome.ERRORED and judgement.kind is Kind.NO_REFERENCE:
+                count, _ = errors.get(Kind.NO_REFERENCE, (0, ""))
+                errors[Kind.NO_REFERENCE] = (count + 1, judgement.reason)
+        return replace(self, outcomes=dict(+outcomes), errors=errors)
 
     @property
     def exit_code(self) -> ExitCode:

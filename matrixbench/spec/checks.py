@@ -174,6 +174,13 @@ class PythonCheck(CheckPart):
     """The score from which on the check holds, where the function returns a number."""
 
 
+class SameAsCheck(CheckPart):
+    """Checks that a reply is equal to that of another cell."""
+
+    same_as: Annotated[dict[str, Any], Field(min_length=1)]
+    """Axis → value: the other cell has these, and is else like the reply's own."""
+
+
 _CHECKS: dict[str, type[Part]] = {
     "tool_calls": ToolCallsCheck,
     "no_tool_calls": NoToolCallsCheck,
@@ -187,6 +194,7 @@ _CHECKS: dict[str, type[Part]] = {
     "any": AnyCheck,
     "not": NotCheck,
     "python": PythonCheck,
+    "same_as": SameAsCheck,
 }
 _NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
 
@@ -217,7 +225,8 @@ Check: TypeAlias = Annotated[
     | Annotated[AllCheck, Tag(f"{TAG}all")]
     | Annotated[AnyCheck, Tag(f"{TAG}any")]
     | Annotated[NotCheck, Tag(f"{TAG}not")]
-    | Annotated[PythonCheck, Tag(f"{TAG}python")],
+    | Annotated[PythonCheck, Tag(f"{TAG}python")]
+    | Annotated[SameAsCheck, Tag(f"{TAG}same_as")],
     Discriminator(_check_tag),
 ]
 """One check of any kind."""

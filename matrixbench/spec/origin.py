@@ -11,7 +11,7 @@ from matrixbench.spec.wording import dotted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from matrixbench.spec.nodes import Document, Loc, Node
+    from matrixbench.spec.nodes import Document, Loc, Node, Place
 
 PLACED = ("python", "same_as")
 """Checks whose places are kept: what they name is looked for only when they are compiled."""
@@ -24,11 +24,12 @@ class Origin:
     Args:
         folder: The folder of its file; None where it is no file of its own, such as a suite that
             ships.
-        places: Way to a check's value from the test on, such as `expect[0].python` → its place.
+        places: Way to a check's value from the test on, such as `expect[0].python` → its place;
+            of a mapping's entries too.
     """
 
     folder: Path | None = None
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 def origin_of(document: Document, at: Loc) -> Origin:
@@ -41,10 +42,12 @@ def origin_of(document: Document, at: Loc) -> Origin:
     )
 
 
-def _places(node: Node, at: Loc) -> Iterator[tuple[str, str]]:
+def _places(node: Node, at: Loc) -> Iterator[tuple[str, Place]]:
     for name, entry in node.entries.items():
         if name in PLACED:
-            yield dotted((*at, name)), str(entry.node.place)
+            yield dotted((*at, name)), entry.node.place
+            for key, inner in entry.node.entries.items():
+                yield dotted((*at, name, key)), inner.place
         elif name in {"all", "any", "not"}:
             yield from _places(entry.node, (*at, name))
     for index, item in enumerate(node.items):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.spec.checks import SameAsCheck, every_check
 from matrixbench.spec.grids import grid_entries, value_nodes
 from matrixbench.spec.matching import means, same
 from matrixbench.spec.nodes import Document, Entry, Finding, Node
@@ -14,7 +15,8 @@ from matrixbench.spec.wording import choose, found, inside, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from matrixbench.spec.cases import Cases
+    from matrixbench.spec.cases import Case, Cases
+    from matrixbench.spec.nodes import Place
 
 CHART_AXES = ("build",)
 """What a chart may be split by besides the axes of the matrix."""
@@ -108,6 +110,7 @@ def reference_findings(document: Document, cases: Cases) -> Iterator[Finding]:
     for index, entry in enumerate(root.child_items("include")):
         yield from _entry(entry, axes, f"include[{index}]")
         included |= {axis: [] for axis in entry.entries if axis in SAMPLING_FIELDS}
+    yield from comparison_findings(cases, axes)
     for name, chart in root.child_entries("charts").items():
         yield from _chart(name, chart, Axes(values=included, open=axes.open))
 
@@ -223,3 +226,38 @@ def _baseline_value(node: Node, axis: str, values: list[Any], where: str) -> Ite
     message = f"{axis} has no value {quoted(node.text) if node.text else found(node)} to compare"
     hint = _values_hint(node, values)
     yield Finding(place=node.place, message=f"{message} with in {where}.baseline", hint=hint)
+
+
+def comparison_findings(cases: Cases, axes: Axes) -> Iterator[Finding]:
+    """Yield what is wrong with the cells that `same_as` names; each place is told of once."""
+    told: set[Place] = set()
+    for case in cases.cases:
+        for at, check in every_check(case.test.expect):
+            if isinstance(check, SameAsCheck) and case.origin.places[f"{at}.same_as"] not in told:
+                told.add(case.origin.places[f"{at}.same_as"])
+                yield from _compared(case, f"{at}.same_as", check.same_as, axes)
+
+
+def _compared(case: Case, at: str, named: Mapping[str, Any], axes: Axes) -> Iterator[Finding]:
+    others = False
+    for axis, value in named.items():
+        place = case.origin.places[f"{at}.{axis}"]
+        values = axes.values.get(axis, [])
+        others = others or axes.unknown(axis) or any(not means(value, item) for item in values)
+        if axes.unknown(axis):
+            message = f"unknown axis {quoted(axis)} in {at}"
+            hint = choose(axis, list(axes.values), what="axes")
+            yield Finding(place=place, message=message, hint=hint)
+        elif axis not in axes.open and not any(means(value, item) for item in values):
+            texts = [item if isinstance(item, str) else _shown(item) for item in values]
+            shown = value if isinstance(value, str) else _shown(value)
+            hint = choose(shown, list(dict.fromkeys(texts)), what="known")
+            message = f"{axis} has no value {quoted(shown)} to compare with"
+            yield Finding(place=place, message=message, hint=hint)
+            others = True
+    if not others:
+        yield Finding(
+            place=case.origin.places[at],
+            message=f"{at}: every cell would be compared with itself",
+            hint="name an axis that has other values too",
+        )

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import CellProgress
     from matrixbench.records import Build, ChatReply, Judgement, Trial
     from matrixbench.store.outcomes import Judges
-    from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
+    from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -289,6 +289,29 @@ class Store:
         return found
 
     # Judging again.
+
+    def kept(
+        self, experiment: str, *, first_seed: int, cells: Container[str]
+    ) -> Iterator[KeptReply]:
+        """Yield the attempts of some cells that count and have a reply, oldest first."""
+        wanted = Wanted(first_seed=first_seed, seed_end=SEED_END)
+        with translated(self.path):
+            floors = floors_of(self._connection, experiment)
+            yield from reading.kept(
+                self._connection, current_ids(self._connection, floors, wanted, cells)
+            )
+
+    def newest(self) -> int:
+        """Return the number of the newest attempt; 0 where there is none."""
+        with translated(self.path):
+            ((number,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM trial")
+        return int(number)
+
+    def reply(self, trial: int) -> ChatReply:
+        """Return the reply of an attempt that has one."""
+        with translated(self.path):
+            ((_, _, reply),) = reading.replies(self._connection, [trial])
+        return reply
 
     def stale(self, checks: Mapping[str, str]) -> Iterator[tuple[int, str, ChatReply]]:
         """Yield trial number, cell and reply wherever the present checks have not judged yet.

@@ -16,7 +16,7 @@ from matrixbench.store.encoding import (
     reply_from,
     verdicts_from,
 )
-from matrixbench.store.rows import LaunchNote, StoredLaunch, Transcript, TrialRow
+from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
 from matrixbench.store.turns import Turns
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ _REPLIES = f"""
     SELECT trial.id, trial.cell, reply.message, reply.reading, {_MEASURED}
     {_WANTED}
     CROSS JOIN reply ON reply.trial = trial.id
+"""
+
+_KEPT = f"""
+    SELECT trial.id, trial.cell, build.id, trial.seed
+    {_WANTED}
+    CROSS JOIN build ON build.number = trial.build
+    WHERE trial.outcome IS NULL
 """
 
 _VERDICTS = f"""
@@ -186,6 +193,13 @@ def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, s
             connection, _REPLIES, [(number, "") for number in ids]
         )
     ]
+
+
+def kept(connection: sqlite3.Connection, ids: Iterable[int]) -> Iterator[KeptReply]:
+    """Yield those attempts that have a reply, in the order of their ids' list."""
+    for piece in chunks(ids):
+        for number, cell, build, seed in _fetch(connection, _KEPT, [(id_, "") for id_ in piece]):
+            yield KeptReply(id=number, cell=cell, build=build, seed=seed)
 
 
 def unjudged(

@@ -140,3 +140,13 @@ class Transcript:
     reply: ChatReply | None
     earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReply:
+    """An attempt that counts and has a reply: its number, cell, build and seed."""
+
+    id: int
+    cell: str
+    build: str
+    seed: int

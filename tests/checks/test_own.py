@@ -11,6 +11,7 @@ from matrixbench.checks.judge import Checks, compile_checks
 from matrixbench.errors import CheckError, ExitCode
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing
 from matrixbench.spec.checks import PythonCheck
+from matrixbench.spec.nodes import Place
 from matrixbench.spec.origin import Origin
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def folder(tmp_path: Path) -> Path:
 def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: ANN401  JSON
     """Return a check of one's own, compiled for a file of a folder."""
     check = PythonCheck(python=name, **more)
-    origin = Origin(folder=folder, places={"expect[0].python": "exp.yaml:7:5"})
+    origin = Origin(
+        folder=folder, places={"expect[0].python": Place(file="exp.yaml", line=7, column=5)}
+    )
     return compile_checks([check], origin=origin)
 
 

@@ -395,6 +395,16 @@ TEST_MISTAKES = [
         "turn 3: the test has at most 2 replies",
     ),
     (f"{{{HEAD}, expect: [python: politeness]}}", "«politeness» names no function"),
+    (f"{{{HEAD}, expect: [same_as: {{}}]}}", "same_as must not be empty"),
+    (f"{{{HEAD}, expect: [same_as: {{backnd: a}}]}}", "unknown axis «backnd»"),
+    (
+        f"{{{HEAD}, expect: [any: [same_as: {{backend: b}}]]}}",
+        "3:82: backend has no value «b» to compare with\n  known: a",
+    ),
+    (
+        f"{{{HEAD}, expect: [same_as: {{backend: a}}]}}",
+        "expect[0].same_as: every cell would be compared with itself",
+    ),
     (f"{{{HEAD}, expect: [{{python: 'a:b', threshold: 2}}]}}", "must be at most 1"),
     (f"{{{HEAD}, expect: [{{python: 'a:b', arguments: [1]}}]}}", "expected a mapping"),
     (f"{{{HEAD}, expect: [latency_s: 2.5]}}", "expected a mapping, found the number 2.5"),

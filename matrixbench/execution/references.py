@@ -1,0 +1,256 @@
+"""What judges each cell: its test's checks, and for `same_as` another cell's replies.
+
+Verdicts are derived from stored replies, and the other cell may run later or not at all. So a
+comparison is made from the store: after a run, and whenever results are read. What is compared with
+is part of the digest under which a verdict is kept; where it changes, replies are judged again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from matrixbench.checks.judge import no_reference
+from matrixbench.checks.same import named_cell
+from matrixbench.checks.verdicts import UnjudgeableError
+from matrixbench.identity import combine, digest
+from matrixbench.plan.partners import Partners
+from matrixbench.plan.requests import is_greedy
+from matrixbench.records import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from matrixbench.checks.judge import Checks
+    from matrixbench.checks.verdicts import Reference
+    from matrixbench.plan.cells import Cell, PresentBuild
+    from matrixbench.records import ChatReply, Judgement
+    from matrixbench.store.database import Store
+
+LOADED_REPLIES = 1024
+"""Replies of other cells that are held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partner:
+    """The cell that another one is compared with.
+
+    Args:
+        name: What the file names it by.
+        cell: Its id.
+        build: The build that its replies are taken from; None where none is known.
+        greedy: Whether any of its replies will do, since all should be the same.
+    """
+
+    name: str
+    cell: str
+    build: str | None
+    greedy: bool
+
+
+Compared: TypeAlias = "Partner | str | None"
+"""Whom a cell is compared with; a text says why with nobody, None is the cell itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replies:
+    """The replies of a partner that are there: seed → number of the trial."""
+
+    partner: Partner
+    trials: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CellChecks:
+    """The checks of one cell, ready to judge stored replies.
+
+    Args:
+        digest: What stands for the checks, and for the replies that they compare with.
+        checks: The checks of its test.
+        others: Key of a `same_as` → the replies that it compares with, why there are none, or
+            None for the reply itself.
+        seeds: Number of the cell's trials → their seed.
+        load: Returns the reply of a trial.
+    """
+
+    digest: str
+    checks: Checks
+    others: Mapping[str, Replies | str | None] = field(default_factory=dict)
+    seeds: Mapping[int, int] = field(default_factory=dict)
+    load: Callable[[int], ChatReply] | None = None
+
+    @property
+    def compares_others(self) -> bool:
+        """Whether they compare with the replies of a cell that is not the reply's own."""
+        return any(other is not None for other in self.others.values())
+
+    def judge(self, trial: int, reply: ChatReply) -> Judgement:
+        """Return what the checks make of a stored reply."""
+        if not self.others:
+            return self.checks.judge(reply)
+        return self.checks.judge(reply, self._reference(trial, reply))
+
+    def _reference(self, trial: int, reply: ChatReply) -> Reference:
+        def reference(key: str) -> ChatReply:
+            match self.others.get(key, ""):
+                case None:
+                    return reply
+                case Replies() as replies:
+                    return self._reply(replies, self.seeds.get(trial))
+                case str() as reason:
+                    _refuse(reason)
+
+        return reference
+
+    def _reply(self, replies: Replies, seed: int | None) -> ChatReply:
+        number = replies.trials.get(-1 if seed is None else seed)
+        if number is None and replies.partner.greedy:
+            number = next(iter(replies.trials.values()), None)
+        if number is None or self.load is None:
+            with_seed = "" if replies.partner.greedy else f" with seed {seed}"
+            _refuse(f"no reply{with_seed} of {replies.partner.name} is there yet")
+        return self.load(number)
+
+
+def _refuse(reason: str) -> NoReturn:
+    if not reason:
+        no_reference("")
+    raise UnjudgeableError(Kind.NO_REFERENCE, reason)
+
+
+class ChecksByCell:
+    """What judges each cell of a plan.
+
+    Args:
+        checks: `id()` of a test → its checks.
+        compared: `id()` of a cell → key of each `same_as` → whom it is compared with.
+    """
+
+    def __init__(
+        self, checks: Mapping[int, Checks], compared: Mapping[int, Mapping[str, Compared]]
+    ) -> None:
+        self._compared = compared
+        self._by_test = {
+            test: CellChecks(digest=own.digest, checks=own) for test, own in checks.items()
+        }
+        self._by_cell: dict[int, CellChecks] = {}
+
+    @property
+    def compares(self) -> bool:
+        """Whether any cell is compared with another one."""
+        return bool(self._compared)
+
+    def of(self, cell: Cell) -> CellChecks:
+        """Return what judges a cell."""
+        return self._by_cell.get(id(cell)) or self._by_test[id(cell.test)]
+
+    def read(
+        self, store: Store | None, experiment: str, first_seed: int, cells: Iterable[Cell]
+    ) -> None:
+        """Look up which replies are there to compare with.
+
+        Args:
+            store: The store; None where nothing was ever run.
+            experiment: Whose fresh starts hold.
+            first_seed: The seed of trial 0.
+            cells: The cells that may be compared.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        comparing = [cell for cell in cells if id(cell) in self._compared]
+        if not comparing:
+            return
+        trials: dict[tuple[str, str], dict[int, int]] = {}
+        seeds: dict[str, dict[int, int]] = {}
+        for kept in (
+            []
+            if store is None
+            else store.kept(experiment, first_seed=first_seed, cells=self._ids(comparing))
+        ):
+            trials.setdefault((kept.cell, kept.build), {})[kept.seed] = kept.id
+            seeds.setdefault(kept.cell, {})[kept.id] = kept.seed
+        load = None if store is None else lru_cache(LOADED_REPLIES)(store.reply)
+        for cell in comparing:
+            checks = self._by_test[id(cell.test)].checks
+            others = {
+                key: _replies(partner, trials) for key, partner in self._compared[id(cell)].items()
+            }
+            self._by_cell[id(cell)] = CellChecks(
+                digest=combine(checks.digest, *map(_stands_for, others.values())),
+                checks=checks,
+                others=others,
+                seeds=seeds.get(cell.id, {}),
+                load=load,
+            )
+
+    def _ids(self, cells: Iterable[Cell]) -> set[str]:
+        ids = set()
+        for cell in cells:
+            ids.add(cell.id)
+            for partner in self._compared[id(cell)].values():
+                if isinstance(partner, Partner):
+                    ids.add(partner.cell)
+        return ids
+
+
+def _replies(
+    compared: Compared, trials: Mapping[tuple[str, str], Mapping[int, int]]
+) -> Replies | str | None:
+    if not isinstance(compared, Partner):
+        return compared
+    known = {} if compared.build is None else trials.get((compared.cell, compared.build), {})
+    return Replies(partner=compared, trials=dict(sorted(known.items())))
+
+
+def _stands_for(other: Replies | str | None) -> str:
+    """Return the digest of what a cell is compared with; a trial's reply never changes."""
+    match other:
+        case Replies():
+            return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()]])
+        case _:
+            return digest(other)
+
+
+def compared_with(
+    cells: Iterable[Cell],
+    among: Iterable[Cell],
+    checks: Mapping[int, Checks],
+    builds: Mapping[str, PresentBuild],
+) -> dict[int, dict[str, Compared]]:
+    """Return `id()` of a cell → key of each `same_as` of its test → whom it is compared with.
+
+    Args:
+        cells: The cells that are judged.
+        among: All cells of the experiment, selected or not.
+        checks: `id()` of a test → its checks.
+        builds: Launch name → its build, of all those cells.
+    """
+    comparing = [cell for cell in cells if checks[id(cell.test)].compares]
+    if not comparing:
+        return {}
+    partners = Partners(among)
+    return {
+        id(cell): {
+            key: _partner(cell, partners.of(cell, axes), axes, builds)
+            for key, axes in checks[id(cell.test)].compares.items()
+        }
+        for cell in comparing
+    }
+
+
+def _partner(
+    cell: Cell, found: Cell | str, axes: Mapping[str, Any], builds: Mapping[str, PresentBuild]
+) -> Compared:
+    if isinstance(found, str):
+        return found
+    if found is cell or found.coordinates() == cell.coordinates():
+        return None
+    build = builds[found.launch.name].build
+    return Partner(
+        name=named_cell(axes),
+        cell=found.id,
+        build=None if build is None else build.id,
+        greedy=is_greedy(found.point.fields),
+    )

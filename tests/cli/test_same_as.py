@@ -1,0 +1,154 @@
+"""Replies compared with another cell's, whichever of the two runs first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
+    from tests.conftest import Write
+
+EXPERIMENT = """
+name: same
+trials: 3
+backends:
+  baseline: {kind: scripted, replies: [Paris, London, Rome]}
+  candidate: {kind: scripted, replies: [Paris, LONDON, Rome]}
+sampling: {temperature: [0, 1]}
+tests:
+  - name: capital
+    messages: [{role: user, content: "A capital?"}]
+    expect: [same_as: {backend: baseline}]
+  - name: plain
+    messages: [{role: user, content: "A city?"}]
+    expect: [content: {type: string}]
+"""
+
+
+@pytest.fixture
+def folder(cli: CommandLine, write: Write) -> CommandLine:
+    """Return the command line beside an experiment that compares two backends."""
+    write(EXPERIMENT)
+    return cli
+
+
+def outcomes(cli: CommandLine, *words: str) -> dict[str, list[str]]:
+    """Return the outcomes of the comparing test by backend and temperature, in trials' order."""
+    done = cli("export", "exp.yaml", "--trials", "--where", "test=capital", *words)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = {}
+    rows: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    for row in sorted(rows, key=lambda row: row["trial"]):
+        found.setdefault(f"{row['backend']} {row['temperature']}", []).append(row["outcome"])
+    return found
+
+
+SETTLED = {
+    "baseline 0": ["passed"] * 2,
+    "baseline 1": ["passed"] * 3,
+    "candidate 0": ["passed", "failed"],
+    "candidate 1": ["passed", "failed", "passed"],
+}
+
+
+def test_one_run_compares_at_its_end(folder: CommandLine) -> None:
+    """What the run says of its trials is what came of the comparison."""
+    done = folder("execute", "exp.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "10 replies compared with those of other cells" in done.stderr
+    assert "20 trials in" in done.stdout
+    assert "18 passed" in done.stdout
+    assert "2 failed" in done.stdout
+    assert "errored" not in done.stdout
+    assert outcomes(folder) == SETTLED
+
+
+@pytest.mark.parametrize("first", ["baseline", "candidate"])
+def test_the_order_of_runs_makes_no_difference(folder: CommandLine, first: str) -> None:
+    """A reply without its reference is errored until that is there, and never asked for again."""
+    done = folder("execute", "exp.yaml", "--where", f"backend={first}")
+    waiting = first == "candidate"
+    assert done.returncode == (7 if waiting else 0), done.stderr
+    if waiting:
+        assert "5 have none yet" in done.stderr
+        assert "no_reference" in done.stdout
+        found = outcomes(folder, "--where", "backend=candidate")
+        assert found == {"candidate 0": ["errored"] * 2, "candidate 1": ["errored"] * 3}
+        status = folder("status", "exp.yaml").stdout
+        assert "no reply of backend=baseline is there yet" in status or "no_reference" in status
+    done = folder("execute", "exp.yaml", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "10 trials to run (10 done before)" in done.stderr
+    assert outcomes(folder) == SETTLED
+    done = folder("execute", "exp.yaml", "--resume")
+    assert "0 trials to run (20 done before)" in done.stderr
+    assert "judged again" not in done.stderr
+    assert outcomes(folder) == SETTLED
+
+
+def test_a_reference_that_is_left_out_by_where_still_serves(folder: CommandLine) -> None:
+    """A selection says what is run or shown, not what there is."""
+    assert folder("execute", "exp.yaml", "--where", "backend=baseline").returncode == 0
+    done = folder("execute", "exp.yaml", "--resume", "--where", "backend=candidate")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(folder) == SETTLED
+    shown = folder("show", "exp.yaml", "--where", "backend=candidate and test=capital")
+    assert "unlike backend=baseline: content at character 2: expected" in shown.stdout
+
+
+def test_a_reference_that_has_changed_judges_again(folder: CommandLine, write: Write) -> None:
+    """Its fresh replies count from then on, and the old verdicts stay as history."""
+    assert folder("execute", "exp.yaml").returncode == 0
+    write(EXPERIMENT.replace("[Paris, London, Rome]", "[Paris, LONDON, Oslo]"))
+    done = folder("execute", "exp.yaml", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(folder, "--where", "backend=candidate") == {
+        "candidate 0": ["passed", "passed"],
+        "candidate 1": ["passed", "passed", "failed"],
+    }
+
+
+def test_more_trials_are_compared_by_their_seed(folder: CommandLine) -> None:
+    """A trial without its own counterpart waits for it; a greedy one takes any."""
+    assert folder("execute", "exp.yaml", "--where", "backend=baseline").returncode == 0
+    done = folder(
+        "execute", "exp.yaml", "--resume", "--trials", "5", "--where", "backend=candidate"
+    )
+    assert done.returncode == 7, done.stderr
+    assert "no reply with seed 4 of backend=baseline is there yet" in done.stdout or (
+        "no reply with seed 5 of backend=baseline is there yet" in done.stdout
+    )
+    found = outcomes(folder, "--where", "backend=candidate")
+    assert found["candidate 0"] == ["passed", "failed"]
+
+
+def test_two_backends_that_are_one_are_equal(cli: CommandLine, write: Write) -> None:
+    """They share their trials, so each is equal to the other's."""
+    write(EXPERIMENT.replace("LONDON", "London"))
+    done = cli("execute", "exp.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stdout
+    assert {outcome for found in outcomes(cli).values() for outcome in found} == {"passed"}
+
+
+def test_a_reference_that_no_cell_is_says_so(cli: CommandLine, write: Write) -> None:
+    """Where it is excluded, the reply is errored, with the reason."""
+    write(EXPERIMENT + "exclude: [{backend: baseline, test: capital, temperature: 1}]\n")
+    done = cli("execute", "exp.yaml")
+    assert done.returncode == 7
+    assert "no cell is like this one but for backend=baseline" in done.stdout
+    assert outcomes(cli)["candidate 0"] == ["passed", "failed"]
+
+
+def test_compare_and_chart_read_the_same_verdicts(folder: CommandLine) -> None:
+    """All that judges again does so in one way."""
+    assert folder("execute", "exp.yaml", "--where", "backend=candidate").returncode == 7
+    assert folder("execute", "exp.yaml", "--resume", "--where", "backend=baseline").returncode == 0
+    done = folder("compare", "exp.yaml", "--baseline", "backend=baseline", "--json")
+    assert done.returncode == 0, done.stderr
+    done = folder("chart", "exp.yaml", "-o", "map.json")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(folder) == SETTLED
