@@ -179,7 +179,9 @@ class _Naming:
         self._model = ["model", *(axis for axis in extra if axis.startswith("model."))]
         self._server = ["backend", *(axis for axis in extra if not axis.startswith("model."))]
 
-    def model(self, coordinates: Coordinates) -> str:
+    def model(self, coordinates: Coordinates) -> str | None:
+        if len(self._model) == 1 and coordinates.get("model") is None:
+            return None  # as tool_bench.py itself has it where no name was given
         return _name(coordinates, self._model, " ")
 
     def server(self, coordinates: Coordinates) -> str:

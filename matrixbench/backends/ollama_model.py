@@ -20,6 +20,8 @@ from matrixbench.identity import digest, digest_bytes
 from matrixbench.spec.ollama_names import LOAD_OPTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matrixbench.backends.ollama_http import OllamaApi
     from matrixbench.backends.protocol import LaunchOrder
     from matrixbench.records import JsonObject
@@ -55,14 +57,9 @@ class OllamaModel:
     @property
     def served(self) -> Served:
         """How the model is asked."""
-        options = {
-            name: value
-            for name, value in self.order.options.items()
-            if name in LOAD_OPTIONS and value is not None
-        }
         return Served(
             model=self.made or full_name(self.order.model.id or ""),
-            options={"num_ctx": self.backend.context, **options},
+            options=load_options(self.backend, self.order.options),
             keep_alive=None if self.attached else -1,
         )
 
@@ -218,6 +215,14 @@ class OllamaModel:
                 hint="a built-in renderer wins over any template: take the model from a GGUF file; "
                 "for a server that runs already OLLAMA_GO_TEMPLATE=1 makes the template win",
             )
+
+
+def load_options(backend: OllamaBackend, options: Mapping[str, Any]) -> JsonObject:
+    """Return the options that a model is loaded with, which every request repeats."""
+    chosen = {
+        name: value for name, value in options.items() if name in LOAD_OPTIONS and value is not None
+    }
+    return {"num_ctx": backend.context, **chosen}
 
 
 def described(said: JsonObject) -> JsonObject:

@@ -95,8 +95,18 @@ def ollama_environment(
     """
     base = {name: value for name, value in environ.items() if not name.startswith(HIDDEN)}
     own = {
-        "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(models_folder(backend, environ)),
+        **server_settings(backend, options, port=port, go_template=go_template),
+    }
+    return server_environment({**base, **own}, backend.env)
+
+
+def server_settings(
+    backend: OllamaBackend, options: Mapping[str, Any], *, port: int, go_template: bool
+) -> dict[str, str]:
+    """Return the variables that hold a server's settings, but for the folder of its models."""
+    own = {
+        "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_CONTEXT_LENGTH": str(backend.context),
         "OLLAMA_NUM_PARALLEL": str(backend.slots),
         "OLLAMA_MAX_LOADED_MODELS": str(backend.loaded_models),
@@ -110,7 +120,7 @@ def ollama_environment(
     for name, value in options.items():
         if name in SERVER_OPTIONS and value is not None:
             own[SERVER_OPTIONS[name]] = _text(name, value)
-    return server_environment({**base, **own}, backend.env)
+    return own
 
 
 def _text(name: str, value: object) -> str:

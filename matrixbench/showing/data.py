@@ -53,6 +53,7 @@ def trial_json(experiment: str, shown: ShownTrial) -> JsonObject:
         "request": shown.transcript.body,
         **_texts(shown.transcript),
         "server": shown.reproduction.server or None,
+        "note": shown.reproduction.note or None,
         "request_line": shown.reproduction.request or None,
     }
 

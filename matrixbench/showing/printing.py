@@ -143,6 +143,8 @@ def _print_reproduction(shown: ShownTrial, out: Console) -> None:
     again = "its first request" if shown.row.turns > 1 else "it"
     title(f"to see {again} again", out)
     # Whole lines, so that they can be copied.
+    if lines.note:
+        out.print(Text(f"# {lines.note}"), soft_wrap=True)
     out.print(Text(lines.server or "# no server was started here"), soft_wrap=True)
     out.print(
         Text(lines.request or "# no request line: none is known that curl could send"),
