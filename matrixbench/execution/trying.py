@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from matrixbench.checks.judge import checks_of
 from matrixbench.errors import NothingSelectedError, ServerError
 from matrixbench.execution.batch import request_body
-from matrixbench.execution.conversation import Conversation, converse
+from matrixbench.execution.conversation import Conversation, converse, history
 from matrixbench.execution.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.preparing import Renders, of_dropped_tools, split_off_tools
@@ -46,8 +46,8 @@ class Tried:
         judgement: What the checks say of it.
         seed: The seed that was asked for; None for a saved reply.
         build: The build that answered; None likewise.
-        prompt: The prompt that the request is rendered to, where the server tells it otherwise
-            than beside its reply.
+        prompt: The prompt that the request is rendered to (of a conversation the first one, or the
+            one that was refused), where the server does not tell it beside its reply.
         log_tail: The end of the server's log, where nothing was measured.
     """
 
@@ -247,11 +247,15 @@ def _is_llama_cpp(launch: Launch, session: Session) -> bool:
 
 
 async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:
-    """Return the prompt where it does not stand beside the reply."""
+    """Return the prompt where it does not stand beside the reply.
+
+    Of a conversation that was refused it is the one that was refused.
+    """
     told = isinstance(answer, ChatReply) and answer.view is not None and answer.view.prompt
     if told or not isinstance(session, Renders):
         return None
-    return await session.rendered(body)
+    said = [] if isinstance(answer, ChatReply) else history(answer.earlier)
+    return await session.rendered({**body, "messages": [*body["messages"], *said]})
 
 
 def _log_tail(session: Session, judgement: Judgement) -> str:

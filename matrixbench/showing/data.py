@@ -5,6 +5,7 @@ Units are in the names; points of time are Unix seconds.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.exporting import trial_record
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matrixbench.execution.planning import Prepared
-    from matrixbench.records import Build, ChatReply, JsonObject, Turn, Verdict
+    from matrixbench.records import Build, ChatReply, JsonObject, ServerView, Turn, Verdict
     from matrixbench.results import ResultCell
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
@@ -138,19 +139,28 @@ def reply_json(reply: ChatReply | None) -> JsonObject:
 def conversation_json(reply: ChatReply | None, earlier: Sequence[Turn]) -> JsonObject:
     """Return the turns before a reply or a refusal; `then` is what was said after each."""
     return {
-        "earlier": [
-            {
-                **reply_json(turn.reply),
-                "finish_reason": turn.reply.finish_reason,
-                "latency_s": turn.reply.timing.latency_s,
-                "prompt_tokens": turn.reply.prompt_tokens,
-                "completion_tokens": turn.reply.completion_tokens,
-                "then": list(turn.then),
-            }
-            for turn in earlier
-        ],
+        "earlier": [_turn(turn) for turn in earlier],
         "turn_limit": reply is not None and reply.turn_limit,
     }
+
+
+def _turn(turn: Turn) -> JsonObject:
+    reply = turn.reply
+    latency_s = reply.timing.latency_s
+    return {
+        **(view_json(reply.view) if reply.view is not None else {}),
+        **reply_json(reply),
+        "finish_reason": reply.finish_reason,
+        "latency_s": latency_s if isfinite(latency_s) else None,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "then": list(turn.then),
+    }
+
+
+def view_json(view: ServerView) -> JsonObject:
+    """Return how a server went about a request."""
+    return {"rendered_prompt": view.prompt, "raw_output": view.output}
 
 
 def verdict_json(verdict: Verdict) -> JsonObject:

@@ -51,9 +51,17 @@ def print_request(body: JsonObject | None, out: Console) -> None:
         print_pairs(((name, json_text(value, indent=None)) for name, value in fields.items()), out)
 
 
-def print_prompt(prompt: str | None, out: Console) -> None:
-    """Print the prompt that a request was rendered to; None: it is not known."""
-    if prompt is not None:
+def print_prompt(prompt: str | None, out: Console, *, before: str | None = None) -> None:
+    """Print the prompt that a request was rendered to; None: it is not known.
+
+    What it begins with is left out where that is the prompt before, which stands above.
+    """
+    if prompt is None:
+        return
+    if before and prompt.startswith(before):
+        title("rendered prompt: the one before, and then", out)
+        _print_raw(prompt.removeprefix(before), out)
+    else:
         title("rendered prompt", out)
         _print_raw(prompt, out)
 
@@ -77,8 +85,10 @@ def _print_message(message: JsonObject, out: Console) -> None:
 
 def print_turns(turns: Iterable[Turn], out: Console) -> None:
     """Print the turns of a conversation: each reply, and what was said after it."""
+    before = None
     for number, turn in enumerate(turns, 1):
-        _print_one_reply(turn.reply, f"reply {number}", out)
+        _print_one_reply(turn.reply, f"reply {number}", out, before)
+        before = _prompt_of(turn.reply)
         for message in turn.then:
             _print_message(message, out)
 
@@ -91,12 +101,19 @@ def print_reply(reply: ChatReply, out: Console) -> None:
     """
     print_turns(reply.earlier, out)
     last = f"reply {len(reply.earlier) + 1}" if reply.earlier else "reply"
-    _print_one_reply(reply, f"{last} (stopped at max_turns)" if reply.turn_limit else last, out)
+    name = f"{last} (stopped at max_turns)" if reply.turn_limit else last
+    _print_one_reply(
+        reply, name, out, _prompt_of(reply.earlier[-1].reply if reply.earlier else None)
+    )
 
 
-def _print_one_reply(reply: ChatReply, name: str, out: Console) -> None:
+def _prompt_of(reply: ChatReply | None) -> str | None:
+    return None if reply is None or reply.view is None else reply.view.prompt
+
+
+def _print_one_reply(reply: ChatReply, name: str, out: Console, before: str | None) -> None:
     if reply.view is not None:
-        print_prompt(reply.view.prompt, out)
+        print_prompt(reply.view.prompt, out, before=before)
         if reply.view.output is not None:
             title("raw output", out)
             _print_raw(reply.view.output, out)

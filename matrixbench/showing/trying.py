@@ -9,8 +9,8 @@ from rich.text import Text
 
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
-from matrixbench.records import ChatReply
-from matrixbench.showing.data import conversation_json, reply_json, verdict_json
+from matrixbench.records import ChatReply, ServerView
+from matrixbench.showing.data import conversation_json, reply_json, verdict_json, view_json
 from matrixbench.showing.transcript import (
     STYLES,
     print_block,
@@ -66,14 +66,15 @@ def print_tried(tried: Tried, out: Console) -> None:
     print_pairs(_facts(tried), out)
     if tried.build is not None:
         print_request(tried.body, out)
-        print_prompt(tried.prompt, out)
     if isinstance(tried.answer, ChatReply):
+        print_prompt(tried.prompt, out)
         print_reply(tried.answer, out)
         if measured := [pair for pair in _measured(tried.answer) if pair[1]]:
             out.print()
             print_pairs(measured, out)
     else:
         print_turns(tried.answer.earlier, out)
+        print_prompt(tried.prompt, out)
     if tried.log_tail:
         title("the end of the server's log", out)
         print_block(visible(tried.log_tail), out)
@@ -152,7 +153,7 @@ def tried_json(experiment: str, tried: Iterable[Tried]) -> JsonObject:
 def _trial(tried: Tried) -> JsonObject:
     judgement = tried.judgement
     reply = tried.answer if isinstance(tried.answer, ChatReply) else None
-    view = None if reply is None else reply.view
+    view = (reply.view if reply else None) or ServerView(prompt=tried.prompt)
     return {
         "cell": tried.cell.id if tried.build else None,
         "coordinates": _coordinates(tried),
@@ -162,8 +163,7 @@ def _trial(tried: Tried) -> JsonObject:
         "kind": None if judgement.kind is None else judgement.kind.value,
         "reason": judgement.reason or None,
         "request": tried.body if tried.build is not None else None,
-        "rendered_prompt": tried.prompt if view is None else view.prompt,
-        "raw_output": None if view is None else view.output,
+        **view_json(view),
         **reply_json(reply),
         **conversation_json(reply, tried.answer.earlier),
         "finish_reason": None if reply is None else reply.finish_reason,

@@ -59,6 +59,10 @@ tests:
     messages: [{{role: system, content: "Be brief."}}, {{role: user, content: "Weather in Paris?"}}]
     tools: [{{type: function, function: {{name: get_weather, parameters: {{type: object}}}}}}]
     expect: [{{content: {{matches: .}}}}]
+  - name: talk
+    messages: [{{role: user, content: "Hello."}}]
+    turns: ["And now?"]
+    expect: [{{content: {{matches: .}}}}]
   - {{name: big, messages: [{{role: user, content: x}}], needs: {{context: 9000}}, expect: []}}
 """
 
@@ -159,6 +163,35 @@ def test_the_server_tells_prompt_and_raw_output(served: CommandLine) -> None:
     assert temporary(served) == []
     assert not (served.folder / ".matrixbench").exists()
     assert left_behind(served.folder) == []
+
+
+def test_a_conversation_is_shown_turn_by_turn(served: CommandLine) -> None:
+    """Each with its prompt, of which only what is new is printed again; JSON has them whole."""
+    done = served("try", "exp.yaml", "--test", "talk")
+    assert done.returncode == 0, done.stderr
+    parts = (
+        "Hello.",
+        "rendered prompt\n",
+        "raw output",
+        "reply 1",
+        "user\n  And now?",
+        "rendered prompt: the one before, and then",
+        "reply 2",
+        "turns                2; the figures below are of all",
+        "verdict",
+    )
+    places = [done.stdout.index(part) for part in parts]
+    assert places == sorted(places)
+    assert done.stdout.count("<|user|>Hello.") == 1
+    one = told(served, "try", "exp.yaml", "--test", "talk", "--json")
+    (turn,) = one["earlier"]
+    assert one["rendered_prompt"].startswith(turn["rendered_prompt"])
+    assert one["rendered_prompt"].endswith("<|user|>And now?")
+    assert turn["then"] == [{"role": "user", "content": "And now?"}]
+    saved = json.dumps({"trials": [one]})
+    (served.folder / "talk.json").write_text(saved)
+    again = told(served, "try", "exp.yaml", "--test", "talk", "--json", "--reply", "talk.json")
+    assert [turn["content"] for turn in again["earlier"]] == [turn["content"]]
 
 
 def test_a_refusal_shows_the_prompt_too(served: CommandLine, write: Write) -> None:
