@@ -6,6 +6,7 @@ What follows from the replies so far is pure (`Conversation`); `converse` asks f
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,7 @@ from matrixbench.records import ChatReply, Turn
 from matrixbench.spec.conversations import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from matrixbench.records import ChatRequest, JsonObject, Refusal, ToolCall
     from matrixbench.spec.conversations import Script
@@ -39,12 +40,13 @@ Following: TypeAlias = "tuple[JsonObject, ...] | End"
 """The messages to be sent next, or why there are none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Result:
-    """A result with the matchers of its arguments compiled."""
+    """A result with the matchers of its arguments compiled; each is an object of its own."""
 
     when: Mapping[str, Match]
     content: str
+    times: int | None
 
     def fits(self, arguments: Mapping[str, Any]) -> bool:
         return all(
@@ -69,11 +71,12 @@ class Conversation:
         self._returns = {
             tool: tuple(
                 _Result(
-                    {
+                    when={
                         name: _compiled(value, f"{where}: {tool}.returns[{index}].when.{name}")
                         for name, value in (result.when or {}).items()
                     },
-                    result.content,
+                    content=result.content,
+                    times=result.times,
                 )
                 for index, result in enumerate(results)
             )
@@ -95,7 +98,7 @@ class Conversation:
         if last.tool_calls:
             if any(self._is_open(call) for call in last.tool_calls):
                 return End.UNANSWERED_CALL
-            return tuple(self._results(last, len(replies) - 1))
+            return self._results(replies)
         said = sum(not reply.tool_calls for reply in replies) - 1
         turns = self._script.turns
         return (turns[said],) if said < len(turns) else End.DONE
@@ -103,12 +106,23 @@ class Conversation:
     def _is_open(self, call: ToolCall) -> bool:
         return call.name in self._script.tools and call.name not in self._returns
 
-    def _results(self, reply: ChatReply, number: int) -> Iterator[JsonObject]:
-        for call, call_id in zip(reply.tool_calls, call_ids(reply, number), strict=True):
-            content = self._content(call)
-            yield {"role": "tool", "tool_call_id": call_id, "name": call.name, "content": content}
+    def _results(self, replies: Sequence[ChatReply]) -> tuple[JsonObject, ...]:
+        """Return the results of the last reply's calls; those before it use up what is counted."""
+        given: Counter[_Result] = Counter()
+        results: list[JsonObject] = []
+        for number, reply in enumerate(replies):
+            results = [
+                {
+                    "role": "tool",
+                    "tool_call_id": call_id,
+                    "name": call.name,
+                    "content": self._content(call, given),
+                }
+                for call, call_id in zip(reply.tool_calls, call_ids(reply, number), strict=True)
+            ]
+        return tuple(results)
 
-    def _content(self, call: ToolCall) -> str:
+    def _content(self, call: ToolCall, given: Counter[_Result]) -> str:
         if call.name not in self._returns:
             known = ", ".join(self._script.tools) or "none"
             return error_text(f"there is no tool {call.name}; the tools are: {known}")
@@ -116,9 +130,11 @@ class Conversation:
         if arguments is None:
             found = call.arguments[:_QUOTED]
             return error_text(f"the arguments are not a JSON object: {found}")
-        fitting = (result for result in self._returns[call.name] if result.fits(arguments))
-        result = next(fitting, None)
-        return error_text(NOTHING_FITS) if result is None else result.content
+        for result in self._returns[call.name]:
+            if (result.times is None or given[result] < result.times) and result.fits(arguments):
+                given[result] += 1
+                return result.content
+        return error_text(NOTHING_FITS)
 
 
 def _compiled(value: object, where: str) -> Match:

@@ -69,9 +69,9 @@ def _tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Iterator[Find
         yield from _result(document, loc, result)
         yield from _when(document, (*loc, "when"), result.get("when"), function)
         if always is not None:
-            message = f"no call ever gets this: returns[{always}] without «when» comes first"
+            message = f"no call ever gets this: returns[{always}] has no «when» and takes all"
             yield _finding(document, loc, message, "put the result without «when» last")
-        elif result.get("when") is None:
+        elif result.get("when") is None and result.get("times") is None:
             always = index
 
 

@@ -34,6 +34,9 @@ class Return(Part):
     error: str | None = None
     """Instead of a content: what went wrong, sent as `{"error": TEXT}`."""
 
+    times: Annotated[int, Field(ge=1)] | None = None
+    """How often it is given in one conversation; then the next entry that matches is."""
+
 
 class Tool(Part):
     """A tool as the chat API takes it, and what it answers."""
@@ -64,10 +67,23 @@ Said: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One result of a tool: the arguments that it is for (None: all), and the text that is sent."""
+    """One result of a tool.
+
+    Args:
+        when: The arguments that it is for; None: all.
+        content: The text that is sent.
+        times: How often it is given in one conversation; None: without end.
+    """
 
     when: Mapping[str, Any] | None
     content: str
+    times: int | None = None
+
+    @property
+    def identity(self) -> JsonObject:
+        """What of it decides the answers."""
+        times = {} if self.times is None else {"times": self.times}
+        return {"when": self.when, "content": self.content, **times}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +108,7 @@ class Script:
         return {
             "version": RULES_VERSION,
             "returns": {
-                name: [{"when": result.when, "content": result.content} for result in results]
+                name: [result.identity for result in results]
                 for name, results in self.returns.items()
             },
             "turns": list(self.turns),
@@ -106,7 +122,10 @@ def script_of(
     """Return the script of a test, or None where it is one request."""
     returns: dict[str, tuple[Result, ...]] = {}
     for tool in tools:
-        results = tuple(Result(when=said.when, content=_text(said)) for said in tool.returns or ())
+        results = tuple(
+            Result(when=said.when, content=_text(said), times=said.times)
+            for said in tool.returns or ()
+        )
         if results:
             returns[tool.name] = (*returns.get(tool.name, ()), *results)
     if not returns and not turns:

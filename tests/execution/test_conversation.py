@@ -123,6 +123,24 @@ def test_a_result_without_when_is_the_default() -> None:
     assert contents(conversation, called(("get_weather", '{"a": 2}'))) == ["null"]
 
 
+def test_a_result_is_given_as_often_as_it_says() -> None:
+    """So a tool may fail once and then answer; parallel calls count one by one."""
+    returns = [
+        Return(when={"a": 1}, error="try again", times=1),
+        Return(when={"a": 1}, content="one"),
+        Return(content="other", times=2),
+    ]
+    conversation = script(WEATHER.model_copy(update={"returns": returns}))
+    one, other = ("get_weather", '{"a": 1}'), ("get_weather", '{"a": 2}')
+    assert contents(conversation, called(one, other, one)) == [
+        '{"error": "try again"}',
+        "other",
+        "one",
+    ]
+    later = contents(conversation, called(one), said(), called(other), called(one, other, other))
+    assert later == ["one", "other", f'{{"error": "{NOTHING_FITS}"}}']
+
+
 def test_parallel_calls_are_answered_in_their_order() -> None:
     """Each result has the id and the name of its call."""
     reply = called(("get_weather", '{"city": "Atlantis"}'), ("get_weather", '{"city": "Paris"}'))

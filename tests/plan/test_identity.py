@@ -114,6 +114,7 @@ def test_golden_ids_of_conversations(load: Load) -> None:
         ("equals: 1", "equals: 2"),
         ("content: one", "content: two"),
         ("error: none", "content: none"),
+        ("error: none", "error: none, times: 1"),
         ("{content: more}", "{content: less}"),
         ("{content: more}", "more, more"),
         ("    turns: [{content: more}]\n", ""),

@@ -46,6 +46,13 @@ def test_golden_id(load: Load) -> None:
     assert ids(matrix(load)) == ["2aee3ee27257adb22b2c0a94"]
 
 
+def test_what_is_said_later_must_be_honoured_too(load: Load) -> None:
+    """A turn is looked at like the messages before it."""
+    turn = "turns: [{role: developer, content: x}], expect:"
+    assert reasons(matrix(load, "expect:", turn)) == ["Ollama has no role developer"]
+    assert len(ids(matrix(load, "expect:", "turns: [x], expect:"))) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

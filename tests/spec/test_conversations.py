@@ -95,6 +95,7 @@ def test_parameters_are_filled_into_turns_and_results(load: Load) -> None:
             "exp.yaml:10:38: tests[0].tools[0].returns[0].when.city.contains",
         ),
         ("when: {city: Oslo}, ", "", "exp.yaml:11:13: no call ever gets this: returns[0]"),
+        ("error: unknown city", "error: a, times: 0", "returns[1].times must be at least 1"),
         ("when: {city: Oslo}", "when: {}", "when must not be empty"),
         ("{error: unknown city}", "{content: a, error: b}", "a result with content and error"),
         ("{error: unknown city}", "{}", "exp.yaml:11:13: a result without «content»"),
@@ -129,6 +130,13 @@ def test_a_limit_needs_a_conversation(problems: Callable[[str], list[str]], mini
     """Without turns and results there is one reply."""
     (told,) = problems(minimal.replace("expect: []", "max_turns: 2, expect: []"))
     assert "max_turns without a conversation" in told
+
+
+def test_a_default_that_is_given_so_often_hides_nothing(load: Load) -> None:
+    """What comes after it is reached once it is used up."""
+    (test,) = load(FILE.replace("when: {city: Oslo}, ", "times: 2, ")).tests
+    assert test.script is not None
+    assert [result.times for result in test.script.returns["f"]] == [2, None]
 
 
 def test_a_schema_that_is_open_may_have_any_argument(load: Load) -> None:

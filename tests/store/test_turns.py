@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -12,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixbench.records import ChatReply, Outcome, Timing, ToolCall, Turn
+from matrixbench.store.connection import APPLICATION_ID
+from matrixbench.store.database import open_store
 from matrixbench.store.figures import whole_conversation
+from matrixbench.store.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matrixbench.records import JsonObject
     from matrixbench.store.database import Store
     from tests.store.conftest import Make
@@ -89,6 +95,34 @@ def test_the_row_holds_the_figures_of_the_whole(store: Store, make: Make, launch
     assert (row.time_to_first_token_s, row.prompt_tokens_per_s) == (0.1, 100)
     assert store.durations() == {"c1": 6}
     assert row.turns == 3
+
+
+def test_a_store_from_before_conversations_keeps_its_trials(tmp_path: Path, make: Make) -> None:
+    """Opened, it gets the table, and each of its replies is one turn."""
+    path = tmp_path / "old" / "results.db"
+    path.parent.mkdir()
+    values = {
+        "build": ("b", "k", "s", "m", "d", "v", "{}"),
+        "launch": ("e", "d", "n", 1, 0.0, 1.0, None, "[]", "{}", "{}", "{}", None, 0, None, None),
+        "trial": ("c1", 1, 1, 0, 0, 1, 0, "r", 1.0, *(None,) * 3, 0, 0.5, *(None,) * 7, "d"),
+        "reply": (json.dumps(make.reply("ok").message), None),
+        "verdict": (0, "k", "passed", None, "", None, "[]"),
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (part for migration in MIGRATIONS[:2] for part in migration):
+            connection.execute(statement)
+        for table, row in values.items():
+            places = ", ".join("?" * (len(row) + 1))
+            connection.execute(f"INSERT INTO {table} VALUES ({places})", (1, *row))  # noqa: S608
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    with open_store(path, create=False) as old:
+        (trial,) = old.trials("exp", first_seed=1)
+        assert (trial.turns, trial.latency_s) == (1, 0.5)
+        transcript = old.transcript(trial.id)
+        assert transcript.reply == make.reply("ok")
+        assert transcript.earlier == ()
 
 
 def test_replies_are_told_apart_by_all_of_their_turns(
