@@ -109,7 +109,7 @@ class CellChecks:
             number = next(iter(replies.trials.values()), None)
         if number is None or self.load is None:
             with_seed = "" if replies.partner.greedy else f" with seed {seed}"
-            _refuse(f"no reply{with_seed} of {replies.partner.name} is there yet")
+            _refuse(f"{replies.partner.name} has no reply{with_seed}")
         return self.load(number)
 
 

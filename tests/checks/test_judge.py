@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from matrixbench.checks.combining import NamedRule
 from matrixbench.checks.judge import CHECKS_VERSION, Checks, checks_digest, compile_checks
 from matrixbench.errors import CheckError
-from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Verdict
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Turn, Verdict
 from matrixbench.spec.checks import Check
 
 if TYPE_CHECKING:
@@ -38,7 +38,21 @@ REPLIES = st.builds(
         max_size=4,
     ).map(tuple),
     finish_reason=st.sampled_from([None, "stop", "length", "tool_calls"]),
+    reasoning=st.none() | WRITTEN,
     timing=st.just(Timing(latency_s=1.0)),
+    earlier=st.lists(
+        st.builds(
+            Turn,
+            reply=st.builds(
+                ChatReply,
+                message=st.just({}),
+                content=st.none() | ANY_TEXT,
+                timing=st.just(Timing(latency_s=1.0)),
+            ),
+            then=st.just(()),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 
@@ -57,6 +71,26 @@ EVERY_FAMILY = [
         [{"content": "x"}, {"content": {"contains": ["x", "y"], "ignore_case": True}}],
         [{"json": True}],
         [{"json": {"schema": {"type": "object", "required": ["x"]}, "fenced": True}}],
+        [{"json": {"paths": {"x[0].y": 1, "['']": {"length": {"min": 2}}, "x": {"number": 1}}}}],
+        [{"content": {"number": {"value": 1, "tolerance": 0.1}}}],
+        [{"content": {"number": {"max": 5, "in_text": "only"}, "length": {"max": 9}}}],
+        [{"content": {"number": {"value": 1e300, "in_text": "last"}}}],
+        [{"reasoning": {"number": {"min": 0, "in_text": "first"}}}, {"finish_reason": ["stop"]}],
+        [{"tool_calls": {"calls": [{"name": "a"}], "at_least": 1}}],
+        [{"tool_calls": {"calls": [{"name": "a"}, {"name": "b"}], "at_most": 3, "order": "any"}}],
+        [{"latency_s": {"max": 0.5}}, {"not": {"content": {"matches": "a"}}}],
+        [
+            {
+                "any": [
+                    {"json": True},
+                    {"not": {"no_tool_calls": True}},
+                    {"content": "x"},
+                    {"json": {}},
+                ]
+            }
+        ],
+        [{"all": [{"content": {"contains": "x"}}, {"tool_calls": []}], "turn": "every"}],
+        [{"content": "x", "turn": 2}, {"content": "x", "turn": "any"}],
     )
 ]
 

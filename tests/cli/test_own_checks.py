@@ -102,3 +102,26 @@ def test_a_name_that_is_no_function_is_a_problem_of_the_file(worked: CommandLine
     done = worked("validate", "polite.yaml")
     assert done.returncode == 2
     assert "«politeness.py» names no function" in done.stderr
+
+
+def test_a_suites_functions_stand_beside_the_suite(worked: CommandLine) -> None:
+    """They are found in its folder, and a mistake is told with its line."""
+    folder = worked.folder / "suites"
+    folder.mkdir()
+    (worked.folder / "politeness.py").rename(folder / "politeness.py")
+    suite = (
+        "name: polite\ntests:\n  - name: rain\n    messages: [{role: user, content: hi}]\n"
+        "    expect: [not: {python: politeness:thanks}]\n"
+    )
+    (folder / "polite.yaml").write_text(suite, encoding="utf-8")
+    (worked.folder / "polite.yaml").write_text(
+        "name: polite\nbackends: {fake: {kind: scripted, replies: [It rains.]}}\n"
+        "tests: [suite: suites/polite.yaml]\ntrials: 1\n",
+        encoding="utf-8",
+    )
+    done = worked("execute", "polite.yaml")
+    assert "1 passed" in done.stdout, done.stderr
+    (folder / "polite.yaml").write_text(suite.replace(":thanks", ":tanks"), encoding="utf-8")
+    done = worked("execute", "polite.yaml", "--resume")
+    assert done.returncode == 6
+    assert "polite.yaml:5:28: the module politeness has no function «tanks»" in done.stderr

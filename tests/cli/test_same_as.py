@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import CommandLine
     from tests.conftest import Write
 
@@ -78,7 +80,7 @@ def test_the_order_of_runs_makes_no_difference(folder: CommandLine, first: str) 
         found = outcomes(folder, "--where", "backend=candidate")
         assert found == {"candidate 0": ["errored"] * 2, "candidate 1": ["errored"] * 3}
         status = folder("status", "exp.yaml").stdout
-        assert "no reply of backend=baseline is there yet" in status or "no_reference" in status
+        assert "5  no_reference, for example: backend=baseline has no reply" in status
     done = folder("execute", "exp.yaml", "--resume")
     assert done.returncode == 0, done.stderr
     assert "10 trials to run (10 done before)" in done.stderr
@@ -118,9 +120,7 @@ def test_more_trials_are_compared_by_their_seed(folder: CommandLine) -> None:
         "execute", "exp.yaml", "--resume", "--trials", "5", "--where", "backend=candidate"
     )
     assert done.returncode == 7, done.stderr
-    assert "no reply with seed 4 of backend=baseline is there yet" in done.stdout or (
-        "no reply with seed 5 of backend=baseline is there yet" in done.stdout
-    )
+    assert "backend=baseline has no reply with seed " in done.stdout
     found = outcomes(folder, "--where", "backend=candidate")
     assert found["candidate 0"] == ["passed", "failed"]
 
@@ -152,3 +152,51 @@ def test_compare_and_chart_read_the_same_verdicts(folder: CommandLine) -> None:
     done = folder("chart", "exp.yaml", "-o", "map.json")
     assert done.returncode == 0, done.stderr
     assert outcomes(folder) == SETTLED
+
+
+BUILDS = """
+name: builds
+trials: 2
+backends:
+  fake: {kind: llama-server, binary: {old: old/llama-server, new: new/llama-server}, context: 512}
+models: {m: {gguf: model.gguf}}
+sampling: {temperature: [1]}
+canary: false
+tests:
+  - name: hi
+    messages: [{role: user, content: hi}]
+    expect: [same_as: {binary: old}]
+"""
+
+
+def test_two_builds_of_one_cell_are_told_apart(
+    cli: CommandLine, write: Write, fake_binary: Path
+) -> None:
+    """They share the cell's id; each verdict is that of its own comparison, by name too."""
+    for name in ("old", "new"):
+        path = fake_binary.parent / name / "llama-server"
+        path.parent.mkdir()
+        said = f'export FAKE_REPLY=\'{{"role": "assistant", "content": "{name}"}}\'\n'
+        first, rest = fake_binary.read_text().split("\n", 1)
+        path.write_text(f"{first}\n{said}{rest}")
+        path.chmod(fake_binary.stat().st_mode)
+    write(BUILDS)
+    for words in (["--where", "binary=new"], ["--resume"]):
+        cli("execute", "exp.yaml", *words)
+    for source in ("exp.yaml", "builds"):
+        done = cli("export", source, "--trials")
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        found = sorted((row["binary"], row["outcome"], row["kind"]) for row in rows)
+        assert found == [
+            ("new", "failed", "unlike_reference"),
+            ("new", "failed", "unlike_reference"),
+            ("old", "passed", None),
+            ("old", "passed", None),
+        ], source
+
+
+def test_try_says_that_there_is_nothing_to_compare_with(folder: CommandLine) -> None:
+    """One trial alone has no counterpart, and nothing is stored."""
+    done = folder("try", "exp.yaml", "--test", "capital")
+    assert "no_reference" in done.stdout
+    assert "Traceback" not in done.stderr
