@@ -22,7 +22,6 @@ from matrixbench.cli.shared import (
 )
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import ExitCode, UsageError
-from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +78,7 @@ def try_test(
         _print_json(experiment, tried)
     elif len(tried) > 1:
         say(_counts(tried))
-    if any(one.judgement.outcome is Outcome.ERRORED for one in tried):
+    if not all(one.measured for one in tried):
         raise typer.Exit(ExitCode.PARTIAL)
 
 

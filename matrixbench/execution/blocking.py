@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
@@ -13,7 +14,7 @@ from matrixbench.execution.run import execute
 from matrixbench.execution.summary import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matrixbench.execution.events import Event, Listener
     from matrixbench.execution.settings import Settings
@@ -37,7 +38,7 @@ def run(
     notebook's cells and in functions that they call. Arguments and errors are those of `execute`;
     the listener is called in the thread that calls this. A KeyboardInterrupt (Ctrl-C, or a
     notebook's stop button) ends the run in an orderly way: what was measured is stored, and the
-    summary says `interrupted`.
+    summary says `interrupted`. A second one does not wait for replies that are on their way.
     """
     events: SimpleQueue[Event | None] = SimpleQueue()
     stop = _Stop()
@@ -58,7 +59,10 @@ def run(
         done = thread.submit(lambda: asyncio.run(running()))
         done.add_done_callback(lambda _: events.put(None))
         _tell_until_done(events, listener, stop)
-        return done.result()
+        try:
+            return done.result()
+        except CancelledError:
+            raise KeyboardInterrupt from None
 
 
 class _Stop:
@@ -66,26 +70,31 @@ class _Stop:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._asked = False
-        self._there: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._asked = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ways: tuple[Callable[[], object], ...] = ()
 
     def here(self) -> asyncio.Event:
-        """Return the event of the running loop that is set once somebody asks to stop."""
-        interrupted = asyncio.Event()
+        """Return the event of the running loop that is set once somebody asks to stop.
+
+        Who asks again cancels the task that calls this.
+        """
+        interrupted, task = asyncio.Event(), asyncio.current_task()
         with self._lock:
-            self._there = asyncio.get_running_loop(), interrupted
+            self._loop = asyncio.get_running_loop()
+            self._ways = (interrupted.set, *([task.cancel] if task else []))
             if self._asked:
                 interrupted.set()
         return interrupted
 
     def ask(self) -> None:
-        """Ask to stop, from any thread."""
+        """Ask to stop, from any thread; the second time, at once."""
         with self._lock:
-            self._asked = True
-            if self._there is not None:
-                loop, interrupted = self._there
+            self._asked += 1
+            if self._loop is not None:
+                way = self._ways[min(self._asked, len(self._ways)) - 1]
                 with suppress(RuntimeError):  # its loop is closed: there is nothing to stop
-                    loop.call_soon_threadsafe(interrupted.set)
+                    self._loop.call_soon_threadsafe(way)
 
 
 def _tell_until_done(

@@ -60,6 +60,11 @@ class Tried:
     prompt: str | None = None
     log_tail: str = ""
 
+    @property
+    def measured(self) -> bool:
+        """Whether there is a verdict, whatever it says."""
+        return self.judgement.outcome is not Outcome.ERRORED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
@@ -138,7 +143,7 @@ async def try_cells(
             async with aclosing(trying.launch(launch, of_launch, checks, dropped)) as found:
                 async for one in found:
                     tried += 1
-                    folder.keep |= one.judgement.outcome is Outcome.ERRORED
+                    folder.keep |= not one.measured
                     yield one
     _tell_dropped(dropped, tell, alone=not tried)
 

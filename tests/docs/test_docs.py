@@ -139,6 +139,15 @@ def test_python_blocks_run(write: Write, tmp_path: Path) -> None:
     assert "done in" in done.stderr  # the progress
 
 
+def test_importing_costs_nothing() -> None:
+    """No module of ours beside the package itself is loaded before a name is asked for."""
+    code = "import sys, matrixbench; print(sorted(n for n in sys.modules if 'matrixbench' in n))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "['matrixbench']\n"
+
+
 def test_every_public_name_is_explained() -> None:
     """The table of names leaves none out."""
     page = (ROOT / "docs" / "python.md").read_text("utf-8")

@@ -33,7 +33,7 @@ import matrixbench as mb
 def say(event):
     print(type(event).__name__, flush=True)
 summary = mb.run(mb.load_experiment("exp.yaml"), listener=say)
-print("interrupted", summary.interrupted, summary.ran == summary.outcomes["passed"])
+print("interrupted", summary.interrupted, summary.ran == summary.outcomes.get("passed", 0))
 """
 
 
@@ -83,4 +83,22 @@ def test_an_interruption_returns_what_was_measured(write: Write, tmp_path: Path)
     os.kill(running.pid, signal.SIGINT)
     rest, _ = running.communicate(timeout=60)
     assert running.returncode == 0
+    assert rest.splitlines()[-1] == "interrupted True True"
+
+
+def test_a_second_interruption_ends_it_at_once(write: Write, tmp_path: Path) -> None:
+    """It does not wait for replies that are on their way."""
+    write(EXPERIMENT.replace("delay_s: 0", "delay_s: 3600"))
+    running = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert any("LaunchReady" in line for line in running.stdout)
+    os.kill(running.pid, signal.SIGINT)
+    assert any("Interrupted" in line for line in running.stdout)
+    os.kill(running.pid, signal.SIGINT)
+    rest, _ = running.communicate(timeout=60)
     assert rest.splitlines()[-1] == "interrupted True True"
