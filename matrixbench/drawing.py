@@ -105,8 +105,9 @@ def draw_files(
 
     charts = _charts(experiment, name, wish or Wish())
     frames: dict[bool, DataFrame] = {}
-    for chart_name, chart in charts.items():
+    for chart_name, written in charts.items():
         title = _title(experiment, chart_name)
+        chart = _selected(written, title, where)
         path = _path(experiment, output, chart_name, alone=len(charts) == 1)
         if chart.metric is Metric.DIFFERENCE:
             with opened(experiment, settings) as store:
@@ -147,7 +148,7 @@ def draw_by_name(
     """
     from matrixbench.charts import draw, save  # noqa: PLC0415  heavy: altair
 
-    chart = (wish or Wish()).over(Chart())
+    chart = _selected((wish or Wish()).over(Chart()), name, where)
     path = output or Path(f"{name.replace('/', '-')}.{DEFAULT_CHART}.png")
     with open_store(store, create=False) as opened:
         results = results_by_name(opened, name, where=where)
@@ -190,6 +191,14 @@ def _charts(experiment: Experiment, name: str | None, wish: Wish) -> Mapping[str
 def _title(experiment: Experiment, chart: str) -> str:
     name = experiment.file.name
     return name if chart == DEFAULT_CHART else f"{name}: {chart}"
+
+
+def _selected(chart: Chart, title: str, where: Sequence[str]) -> Chart:
+    """Return the chart with a title that says what of the experiment was selected."""
+    if not where:
+        return chart
+    told = f"{chart.title or title} ({' and '.join(where)})"
+    return chart.model_copy(update={"title": told})
 
 
 def _path(experiment: Experiment, output: Path | None, chart: str, *, alone: bool) -> Path:

@@ -265,3 +265,15 @@ def test_a_chart_with_a_slash_in_its_name_is_one_file(cli: CommandLine, write: W
     write(EXPERIMENT + "charts: {a/b: {}}\n")
     cli("execute", "exp.yaml")
     assert cli("chart", "exp.yaml").stdout.strip() == str(cli.folder / "exp.a-b.png")
+
+
+def test_a_charts_title_says_what_was_selected(cli: CommandLine, write: Write) -> None:
+    """A picture of a part is not taken for the whole."""
+    write(EXPERIMENT)
+    cli("execute", "exp.yaml")
+    cli("chart", "exp.yaml", "--where", "test=capital", "--where", "temperature=1", "-o", "a.json")
+    assert '"demo (test=capital and temperature=1)"' in (cli.folder / "a.json").read_text()
+    cli("chart", "demo", "--where", "test=capital", "-o", "b.json")
+    assert '"demo (test=capital)"' in (cli.folder / "b.json").read_text()
+    cli("chart", "exp.yaml", "-o", "c.json")
+    assert "(test=" not in (cli.folder / "c.json").read_text()
