@@ -103,7 +103,7 @@ def _allowed(spec: ToolCalls, where: str) -> range:
     most = exact if most is None else most
     if most < expected:
         raise CheckError(
-            f"{expected} calls are expected, but {most} are allowed: no reply could pass",
+            f"more calls are expected ({expected}) than allowed ({most}): no reply could pass",
             where=where,
             hint="Allow more calls, or expect fewer.",
         )

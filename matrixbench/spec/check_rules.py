@@ -24,6 +24,7 @@ _MATCHED = ("content", "reasoning", "finish_reason")
 
 _BOUNDED = ("latency_s", "completion_tokens")
 
+_NAMING = "write package.module:function; the module may stand beside the file"
 _FUNCTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -61,8 +62,10 @@ def check_findings(
             yield from check_findings(document, (*at, "not"), part, asked)
         case {"python": str() as name} if not _FUNCTION.fullmatch(name):
             message = f"{quoted(name)} names no function"
-            hint = "write package.module:function; the module may stand beside the file"
-            yield _finding(document, (*at, "python"), message, hint)
+            yield _finding(document, (*at, "python"), message, _NAMING)
+        case {"python": str() as name} if name.partition(":")[0].endswith(".py"):
+            message = f"{quoted(name)}: a module is named without its .py"
+            yield _finding(document, (*at, "python"), message, _NAMING)
         case {"json": dict() as expected}:
             yield from _json(document, (*at, "json"), expected)
         case {"tool_calls": list() as calls}:
@@ -128,16 +131,20 @@ def _counts(document: Document, at: Loc, expected: Mapping[str, Any]) -> Iterato
         return
     for key, most in (("count", count), ("at_most", at_most)):
         if most is not None and most < calls:
-            message = f"{calls} calls are expected, but {key} is {most}: no reply could pass"
+            message = f"{_expected(calls)}, but {key} is {most}: no reply could pass"
             hint = f"raise {key}, leave it out, or expect fewer calls"
             yield _finding(document, (*at, key), message, hint)
     if at_least is not None and at_least < calls:
-        message = f"{calls} calls are expected, so at_least {at_least} says nothing"
+        message = f"{_expected(calls)}, so at_least {at_least} says nothing"
         hint = "every call of calls must be there; for one or the other write two checks under any"
         yield _finding(document, (*at, "at_least"), message, hint)
     if at_least is not None and at_most is not None and at_least > at_most:
         message = f"at_least {at_least} is more than at_most {at_most}: no reply could pass"
         yield _finding(document, (*at, "at_least"), message)
+
+
+def _expected(calls: int) -> str:
+    return "1 call is expected" if calls == 1 else f"{calls} calls are expected"
 
 
 def _json(document: Document, at: Loc, expected: Mapping[str, Any]) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_TOLD = 1_000
 """Mistakes that are told one by one."""
 
+TURN = "turn"
 _KEY = "[key]"
 _SUITE = Suite.model_fields.keys()
 _EXPECTED = {
@@ -186,7 +187,10 @@ class _Report:
             checks = listed(CHECK_NAMES)
             message = f"{self._path}: expected a check, found {found(self.node)}"
             return self._at_value(message, f"one of: {checks}")
-        key = next(iter(entries))
+        key = next((name for name in entries if name != TURN), None)
+        if key is None:
+            message = f"«{TURN}» without a check{inside(self.loc)}"
+            return self._at_key(message, f"say beside it what is checked: {listed(CHECK_NAMES)}")
         return Finding(
             place=entries[key].place,
             message=f"unknown check {quoted(key)}{inside(self.loc)}",

@@ -17,6 +17,8 @@ from matrixbench.spec.origin import Origin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matrixbench import CheckResult, OwnCheck
+
 MODULE = """\
 from matrixbench import ChatReply, Kind, Verdict
 
@@ -169,6 +171,19 @@ def test_a_changed_function_is_loaded_again_and_has_another_digest(folder: Path)
     (folder / "helper.py").write_text("WORD = 'Tokyo'\n", encoding="utf-8")
     assert compiled(folder, "mine:quotes").digest != first.digest
     assert judge(folder, "mine:quotes").outcome is Outcome.FAILED
+
+
+def test_functions_with_and_without_arguments_have_the_documented_type() -> None:
+    """A type checker accepts them as `OwnCheck`; so it does when this file is checked."""
+
+    def alone(reply: ChatReply) -> bool:
+        return bool(reply.content)
+
+    def given(reply: ChatReply, word: str, times: int = 1) -> CheckResult:
+        return (reply.content or "").count(word) >= times or f"expected {word}"
+
+    checks: list[OwnCheck] = [alone, given]
+    assert checks[0](ChatReply(message={}, content="x", timing=Timing(latency_s=1.0))) is True
 
 
 def test_two_folders_have_modules_of_their_own(folder: Path) -> None:

@@ -125,6 +125,22 @@ def test_more_trials_are_compared_by_their_seed(folder: CommandLine) -> None:
     assert found["candidate 0"] == ["passed", "failed"]
 
 
+def test_a_cell_that_is_compared_never_stops_early(cli: CommandLine, write: Write) -> None:
+    """While it runs nothing is known of it; a cell with other checks stops as ever."""
+    adaptive = "trials: {min: 2, max: 12, until: {half_width: 0.45}}"
+    text = EXPERIMENT.replace("trials: 3", adaptive).replace("[0, 1]", "[1]")
+    write(text.replace("LONDON", "London"))
+    done = cli("execute", "exp.yaml")
+    assert done.returncode == 0, done.stderr
+    assert {key: len(found) for key, found in outcomes(cli).items()} == {
+        "baseline 1": 12,
+        "candidate 1": 12,
+    }
+    done = cli("export", "exp.yaml", "--trials", "--where", "test=plain")
+    assert len(done.stdout.splitlines()) < 24
+    assert "0 trials to run" in cli("execute", "exp.yaml", "--resume").stderr
+
+
 def test_two_backends_that_are_one_are_equal(cli: CommandLine, write: Write) -> None:
     """They share their trials, so each is equal to the other's."""
     write(EXPERIMENT.replace("LONDON", "London"))

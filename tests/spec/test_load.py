@@ -381,6 +381,8 @@ TEST_MISTAKES = [
         "two checks in one entry: tests[0].expect[0].not",
     ),
     (f"{{{HEAD}, expect: [{{content: x, trun: 1}}]}}", "perhaps you meant «turn»"),
+    (f"{{{HEAD}, expect: [{{turn: 1}}]}}", "«turn» without a check in tests[0].expect[0]"),
+    (f"{{{HEAD}, expect: [{{turn: 1, contnt: x}}]}}", "unknown check «contnt»"),
     (f"{{{HEAD}, expect: [{{content: x, turn: 0}}]}}", "must be at least 1, found the number 0"),
     (
         f"{{{HEAD}, expect: [{{content: x, turn: all}}]}}",
@@ -395,6 +397,7 @@ TEST_MISTAKES = [
         "turn 3: the test has at most 2 replies",
     ),
     (f"{{{HEAD}, expect: [python: politeness]}}", "«politeness» names no function"),
+    (f"{{{HEAD}, expect: [python: 'a.py:b']}}", "a module is named without its .py"),
     (f"{{{HEAD}, expect: [same_as: {{}}]}}", "same_as must not be empty"),
     (f"{{{HEAD}, expect: [same_as: {{backnd: a}}]}}", "unknown axis «backnd»"),
     (
@@ -411,7 +414,7 @@ TEST_MISTAKES = [
     (f"{{{HEAD}, expect: [completion_tokens: {{mx: 3}}]}}", "perhaps you meant «max»"),
     (
         f"{{{HEAD}, expect: [tool_calls: {{calls: [{{name: a}}], at_most: 0}}]}}",
-        "1 calls are expected, but at_most is 0: no reply could pass",
+        "1 call is expected, but at_most is 0: no reply could pass",
     ),
     (f"{{{HEAD}, expect: [tool_calls: {{count: 1, at_least: 1}}]}}", "count says exactly"),
     (
