@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from matrixbench.identity import canonical_json
@@ -20,9 +21,15 @@ def label(value: object) -> str:
         case str():
             return value
         case None | bool() | int() | float():
-            return canonical_json(value)
+            return _scalar(value)
         case _:
             return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _scalar(value: float | None) -> str:
+    """Return a number, a boolean or null as JSON; a matrix asks for few of them very often."""
+    return canonical_json(value)
 
 
 def same(left: object, right: object) -> bool:

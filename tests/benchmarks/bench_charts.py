@@ -58,7 +58,8 @@ def trials(cells: list[Square], each: int) -> Iterator[TrialRow]:
     for square in cells:
         weights = (random.random(), random.random(), 0.02)
         for index, fields in enumerate(random.choices(made, weights, k=each)):
-            yield attempt(square.cell, trial=index, seed=index, **fields)
+            digest = f"reply {random.randrange(4)}"
+            yield attempt(square.cell, trial=index, seed=index, reply_digest=digest, **fields)
 
 
 def picture(answer: Connection, across: int, down: int, suffix: str) -> None:
