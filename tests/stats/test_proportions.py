@@ -38,6 +38,10 @@ def test_wilson_agrees_with_scipy(count: tuple[int, int]) -> None:
         (27, 30, 0.743789, 0.965400),
         (1, 3, 0.061492, 0.792340),
         (99, 100, 0.945514, 0.998233),
+        (1, 1, 0.206549, 1.0),
+        (0, 1, 0.0, 0.793451),
+        (5, 7, 0.358934, 0.917781),
+        (450, 1000, 0.419415, 0.480967),
     ],
 )
 def test_wilson_agrees_with_statsmodels(successes: int, n: int, low: float, high: float) -> None:
@@ -100,6 +104,15 @@ def test_a_difference_contains_its_estimate(up: tuple[int, int], down: tuple[int
     assert -1 <= found.interval.low <= found.estimate <= found.interval.high <= 1
     turned = newcombe_difference(down, up)
     assert turned.interval.low == pytest.approx(-found.interval.high)
+
+
+@given(SOME, SOME, st.integers(2, 5))
+def test_a_difference_narrows_with_n(
+    up: tuple[int, int], down: tuple[int, int], times: int
+) -> None:
+    """More trials of the same ratios know more of their difference."""
+    more = newcombe_difference((up[0] * times, up[1] * times), (down[0] * times, down[1] * times))
+    assert more.interval.half_width < newcombe_difference(up, down).interval.half_width
 
 
 def test_a_difference_of_nothing_is_unknown() -> None:

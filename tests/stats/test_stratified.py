@@ -187,6 +187,29 @@ def test_a_mean_over_tests_is_students() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("counts", "mean", "error", "low", "high"),
+    [
+        ([(9, 10), (5, 10), (1, 10), (7, 10)], 0.55, 0.170783, 0.006494, 1.093506),
+        ([(30, 30), (24, 30), (27, 30)], 0.9, 0.057735, 0.651586, 1.148414),
+        ([(1, 5), (2, 5), (4, 5), (5, 5), (0, 5), (3, 5)], 0.5, 0.152753, 0.107337, 0.892663),
+    ],
+)
+def test_a_mean_over_tests_agrees_with_statsmodels(
+    counts: list[tuple[int, int]], mean: float, error: float, low: float, high: float
+) -> None:
+    """Values of statsmodels 0.15.0: OLS of every trial on a constant, clustered by test.
+
+    `fit(cov_type="cluster", cov_kwds={"groups": tests}, use_t=True)`; ours ends at 0 and 1.
+    """
+    found = mean_over_tests(one_cell_each(counts))
+    assert found is not None
+    assert (found.estimate, found.standard_error) == pytest.approx((mean, error), abs=5e-7)
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        (max(0.0, low), min(1.0, high)), abs=5e-7
+    )
+
+
 def test_tests_that_came_out_alike_leave_a_width() -> None:
     """Five tests of 10 of 10 do not make the mean certain; no trials make no mean."""
     found = mean_over_tests(one_cell_each([(10, 10)] * 5))
