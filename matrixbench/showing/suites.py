@@ -21,7 +21,7 @@ def print_suites(suites: Iterable[ListedSuite], out: Console) -> None:
     """Print one row a suite: its name, how many tests it has, their tags, and what it probes."""
     table = _table("suite")
     table.add_column("tests", justify="right", no_wrap=True)
-    table.add_column("tags", max_width=22)
+    table.add_column("tags", max_width=36)
     table.add_column("what it probes")
     for suite in suites:
         tags = ", ".join(suite.tags)

@@ -100,6 +100,11 @@ class Suites:
             message = f"a suite is a mapping with name and tests, found {found(document.root)}"
             self.findings.append(Finding(place=document.root.place, message=message))
             return None
+        if backends := document.root.entries.get("backends"):
+            message = "this is an experiment, not a suite: a suite has no backends"
+            hint = "put the tests that both need into a file of their own, with name and tests"
+            self.findings.append(Finding(place=backends.place, message=message, hint=hint))
+            return None
         try:
             Suite.model_validate(document.data())
         except ValidationError as error:

@@ -462,6 +462,15 @@ def test_a_suite_is_told_from_an_experiment(problems: Callable[[str], list[str]]
     assert "allowed: name," in told
 
 
+def test_an_experiment_taken_for_a_suite_is_one_problem(
+    problems: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """What else a suite may not have is not told one by one."""
+    (tmp_path / "other.yaml").write_text(f"name: y\n{BACKEND}{TESTS}trials: 3\n", encoding="utf-8")
+    (told,) = problems(f"name: x\n{BACKEND}tests: [{{suite: other.yaml}}]\n")
+    assert told.startswith("other.yaml:2:1: this is an experiment, not a suite")
+
+
 def test_every_problem_is_told_at_once_in_the_files_order(
     problems: Callable[[str], list[str]],
 ) -> None:
