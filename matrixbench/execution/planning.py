@@ -10,7 +10,7 @@ from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
-from matrixbench.execution.references import ChecksByCell, compared_with
+from matrixbench.execution.references import ChecksByCell, comparable, compared_with
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
@@ -140,6 +140,7 @@ def prepare(
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = wanted_of(file, trials)
     checks = {id(test): checks_of(test) for test in experiment.tests}
+    matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
     judges = None if wanted.until is None else judges_of(matrix, checks)
     history = History(fresh=fresh)
     if store is not None and not fresh:
@@ -163,36 +164,40 @@ def prepare(
             if test.script is not None
         },
         checks=checks,
-        of_cells=_of_cells(experiment, matrix, checks, builds, (workshop, store)),
+        of_cells=of_cells,
         judges=judges,
         plan=plan,
     )
 
 
-def _of_cells(
+def _comparing(
     experiment: Experiment,
     matrix: Matrix,
     checks: Mapping[int, Checks],
     builds: Mapping[str, PresentBuild],
     sources: tuple[Workshop, Store | None],
-) -> ChecksByCell:
-    """Return what judges each cell. Those that are compared with may be left out by `--where`."""
+) -> tuple[Matrix, ChecksByCell]:
+    """Return the cells that can be judged, and what judges each.
+
+    The cells that others are compared with may be left out by `--where`.
+    """
     if not any(own.compares for own in checks.values()):
-        return ChecksByCell(checks, {})
+        return matrix, ChecksByCell(checks, {})
     workshop, store = sources
     whole = build_matrix(experiment)
     missing = [group for group in whole.launches if group.launch.name not in builds]
     rest = Matrix(launches=tuple(missing), not_applicable=(), axes=whole.axes)
-    cells = [cell for group in matrix.launches for cell in group.cells]
     compared = compared_with(
-        cells,
+        [cell for group in matrix.launches for cell in group.cells],
         [cell for group in whole.launches for cell in group.cells],
         checks,
         {**present_builds(rest, workshop, store), **builds},
     )
+    matrix = comparable(matrix, compared)
+    cells = [cell for group in matrix.launches for cell in group.cells]
     found = ChecksByCell(checks, compared)
     found.read(store, experiment.file.name, experiment.file.seed, cells)
-    return found
+    return matrix, found
 
 
 def _history(

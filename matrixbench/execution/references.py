@@ -7,7 +7,7 @@ is part of the digest under which a verdict is kept; where it changes, replies a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -15,6 +15,7 @@ from matrixbench.checks.judge import no_reference
 from matrixbench.checks.same import named_cell
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import combine, digest
+from matrixbench.plan.cells import NotApplicable
 from matrixbench.plan.partners import Partners
 from matrixbench.plan.requests import is_greedy
 from matrixbench.records import Kind
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
     from matrixbench.plan.cells import Cell, PresentBuild
+    from matrixbench.plan.matrix import LaunchCells, Matrix
     from matrixbench.records import ChatReply, Judgement
     from matrixbench.store.database import Store
 
@@ -48,6 +50,8 @@ class Partner:
     build: str | None
     greedy: bool
 
+
+_WAY_OUT = "name the axes that make it one cell, and exclude the cells that have no counterpart"
 
 Compared: TypeAlias = "Partner | str | None"
 """Whom a cell is compared with; a text says why with nobody, None is the cell itself."""
@@ -254,3 +258,24 @@ def _partner(
         build=None if build is None else build.id,
         greedy=is_greedy(found.point.fields),
     )
+
+
+def comparable(matrix: Matrix, compared: Mapping[int, Mapping[str, Compared]]) -> Matrix:
+    """Return a matrix without the cells that have nobody to be compared with: none could pass."""
+    aside: list[NotApplicable] = []
+    kept: list[LaunchCells] = []
+    for group in matrix.launches:
+        cells: list[Cell] = []
+        for cell in group.cells:
+            alone = [said for said in compared.get(id(cell), {}).values() if isinstance(said, str)]
+            if alone:
+                coordinates = cell.coordinates()
+                said = f"same_as: {alone[0]}"
+                aside.append(NotApplicable(coordinates=coordinates, reason=said, hint=_WAY_OUT))
+            else:
+                cells.append(cell)
+        if cells:
+            kept.append(replace(group, cells=cells))
+    if not aside:
+        return matrix
+    return replace(matrix, launches=tuple(kept), not_applicable=(*matrix.not_applicable, *aside))

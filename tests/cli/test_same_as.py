@@ -150,13 +150,32 @@ def test_two_backends_that_are_one_are_equal(cli: CommandLine, write: Write) -> 
     assert {outcome for found in outcomes(cli).values() for outcome in found} == {"passed"}
 
 
-def test_a_reference_that_no_cell_is_says_so(cli: CommandLine, write: Write) -> None:
-    """Where it is excluded, the reply is errored, with the reason."""
+def test_a_cell_without_a_counterpart_does_not_apply(cli: CommandLine, write: Write) -> None:
+    """It is never run, since nothing could judge it; the plan says why, and what to do."""
     write(EXPERIMENT + "exclude: [{backend: baseline, test: capital, temperature: 1}]\n")
+    planned = cli("plan", "exp.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert "no cell is like this one but for backend=baseline" in planned.stdout
     done = cli("execute", "exp.yaml")
-    assert done.returncode == 7
-    assert "no cell is like this one but for backend=baseline" in done.stdout
-    assert outcomes(cli)["candidate 0"] == ["passed", "failed"]
+    assert done.returncode == 0, done.stderr
+    assert outcomes(cli) == {key: SETTLED[key] for key in ("baseline 0", "candidate 0")}
+
+
+def test_a_counterpart_must_be_one_cell(cli: CommandLine, write: Write) -> None:
+    """Where several are meant, the axis that tells them apart is named; it can be added."""
+    options = "binary: llama-server, options: {threads: [1, 2]}"
+    text = EXPERIMENT.replace(
+        "baseline: {kind: scripted, replies: [Paris, London, Rome]}",
+        f"baseline: {{kind: llama-server, {options}}}",
+    ).replace("trials: 3", "trials: 3\nmodels: {m: {gguf: m.gguf}}")
+    write(text)
+    planned = cli("plan", "exp.yaml", "--where", "backend=candidate")
+    assert "several cells have backend=baseline" in planned.stdout
+    assert "options.threads (1, 2)" in planned.stdout
+    write(text.replace("{backend: baseline}]", "{backend: baseline, options.threads: 2}]"))
+    planned = cli("plan", "exp.yaml", "--where", "backend=candidate")
+    assert planned.returncode == 0
+    assert "several cells" not in planned.stdout
 
 
 def test_compare_and_chart_read_the_same_verdicts(folder: CommandLine) -> None:
