@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.choosing import Choice
     from matrixbench.execution.events import Event, Listener
     from matrixbench.execution.trying import Tried
-    from matrixbench.spec.load import Experiment
+    from matrixbench.spec.load import Experiment, TestCase
 
 MAX_SEED = 2**32 - 2
 
@@ -65,15 +65,17 @@ def try_test(
     as_json: AsJson = False,
 ) -> None:
     """Send one trial of a test and show it whole: prompt, reply, verdicts. Stores nothing."""
-    from matrixbench.execution.choosing import choose_cells  # noqa: PLC0415  --help stays fast
+    from matrixbench.execution import choosing  # noqa: PLC0415  --help stays fast
 
     experiment = load(file)
-    choice = choose_cells(experiment, test or (), where or ())
     show = _shown if not as_json else _unseen
     if reply is None:
+        choice = choosing.choose_cells(experiment, test or (), where or ())
         tried = _sent(experiment, choice, seed, show)
     else:
-        tried = [_saved(choice, reply, show)]
+        if seed is not None:
+            raise UsageError("--seed is sent to a server, and --reply sends nothing")
+        tried = [_saved(choosing.choose_test(experiment, test or (), where or ()), reply, show)]
     if as_json:
         _print_json(experiment, tried)
     elif len(tried) > 1:
@@ -113,21 +115,13 @@ def _sent(
     return tried
 
 
-def _saved(choice: Choice, reply: str, show: Callable[[Tried], None]) -> Tried:
-    """Judge a saved reply by the checks of the one test that was chosen."""
+def _saved(test: TestCase, reply: str, show: Callable[[Tried], None]) -> Tried:
+    """Judge a saved reply by the checks of a test."""
     from matrixbench.checks.judge import checks_of  # noqa: PLC0415  --help stays fast
     from matrixbench.execution.saved_reply import read_reply  # noqa: PLC0415  the same
     from matrixbench.execution.trying import judged  # noqa: PLC0415  the same
 
-    cell = choice.cells[0]
-    if len(choice.cells) > 1:
-        names = ", ".join(cell.test.name for cell in choice.cells)
-        raise UsageError(
-            f"--reply is judged by the checks of one test, and {len(choice.cells)} are named",
-            hint=f"choose with --test or --where: {names}",
-        )
-    checks = checks_of(cell.test)
-    tried = judged(cell, read_reply(reply), checks)
+    tried = judged(test, read_reply(reply), checks_of(test))
     show(tried)
     return tried
 

@@ -70,6 +70,26 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
     )
 
 
+def choose_test(experiment: Experiment, tests: Sequence[str], where: Sequence[str]) -> TestCase:
+    """Return the one test that is meant; without a selector, whether it applies or not.
+
+    Raises:
+        UsageError: There is no such test, several are meant, or a selector is wrong.
+        NothingSelectedError: The selector leaves no cell.
+        SpecError: The matrix is too large.
+    """
+    named = _named(experiment, tests)
+    if where:
+        named = tuple(cell.test for cell in choose_cells(experiment, tests, where).cells)
+    if len(named) > 1:
+        raise UsageError(
+            f"a reply is judged by the checks of one test, and {len(named)} are meant",
+            where=str(experiment.path),
+            hint=f"choose with --test or --where: {listed(test.name for test in named)}",
+        )
+    return named[0]
+
+
 def _named(experiment: Experiment, patterns: Sequence[str]) -> tuple[TestCase, ...]:
     names = list(dict.fromkeys(test.name for test in experiment.tests))
     if not patterns:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matrixbench.models.files import FetchProgress
     from matrixbench.plan.cells import Cell, Launch
     from matrixbench.records import JsonObject, Refusal
-    from matrixbench.spec.load import Experiment
+    from matrixbench.spec.load import Experiment, TestCase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,21 +40,23 @@ class Tried:
     """One trial that was sent, or a saved reply that stands for one.
 
     Args:
-        cell: Its cell.
-        body: What was sent (of a conversation first), without model and seed.
+        test: The test.
         answer: What came back.
         judgement: What the checks say of it.
-        seed: The seed that was asked for; None for a saved reply.
-        build: The build that answered; None likewise.
+        cell: Its cell; None for a saved reply, and so are the next three.
+        body: What was sent (of a conversation first), without model and seed.
+        seed: The seed that was asked for.
+        build: The build that answered.
         prompt: The prompt that the request is rendered to (of a conversation the first one, or the
             one that was refused), where the server does not tell it beside its reply.
         log_tail: The end of the server's log, where nothing was measured.
     """
 
-    cell: Cell
-    body: JsonObject
+    test: TestCase
     answer: ChatReply | Refusal
     judgement: Judgement
+    cell: Cell | None = None
+    body: JsonObject | None = None
     seed: int | None = None
     build: str | None = None
     prompt: str | None = None
@@ -90,13 +92,13 @@ def manner_of(experiment: Experiment, seed: int | None) -> Manner:
     )
 
 
-def judged(cell: Cell, answer: ChatReply | Refusal, checks: Checks) -> Tried:
-    """Return what the checks make of an answer."""
+def judged(test: TestCase, answer: ChatReply | Refusal, checks: Checks) -> Tried:
+    """Return what a test's checks make of an answer."""
     if isinstance(answer, ChatReply):
         judgement = checks.judge(answer)
     else:
         judgement = Judgement(outcome=answer.outcome, kind=answer.kind, reason=answer.reason)
-    return Tried(cell=cell, body=request_body(cell), answer=answer, judgement=judgement)
+    return Tried(test=test, answer=answer, judgement=judgement)
 
 
 async def try_cells(
@@ -214,9 +216,11 @@ class _Trying:
         answer = await converse(session.ask, request, conversation)
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
-        found = judged(cell, answer, checks)
+        found = judged(cell.test, answer, checks)
         return replace(
             found,
+            cell=cell,
+            body=body,
             seed=self._manner.seed,
             build=session.info.build.id,
             prompt=await _prompt(session, body, answer),

@@ -64,7 +64,7 @@ def print_tried(tried: Tried, out: Console) -> None:
     out.print()
     out.print(Text(visible(coordinates_text(_coordinates(tried))), "bold"))
     print_pairs(_facts(tried), out)
-    if tried.build is not None:
+    if tried.cell is not None:
         print_request(tried.body, out)
     if isinstance(tried.answer, ChatReply):
         print_prompt(tried.prompt, out)
@@ -83,13 +83,13 @@ def print_tried(tried: Tried, out: Console) -> None:
 
 def _coordinates(tried: Tried) -> Coordinates:
     """Return what is known of where a trial stands: of a saved reply no more than its test."""
-    return tried.cell.coordinates() if tried.build else coordinates_of_test(tried.cell.test)
+    return tried.cell.coordinates() if tried.cell else coordinates_of_test(tried.test)
 
 
 def _facts(tried: Tried) -> Iterator[tuple[str, str]]:
-    if tried.build is not None:
+    if tried.cell is not None:
         yield "cell", tried.cell.id
-        yield "build", tried.build
+        yield "build", tried.build or ""
         yield "seed", str(tried.seed)
     else:
         yield "reply", "saved, not measured here"
@@ -155,14 +155,14 @@ def _trial(tried: Tried) -> JsonObject:
     reply = tried.answer if isinstance(tried.answer, ChatReply) else None
     view = (reply.view if reply else None) or ServerView(prompt=tried.prompt)
     return {
-        "cell": tried.cell.id if tried.build else None,
+        "cell": tried.cell.id if tried.cell else None,
         "coordinates": _coordinates(tried),
         "build": tried.build,
         "seed": tried.seed,
         "outcome": judgement.outcome.value,
         "kind": None if judgement.kind is None else judgement.kind.value,
         "reason": judgement.reason or None,
-        "request": tried.body if tried.build is not None else None,
+        "request": tried.body,
         **view_json(view),
         **reply_json(reply),
         **conversation_json(reply, tried.answer.earlier),

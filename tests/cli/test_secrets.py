@@ -135,6 +135,8 @@ def test_a_key_is_written_nowhere(cli: CommandLine, write: Write, url: str, more
         url = url.replace("{host}", host).replace("${{", "${").replace("}}", "}")
         write(EXPERIMENT.format(url=url, more=more))
         said = [cli("execute", "exp.yaml", "--json")]
+        said += [cli("try", "exp.yaml", "--test", "*", *words) for words in ((), ("--json",))]
+    assert "***" in said[1].stdout
     # Whether anything was echoed at all: what took a secret's place is there.
     assert b"***" in (cli.folder / ".matrixbench" / "results.db").read_bytes() + wal(cli)
     if "api_key_env" in more:

@@ -258,6 +258,8 @@ def test_a_saved_reply_is_judged_without_a_server(served: CommandLine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "✓ passed  content" in done.stdout
     assert "backend=" not in done.stdout
+    anywhere = served("try", "exp.yaml", "--test", "big", "--reply", "reply.txt")
+    assert anywhere.returncode == 0  # no server is needed that it applies to
     (served.folder / "odd.json").write_text('{"a": 1}')
     odd = served("try", "exp.yaml", "--test", "weather", "--reply", "odd.json")
     assert odd.returncode == 2
@@ -265,6 +267,10 @@ def test_a_saved_reply_is_judged_without_a_server(served: CommandLine) -> None:
     assert "a whole answer of a chat API" in odd.stderr
     missing = served("try", "exp.yaml", "--test", "weather", "--reply", "none.json")
     assert (missing.returncode, "No such file" in missing.stderr) == (2, True)
+    several = served("try", "exp.yaml", "--test", "*", "--reply", "reply.txt")
+    assert (several.returncode, "3 are meant" in several.stderr) == (2, True)
+    seed = served("try", "exp.yaml", "--test", "big", "--reply", "reply.txt", "--seed", "3")
+    assert (seed.returncode, "--reply sends nothing" in seed.stderr) == (2, True)
 
 
 def test_what_try_prints_can_be_judged_again(cli: CommandLine, write: Write) -> None:
