@@ -115,9 +115,11 @@ def verdict_line(candidate: CandidateResult) -> str:
         return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
     if gate.trials_per_cell is None:
         return f"{said}; no number of trials would decide: the drop is too close to the limit"
+    fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
+    trials = counted(gate.trials_per_cell, "trial")
     return (
-        f"{said}; if ratios stay as they are, {counted(gate.trials_per_cell, 'trial')} per cell "
-        f"would decide ({gate.more_trials:,} more in all)"
+        f"{said}; if ratios stay as they are, {fixed}{trials} per cell would decide "
+        f"({gate.more_trials:,} more in all)"
     )
 
 
@@ -157,9 +159,14 @@ def _overall(overall: Overall) -> list[str]:
         f"{_signed(interval.high)} for these tests{_across(overall)}"
     )
     lines.append(
-        f"exact stratified test: p = {_p(overall.p)}; a mean drop of {overall.visible_drop:.3f} "
-        "could be told from none"
+        f"{'test' if overall.adaptive else 'exact stratified test'}: p = {_p(overall.p)}; a mean "
+        f"drop of {overall.visible_drop:.3f} could be told from none"
     )
+    if overall.adaptive:
+        lines.append(
+            "trials are adaptive: test and interval are those that hold although cells stop early; "
+            "a fixed number of trials sees smaller drops"
+        )
     if overall.pairs.n:
         lines.append(
             f"{overall.pairs.n:,} pairs by seed: {overall.pairs.worse} worse, "
@@ -185,7 +192,7 @@ def _certain(certain: Certain) -> str:
 
 def _hint(candidate: CandidateResult) -> list[str]:
     """Say what drop so many trials can show of a single cell, alone and among so many."""
-    tested = [cell for cell in candidate.cells if cell.p is not None]
+    tested = [cell for cell in candidate.cells if cell.p is not None and cell.evidence is None]
     if not tested:
         return []
     n = max(min(cell.trials) for cell in tested)
@@ -260,7 +267,7 @@ def _cell_row(cell: CellResult, axes: Sequence[str]) -> _Row:
 
 
 def _baseline_ratio(cell: CellResult) -> float:
-    if cell.pairs is not None:
+    if cell.pairs is not None and cell.evidence is None:
         return (cell.pairs.both + cell.pairs.worse) / cell.pairs.n
     return cell.pair.baseline.ratio or 0.0
 

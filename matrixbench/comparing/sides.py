@@ -88,6 +88,7 @@ def sides_of(results: Results, store: Store) -> list[Side]:
                 replies=tally.replies,
                 by_request=0 < len(tally.passed) == tally.by_request,
                 errored=tally.errored,
+                adaptive=cell.square.until is not None,
             ),
         )
         for cell, tally in tallies.items()

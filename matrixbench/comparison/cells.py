@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from matrixbench.comparison import adaptive
 from matrixbench.comparison.values import Basis, CellResult
 from matrixbench.stats.independent import boschloo
 from matrixbench.stats.multiple import holm
@@ -104,6 +105,8 @@ def _alike(up: Trials, down: Trials) -> bool:
 
 
 def _tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
+    if result.pair.adaptive:
+        return adaptive.tested(result, stratum, as_pairs=as_pairs)
     candidate, baseline = stratum.counts()
     table = stratum.pairs() if stratum.paired else None
     mcnemar = table is not None and as_pairs

@@ -80,6 +80,7 @@ def _overall(overall: Overall) -> JsonObject:
         "pairs": _pairs(overall.pairs) if overall.pairs.n else None,
         "phi": overall.phi,
         "visible_drop": overall.visible_drop,
+        "adaptive": overall.adaptive,
     }
 
 

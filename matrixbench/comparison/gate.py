@@ -58,7 +58,7 @@ def decide(
     reasons = tuple(part.reason for part in found)
     if verdict is not Verdict.UNDECIDED:
         return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
-    needed = _trials_needed(strata, overall, missing, max_drop)
+    needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
         max_drop=max_drop,
@@ -105,13 +105,25 @@ def _missing(missing: int, cells: int) -> _Part:
 
 
 def _trials_needed(
+    results: Sequence[CellResult],
     strata: Sequence[Stratum],
     overall: Overall | None,
-    missing: Sequence[CellResult],
     max_drop: float,
 ) -> int | None:
-    """Return how many trials each cell should have for a decision."""
-    planned = max((cell.pair.planned for cell in missing if not any(cell.pair.greedy)), default=0)
+    """Return how many trials each cell should have for a decision.
+
+    Where trials are adaptive it is a fixed number, no lower than what cells could have had: a
+    lower one would be chosen by what came out.
+    """
+    planned = max(
+        (
+            cell.pair.planned
+            for cell in results
+            if (cell.basis is Basis.NOT_COMPARABLE or cell.pair.adaptive)
+            and not any(cell.pair.greedy)
+        ),
+        default=0,
+    )
     if overall is None or no_worse(overall.difference, max_drop):
         return planned or None
     needed = trials_to_decide(strata, max_drop)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from matrixbench.comparison import adaptive
 from matrixbench.comparison.cells import assess
 from matrixbench.comparison.gate import decide
 from matrixbench.comparison.values import (
@@ -74,7 +75,7 @@ def _compared(candidate: Candidate, max_drop: float) -> CandidateResult:
     found = assess(candidate.pairs)
     results = [result for result, _ in found]
     strata = [stratum for _, stratum in found if stratum is not None]
-    overall = _overall(strata)
+    overall = _overall(found)
     certain = _certain(results)
     return CandidateResult(
         name=candidate.name,
@@ -87,9 +88,13 @@ def _compared(candidate: Candidate, max_drop: float) -> CandidateResult:
     )
 
 
-def _overall(strata: Sequence[Stratum]) -> Overall | None:
+def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | None:
+    sampled = [(result, stratum) for result, stratum in found if stratum is not None]
+    strata = [stratum for _, stratum in sampled]
     if not strata:
         return None
+    if any(result.pair.adaptive for result, _ in sampled):
+        return adaptive.overall([result for result, _ in sampled], strata)
     difference = stratified_difference(strata)
     counts = [stratum.counts() for stratum in strata]
     tables = [stratum.pairs() for stratum in strata if stratum.paired]
@@ -145,9 +150,7 @@ def _by_test(found: Sequence[tuple[CellResult, Stratum | None]]) -> tuple[TestRe
     rows: dict[str, list[tuple[CellResult, Stratum | None]]] = defaultdict(list)
     for result, stratum in found:
         rows[result.pair.test].append((result, stratum))
-    overalls = _holm_over(
-        [_overall([stratum for _, stratum in row if stratum is not None]) for row in rows.values()]
-    )
+    overalls = _holm_over([_overall(row) for row in rows.values()])
     return tuple(
         TestResult(test=test, overall=overall, certain=_certain([result for result, _ in row]))
         for (test, row), overall in zip(rows.items(), overalls, strict=True)

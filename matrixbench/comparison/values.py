@@ -56,6 +56,7 @@ class Trials:
         replies: Seed → digest of the reply; None for a refusal.
         by_request: Whether the request alone decides: one trial stands for the cell.
         errored: How many trials measured nothing.
+        adaptive: Whether their number depends on what came out.
     """
 
     cell: str
@@ -64,6 +65,7 @@ class Trials:
     replies: Mapping[int, str | None] = field(default_factory=dict)
     by_request: bool = False
     errored: int = 0
+    adaptive: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -91,6 +93,11 @@ class CellPair:
     greedy: tuple[bool, bool] = (False, False)
     planned: int = 0
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether the number of trials of a side depends on what came out."""
+        return self.candidate.adaptive or self.baseline.adaptive
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
@@ -104,7 +111,9 @@ class CellResult:
             the interval is the estimate itself); None where nothing can be compared.
         pairs: The paired table, where seeds are shared.
         phi: Correlation of the pairs; None where it cannot be told.
-        test: `mcnemar` or `boschloo`; empty where there is no p-value.
+        test: `mcnemar` or `boschloo`; `sequential pairs` or `sequential` where trials are
+            adaptive; empty where there is no p-value.
+        evidence: What such a sequential test found against «no difference».
         p: Two-sided p-value.
         p_holm: The same after Holm's correction over all cells with a p-value.
         visible_drop: The smallest drop, from a baseline that always passes, that so many trials
@@ -120,6 +129,7 @@ class CellResult:
     pairs: Pairs | None = None
     phi: float | None = None
     test: str = ""
+    evidence: float | None = None
     p: float | None = None
     p_holm: float | None = None
     visible_drop: float | None = None
@@ -170,6 +180,7 @@ class Overall:
         phi: Correlation within cells, pooled; None where it cannot be told.
         visible_drop: The smallest mean drop that would be told from none: how far the interval
             reaches above the estimate.
+        adaptive: Whether trials are, so that test and interval are those that hold all the same.
     """
 
     ratios: tuple[float, float]
@@ -183,6 +194,7 @@ class Overall:
     pairs: Pairs
     phi: float | None
     visible_drop: float
+    adaptive: bool = False
 
     @property
     def stands_out(self) -> bool:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 
+from matrixbench.comparison.values import ALPHA
+from matrixbench.stats.independent import boschloo
 from matrixbench.stats.proportions import Interval, wilson_interval
-from matrixbench.stats.sequential import sequential_interval
+from matrixbench.stats.sequential import Precision, sequential_interval
+from matrixbench.stats.sequential_tests import independent_evidence, p_value
 
 RATIOS = (1.0, 0.99, 0.95, 0.9, 0.8, 0.65, 0.5)
+COMPARED = (
+    *((ratio, ratio) for ratio in (0.95, 0.85, 0.8, 0.7, 0.6, 0.5)),
+    *((0.95, 0.7), (0.95, 0.5), (1.0, 0.5)),
+)
+_NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +110,52 @@ def looking_table(most: int) -> list[str]:
     return rows
 
 
+def ends(ratio: float, *, least: int, most: int, half_width: float) -> dict[tuple[int, int], float]:
+    """Return (successes, trials) of a cell when it stops → the chance of that."""
+    until = Precision(half_width=half_width, least=least)
+    alive = {0: 1.0}
+    found: dict[tuple[int, int], float] = {}
+    for n in range(1, most + 1):
+        grown: dict[int, float] = defaultdict(float)
+        for passed, chance in alive.items():
+            grown[passed + 1] += chance * ratio
+            grown[passed] += chance * (1 - ratio)
+        alive = {}
+        for passed, chance in grown.items():
+            if n == most or until.reached(passed, n):
+                found[passed, n] = chance
+            else:
+                alive[passed] = chance
+    return found
+
+
+def comparing_table(*, least: int, most: int, half_width: float) -> list[str]:
+    """Return the rows: two cells' ratios, the first's mean in the end, how often p ≤ 5 % by test.
+
+    Where the ratios are equal that is the tests' error. Both cells stop by themselves.
+    """
+    rows = []
+    for up, down in COMPARED:
+        sides = [ends(ratio, least=least, most=most, half_width=half_width) for ratio in (up, down)]
+        fixed = sequential = 0.0
+        for (candidate, one), (baseline, other) in product(*(side.items() for side in sides)):
+            if one * other < _NEGLIGIBLE:
+                continue
+            fixed += one * other * (boschloo(candidate, baseline) <= ALPHA)
+            evidence = independent_evidence(candidate, baseline)
+            sequential += one * other * (p_value(evidence) <= ALPHA)
+        mean = sum(chance * passed / n for (passed, n), chance in sides[0].items())
+        rows.append(f"| {up:.2f} and {down:.2f} | {mean:.3f} | {fixed:.1%} | {sequential:.1%} |")
+    return rows
+
+
 def main() -> None:
     """Print the tables."""
     for most in (50, 300):
         print(f"min 5, max {most}, half_width 0.1; saved against {min(most, FIXED)} trials")
         print("\n".join(stopping_table(least=5, most=most, half_width=0.1)))
+    print("comparing two cells, min 5, max 50, half_width 0.2")
+    print("\n".join(comparing_table(least=5, most=50, half_width=0.2)))
     print("looking after each of 100 trials")
     print("\n".join(looking_table(100)))
 

@@ -183,3 +183,20 @@ def test_a_max_that_nothing_can_reach_is_noted(cli: CommandLine, write: Write) -
     assert "44 trials: 0 done, 44 to run" in plan
     summary = run(cli)
     assert (summary["ran"], summary["stopped"], summary["spared"]) == (44, 0, 0)
+
+
+def test_compare_says_that_trials_are_adaptive(cli: CommandLine, write: Write) -> None:
+    """Cells that stopped early are compared by what holds all the same, and the report says so."""
+    script = "replies: {sure: [Paris], coin: [Paris, London]}"
+    other = (
+        "  other:\n    kind: scripted\n    concurrency: 1\n    replies: {coin: [Paris], '*': [x]}\n"
+    )
+    write(EXPERIMENT.replace(f"    {script}\n", f"    {script}\n{other}"))
+    run(cli)
+    words = ("compare", "exp.yaml", "--baseline", "backend=fake")
+    assert "trials are adaptive: test and interval are those that hold" in cli(*words).stdout
+    told = json.loads(cli(*words, "--json").stdout)["candidates"][0]
+    assert told["overall"]["adaptive"]
+    tests = {cell["coordinates"]["test"]: cell["test"] for cell in told["cells"] if cell["test"]}
+    assert set(tests) == {"sure", "coin"}
+    assert all(test.startswith("sequential") for test in tests.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from matrixbench.comparison.totals import compare_cells
@@ -14,6 +16,7 @@ from matrixbench.comparison.values import (
     Trials,
     Verdict,
 )
+from matrixbench.comparison_table import verdict_line
 
 
 def trials(
@@ -257,3 +260,50 @@ def test_nothing_compared_is_undecided() -> None:
     gate = compared().gate
     assert (gate.verdict, gate.trials_per_cell) == (Verdict.UNDECIDED, None)
     assert gate.reasons == ("no pair of cells was compared",)
+
+
+def adaptive(outcomes: str, *, build: str = "new") -> Trials:
+    """Return trials whose number depends on what came out."""
+    return replace(trials(outcomes, build=build), adaptive=True)
+
+
+def test_adaptive_trials_are_tested_by_what_holds_all_the_same() -> None:
+    """No test for a fixed number is used of them, not even where both sides went to the end."""
+    found = compared(
+        pair(adaptive("0" * 29), adaptive("1" * 29, build="old"), test="a"),
+        pair(adaptive("10" * 25), adaptive("10" * 25, build="old"), test="b"),
+        pair(adaptive("1" * 29), adaptive("1110" * 12, build="old"), test="c"),
+    )
+    assert {cell.test for cell in found.cells} <= {"sequential", "sequential pairs"}
+    lost, same, _ = found.cells
+    assert lost.stands_out
+    assert same.p == 1
+    assert found.overall is not None
+    assert found.overall.adaptive
+    assert found.overall.across_tests is None
+    assert found.overall.p == pytest.approx(
+        3 / sum(cell.evidence for cell in found.cells if cell.evidence is not None)
+    )
+    interval = found.overall.difference.interval
+    assert interval.low < found.overall.difference.estimate < interval.high
+
+
+def test_all_trials_of_both_sides_count_where_they_are_adaptive() -> None:
+    """A side that went on longer than the other loses nothing of its ratio."""
+    (cell,) = compared(pair(adaptive("1" * 29), adaptive("1" * 29 + "0" * 11, build="old"))).cells
+    assert cell.trials == (29, 40)
+    assert cell.pairs is not None
+    assert cell.pairs.n == 29
+    assert cell.difference is not None
+    assert cell.difference.estimate == pytest.approx(1 - 29 / 40)
+
+
+def test_a_gate_over_adaptive_trials_asks_for_a_fixed_number() -> None:
+    """The wide interval seldom decides; what would is a fixed number, never below the maximum."""
+    both = [replace(pair(adaptive("1" * 29), adaptive("1" * 29, build="old")), planned=50)]
+    found = compared(*both)
+    assert found.gate.verdict is Verdict.UNDECIDED
+    assert (found.gate.trials_per_cell, found.gate.more_trials) == (50, 42)
+    assert "a fixed number of 50 trials per cell would decide" in verdict_line(found)
+    fixed = [replace(pair("1" * 50, trials("1" * 50, build="old")), planned=50)]
+    assert compared(*fixed).gate.verdict is Verdict.NO_WORSE

@@ -26,6 +26,13 @@ def test_the_figures_of_looking_are_current() -> None:
     assert [row for row in simulate_sequential.looking_table(100) if row not in lines] == []
 
 
+def test_the_figures_of_comparing_are_current() -> None:
+    """How often the tests see a difference of two cells that stop by themselves."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = simulate_sequential.comparing_table(least=5, most=50, half_width=0.2)
+    assert [row for row in rows if row not in lines] == []
+
+
 def test_the_fixed_number_is_the_smallest() -> None:
     """With 93 trials Wilson's interval is at most 0.1 to a side for every ratio, not with 92."""
     fixed = simulate_sequential.FIXED
