@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.checks.judge import no_reference
 from matrixbench.checks.same import named_cell
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import combine, digest
+from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.plan.partners import Partners
 from matrixbench.plan.requests import is_greedy
@@ -51,10 +51,8 @@ class Partner:
     greedy: bool
 
 
-_WAY_OUT = "name the axes that make it one cell, and exclude the cells that have no counterpart"
-
-Compared: TypeAlias = "Partner | str | None"
-"""Whom a cell is compared with; a text says why with nobody, None is the cell itself."""
+Compared: TypeAlias = "Partner | Obstacle | None"
+"""Whom a cell is compared with; an obstacle says why with nobody, None is the cell itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +70,14 @@ class CellChecks:
     Args:
         digest: What stands for the checks, and for the replies that they compare with.
         checks: The checks of its test.
-        others: Key of a `same_as` → the replies that it compares with, why there are none, or
-            None for the reply itself.
+        others: Key of a `same_as` → the replies that it compares with; None is the reply itself.
         seeds: Number of the cell's trials → their seed.
         load: Returns the reply of a trial.
     """
 
     digest: str
     checks: Checks
-    others: Mapping[str, Replies | str | None] = field(default_factory=dict)
+    others: Mapping[str, Replies | None] = field(default_factory=dict)
     seeds: Mapping[int, int] = field(default_factory=dict)
     load: Callable[[int], ChatReply] | None = None
 
@@ -97,13 +94,8 @@ class CellChecks:
 
     def _reference(self, trial: int, reply: ChatReply) -> Reference:
         def reference(key: str) -> ChatReply:
-            match self.others.get(key, ""):
-                case None:
-                    return reply
-                case Replies() as replies:
-                    return self._reply(replies, self.seeds.get(trial))
-                case str() as reason:
-                    _refuse(reason)
+            other = self.others[key]
+            return reply if other is None else self._reply(other, self.seeds.get(trial))
 
         return reference
 
@@ -113,14 +105,9 @@ class CellChecks:
             number = next(iter(replies.trials.values()), None)
         if number is None or self.load is None:
             with_seed = "" if replies.partner.greedy else f" with seed {seed}"
-            _refuse(f"{replies.partner.name} has no reply{with_seed}")
+            reason = f"{replies.partner.name} has no reply{with_seed}"
+            raise UnjudgeableError(Kind.NO_REFERENCE, reason)
         return self.load(number)
-
-
-def _refuse(reason: str) -> NoReturn:
-    if not reason:
-        no_reference("")
-    raise UnjudgeableError(Kind.NO_REFERENCE, reason)
 
 
 class ChecksByCell:
@@ -179,7 +166,8 @@ class ChecksByCell:
         for cell in comparing:
             checks = self._by_test[id(cell.test)].checks
             others = {
-                key: _replies(partner, trials) for key, partner in self._compared[id(cell)].items()
+                key: _replies(other, trials) if isinstance(other, Partner) else None
+                for key, other in self._compared[id(cell)].items()
             }
             self._by_cell[id(cell)] = CellChecks(
                 digest=combine(checks.digest, *map(_stands_for, others.values())),
@@ -199,22 +187,16 @@ class ChecksByCell:
         return ids
 
 
-def _replies(
-    compared: Compared, trials: Mapping[tuple[str, str], Mapping[int, int]]
-) -> Replies | str | None:
-    if not isinstance(compared, Partner):
-        return compared
-    known = {} if compared.build is None else trials.get((compared.cell, compared.build), {})
-    return Replies(partner=compared, trials=dict(sorted(known.items())))
+def _replies(partner: Partner, trials: Mapping[tuple[str, str], Mapping[int, int]]) -> Replies:
+    known = {} if partner.build is None else trials.get((partner.cell, partner.build), {})
+    return Replies(partner=partner, trials=dict(sorted(known.items())))
 
 
-def _stands_for(other: Replies | str | None) -> str:
+def _stands_for(other: Replies | None) -> str:
     """Return the digest of what a cell is compared with; a trial's reply never changes."""
-    match other:
-        case Replies():
-            return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()]])
-        case _:
-            return digest(other)
+    if other is None:
+        return digest(None)
+    return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()]])
 
 
 def compared_with(
@@ -245,9 +227,9 @@ def compared_with(
 
 
 def _partner(
-    cell: Cell, found: Cell | str, axes: Mapping[str, Any], builds: Mapping[str, PresentBuild]
+    cell: Cell, found: Cell | Obstacle, axes: Mapping[str, Any], builds: Mapping[str, PresentBuild]
 ) -> Compared:
-    if isinstance(found, str):
+    if isinstance(found, Obstacle):
         return found
     if found is cell or found.coordinates() == cell.coordinates():
         return None
@@ -267,13 +249,13 @@ def comparable(matrix: Matrix, compared: Mapping[int, Mapping[str, Compared]]) -
     for group in matrix.launches:
         cells: list[Cell] = []
         for cell in group.cells:
-            alone = [said for said in compared.get(id(cell), {}).values() if isinstance(said, str)]
-            if alone:
-                coordinates = cell.coordinates()
-                said = f"same_as: {alone[0]}"
-                aside.append(NotApplicable(coordinates=coordinates, reason=said, hint=_WAY_OUT))
-            else:
+            others = compared.get(id(cell), {}).values()
+            alone = next((other for other in others if isinstance(other, Obstacle)), None)
+            if alone is None:
                 cells.append(cell)
+                continue
+            reason, coordinates = f"same_as: {alone.reason}", cell.coordinates()
+            aside.append(NotApplicable(coordinates=coordinates, reason=reason, hint=alone.hint))
         if cells:
             kept.append(replace(group, cells=cells))
     if not aside:

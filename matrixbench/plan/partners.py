@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.identity import canonical_json
+from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.values import label, same
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Partners:
             self._groups.setdefault(tuple(coordinates), []).append((cell, coordinates))
         self._indexes: dict[tuple[_Axes, _Axes, str], dict[_Key, list[Cell]]] = {}
 
-    def of(self, cell: Cell, named: Mapping[str, Any]) -> Cell | str:
+    def of(self, cell: Cell, named: Mapping[str, Any]) -> Cell | Obstacle:
         """Return the cell that has the named values and is else like another; or why there is none.
 
         Args:
@@ -51,9 +52,15 @@ class Partners:
         if len(found) == 1:
             return found[0]
         if not found:
-            return f"no cell is like this one but for {_written(named)}"
+            return Obstacle(
+                f"no cell is like this one but for {_written(named)}",
+                "include that cell, or exclude those that are compared with it",
+            )
         axis, values = _apart(found)
-        return f"several cells have {_written(named)}: they differ in {axis} ({values})"
+        return Obstacle(
+            f"several cells have {_written(named)}: they differ in {axis} ({values})",
+            f"name which one is meant: {axis}",
+        )
 
     def _index(
         self, axes: _Axes, common: _Axes, named: Mapping[str, Any]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.plan.applicability import Obstacle
+from matrixbench.plan.cells import Cell
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.partners import Partners
 
 if TYPE_CHECKING:
-    from matrixbench.plan.cells import Cell
     from tests.conftest import Load
 
 EXPERIMENT = """
@@ -40,7 +41,7 @@ def test_a_partner_is_alike_in_all_axes_that_both_have(load: Load) -> None:
     assert len(drafted) == 8
     for cell in drafted:
         found = partners.of(cell, {"backend": "plain"})
-        assert not isinstance(found, str)
+        assert isinstance(found, Cell)
         assert found.launch.backend == "plain"
         assert (found.point.fields, found.test) == (cell.point.fields, cell.test)
 
@@ -58,7 +59,7 @@ def test_several_axes_may_be_named(load: Load) -> None:
     for cell in every:
         named: dict[str, Any] = {"backend": "other", "options.cache-type-k": "f16"}
         found = Partners(every).of(cell, {**named, "temperature": 0.0})
-        assert not isinstance(found, str)
+        assert isinstance(found, Cell)
         assert found.coordinates()["options.cache-type-k"] == "f16"
         assert found.coordinates()["temperature"] == 0
 
@@ -67,16 +68,20 @@ def test_several_cells_are_no_partner(load: Load) -> None:
     """The axis that tells them apart is named, so that it can be added."""
     every = cells(load)
     plain = next(cell for cell in every if cell.launch.backend == "plain")
-    assert Partners(every).of(plain, {"backend": "drafted"}) == (
+    found = Partners(every).of(plain, {"backend": "drafted"})
+    assert isinstance(found, Obstacle)
+    assert found.reason == (
         "several cells have backend=drafted: they differ in options.draft-max (4, 8)"
     )
+    assert "options.draft-max" in found.hint
 
 
 def test_no_cell_is_no_partner(load: Load) -> None:
     """A value or an axis that no cell has, or one that is left out."""
     every = cells(load)
     plain = next(cell for cell in every if cell.launch.backend == "plain")
-    said = "no cell is like this one but for backend=nobody"
-    assert Partners(every).of(plain, {"backend": "nobody"}) == said
-    assert isinstance(Partners(every).of(plain, {"options.nothing": 1}), str)
-    assert isinstance(Partners([]).of(plain, {"backend": "plain"}), str)
+    found = Partners(every).of(plain, {"backend": "nobody"})
+    assert isinstance(found, Obstacle)
+    assert found.reason == "no cell is like this one but for backend=nobody"
+    assert isinstance(Partners(every).of(plain, {"options.nothing": 1}), Obstacle)
+    assert isinstance(Partners([]).of(plain, {"backend": "plain"}), Obstacle)
