@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.checks.excerpt import one_line
 from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
-from matrixbench.records import ChatReply, Turn
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Turn
 from matrixbench.spec.conversations import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from matrixbench.records import ChatRequest, JsonObject, Refusal, ToolCall
+    from matrixbench.records import ChatRequest, JsonObject, ToolCall
     from matrixbench.spec.conversations import Script
 
 NOTHING_FITS = "nothing found for these arguments"
@@ -228,7 +229,7 @@ async def converse(
     """Return the last reply of a conversation, or what came instead of one of its replies.
 
     Every request has the seed and the timeout of the first. A refusal at a later turn depends on
-    the model's own words, so it is never `by_request`.
+    the model's own words, so it is never `by_request`. Raises nothing but cancellation.
     """
     if conversation is None:
         return await ask(request)
@@ -237,10 +238,23 @@ async def converse(
         answer = await ask(_next_request(request, earlier))
         if not isinstance(answer, ChatReply):
             return replace(answer, earlier=earlier, by_request=answer.by_request and not earlier)
-        following = conversation.after([*(turn.reply for turn in earlier), answer])
+        try:
+            following = conversation.after([*(turn.reply for turn in earlier), answer])
+        except Exception as error:  # noqa: BLE001  a matcher's own fault, such as a slow pattern
+            return _raised(error, (*earlier, Turn(reply=answer, then=())))
         if isinstance(following, End):
             return replace(answer, earlier=earlier, turn_limit=following is End.TURN_LIMIT)
         earlier = (*earlier, Turn(reply=answer, then=following))
+
+
+def _raised(error: Exception, earlier: tuple[Turn, ...]) -> Refusal:
+    """Return that nothing was measured, for a reply could not be followed."""
+    return Refusal(
+        outcome=Outcome.ERRORED,
+        kind=Kind.CHECK_RAISED,
+        reason=one_line(f"choosing a tool's result raised {type(error).__name__}: {error}"),
+        earlier=earlier,
+    )
 
 
 def _next_request(first: ChatRequest, earlier: tuple[Turn, ...]) -> ChatRequest:

@@ -412,3 +412,16 @@ async def test_a_refusal_keeps_what_came_before(at: int) -> None:
     assert isinstance(answer, Refusal)
     assert len(answer.earlier) == at
     assert answer.by_request is (at == 0)
+
+
+async def test_a_pattern_that_never_ends_measures_nothing() -> None:
+    """It is the file's fault: the trial is errored, what was said is kept, and the run goes on."""
+    slow = Return(when={"city": {"matches": "(a|aa)+$"}}, content="x")
+    conversation = script(WEATHER.model_copy(update={"returns": [slow]}))
+    call = called(("get_weather", json.dumps({"city": "a" * 60 + "!"})))
+    answer, asked = await follow(conversation, lambda _: call)
+    assert isinstance(answer, Refusal)
+    assert (answer.outcome, answer.kind) == (Outcome.ERRORED, Kind.CHECK_RAISED)
+    assert "TimeoutError" in answer.reason
+    assert [turn.reply for turn in answer.earlier] == [call]
+    assert len(asked) == 1

@@ -16,7 +16,11 @@ from matrixbench.records import ChatReply, Outcome, Timing, ToolCall, Turn
 from matrixbench.store.connection import APPLICATION_ID
 from matrixbench.store.database import open_store
 from matrixbench.store.figures import whole_conversation
+from matrixbench.store.inserts import Group
 from matrixbench.store.migrations import MIGRATIONS
+from matrixbench.store.reading import replies
+from matrixbench.store.turns import Turns
+from tests.store.conftest import maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,3 +191,48 @@ def test_sums_are_of_all_or_missing(replies: list[ChatReply]) -> None:
     if whole.completion_tokens:
         assert whole.timing.completion_tokens_per_s == pytest.approx(10)
     assert whole.prompt_tokens == last.prompt_tokens
+
+
+json_texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+said = st.builds(
+    lambda content, calls, seconds, tokens, reasoning: ChatReply(
+        message={"role": "assistant", "content": content, "odd": reasoning},
+        content=content,
+        reasoning=reasoning,
+        tool_calls=tuple(calls),
+        completion_tokens=tokens,
+        timing=Timing(latency_s=seconds),
+    ),
+    st.none() | json_texts,
+    st.lists(st.builds(ToolCall, name=json_texts, arguments=json_texts, id=st.none() | json_texts)),
+    st.floats(0, 1e6),
+    st.none() | st.integers(0, 10**6),
+    st.none() | json_texts,
+)
+then = st.lists(
+    st.fixed_dictionaries(
+        {"role": json_texts, "content": st.none() | json_texts | st.lists(json_texts)}
+    ),
+    max_size=3,
+).map(tuple)
+earlier_turns = st.lists(st.builds(Turn, reply=said, then=then), max_size=4).map(tuple)
+
+
+@settings(deadline=None)
+@given(earlier_turns, said, st.booleans(), st.booleans())
+def test_any_conversation_comes_back(
+    earlier: tuple[Turn, ...], last: ChatReply, limit: bool, refused: bool
+) -> None:
+    """Whatever was said, with a reply at its end or with a refusal."""
+    make = maker()
+    reply = replace(last, earlier=earlier, turn_limit=limit)
+    refusal = replace(make.timeout(), earlier=earlier) if refused else None
+    trial = make.trial(1, refusal=refusal)
+    trial = trial if refused else replace(trial, reply=reply)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in (part for migration in MIGRATIONS for part in migration):
+            connection.execute(statement)
+        Group.of([(trial, 1)]).insert(connection)
+        found = replies(connection, [1])
+        assert Turns(connection, [1]).earlier(1) == earlier
+        assert [whole for _, _, whole in found] == ([] if refused else [reply])
