@@ -255,6 +255,10 @@ def test_two_builds_of_one_backend(cli: CommandLine, write: Write, fake_binary: 
     named = f"build={cell['baseline_build'][:6]}"
     again = cli("compare", "exp.yaml", "--baseline", named, "--gate")
     assert again.returncode == 8
+    drawn = cli("chart", "exp.yaml", "--baseline", "build=previous", "-o", "update.json")
+    assert drawn.returncode == 0, drawn.stderr
+    (squares,) = json.loads((cli.folder / "update.json").read_text())["datasets"].values()
+    assert [row["text"] for row in squares] == ["−100"]
 
 
 def test_two_backends_of_one_build_are_the_same(cli: CommandLine, write: Write) -> None:
