@@ -84,7 +84,9 @@ def _print_reply(reply: ShownReply, out: Console) -> None:
     out.print(line)
     if first.reason:
         out.print(Text(f"      {visible(first.reason)}"))
-    if said := excerpt(reply.transcript.reply, _EXCERPT):
+    earlier = [turn.reply for turn in reply.transcript.earlier]
+    # What a refused conversation said last is the nearest thing to a reply that there is.
+    if said := excerpt(reply.transcript.reply or next(reversed(earlier), None), _EXCERPT):
         out.print(Text(f"      {said}", "dim"))
 
 

@@ -112,6 +112,9 @@ def test_a_conversation_is_run_shown_and_judged_again(cli: CommandLine, write: W
     assert (refused["outcome"], refused["kind"]) == ("rejected", "unparsed_output")
     assert refused["earlier"][0]["then"][0]["content"] == '{"error": "unknown city"}'
     assert "unknown city" in cli("show", "exp.yaml", "--trial", "2").stdout
+    listed = cli("show", "exp.yaml", "--outcome", "rejected").stdout
+    assert "2 turns" in listed
+    assert 'get_weather({"city":"Atlantis"})' in listed
     write((SCRIPTED + TEST).replace("contains: rain", "contains: Sun"))
     assert json.loads(cli("status", "exp.yaml", "--json").stdout)["remaining"] == 0
     assert [show(cli, trial)["outcome"] for trial in (0, 1)] == ["failed", "passed"]
