@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
 from matrixbench.checks.excerpt import one_line, shown
-from matrixbench.checks.verdicts import no, yes
+from matrixbench.checks.verdicts import UnjudgeableError, no, yes
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.records import ChatReply, Kind, Verdict
@@ -40,6 +42,8 @@ OwnCheck: TypeAlias = Callable[Concatenate[ChatReply, ...], CheckResult]
 """A function of one's own: from a reply, and the check's `arguments` by name, to what it says."""
 
 _SOURCES = "__matrixbench_sources__"
+_ROOT = "_matrixbench_own_"
+_PRIVATE = re.compile(rf"{_ROOT}[0-9a-f]+(\.?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +91,17 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
 def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
     """Return the rule that a function of one's own says yes.
 
-    The rule raises what the function raises, and where it returns something else than it may.
+    The rule raises where the function raises or returns something else than it may.
     """
     function, arguments, threshold = own.function, check.arguments, check.threshold
     passed = yes(PYTHON)
 
     def rule(reply: ChatReply) -> Verdict:
-        said = function(reply, **arguments)
+        try:
+            said = function(reply, **arguments)
+        except Exception as error:
+            reason = f"{own.name} raised {_told(error)}{_line_of(error)}"
+            raise UnjudgeableError(Kind.CHECK_RAISED, reason) from error
         match said:
             case True:
                 return passed
@@ -136,7 +144,7 @@ def _is_in(folder: Path, module: str) -> bool:
 
 def _of_folder(folder: Path, name: str) -> ModuleType:
     """Import a module of a folder, again where one of its files has changed since."""
-    root = f"_matrixbench_own_{digest({'folder': str(folder), 'module': name})}"
+    root = f"{_ROOT}{digest({'folder': str(folder), 'module': name})}"
     there = sys.modules.get(root)
     if there is None or any(
         _digest_of(path) != known for path, known in getattr(there, _SOURCES).items()
@@ -236,12 +244,30 @@ def _not_imported(error: BaseException, module: str, folder: Path | None, where:
                 where=where,
                 hint=f"a module of its own folder is imported as: from . import {error.name}",
             )
-    said = one_line(f"{type(error).__name__}: {error}", 200)
     return CheckError(
-        f"the module {module} cannot be imported: {said}",
+        f"the module {module} cannot be imported: {one_line(_told(error), 200)}",
         where=where,
-        hint="run it by itself to see where it fails",
+        hint=f"it fails{_line_of(error)}" if _line_of(error) else "",
     )
+
+
+def _told(error: BaseException) -> str:
+    """Return an error as people know it: without the private name of the folder's package."""
+    said = _PRIVATE.sub(lambda found: "" if found[1] else ".", str(error))
+    return f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+def _line_of(error: BaseException) -> str:
+    """Return where in somebody's code an error happened: ` at FILE:LINE`; empty where unknown."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {Path(error.filename).name}:{error.lineno}"
+    frames = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename != __file__
+    ]
+    own = [frame for frame in frames if Path(frame.filename).parent.name != "importlib"]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def _not_there(holder: object, module: str, name: str, where: str) -> CheckError:

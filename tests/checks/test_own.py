@@ -114,7 +114,7 @@ def test_a_function_may_return_a_verdict(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("mine:raises", {}, "ValueError: odd"),
+        ("mine:raises", {}, "mine:raises raised ValueError: odd at mine.py:15"),
         ("mine:forgets", {}, "mine:forgets returned NoneType"),
         ("mine:says", {"what": [1]}, "returned list"),
         ("mine:says", {"what": 1.5}, "the score 1.5, which is not between 0 and 1"),
@@ -206,11 +206,12 @@ def test_two_folders_have_modules_of_their_own(folder: Path) -> None:
         ("mine:slow", {}, "is async", ""),
         ("mine:quotes", {"wrod": 1}, "'wrod'", "it is quotes(reply: "),
         ("mine:says", {}, "'what'", "given by name"),
-        ("broken:f", {}, "cannot be imported: ZeroDivisionError", "run it by itself"),
+        ("broken:f", {}, "cannot be imported: ZeroDivisionError", "it fails at broken.py:1"),
         ("leaving:f", {}, "cannot be imported: SystemExit", ""),
-        ("wrong:f", {}, "cannot be imported: SyntaxError", ""),
+        ("wrong:f", {}, "cannot be imported: SyntaxError", "it fails at wrong.py:1"),
         ("absolute:f", {}, "No module named 'helper'", "from . import helper"),
-        ("needy:f", {}, "No module named 'surely_not_there'", ""),
+        ("needy:f", {}, "No module named 'surely_not_there'", "it fails at needy.py:1"),
+        ("lost:f", {}, "No module named 'nowhere'", "it fails at lost.py:1"),
     ],
 )
 def test_what_cannot_be_loaded_is_an_error_with_its_place(
@@ -224,6 +225,7 @@ def test_what_cannot_be_loaded_is_an_error_with_its_place(
         "helper": "",
         "absolute": "import helper",
         "needy": "import surely_not_there",
+        "lost": "from .nowhere import f",
     }.items():
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
     with pytest.raises(CheckError) as caught:
