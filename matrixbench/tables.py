@@ -65,7 +65,7 @@ def print_plan(plan: Plan, out: Console) -> None:
             f"{len(launch.cells):,}",
             between(launch),
             f"{launch.done:,}",
-            f"{'≤ ' if launch.least < launch.wanted else ''}{launch.remaining:,}",
+            f"{at_most(launch, '≤ ')}{launch.remaining:,}",
             Text(_why(launch)),
         )
     if plan.launches:
@@ -80,8 +80,17 @@ def print_plan(plan: Plan, out: Console) -> None:
 
 def between(plan: Plan | LaunchPlan) -> str:
     """Return how many trials there will be in all: `300`, or `174…300` where cells may stop."""
-    most = plan.trials if isinstance(plan, Plan) else plan.wanted
+    most = _most(plan)
     return f"{most:,}" if plan.least == most else f"{plan.least:,}…{most:,}"
+
+
+def at_most(plan: Plan | LaunchPlan, words: str = "at most ") -> str:
+    """Return words that belong before what remains where cells may stop, else nothing."""
+    return words if plan.least < _most(plan) else ""
+
+
+def _most(plan: Plan | LaunchPlan) -> int:
+    return plan.trials if isinstance(plan, Plan) else plan.wanted
 
 
 def print_aside(line: str, out: Console) -> None:
@@ -113,10 +122,9 @@ def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out
 
 def _headline(plan: Plan) -> Text:
     noun = "trial" if plan.trials == 1 else "trials"
-    at_most = "at most " if plan.least < plan.trials else ""
     parts = [
         f"{counted(plan.cells, 'cell')} in {counted(len(plan.launches), 'launch', 'es')}",
-        f"{between(plan)} {noun}: {plan.done:,} done, {at_most}{plan.remaining:,} to run",
+        f"{between(plan)} {noun}: {plan.done:,} done, {at_most(plan)}{plan.remaining:,} to run",
     ]
     if plan.stopped:
         parts.append(f"{counted(plan.stopped, 'cell')} stopped early")

@@ -22,7 +22,7 @@ from matrixbench.showing.transcript import (
     title,
 )
 from matrixbench.showing.wording import excerpt, visible
-from matrixbench.tables import coordinates_text, counted
+from matrixbench.tables import at_most, between, coordinates_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -202,11 +202,13 @@ def _nested(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]
 def print_status(status: Status, out: Console) -> None:
     """Print what is done, what remains, and what could not be measured."""
     plan = status.plan
+    stopped = f"; {counted(plan.stopped, 'cell')} stopped early" if plan.stopped else ""
     told = ", ".join(f"{count:,} {outcome}" for outcome, count in status.outcomes.items())
     out.print(
         Text.assemble(
             (plan.experiment, "bold"),
-            f": {plan.done:,} of {counted(plan.trials, 'trial')} done, {plan.remaining:,} remain",
+            f": {plan.done:,} of {between(plan)} {'trial' if plan.trials == 1 else 'trials'} done, "
+            f"{at_most(plan)}{plan.remaining:,} remain{stopped}",
         )
     )
     out.print(Text(told or "nothing has been measured yet"))
@@ -259,7 +261,9 @@ def _launch_table(launches: Sequence[LaunchStatus]) -> Table:
         plan = launch.plan
         table.add_row(
             Text(plan.launch.name),
-            *(f"{number:,}" for number in (plan.wanted, plan.done, plan.remaining)),
+            between(plan),
+            f"{plan.done:,}",
+            f"{at_most(plan, '≤ ')}{plan.remaining:,}",
             *(f"{launch.outcomes.get(outcome, 0):,}" for outcome in Outcome),
         )
     return table

@@ -81,6 +81,7 @@ class _Reading:
         self._tallies = Tallies()
         self._outcomes: dict[str, dict[str, int]] = {}
         self._unjudged: dict[tuple[str, str, int], int] = {}
+        self._first_bits: dict[int, tuple[int, int]] = {}
         self._number = -1
 
     def add(
@@ -97,18 +98,25 @@ class _Reading:
     ) -> None:
         """Take a row into account: an attempt, and one of the judgements of its reply."""
         digests = self._judges.cells.get(cell)
-        if number != self._number:
+        first = number != self._number
+        if first:
             self._number = number
             cells = self.progress.setdefault(build, {})
             cells[cell] = self._tallies.step(cells.get(cell, self._tallies.nothing), index, worth)
-            if digests is not None:
-                self._begin(number, (build, cell, index), worth, refused=refused == 1)
-        if digests is not None and checks in digests and not refused:
-            self._set((build, cell, index), digests.index(checks), outcome)
-            if outcome == Outcome.ERRORED:
-                self._unjudged[build, cell, index] = number
-            elif len(digests) == 1 or self._all_judged(build, cell, index):
-                self._unjudged.pop((build, cell, index), None)
+        if digests is None:
+            return
+        place = build, cell, index
+        if first:
+            counts = refused and worth not in {ERRORED, SHORT}
+            self._forget(place, len(digests), counts=bool(counts))
+        if refused:
+            return
+        if checks in digests:
+            self._set(place, digests.index(checks), outcome)
+        if not self._all_judged(place, len(digests)):
+            self._unjudged[place] = number
+        elif self._unjudged:
+            self._unjudged.pop(place, None)
 
     def judge_rest(self, connection: sqlite3.Connection) -> None:
         """Judge the replies that the present checks have not judged, or raised at, and finish."""
@@ -119,23 +127,22 @@ class _Reading:
                     self._set(places[number], position, self._judges.judge(digest, reply))
         self._share()
 
-    def _begin(
-        self, number: int, place: tuple[str, str, int], worth: int, *, refused: bool
-    ) -> None:
-        """Forget older attempts at a trial; a refusal counts under whatever checks."""
+    def _forget(self, place: tuple[str, str, int], count: int, *, counts: bool) -> None:
+        """Forget older attempts at a trial; a refusal that counts does so under all checks."""
         build, cell, index = place
         outcomes = self._outcomes.setdefault(build, {})
-        masks = 2 * len(self._judges.cells[cell])
-        known = outcomes.get(cell, 0)
-        for mask in range(masks):
-            known &= ~(1 << mask * self._width + index)
-            if refused and mask % 2 == 0 and worth not in {ERRORED, SHORT}:
-                known |= 1 << mask * self._width + index
-        outcomes[cell] = known
-        if refused:
+        every, measured = self._places(count)
+        known = outcomes.get(cell, 0) & ~(every << index)
+        outcomes[cell] = known | measured << index if counts else known
+        if self._unjudged:
             self._unjudged.pop(place, None)
-        else:
-            self._unjudged[place] = number
+
+    def _places(self, count: int) -> tuple[int, int]:
+        """Return the first bit of every mask of so many sets of checks, and of those measured."""
+        if count not in self._first_bits:
+            bits = [1 << mask * self._width for mask in range(2 * count)]
+            self._first_bits[count] = (sum(bits), sum(bits[::2]))
+        return self._first_bits[count]
 
     def _set(self, place: tuple[str, str, int], position: int, outcome: str | None) -> None:
         build, cell, index = place
@@ -148,10 +155,10 @@ class _Reading:
             known |= passed
         self._outcomes[build][cell] = known
 
-    def _all_judged(self, build: str, cell: str, index: int) -> bool:
-        known = self._outcomes[build][cell]
-        positions = range(len(self._judges.cells[cell]))
-        return all(known >> 2 * place * self._width + index & 1 for place in positions)
+    def _all_judged(self, place: tuple[str, str, int], count: int) -> bool:
+        build, cell, index = place
+        measured = self._places(count)[1] << index
+        return self._outcomes[build][cell] & measured == measured
 
     def _share(self) -> None:
         """Add the outcomes to what is known of cells; equal ones are kept once."""

@@ -94,6 +94,8 @@ def test_a_stopped_cell_is_done(cli: CommandLine, write: Write) -> None:
     }
     assert sorted(cell["done"] for cell in plan["cell_list"]) == [2, 2, SURE, COIN]
     assert "73 trials: 73 done, 0 to run; 1 cell stopped early" in cli("plan", "exp.yaml").stdout
+    status = cli("status", "exp.yaml").stdout
+    assert "73 of 73 trials done, 0 remain; 1 cell stopped early" in status
 
 
 def test_loosening_deletes_nothing_and_tightening_tops_up(cli: CommandLine, write: Write) -> None:
