@@ -132,6 +132,9 @@ def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
 
 def _lines(candidate: CandidateResult) -> list[str]:
     lines = [] if candidate.overall is None else _overall(candidate.overall)
+    sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
+    if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
+        lines.append(f"{counted(alike, 'sampled cell')} with one reply to several seeds on a side")
     if candidate.certain.cells:
         lines.append(_certain(candidate.certain))
     if candidate.not_comparable:

@@ -25,6 +25,9 @@ _ABSENT = "–"
 _TESTS_ACROSS = 4
 """With fewer tests an interval for «such tests» is too wide to say anything."""
 
+_ROWS = 30
+"""Rows that a table shows."""
+
 _MOST_KS = 3
 """For more numbers of attempts a table of 100 columns has no room."""
 
@@ -57,7 +60,9 @@ def print_ranking(
     out.print()
     # pass@k and pass^k take the place of the second interval: the table has 100 columns.
     across = tests >= _TESTS_ACROSS and not ks
-    out.print(_table(rows, by, ks[:_MOST_KS], across=across))
+    out.print(_table(rows[:_ROWS], by, ks[:_MOST_KS], across=across))
+    if len(rows) > _ROWS:
+        out.print(f"and {counted(len(rows) - _ROWS, 'row')} more (--json lists all)")
     out.print()
     out.print(_explained(across=across), style="dim")
     if len(ks) > _MOST_KS:
@@ -117,6 +122,9 @@ def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str]) -> list[str]
             "* not measured everywhere that another row is: the means rest on different cells; "
             "--common counts only what all rows have"
         )
+    if alike := sum(row["one_reply"] for row in rows):
+        cells = counted(alike, "cell")
+        lines.append(f"{cells} gave one reply to several seeds: matrixbench status lists them")
     if len(rows) > 1 and len(by) == 1 and rows[0]["trials"]:
         best = label(rows[0][by[0]])
         lines.append(

@@ -72,6 +72,12 @@ class Trials:
         """The success ratio; None where no trial counts."""
         return sum(self.passed.values()) / len(self.passed) if self.passed else None
 
+    @property
+    def one_reply(self) -> bool:
+        """Whether several trials gave one and the same reply."""
+        known = [digest for digest in self.replies.values() if digest is not None]
+        return len(set(known)) == 1 < len(known)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellPair:

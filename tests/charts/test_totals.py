@@ -49,6 +49,13 @@ def test_intervals_are_clustered_by_test() -> None:
     assert row["low"] <= row["these_low"] <= row["success_ratio"] <= row["these_high"]
 
 
+def test_cells_that_gave_one_reply_are_counted() -> None:
+    """A row says on how many of its cells the seeds made no difference."""
+    frame = table(AXES, outcomes)
+    totals = total_frame(frame.assign(one_reply=frame["test"] == "easy"), ["model"])
+    assert totals["one_reply"].tolist() == [2, 2]
+
+
 def test_greedy_cells_are_worth_one_trial() -> None:
     """Two equal greedy trials of each of ten tests do not make the mean certain."""
     axes: dict[str, list[Any]] = {"temperature": [0], "test": [f"t{n}" for n in range(10)]}

@@ -284,6 +284,7 @@ def test_plan_says_what_a_comparison_could_see(demo: CommandLine) -> None:
 def test_compare_says_what_its_cells_can_see(demo: CommandLine) -> None:
     """One line says the smallest drop that so many trials can show."""
     said = " ".join(demo(*COMPARE).stdout.split())
+    assert "4 sampled cells with one reply to several seeds on a side" in said
     assert (
         "40 trials can show, from a baseline that always passes, a drop of 0.15 of a cell" in said
     )

@@ -57,6 +57,7 @@ def test_machines_get_all_of_it(demo: CommandLine) -> None:
     assert (good["backend"], good["tests"], good["trials"]) == ("good", 4, 40)
     assert good["low"] <= good["these_low"] < good["success_ratio"] == 0.8
     assert (rejected["rejected"], rejected["success_ratio"]) == (40, 0)
+    assert [row["one_reply"] for row in told["rows"]] == [0, 0, 0]
     assert rejected["completion_tokens_per_s"] is None
 
 
