@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderHook
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from matrixbench.plan.builds import version_name
 from matrixbench.plan.planner import Plan
-from matrixbench.plan.values import label
+from matrixbench.plan.values import harmless, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
+
+    from rich.console import ConsoleOptions, ConsoleRenderable, RenderResult
 
     from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.builds import HeldBuild
@@ -32,7 +35,31 @@ def console(file: TextIO) -> Console:
     """Return a console that writes to a file, at most 100 columns wide."""
     made = Console(file=file, highlight=False, soft_wrap=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    made.push_render_hook(_Harmless())
     return made
+
+
+class _Harmless(RenderHook):
+    """Keeps control characters of what is printed from the terminal; the file may hold some."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return what prints the same without them."""
+        return [_Shown(renderable) for renderable in renderables]
+
+
+class _Shown:
+    """Prints as another thing does, but for control characters, which it writes as escapes."""
+
+    def __init__(self, meant: ConsoleRenderable) -> None:
+        self._meant = meant
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._meant, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                lines = map(harmless, segment.text.split("\n"))
+                yield Segment("\n".join(lines), segment.style)
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.plan.values import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,9 +64,9 @@ class Launch:
     def name(self) -> str:
         """A short name for people: the values of its axes."""
         return " · ".join(
-            str(value)
+            harmless(str(value))
             if axis in {"backend", "binary", "model", "chat_template"}
-            else f"{axis.split('.', 1)[-1]}={value}"
+            else harmless(f"{axis.split('.', 1)[-1]}={value}")
             for axis, value in self.coordinates.items()
         )
 

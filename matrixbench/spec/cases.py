@@ -15,7 +15,7 @@ from matrixbench.spec.grids import grid_entries, grid_size
 from matrixbench.spec.matching import any_fits, fits
 from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
 from matrixbench.spec.origin import Origin, origin_of
-from matrixbench.spec.rules import empty_axis
+from matrixbench.spec.rules import empty_axis, name_findings
 from matrixbench.spec.tests import Test
 from matrixbench.spec.wording import choose, listed, quoted
 
@@ -138,10 +138,13 @@ class Cases:
         found: dict[tuple[Place, str], Finding] = {}
         cases: list[Case] = []
         for point, data in self._filled(document, at, points):
-            said = (test_findings, conversation_findings)
-            for finding in chain.from_iterable(rules(document, at, data) for rules in said):
-                found.setdefault((finding.place, finding.message), finding)
             filled = Test.model_validate(data) if point else test
+            for finding in chain(
+                test_findings(document, at, data),
+                conversation_findings(document, at, data),
+                name_findings(place, filled.name, *filled.tags),
+            ):
+                found.setdefault((finding.place, finding.message), finding)
             cases.append(
                 Case(test=filled, parameters=point, suite=suite, place=place, origin=origin)
             )

@@ -22,6 +22,7 @@ from matrixbench.spec.references import reference_findings
 from matrixbench.spec.rules import rule_findings
 from matrixbench.spec.source import beside, decode, read_document, reason
 from matrixbench.spec.suites import Suites
+from matrixbench.spec.urls import url_findings
 from matrixbench.spec.wording import found
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class _Loading:
         cases.read(document)
         file = self._file(meant)
         self._findings += rule_findings(document)
+        self._findings += url_findings(document, meant)
         self._findings += islice(reference_findings(document, cases), MAX_TOLD)
         self._findings += cases.findings
         self._findings += self._places.findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.spec.checks import SameAsCheck, every_check
@@ -180,17 +181,29 @@ def _shown(value: object) -> str:
 
 
 def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
+    sides: dict[str, str] = {}
     for side in ("x", "y", "row", "column"):
         node = entry.node.child(side)
         for item in (node, *node.items) if node else ():
             axis = item.value
-            if not isinstance(axis, str) or axis in CHART_AXES:
+            if not isinstance(axis, str):
+                continue
+            if (taken := sides.setdefault(axis, side)) != side or _again(item, node):
+                message = f"charts.{name} names the axis {quoted(axis)} twice: {taken} and {side}"
+                yield Finding(place=item.place, message=message, hint="name every axis once")
+            if axis in CHART_AXES:
                 continue
             if axis in HANDLES or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
                 hint = choose(axis, _chart_axes(axes), what="axes")
                 yield Finding(place=item.place, message=message, hint=hint)
     yield from _baseline(name, entry, axes)
+
+
+def _again(item: Node, side: Node | None) -> bool:
+    """Return whether a side names an axis that it has named before."""
+    before = takewhile(lambda other: other is not item, side.items if side else ())
+    return any(other.value == item.value for other in before)
 
 
 def _chart_axes(axes: Axes) -> list[str]:

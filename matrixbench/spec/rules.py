@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
 from matrixbench.spec.grids import grid_entries, value_nodes
-from matrixbench.spec.nodes import Document, Entry, Finding, Node
+from matrixbench.spec.nodes import Document, Entry, Finding, Node, Place
 from matrixbench.spec.ollama_rules import KIND as OLLAMA
 from matrixbench.spec.ollama_rules import ollama_findings
 from matrixbench.spec.wording import choose, found, quoted
@@ -60,6 +60,9 @@ RESERVED_FIELDS: Mapping[str, str] = {
 }
 """Request fields that matrixbench fills in itself, and the way to say what is meant."""
 
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Signs that a terminal or a line of text obeys instead of showing them."""
+
 SOURCES = ("gguf", "hf", "package")
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -67,8 +70,7 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 def rule_findings(document: Document) -> Iterator[Finding]:
     """Yield what is wrong with an experiment file though every type is right."""
     root = document.root
-    for key in ("backends", "models", "chat_templates", "charts"):
-        yield from _names(root, key)
+    yield from _names(root)
     for backend in root.child_entries("backends").values():
         options, kind = backend.node.child("options"), backend.node.child("kind")
         # The options of a command line are the file's own words, Ollama's are its own names:
@@ -104,10 +106,27 @@ def _commands(root: Node) -> Iterator[Finding]:
         yield from command_findings(root)
 
 
-def _names(root: Node, key: str) -> Iterator[Finding]:
-    for name, entry in root.child_entries(key).items():
-        if not name.strip():
-            yield Finding(place=entry.place, message=f"a name in {key} is empty")
+def name_findings(place: Place, *names: str) -> Iterator[Finding]:
+    """Yield what is wrong with names that will be printed."""
+    for name in filter(CONTROL.search, names):
+        message = f"the name {quoted(name)} holds a control character"
+        yield Finding(place=place, message=message, hint="names are printed: leave it out")
+
+
+def _names(root: Node) -> Iterator[Finding]:
+    own = root.child("name")
+    given = [] if own is None else [(own.text, own.place)]
+    for key in ("backends", "models", "chat_templates", "charts"):
+        for name, entry in root.child_entries(key).items():
+            given.append((name, entry.place))
+            if not name.strip():
+                yield Finding(place=entry.place, message=f"a name in {key} is empty")
+            given += [(label, at.place) for label, at in entry.node.child_entries("binary").items()]
+            for grid in ("options", "axes"):
+                given += [(axis, at.place) for axis, at in grid_entries(entry.node.child(grid))]
+    given += [(field, at.place) for field, at in grid_entries(root.child("request"))]
+    for name, place in given:
+        yield from name_findings(place, name)
 
 
 def _axes(node: Node | None) -> Iterator[Finding]:

@@ -200,6 +200,11 @@ ONE_MISTAKE = [
     ("models: {'': {}}", "exp.yaml:4:10: a name in models is empty"),
     ("exclude: {}", "exp.yaml:4:1: exclude: expected a list, found a mapping"),
     ("charts: {c: {metric: sucess_ratio}}", "perhaps you meant «success_ratio»"),
+    (
+        "charts: {c: {x: test, row: [model, test]}}",
+        "4:36: charts.c names the axis «test» twice: x and row\n  name every axis once",
+    ),
+    ("charts: {c: {x: [build, build]}}", "charts.c names the axis «build» twice: x and x"),
     ("charts: {c: {x: 3}}", "charts.c.x: expected a text or a list, found the number 3"),
     ("charts: {c: {metric: difference}}", "4:22: charts.c shows a difference, but has no base"),
     (
@@ -469,6 +474,40 @@ def test_an_experiment_taken_for_a_suite_is_one_problem(
     (tmp_path / "other.yaml").write_text(f"name: y\n{BACKEND}{TESTS}trials: 3\n", encoding="utf-8")
     (told,) = problems(f"name: x\n{BACKEND}tests: [{{suite: other.yaml}}]\n")
     assert told.startswith("other.yaml:2:1: this is an experiment, not a suite")
+
+
+NAMED = "name: {name}\n{key}\ntests: [{{name: {test}, messages: [{{role: user}}], expect: []}}]\n"
+FINE = {"name": "x", "key": "backends: {a: {kind: scripted, replies: [b]}}", "test": "t"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"name": '"x\\e[31m"'}, "1:7"),
+        ({"key": 'backends: {"a\\e]0;t\\a": {kind: scripted, replies: [b]}}'}, "2:12"),
+        ({"key": FINE["key"] + '\nrequest: {"top\\x9b": 1}'}, "3:11"),
+        ({"key": FINE["key"] + '\ncharts: {"a\\u202E": {}}'}, "3:10"),
+        ({"test": '"a\\nb"'}, "3:16"),
+    ],
+)
+def test_names_that_a_terminal_would_obey_are_refused(
+    problems: Callable[[str], list[str]], changed: dict[str, str], place: str
+) -> None:
+    """Control characters and turned directions are told of with their place, and not printed."""
+    told = problems(NAMED.format_map(FINE | changed))
+    assert told[0].startswith(f"exp.yaml:{place}: the name «")
+    assert "» holds a control character" in told[0]
+    assert all(sign.isprintable() or sign == "\n" for sign in "".join(told))
+
+
+def test_a_name_filled_in_with_a_control_character_is_refused(
+    problems: Callable[[str], list[str]],
+) -> None:
+    """What a parameter brings into it counts as well."""
+    name = "name: 'of {{ a }}', parameters: {a: [b, \"c\\ed\"]}"
+    test = f"{{{name}, messages: [{{role: user}}], expect: []}}"
+    (told,) = problems(f"name: x\n{FINE['key']}\ntests: [{test}]\n")
+    assert told.startswith("exp.yaml:3:16: the name «of c d» holds a control character")
 
 
 def test_every_problem_is_told_at_once_in_the_files_order(
