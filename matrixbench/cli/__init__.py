@@ -41,23 +41,23 @@ app = typer.Typer(
     ),
 )
 
-for command in (
-    running.plan,
-    running.execute,
-    results.chart,
-    comparing.compare,
-    ranking.rank,
-    looking.show,
-    looking.status,
-    moving.export,
-    running.validate,
-    listing.suites,
-    doctoring.doctor,
-    running.schema,
+for name, command in (
+    ("plan", running.plan),
+    ("execute", running.execute),
+    ("chart", results.chart),
+    ("try", trying.try_test),
+    ("status", looking.status),
+    ("show", looking.show),
+    ("rank", ranking.rank),
+    ("compare", comparing.compare),
+    ("export", moving.export),
+    ("import", moving.import_results),
+    ("validate", running.validate),
+    ("suites", listing.suites),
+    ("doctor", doctoring.doctor),
+    ("schema", running.schema),
 ):
-    app.command()(command)
-app.command("try")(trying.try_test)
-app.command("import")(moving.import_results)
+    app.command(name)(command)
 
 
 def main() -> NoReturn:

@@ -70,7 +70,10 @@ def compare(  # noqa: PLR0913  the options of one command
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which cells differ from a baseline, how sure that is, and whether it got worse."""
+    """Say what differs from a baseline, and whether it got worse.
+
+    Each difference comes with its interval; cells or tests that differ by themselves stand out.
+    """
     from matrixbench.comparing import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)

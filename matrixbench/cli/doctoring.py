@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MaybeFile = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="The experiment file.", show_default=False),
+    typer.Argument(metavar="FILE", help="The experiment file.", show_default=False),
 ]
 
 

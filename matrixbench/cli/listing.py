@@ -14,7 +14,7 @@ from matrixbench.cli.shared import AsJson, print_json, printing
 Reference = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SUITE]",
+        metavar="SUITE",
         help="As after `suite:` in an experiment: a shipped suite's name, a file, or "
         "package:path/in/it.yaml.",
         show_default=False,
@@ -23,7 +23,10 @@ Reference = Annotated[
 
 
 def suites(suite: Reference = None, as_json: AsJson = False) -> None:
-    """List the suites of tests that ship, or one suite's tests and what each of them probes."""
+    """List the suites of tests that ship, or the tests of a suite.
+
+    Of each test its tags are told, and what it probes.
+    """
     from matrixbench.showing import suites as shown  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.spec.listing import list_suite  # noqa: PLC0415  the same
     from matrixbench.spec.suites import shipped_suites  # noqa: PLC0415  the same

@@ -56,7 +56,7 @@ def show(  # noqa: PLR0913, PLR0917  each is an option of the command
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the replies of cells and why they failed, one trial whole, or what ran."""
+    """Show replies and why they failed, one trial whole, or what ran."""
     wish = _wish(outcome or [], limit, distinct=distinct)
     if launch and trial is not None:
         raise UsageError("--launch and --trial exclude each other")

@@ -35,7 +35,7 @@ def export(
     where: Where = None,
     store: StorePath = None,
 ) -> None:
-    """Write results for other programs: one row a cell, or one a trial."""
+    """Write results for other programs: a row a cell, or a trial."""
     from matrixbench import exporting  # noqa: PLC0415  deferred: --help stays fast
 
     chosen = exporting.format_for(form, output)
@@ -64,7 +64,7 @@ def import_results(
     ] = None,
     store: StorePath = None,
 ) -> None:
-    """Read another tool's results into the store, so that they chart beside new ones."""
+    """Read another tool's results into the store, beside new ones."""
     from matrixbench.importers.tool_bench import import_tool_bench  # noqa: PLC0415  deferred
     from matrixbench.importers.tool_bench_lines import read_tool_bench  # noqa: PLC0415  deferred
     from matrixbench.store.database import open_store  # noqa: PLC0415  deferred

@@ -34,7 +34,10 @@ def rank(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which values of some axes do best over all tests, each test weighing the same."""
+    """Say what does best over all tests, each test weighing the same.
+
+    A row is one combination of the values of some axes: one model, or one model with one template.
+    """
     from matrixbench import ranking  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.frame import ranked_axes, total_frame  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same

@@ -46,7 +46,7 @@ def plan(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the matrix: what it costs, what is done, what will run and why. Starts nothing."""
+    """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
     from matrixbench.execution.planning import build_plan  # noqa: PLC0415  the same
@@ -92,7 +92,7 @@ def execute(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the servers, run what is missing, and store each trial as it happens."""
+    """Start the servers, run what is missing, and store each trial."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
 
     asked = _Asked(
@@ -114,7 +114,7 @@ def execute(
 
 
 def validate(file: File) -> None:
-    """Check an experiment file: every problem at once, each with its place."""
+    """Check an experiment file: every problem, each with its place."""
     from matrixbench.execution.preflight import check_options  # noqa: PLC0415  deferred
     from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
     from matrixbench.plan.launches import launches  # noqa: PLC0415  the same

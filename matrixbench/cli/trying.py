@@ -64,7 +64,10 @@ def try_test(
     reply: Reply = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send one trial of a test and show it whole: prompt, reply, verdicts. Stores nothing."""
+    """Send one trial of a test and show it whole. Stores nothing.
+
+    Shows the rendered prompt, the raw output, the reply and what each check says.
+    """
     from matrixbench.execution import choosing  # noqa: PLC0415  --help stays fast
 
     experiment = load(file)

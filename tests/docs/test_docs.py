@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
-COMMANDS = (
+COMMANDS = (  # in the order of the overview: what is needed first, first
     "plan",
     "execute",
-    "try",
     "chart",
-    "compare",
-    "rank",
-    "show",
+    "try",
     "status",
+    "show",
+    "rank",
+    "compare",
     "export",
     "import",
-    "doctor",
-    "suites",
     "validate",
+    "suites",
+    "doctor",
     "schema",
 )
 PARTS: dict[str, Any] = {"tests": TypeAdapter(list[TestEntry])}
@@ -89,13 +90,22 @@ def test_the_readme_has_its_commands() -> None:
                     assert option in helps[command], f"{page.name}: {line}"
 
 
-def _help(command: str) -> str:
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_overview_cuts_no_line_off(columns: int) -> None:
+    """Each command has a whole sentence, in the order in which one meets the commands."""
+    lines = _help(columns=columns).partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert tuple(line.split()[0] for line in lines) == COMMANDS
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+def _help(*command: str, columns: int = 80) -> str:
     return subprocess.run(
-        [sys.executable, "-m", "matrixbench", command, "--help"],
+        [sys.executable, "-m", "matrixbench", *command, "--help"],
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
+        env={**os.environ, "COLUMNS": str(columns)},
     ).stdout
 
 
@@ -181,3 +191,16 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_decisions_are_numbered_once_and_listed() -> None:
+    """Each decision has a number of its own, and its line in the list of all."""
+    folder = ROOT / "docs" / "decisions"
+    lines = []
+    for path in sorted(folder.glob("0*.md")):
+        number, title = path.read_text("utf-8").splitlines()[0].removeprefix("# ").split(". ", 1)
+        assert int(path.name[:4]) == int(number), path.name
+        lines.append(f"{number}. [{title}]({path.name})")
+    listed = re.findall(r"(?m)^\d+\. .*$", (folder / "README.md").read_text("utf-8"))
+    assert listed == lines
+    assert [int(line.split(".")[0]) for line in lines] == list(range(1, len(lines) + 1))
