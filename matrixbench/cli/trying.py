@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matrixbench.execution.choosing import Choice
-    from matrixbench.execution.events import Event, Listener
+    from matrixbench.execution.events import Event
     from matrixbench.execution.trying import Tried
     from matrixbench.spec.load import Experiment, TestCase
 
@@ -102,19 +102,25 @@ def _sent(
     async def sending() -> bool:
         manner, settings = manner_of(experiment, seed), settings_of(experiment, None)
         async with aclosing(
-            try_cells(experiment, settings, choice.cells, manner, _teller())
+            try_cells(experiment, settings, choice.cells, manner, watch.tell)
         ) as trials:
             async for one in trials:
+                watch.done()
                 tried.append(one)
                 show(one)
+                watch.waiting("for the next one, or until the server is gone")
         return True
 
     async def supervised() -> bool | None:
         with stopping() as stop:
             return await unless_stopped(sending(), stop)
 
-    if asyncio.run(supervised()) is None:
-        raise Interrupted
+    watch = _Watch()
+    try:
+        if asyncio.run(supervised()) is None:
+            raise Interrupted
+    finally:
+        watch.done()
     return tried
 
 
@@ -129,20 +135,38 @@ def _saved(test: TestCase, reply: str, show: Callable[[Tried], None]) -> Tried:
     return tried
 
 
-def _teller() -> Listener:
-    """Return what says which server is started, and that it is ready."""
-    from matrixbench.execution.events import LaunchStarting  # noqa: PLC0415  --help stays fast
-    from matrixbench.progress import LogProgress  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+class _Watch:
+    """Says which server is started, that it is ready, and on a terminal what is waited for."""
 
-    log = LogProgress(console(sys.stderr))
+    def __init__(self) -> None:
+        from matrixbench.progress import LogProgress  # noqa: PLC0415  --help stays fast
+        from matrixbench.tables import console  # noqa: PLC0415  the same
 
-    def tell(event: Event) -> None:
+        out = console(sys.stderr)
+        self._log = LogProgress(out)
+        self._status = out.status("") if out.is_terminal else None
+
+    def tell(self, event: Event) -> None:
+        """Say what an event says."""
+        from matrixbench.execution.events import LaunchReady, LaunchStarting  # noqa: PLC0415  same
+
         if isinstance(event, LaunchStarting):
             say(f"{event.name}: starting")
-        log(event)
+            self.waiting("until it is ready")
+        self._log(event)
+        if isinstance(event, LaunchReady):
+            self.waiting("for the reply")
 
-    return tell
+    def waiting(self, what: str) -> None:
+        """Show on a terminal that something is waited for."""
+        if self._status is not None:
+            self._status.update(f"waiting {what}")
+            self._status.start()
+
+    def done(self) -> None:
+        """Leave the terminal to others."""
+        if self._status is not None:
+            self._status.stop()
 
 
 def _shown(tried: Tried) -> None:
