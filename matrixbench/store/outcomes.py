@@ -106,9 +106,11 @@ class _Reading:
         if digests is None:
             return
         place = build, cell, index
-        if first:
+        if first and not self._set_alone(place, digests, checks, outcome):
             counts = refused and worth not in {ERRORED, SHORT}
             self._forget(place, len(digests), counts=bool(counts))
+        elif first:
+            return
         if refused:
             return
         if checks in digests:
@@ -126,6 +128,31 @@ class _Reading:
                 for position, digest in enumerate(self._judges.cells[cell]):
                     self._set(places[number], position, self._judges.judge(digest, reply))
         self._share()
+
+    def _set_alone(
+        self,
+        place: tuple[str, str, int],
+        digests: tuple[str, ...],
+        checks: str | None,
+        outcome: str | None,
+    ) -> bool:
+        """Set what the only checks of a cell made of a reply; return whether it was that easy.
+
+        Nearly always it is; a million cells are told in half the time.
+        """
+        if len(digests) != 1 or digests[0] != checks or outcome == Outcome.ERRORED:
+            return False
+        build, cell, index = place
+        outcomes = self._outcomes.get(build)
+        if outcomes is None:
+            outcomes = self._outcomes[build] = {}
+        measured = 1 << index
+        known = outcomes.get(cell, 0) | measured
+        passed = measured << self._width
+        outcomes[cell] = known | passed if outcome == Outcome.PASSED else known & ~passed
+        if self._unjudged:
+            self._unjudged.pop(place, None)
+        return True
 
     def _forget(self, place: tuple[str, str, int], count: int, *, counts: bool) -> None:
         """Forget older attempts at a trial; a refusal that counts does so under all checks."""

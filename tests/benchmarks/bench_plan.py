@@ -59,11 +59,14 @@ def main(folder: Path, what: str) -> None:
     experiment = load_experiment(path, environ={})
     if what == "fill":
         asyncio.run(fill(experiment, settings))
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     plan = build_plan(load_experiment(path, environ={}), settings).plan
-    seconds = time.perf_counter() - began
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{plan.cells:,} cells, {plan.done:,} done: {seconds:.1f} s, peak {peak_mb:.0f} MB")
+    print(
+        f"{plan.cells:,} cells, {plan.done:,} done: {seconds:.1f} s ({worked:.1f} s of work), "
+        f"peak {peak_mb:.0f} MB"
+    )
 
 
 async def fill(experiment: Experiment, settings: Settings) -> None:
