@@ -75,8 +75,8 @@ class Trials:
     @property
     def one_reply(self) -> bool:
         """Whether several trials gave one and the same reply."""
-        known = [digest for digest in self.replies.values() if digest is not None]
-        return len(set(known)) == 1 < len(known)
+        found = set(self.replies.values())
+        return len(found) == 1 < len(self.replies) and None not in found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

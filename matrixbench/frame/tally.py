@@ -140,7 +140,7 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),
-        "one_reply": not square.greedy and len(tally.replies) == 1 < tally.replies.total(),
+        "one_reply": not square.greedy and len(tally.replies) == 1 < tally.replies.total() == n,
         "top_kind": plain(kind),
         "top_count": count,
         "top_reason": reason,

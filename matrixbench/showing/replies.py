@@ -189,7 +189,7 @@ def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> 
         },
         replies=len(known),
         distinct=len(set(known)),
-        one_reply=not (cell.square.greedy or wish.outcomes) and len(set(known)) == 1 < len(known),
+        one_reply=not (cell.square.greedy or wish.outcomes) and _one_reply(rows),
         shown=tuple(
             ShownReply(
                 trials=tuple(group),
@@ -199,6 +199,12 @@ def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> 
         ),
         left_out=len(groups) - len(kept),
     )
+
+
+def _one_reply(rows: Sequence[TrialRow]) -> bool:
+    """Return whether all trials that count, and several do, gave one and the same reply."""
+    found = [row.reply_digest for row in rows if row.outcome is not Outcome.ERRORED]
+    return len(set(found)) == 1 < len(found) and found[0] is not None
 
 
 def _groups(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matrixbench.store.rows import StoredLaunch, TrialRow
 
 
+_NO_REPLY = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmeasured:
     """Trials of one kind in which nothing was measured, with the reason of the newest one."""
@@ -76,8 +79,8 @@ class _Count:
 
     def add(self, cell: ResultCell, row: TrialRow) -> None:
         self.by_launch.setdefault(cell.launch, Counter())[row.outcome] += 1
-        if row.reply_digest is not None and row.outcome is not Outcome.ERRORED:
-            self.replies.setdefault(cell, Counter())[row.reply_digest] += 1
+        if row.outcome is not Outcome.ERRORED:
+            self.replies.setdefault(cell, Counter())[row.reply_digest or _NO_REPLY] += 1
         # Tests that differ in their checks share a trial, and each has its own outcome of it.
         if (row.id, cell.checks) in self.seen:
             return
@@ -116,7 +119,7 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
         one_reply=tuple(
             (cell.square, found.total())
             for cell, found in count.replies.items()
-            if not cell.square.greedy and len(found) == 1 < found.total()
+            if not cell.square.greedy and len(found) == 1 < found.total() and not found[_NO_REPLY]
         ),
         launches=tuple(
             LaunchStatus(

@@ -179,18 +179,26 @@ def test_scores_are_averaged() -> None:
 
 
 def test_one_reply_to_several_seeds_is_flagged_where_it_surprises() -> None:
-    """Not for a greedy cell, not for a single trial, and not where no reply is known."""
+    """Not for a greedy cell, not for a single trial, and not where a trial has no reply."""
     frame = cell_frame(
-        [square("a"), square("g", greedy=True), square("one"), square("imported"), square("two")],
+        [
+            square("a"),
+            square("g", greedy=True),
+            square("one"),
+            square("imported"),
+            square("two"),
+            square("refused"),
+        ],
         [],
         [
             *(attempt(cell) for cell in "aagg"),
             attempt("one"),
             *(attempt("imported", reply_digest=None) for _ in range(3)),
             *(attempt("two", reply_digest=digest) for digest in "xyx"),
+            *(attempt("refused", reply_digest=digest) for digest in ("x", "x", None)),
         ],
     )
-    assert frame["one_reply"].tolist() == [True, False, False, False, False]
+    assert frame["one_reply"].tolist() == [True, False, False, False, False, False]
 
 
 def test_what_several_attempts_are_worth() -> None:
