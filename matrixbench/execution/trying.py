@@ -11,22 +11,26 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.judge import checks_of
+from matrixbench.checks.judge import checks_of, no_reference
 from matrixbench.errors import NothingSelectedError, ServerError
 from matrixbench.execution.batch import request_body
+from matrixbench.execution.company import in_company, place_of
 from matrixbench.execution.conversation import Conversation, converse, history
 from matrixbench.execution.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.preparing import Renders, of_dropped_tools, split_off_tools
 from matrixbench.execution.workshop import Workshop
+from matrixbench.identity import canonical_json
 from matrixbench.records import ChatReply, ChatRequest, Judgement, Outcome
 from matrixbench.spec.backends import LlamaServerBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from matrixbench.backends.protocol import Session
     from matrixbench.checks.judge import Checks
+    from matrixbench.checks.verdicts import Reference
+    from matrixbench.execution.company import Company
     from matrixbench.execution.events import Listener
     from matrixbench.execution.settings import Settings
     from matrixbench.models.files import FetchProgress
@@ -92,10 +96,15 @@ def manner_of(experiment: Experiment, seed: int | None) -> Manner:
     )
 
 
-def judged(test: TestCase, answer: ChatReply | Refusal, checks: Checks) -> Tried:
+def judged(
+    test: TestCase,
+    answer: ChatReply | Refusal,
+    checks: Checks,
+    reference: Reference = no_reference,
+) -> Tried:
     """Return what a test's checks make of an answer."""
     if isinstance(answer, ChatReply):
-        judgement = checks.judge(answer)
+        judgement = checks.judge(answer, reference)
     else:
         judgement = Judgement(outcome=answer.outcome, kind=answer.kind, reason=answer.reason)
     return Tried(test=test, answer=answer, judgement=judgement)
@@ -109,6 +118,8 @@ async def try_cells(
     tell: Listener,
 ) -> AsyncGenerator[Tried]:
     """Send one trial of each cell and yield it; cells of one launch share a server.
+
+    What a check `same_as` compares with is sent first, and yielded as well.
 
     No store is opened and none appears. Servers write their logs to a temporary folder, which is
     kept only where something could not be measured.
@@ -127,27 +138,43 @@ async def try_cells(
         ServerError: A server cannot be started or used.
         NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
     """
-    checks = {id(cell.test): checks_of(cell.test) for cell in cells}
-    by_launch = [
-        (launch, list(of_launch)) for launch, of_launch in groupby(cells, key=lambda c: c.launch)
-    ]
+    company = in_company(experiment, cells, _compiler())
+    groups = [list(found) for _, found in groupby(company.cells, key=_server)]
+    by_launch = [(found[0].launch, found) for found in groups]
     check_options(experiment, [launch for launch, _ in by_launch], Workshop(settings))
     tried = 0
     dropped: list[Cell] = []
     with _folder_for_logs() as folder:
-        trying = _Trying(experiment, replace(settings, store=folder.path / "none"), manner, tell)
+        settings = replace(settings, store=folder.path / "none")
+        trying = _Trying(experiment, settings, manner, company, tell)
         for index, (launch, of_launch) in enumerate(by_launch, 1):
             tell(
                 LaunchStarting(
                     name=launch.name, index=index, count=len(by_launch), trials=len(of_launch)
                 )
             )
-            async with aclosing(trying.launch(launch, of_launch, checks, dropped)) as found:
+            async with aclosing(trying.launch(launch, of_launch, dropped)) as found:
                 async for one in found:
                     tried += 1
                     folder.keep |= not one.measured
                     yield one
     _tell_dropped(dropped, tell, alone=not tried)
+
+
+def _compiler() -> Callable[[TestCase], Checks]:
+    """Return what compiles the checks of a test, once."""
+    compiled: dict[int, Checks] = {}
+
+    def checks(test: TestCase) -> Checks:
+        if id(test) not in compiled:
+            compiled[id(test)] = checks_of(test)
+        return compiled[id(test)]
+
+    return checks
+
+
+def _server(cell: Cell) -> str:
+    return canonical_json(cell.launch.coordinates)
 
 
 def _tell_dropped(dropped: Sequence[Cell], tell: Listener, *, alone: bool) -> None:
@@ -181,15 +208,21 @@ class _Trying:
     """What the launches of one `try` share."""
 
     def __init__(
-        self, experiment: Experiment, settings: Settings, manner: Manner, tell: Listener
+        self,
+        experiment: Experiment,
+        settings: Settings,
+        manner: Manner,
+        company: Company,
+        tell: Listener,
     ) -> None:
         self._experiment = experiment
         self._workshop = Workshop(settings)
         self._manner = manner
+        self._company = company
         self._tell = tell
 
     async def launch(
-        self, launch: Launch, cells: Sequence[Cell], checks: dict[int, Checks], dropped: list[Cell]
+        self, launch: Launch, cells: Sequence[Cell], dropped: list[Cell]
     ) -> AsyncGenerator[Tried]:
         """Yield a launch's trials; add to `dropped` the cells whose tools it would not see."""
         began = monotonic()
@@ -198,10 +231,13 @@ class _Trying:
             asked, toolless = split_off_tools(cells, session.info.effective)
             self._tell_ready(launch, session, len(asked), monotonic() - began)
             dropped += toolless
+            if any(cell in self._company.added for cell in asked):
+                message = "asked as well: same_as compares with its reply"
+                self._tell(LaunchNoticed(name=launch.name, message=message, hint=""))
             for cell in asked:
-                yield await self._one(cell, session, checks[id(cell.test)])
+                yield await self._one(cell, session)
 
-    async def _one(self, cell: Cell, session: Session, checks: Checks) -> Tried:
+    async def _one(self, cell: Cell, session: Session) -> Tried:
         body = request_body(cell)
         verbose = {"verbose": True} if _is_llama_cpp(cell.launch, session) else {}
         request = ChatRequest(
@@ -216,7 +252,9 @@ class _Trying:
         answer = await converse(session.ask, request, conversation)
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
-        found = judged(cell.test, answer, checks)
+        self._company.heard[place_of(cell)] = answer
+        checks = self._company.checks(cell.test)
+        found = judged(cell.test, answer, checks, self._company.reference(cell))
         return replace(
             found,
             cell=cell,

@@ -284,6 +284,31 @@ def test_what_try_prints_can_be_judged_again(cli: CommandLine, write: Write) -> 
     assert (again["cell"], again["latency_s"]) == (None, None)
 
 
+def test_what_a_reply_is_compared_with_is_asked_first(cli: CommandLine, write: Write) -> None:
+    """Also where it is not selected, with the same seed; a reference that fails is said."""
+    write(
+        "name: same\nbackends:\n"
+        "  a: {kind: scripted, replies: [Paris, London, {error: errored}]}\n"
+        "  b: {kind: scripted, replies: [Paris, Lyon, Nice]}\n"
+        "tests: [{name: t, messages: [{role: user, content: hi}],"
+        " expect: [{same_as: {backend: a}}]}]\n"
+    )
+    found = []
+    for seed in (1, 2, 3):
+        done = cli("try", "exp.yaml", "--where", "backend=b", "--seed", f"{seed}", "--json")
+        assert "asked as well: same_as compares with its reply" in done.stderr
+        first, second = json.loads(done.stdout)["trials"]
+        assert (first["coordinates"]["backend"], second["coordinates"]["backend"]) == ("a", "b")
+        found.append((done.returncode, second["outcome"], second["kind"]))
+    assert found == [
+        (0, "passed", None),
+        (0, "failed", "unlike_reference"),
+        (7, "errored", "no_reference"),
+    ]
+    alone = json.loads(cli("try", "exp.yaml", "--where", "backend=a", "--json").stdout)["trials"]
+    assert [one["outcome"] for one in alone] == ["passed"]
+
+
 def told(cli: CommandLine, *words: str) -> dict[str, Any]:
     """Return the one trial that a command tells of."""
     (one,) = json.loads(cli(*words).stdout)["trials"]
