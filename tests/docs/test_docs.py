@@ -204,3 +204,91 @@ def test_decisions_are_numbered_once_and_listed() -> None:
     listed = re.findall(r"(?m)^\d+\. .*$", (folder / "README.md").read_text("utf-8"))
     assert listed == lines
     assert [int(line.split(".")[0]) for line in lines] == list(range(1, len(lines) + 1))
+
+
+PAGE_OF = {
+    "experiment-file": (
+        "AdaptiveTrials Until Limits Timeouts Model PackageFile ChatTemplate Test Needs Tool "
+        "SamplingGrid RequestGrid Cells"
+    ),
+    "suites": "SuiteReference",
+    "servers": "LlamaServerBackend CommandBackend EndpointBackend ScriptedBackend ScriptedReply "
+    "Ready",
+    "servers-ollama": "OllamaBackend",
+    "conversations": "Return",
+    "charts": "Chart Metric",
+    "checks": (
+        "AllCheck AnyCheck NotCheck Bounds CompletionTokensCheck ContentCheck ExpectedCall "
+        "FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher NoToolCallsCheck "
+        "NumberMatcher PythonCheck ReasoningCheck SameAsCheck ToolCalls ToolCallsCheck"
+    ),
+}
+"""Page → the parts of the schema whose keys it explains."""
+
+
+def test_every_key_of_the_file_is_explained() -> None:
+    """Each key that the schema allows stands in a page, as code or in an example."""
+    from matrixbench.spec.schema import experiment_schema  # noqa: PLC0415  only here
+
+    schema = experiment_schema()
+    parts = {**schema["$defs"], "ExperimentFile": schema}
+    page_of = {part: page for page, names in PAGE_OF.items() for part in names.split()}
+    page_of["ExperimentFile"] = "experiment-file"
+    assert sorted(page_of) == sorted(parts)
+    missing = [
+        f"{page_of[part]}.md: {key} ({part})"
+        for part, details in parts.items()
+        for key in details.get("properties", ())
+        if not re.search(
+            rf"`{key}\b[^`\n]*`|\b{key}: |\b{key}:$", _page(page_of[part]), re.MULTILINE
+        )
+    ]
+    assert missing == []
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+
+
+def test_every_room_has_its_line() -> None:
+    """Whoever looks for their room finds it in CONTRIBUTING.md, and finds none that is gone."""
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = page.partition("| room |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    named = re.findall(r"`([\w.]+)`", "".join(rows))
+    there = [
+        path.name
+        for path in (ROOT / "matrixbench").iterdir()
+        if path.is_dir() or path.suffix == ".py"
+    ]
+    assert sorted(named) == sorted(name for name in there if not name.startswith("__"))
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    """A page that nobody is led to is a page that nobody reads."""
+    linked = re.findall(r"\]\((docs/[\w-]+\.md)[)#]", (ROOT / "README.md").read_text("utf-8"))
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} == set(linked)
+
+
+def test_links_lead_to_headings() -> None:
+    """What stands behind the `#` of a link is a heading of its page."""
+    for page in PAGES:
+        for path, heading in re.findall(
+            r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text("utf-8")
+        ):
+            target = page.parent / path if path else page
+            assert heading in _headings(target), f"{page.name}: {path}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))
+    titles = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_lines_of_prose_fit_120_columns() -> None:
+    """Tables, code and what the README gives to copy may be wider."""
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))
+        wide = [line for line in text.splitlines() if len(line) > 120 and line[:1] != "|"]
+        assert wide == [], page.name
