@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import regex
-
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.checks.numbers import compile_bounds, compile_number, number_in
+from matrixbench.checks.patterns import compile_pattern
 from matrixbench.errors import CheckError
 from matrixbench.spec.matchers import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
 
@@ -80,7 +78,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
             hint=f"Give it one of: {', '.join(CONDITIONS)}.",
         )
     ignoring = matcher.ignoring
-    ignored = None if ignoring is None else _regex(ignoring, 0, f"{where}.ignoring")
+    ignored = None if ignoring is None else compile_pattern(ignoring, 0, f"{where}.ignoring")
 
     def match(value: Any) -> str | None:  # noqa: ANN401  any JSON value
         seen = (
@@ -230,7 +228,7 @@ def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
     if pattern is None:
         return []
     flags = re.IGNORECASE if matcher.ignore_case else 0
-    search = _regex(pattern, flags, f"{where}.matches").search
+    search = compile_pattern(pattern, flags, f"{where}.matches").search
     return [
         Condition(
             lambda value: (
@@ -239,21 +237,3 @@ def _matches_conditions(matcher: Matcher, where: str) -> list[Condition]:
             f"text that matches {one_line(pattern, EXPECTED_CHARS)}",
         )
     ]
-
-
-def _regex(pattern: str, flags: int, where: str) -> regex.Pattern[str]:
-    """Compile a pattern of `re` with `regex`, which reads the same language and can be stopped.
-
-    A pattern that backtracks without end would else hold up the run, and no signal would end it.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # «possible nested set» is no mistake
-            re.compile(pattern, flags)
-            return regex.compile(pattern, flags | regex.VERSION0)
-    except (re.error, regex.error, OverflowError, RecursionError) as error:
-        raise CheckError(
-            f"{one_line(pattern)} is no regular expression: {error}",
-            where=where.lstrip("."),
-            hint="Patterns are those of Python's re module.",
-        ) from error

@@ -12,7 +12,8 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,6 +41,9 @@ its reason; or a verdict, which has all of them."""
 
 OwnCheck: TypeAlias = Callable[Concatenate[ChatReply, ...], CheckResult]
 """A function of one's own: from a reply, and the check's `arguments` by name, to what it says."""
+
+_LEAVING = (SystemExit, GeneratorExit)
+"""What a function may raise that is no `Exception`, and yet must not end the run."""
 
 _SOURCES = "__matrixbench_sources__"
 _ROOT = "_matrixbench_own_"
@@ -76,8 +80,9 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
     module_name, _, path = check.python.partition(":")
     home = folder if folder is not None and _is_in(folder, module_name) else None
     try:
-        module = _of_folder(home, module_name) if home else importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+        with _aside():
+            module = _of_folder(home, module_name) if home else importlib.import_module(module_name)
+    except (Exception, *_LEAVING) as error:
         raise _not_imported(error, module_name, folder, where) from error
     function: Any = module
     for step in path.split("."):
@@ -98,8 +103,9 @@ def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         try:
-            said = function(reply, **arguments)
-        except Exception as error:
+            with _aside():
+                said = _plain(function(deepcopy(reply), **deepcopy(arguments)))
+        except (Exception, *_LEAVING) as error:
             reason = f"{own.name} raised {_told(error)}{_line_of(error)}"
             raise UnjudgeableError(Kind.CHECK_RAISED, reason) from error
         match said:
@@ -122,6 +128,21 @@ def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
                 raise TypeError(f"{own.name} returned {kind}, not a bool, number, text or Verdict")
 
     return rule
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Send what somebody's code prints to where logs go: standard output is for results."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _plain(said: object) -> object:
+    """Return what a function said as Python has it: NumPy and PyTorch have numbers of their own."""
+    if isinstance(said, bool | int | float | str | Verdict):
+        return said
+    item = getattr(said, "item", None)
+    return item() if callable(item) else said
 
 
 def _own_verdict(said: Verdict, name: str) -> Verdict:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _MATCHED = ("content", "reasoning", "finish_reason")
 """Checks whose value is a matcher where it is a mapping."""
 
+_MAY_BE_NULL = ("equals", "type")
+"""Conditions of a matcher for which null is a value; any other one says nothing then."""
+
 _BOUNDED = ("latency_s", "completion_tokens")
 
 _NAMING = "write package.module:function; the module may stand beside the file"
@@ -182,7 +185,8 @@ def _matcher(document: Document, at: Loc, wanted: object) -> Iterator[Finding]:
 
 def _conditions(document: Document, at: Loc, matcher: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the conditions of a matcher whose types are right."""
-    if not matcher.keys() & set(CONDITIONS):
+    given = {key for key, value in matcher.items() if value is not None or key in _MAY_BE_NULL}
+    if not given & set(CONDITIONS):
         message = "a matcher without a condition would accept anything"
         yield _finding(document, at, message, f"give it one of: {', '.join(CONDITIONS)}")
     for key in ("matches", "ignoring"):
@@ -249,7 +253,7 @@ def _regex_error(pattern: str) -> str:
         warnings.simplefilter("ignore")  # «possible nested set» is no mistake
         try:
             re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             return str(error)
     return ""
 

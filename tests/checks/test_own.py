@@ -39,6 +39,27 @@ def raises(reply):
 def forgets(reply):
     reply.content
 
+def leaves(reply):
+    raise SystemExit(3)
+
+def prints(reply):
+    print("said by a check")
+    return True
+
+def spoils(reply, words):
+    words.append(reply.message.pop("role", None))
+    return len(words) == 1
+
+class Scalar:
+    def __init__(self, value):
+        self.value = value
+
+    def item(self):
+        return self.value
+
+def scalar(reply, what):
+    return Scalar(what)
+
 async def slow(reply):
     return True
 
@@ -234,3 +255,35 @@ def test_what_cannot_be_loaded_is_an_error_with_its_place(
     assert caught.value.where == "exp.yaml:7:5"
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_function_that_leaves_the_process_does_not_end_the_run(folder: Path) -> None:
+    """`sys.exit` in a check is its own fault like any other, told with the line."""
+    judgement = judge(folder, "mine:leaves")
+    assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.CHECK_RAISED)
+    assert judgement.reason.startswith("mine:leaves raised SystemExit: 3 at mine.py:")
+
+
+def test_what_a_function_prints_is_kept_from_the_results(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes to standard error, so that `--json` stays JSON; so does what its module prints."""
+    module = folder / "mine.py"
+    module.write_text(module.read_text("utf-8") + '\nprint("said at import")\n', encoding="utf-8")
+    assert judge(folder, "mine:prints").outcome is Outcome.PASSED
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "said at import\nsaid by a check\n")
+
+
+def test_a_function_that_changes_what_it_is_given_changes_a_copy(folder: Path) -> None:
+    """Neither the reply that is stored nor the arguments for the next reply are touched."""
+    reply = ChatReply(message={"role": "assistant"}, content="a", timing=Timing(latency_s=1.0))
+    checks = compiled(folder, "mine:spoils", arguments={"words": []})
+    assert [checks.judge(reply).outcome for _ in range(2)] == [Outcome.PASSED] * 2
+    assert reply.message == {"role": "assistant"}
+
+
+@pytest.mark.parametrize(("what", "outcome"), [(True, "passed"), (0.5, "failed"), (1, "passed")])
+def test_a_number_of_an_array_library_is_a_number(folder: Path, what: object, outcome: str) -> None:
+    """NumPy's and PyTorch's scalars give their value by `item()`."""
+    assert judge(folder, "mine:scalar", arguments={"what": what}).outcome == outcome

@@ -339,6 +339,14 @@ TEST_MISTAKES = [
     (f"{{{HEAD}, expect: [json: false]}}", "tests[0].expect[0].json: expected true, found false"),
     (f"{{{HEAD}, expect: [content: {{contain: x}}]}}", "perhaps you meant «contains»"),
     (f"{{{HEAD}, expect: [content: {{matches: '('}}]}}", "«(» is no regular expression"),
+    (
+        f"{{{HEAD}, expect: [content: {{matches: '(?a)(?u)x'}}]}}",
+        "«(?a)(?u)x» is no regular expression",
+    ),
+    (
+        f"{{{HEAD}, expect: [content: {{contains: null}}]}}",
+        "a matcher without a condition would accept anything",
+    ),
     (f"{{{HEAD}, expect: [content: {{}}]}}", "a matcher without a condition would accept anything"),
     (f"{{{HEAD}, expect: [json: {{schema: {{type: strin}}}}]}}", "not a JSON Schema: 'strin'"),
     (

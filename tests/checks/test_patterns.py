@@ -1,0 +1,80 @@
+"""Regular expressions are those of Python's `re`, whichever engine runs them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matrixbench.checks.patterns import compile_pattern
+from matrixbench.errors import CheckError
+
+PIECES = ("a", "e", "[", "]", "[[", "[:alpha:]", "^", "{", "}", "{e}", "{e<=1}", "{1,2}", "{2}")
+MORE_PIECES = (
+    "{,1}",
+    "{}",
+    "\\[",
+    "\\{",
+    "\\N{DIGIT ONE}",
+    "(?:",
+    ")",
+    "|",
+    "-",
+    "<",
+    "=",
+    "1",
+    ":",
+)
+
+
+def spans(search: object) -> tuple[int, int] | None:
+    """Return where a search found something."""
+    return search.span() if search is not None else None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("(?:foo){e<=1}", "fo"),
+        ("a{e}", "a{e}"),
+        ("[[:alpha:]]", "z"),
+        ("[[:alpha:]]", "a]"),
+        ("[]{]{e}", "]{e}"),
+        (r"\N{DIGIT ONE}{2}", "11"),
+        ("x{}", "x{}"),
+        ("[^]a]", "]b"),
+    ],
+)
+def test_signs_that_only_the_engine_knows_are_characters(pattern: str, text: str) -> None:
+    """A brace that is no count and a bracket in a set mean themselves, as in `re`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        expected = re.search(pattern, text)
+    assert spans(compile_pattern(pattern, 0, "").search(text)) == spans(expected)
+
+
+@given(
+    st.lists(st.sampled_from(PIECES + MORE_PIECES), min_size=1, max_size=6).map("".join),
+    st.text("ae[]{}:1<=-lph", max_size=8),
+)
+@settings(deadline=None)
+def test_any_pattern_finds_what_re_finds(pattern: str, text: str) -> None:
+    """Both engines agree on whether and where a pattern is found."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            expected = re.search(pattern, text)
+        except (re.error, ValueError):
+            with pytest.raises(CheckError):
+                compile_pattern(pattern, 0, "")
+            return
+        assert spans(compile_pattern(pattern, 0, "").search(text)) == spans(expected)
+
+
+def test_flags_that_exclude_each_other_are_told() -> None:
+    """`re` has another error for them than for everything else."""
+    with pytest.raises(CheckError, match="is no regular expression: ASCII and UNICODE"):
+        compile_pattern("(?a)(?u)x", 0, "")
