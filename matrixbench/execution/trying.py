@@ -53,7 +53,8 @@ class Tried:
         build: The build that answered.
         prompt: The prompt that the request is rendered to (of a conversation the first one, or the
             one that was refused), where the server does not tell it beside its reply.
-        log_tail: The end of the server's log, where nothing was measured.
+        log: The server's log, where nothing was measured.
+        log_tail: Its end.
     """
 
     test: TestCase
@@ -64,6 +65,7 @@ class Tried:
     seed: int | None = None
     build: str | None = None
     prompt: str | None = None
+    log: Path | None = None
     log_tail: str = ""
 
     @property
@@ -200,7 +202,7 @@ def _folder_for_logs() -> Iterator[_LogFolder]:
         folder.keep = True  # its message names the log
         raise
     finally:
-        if not folder.keep:
+        if not folder.keep or not any(path.is_file() for path in folder.path.rglob("*")):
             shutil.rmtree(folder.path, ignore_errors=True)
 
 
@@ -262,7 +264,8 @@ class _Trying:
             seed=self._manner.seed,
             build=session.info.build.id,
             prompt=await _prompt(session, body, answer),
-            log_tail=_log_tail(session, found.judgement),
+            log=None if found.measured else session.info.log,
+            log_tail="" if found.measured else _log_tail(session),
         )
 
     def _tell_ready(self, launch: Launch, session: Session, trials: int, seconds: float) -> None:
@@ -305,8 +308,7 @@ async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusa
     return await session.rendered({**body, "messages": [*body["messages"], *said]})
 
 
-def _log_tail(session: Session, judgement: Judgement) -> str:
+def _log_tail(session: Session) -> str:
     from matrixbench.backends.process import log_tail  # noqa: PLC0415  only where something failed
 
-    log = session.info.log
-    return "" if log is None or judgement.outcome is not Outcome.ERRORED else log_tail(log)
+    return "" if session.info.log is None else log_tail(session.info.log)

@@ -76,7 +76,7 @@ def print_tried(tried: Tried, out: Console) -> None:
         print_turns(tried.answer.earlier, out)
         print_prompt(tried.prompt, out)
     if tried.log_tail:
-        title("the end of the server's log", out)
+        title(f"the end of the server's log, {tried.log}", out)
         print_block(visible(tried.log_tail), out)
     _print_verdict(tried, out)
 
@@ -169,5 +169,6 @@ def _trial(tried: Tried) -> JsonObject:
         "finish_reason": None if reply is None else reply.finish_reason,
         **({} if reply is None else _measures(reply)),
         "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],
+        "log": None if tried.log is None else str(tried.log),
         "log_tail": tried.log_tail or None,
     }

@@ -225,7 +225,9 @@ def test_a_server_that_fails_shows_its_log(served: CommandLine, write: Write) ->
     assert dies.returncode == 7, dies.stderr
     assert "errored  no_connection" in dies.stdout
     assert "GGML_ASSERT failed" in dies.stdout
-    assert len(temporary(served)) == 2
+    logs = [path for path in (served.folder / "tmp").rglob("*.log") if path.is_file()]
+    assert len(logs) == len(temporary(served)) == 2
+    assert any(str(log) in dies.stdout.replace("\n", "") for log in logs)
     assert left_behind(served.folder) == []
 
 
