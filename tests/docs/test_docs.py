@@ -287,8 +287,9 @@ def _headings(page: Path) -> set[str]:
 
 
 def test_lines_of_prose_fit_120_columns() -> None:
-    """Tables, code and what the README gives to copy may be wider."""
+    """Tables, code and the list of decisions may be wider."""
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))
-        wide = [line for line in text.splitlines() if len(line) > 120 and line[:1] != "|"]
+        wide = [line for line in text.splitlines() if len(line) > 120]
+        wide = [line for line in wide if not re.match(r"\||\d+\. \[", line)]
         assert wide == [], page.name
