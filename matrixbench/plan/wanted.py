@@ -10,7 +10,7 @@ from matrixbench.plan.requests import is_greedy
 from matrixbench.stats.sequential import Precision, trials_to_precision
 
 if TYPE_CHECKING:
-    from matrixbench.plan.cells import Cell, CellProgress
+    from matrixbench.plan.cells import Cell, CellProgress, Judged
     from matrixbench.spec.experiment import ExperimentFile
 
 
@@ -65,7 +65,7 @@ class Wanted:
         if self.until is None or greedy or not todo:
             return Need(todo, most, most, stopped=False)
         done = most - todo.bit_count()
-        if known.judged and all(self.until.reached(one.passes, one.n) for one in known.judged):
+        if _enough(self.until, known.judged):
             return Need(0, done, done, stopped=True)
         return Need(todo, min(most, max(fewest_trials(self.until), done + 1)), most, stopped=False)
 
@@ -90,6 +90,12 @@ def wanted_of(file: ExperimentFile, trials: int | None = None) -> Wanted:
         return Wanted(trials=asked, greedy=file.greedy_trials)
     until = Precision(half_width=asked.until.half_width, least=asked.min)
     return Wanted(trials=asked.max, greedy=file.greedy_trials, until=until)
+
+
+@lru_cache(maxsize=65536)
+def _enough(until: Precision, judged: tuple[Judged, ...]) -> bool:
+    """Return whether trials are enough; of a million cells most are known alike."""
+    return bool(judged) and all(until.reached(one.passes, one.n) for one in judged)
 
 
 @lru_cache(maxsize=64)

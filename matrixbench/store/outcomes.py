@@ -195,10 +195,12 @@ class _Reading:
             while outcomes:
                 cell, packed = outcomes.popitem()
                 known, count = cells[cell], len(self._judges.cells[cell])
-                if (id(known), packed, count) not in seen:
+                key = id(known), packed, count
+                told = seen.get(key)
+                if told is None:
                     judged = tuple(self._unpacked(packed, place) for place in range(count))
-                    seen[id(known), packed, count] = replace(known, judged=judged)
-                cells[cell] = seen[id(known), packed, count]
+                    told = seen[key] = replace(known, judged=judged)
+                cells[cell] = told
 
     def _unpacked(self, packed: int, position: int) -> Judged:
         whole = (1 << self._width) - 1
