@@ -99,14 +99,18 @@ class Tally:
                 else:
                     self.outcomes[event.outcome] += 1
                 self._note()
-            case TrialsSpared():
-                self.trials -= event.trials
-                self.launch_trials -= event.trials
-                self.stopped += event.cells
+            case TrialsSpared() | LaunchSkipped():
+                self._spare(event)
             case TrialsStored():
                 self.stored = event.stored
             case _:
                 pass
+
+    def _spare(self, event: TrialsSpared | LaunchSkipped) -> None:
+        self.trials -= event.trials
+        if isinstance(event, TrialsSpared):
+            self.launch_trials -= event.trials
+            self.stopped += event.cells
 
     def _note(self) -> None:
         now = self.clock()
@@ -197,7 +201,8 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line a
         case Interrupted():
             return "stopping: requests in flight may finish (Ctrl-C again: at once)"
         case LaunchSkipped():
-            return f"{event.name}: nothing left to do"
+            done = counted(event.trials, "trial")
+            return f"{event.name}: nothing left to do: another experiment has run its {done}"
         case _:
             return None
 

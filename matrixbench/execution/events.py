@@ -104,9 +104,10 @@ class TrialsStored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSkipped:
-    """Nothing of a launch is left to do."""
+    """Others have done meanwhile what a launch was to do: so many trials."""
 
     name: str
+    trials: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

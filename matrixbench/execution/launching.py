@@ -16,12 +16,14 @@ from matrixbench.execution.events import (
     LaunchFinished,
     LaunchNoticed,
     LaunchReady,
+    LaunchSkipped,
     LaunchStarting,
     RunStarted,
     TrialDone,
     TrialsSpared,
     TrialsStored,
 )
+from matrixbench.execution.meanwhile import Meanwhile
 from matrixbench.execution.preparing import (
     PROMPTS,
     Subject,
@@ -34,7 +36,6 @@ from matrixbench.execution.schedule import interleave
 from matrixbench.execution.stopping import Stopping
 from matrixbench.execution.summary import RunSummary
 from matrixbench.execution.workshop import Workshop
-from matrixbench.plan.planner import launch_work
 from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from matrixbench.execution.preparing import Noticed
     from matrixbench.identity import Json
     from matrixbench.models.files import FetchProgress
-    from matrixbench.plan.cells import Cell
     from matrixbench.plan.planner import CellWork, LaunchPlan
     from matrixbench.records import Build, Refusal, Trial
     from matrixbench.store.database import Store
@@ -94,6 +94,7 @@ class Launches:
         self._dropped = 0
         self._stopped = 0
         self._spared = 0
+        self._meanwhile = Meanwhile(prepared, store)
         self._sent: dict[tuple[str, str], set[str]] = {}
 
     async def run(self) -> RunSummary:
@@ -125,6 +126,11 @@ class Launches:
             for index, launch in enumerate(todo, 1):
                 if self._stop.is_set():
                     break
+                self._meanwhile.catch_up()
+                if self._meanwhile.left_nothing(launch):
+                    name, trials = launch.launch.name, launch.remaining
+                    self._tell(LaunchSkipped(name=name, trials=trials))
+                    continue
                 self._tell(
                     LaunchStarting(
                         name=launch.launch.name,
@@ -150,12 +156,13 @@ class Launches:
 
     def _summary(self, seconds: float) -> RunSummary:
         ran = sum(self._outcomes.values())
+        settled = self._dropped + self._spared + self._meanwhile.elsewhere
         return RunSummary(
             experiment=self._prepared.plan.experiment,
             store=self._prepared.settings.store,
             ran=ran,
             outcomes=dict(self._outcomes),
-            remaining=max(0, self._prepared.plan.remaining - ran - self._dropped - self._spared),
+            remaining=max(0, self._prepared.plan.remaining - ran - settled),
             stopped=self._stopped,
             spared=self._spared,
             failed_launches=self._failed,
@@ -226,7 +233,8 @@ class Launches:
         cells = [cell for cell in launch.own if cell.id not in sent]
         sent.update(cell.id for cell in cells)
         asked, toolless = split_off_tools(cells, info.effective)
-        work, dropped = self._todo(asked, info.build), self._todo(toolless, info.build)
+        self._meanwhile.catch_up()
+        work, dropped = (self._meanwhile.work(some, info.build) for some in (asked, toolless))
         trials = sum(item.todo.bit_count() for item in work)
         self._dropped += sum(item.todo.bit_count() for item in dropped)
         self._tell(
@@ -278,12 +286,8 @@ class Launches:
         stopping = Stopping(
             until=until, judges=judges, launch=batch.name, sink=writer, tell=self._count
         )
-        stopping.begin(work, self._prepared.history.under(build))
+        stopping.begin(work, self._meanwhile.history.under(build))
         return stopping
-
-    def _todo(self, cells: Sequence[Cell], build: Build) -> list[CellWork]:
-        prepared = self._prepared
-        return list(launch_work(cells, build, wanted=prepared.wanted, history=prepared.history))
 
     def _trials(self, launch: LaunchPlan, number: int, build: Build) -> Batch:
         file = self._prepared.experiment.file

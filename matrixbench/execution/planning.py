@@ -48,6 +48,7 @@ class Prepared:
         matrix: Its selected cells.
         wanted: How many trials a cell should have.
         history: What the store knew.
+        newest: Number of the newest trial that it knew of.
         checks: `id()` of a test → its compiled checks.
         of_cells: What judges the stored replies of each cell.
         conversations: `id()` of a test → its compiled script, where it has one.
@@ -60,6 +61,7 @@ class Prepared:
     matrix: Matrix
     wanted: Wanted
     history: History
+    newest: int
     checks: dict[int, Checks]
     of_cells: ChecksByCell
     conversations: dict[int, Conversation]
@@ -142,7 +144,7 @@ def prepare(
     checks = {id(test): checks_of(test) for test in experiment.tests}
     matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
     judges = None if wanted.until is None else judges_of(matrix, checks)
-    history = History(fresh=fresh)
+    history, newest = History(fresh=fresh), 0 if store is None else store.newest()
     if store is not None and not fresh:
         history = _history(store, file, wanted, judges, any_build=any_build)
     plan = plan_matrix(
@@ -158,6 +160,7 @@ def prepare(
         matrix=matrix,
         wanted=wanted,
         history=history,
+        newest=newest,
         conversations={
             id(test): Conversation(test.script, where=test.name)
             for test in experiment.tests
@@ -198,6 +201,17 @@ def _comparing(
     found = ChecksByCell(checks, compared)
     found.read(store, experiment.file.name, experiment.file.seed, cells)
     return matrix, found
+
+
+def history_of(store: Store, prepared: Prepared) -> History:
+    """Return what the store knows by now, for a plan that was made before."""
+    return _history(
+        store,
+        prepared.experiment.file,
+        prepared.wanted,
+        prepared.judges,
+        any_build=prepared.history.any_build,
+    )
 
 
 def _history(

@@ -13,7 +13,7 @@ from matrixbench.execution.launching import Launches
 from matrixbench.execution.planning import prepare
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.recording import record_cells
-from matrixbench.execution.rejudge import rejudge
+from matrixbench.execution.rejudge import judged_by, rejudge
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.summary import Mode, mode_of
 from matrixbench.execution.workshop import Workshop
@@ -92,6 +92,8 @@ async def execute(
         before = store.newest()
         summary = await Launches(prepared, store, generation, tell, stop).run()
         if not prepared.of_cells.compares:
+            if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
+                rejudge(store, prepared.plan, prepared.of_cells)
             return summary
         again = prepare(
             experiment, settings, store=store, where=where, trials=trials, any_build=any_build

@@ -307,6 +307,16 @@ class Store:
             ((number,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM trial")
         return int(number)
 
+    def others_stored(self, experiment: str, *, after: int) -> bool:
+        """Return whether other experiments have stored attempts since the one of a number."""
+        query = """SELECT EXISTS (
+            SELECT 1 FROM trial JOIN launch ON launch.id = trial.launch
+            WHERE trial.id > ? AND launch.experiment <> ?
+        )"""
+        with translated(self.path):
+            ((found,),) = self._connection.execute(query, (after, experiment))
+        return bool(found)
+
     def reply(self, trial: int) -> ChatReply:
         """Return the reply of an attempt that has one."""
         with translated(self.path):
