@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.build import llama_server_build, server_help
+from matrixbench.backends.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.executable import find_executable
 from matrixbench.backends.managed import (
     KEY_REFUSED,
@@ -92,6 +92,7 @@ class LlamaServerOpener:
             order=order,
             executable=executable,
             build=llama_server_build(executable, order.model, self.hashes),
+            hashes=self.hashes,
             known=server_help(executable, self.hashes),
             env=server_environment(self.environ, backend.env),
             concurrency=1 if order.faithful else backend.concurrency or slots_of(order),
@@ -105,6 +106,7 @@ class LlamaServerRecipe:
     order: LaunchOrder
     executable: Executable
     build: Build
+    hashes: FileHashes
     known: ServerHelp
     env: Mapping[str, str]
     concurrency: int
@@ -165,8 +167,8 @@ class LlamaServerRecipe:
 
         Raises:
             PortTakenError: It does not know the key, so it is another server.
-            ServerError: Context, slots, template, model, KV types or flash attention differ, or it
-                says nothing.
+            ServerError: Context, slots, template, model, KV types or flash attention differ; it
+                says nothing; or it is another build by now.
         """
         url, command = started.url, started.command
         try:
@@ -177,6 +179,7 @@ class LlamaServerRecipe:
             raise PortTakenError(f"another server answers on {url}")
         if status != _OK or not isinstance(props, dict):
             raise command.failure(f"/props: HTTP {status}, and not what llama-server says there")
+        await asyncio.to_thread(self._check_build)
         check_props(self.order, props)
         loaded = await self._loaded(started)
         check_loaded(self.order, loaded)
@@ -187,6 +190,18 @@ class LlamaServerRecipe:
             effective={**effective(props), **loaded.effective()},
             log=command.log,
         )
+
+    def _check_build(self) -> None:
+        """Hold what is on disk now against the build that the launch's trials belong to.
+
+        A server that died may have been rebuilt meanwhile, and a start takes what is there.
+        """
+        if server_sha256(self.executable, self.hashes) != self.build.server:
+            raise ServerError(
+                f"{self.name}: the server's files have changed since the launch began",
+                where=str(self.executable.path),
+                hint="--resume goes on with what is there now, as another build.",
+            )
 
     async def _loaded(self, started: Started) -> Loaded:
         """Return what the log tells; where it matters, wait for the thread that writes it."""

@@ -386,6 +386,21 @@ async def test_a_server_that_dies_comes_back(order: LaunchOrder) -> None:
         assert session.pid != killed
 
 
+async def test_a_server_that_was_rebuilt_meanwhile_does_not_come_back(order: LaunchOrder) -> None:
+    """What is there by now is another build, to which the launch's trials would not belong."""
+    async with opened(order) as session:
+        assert session.pid is not None
+        os.kill(session.pid, signal.SIGKILL)
+        assert isinstance(await session.ask(question()), Refusal)
+        install(
+            order.folder.parent / "bin",
+            f"# rebuilt\nexec '{sys.executable}' '{FAKE_SERVER}' \"$@\"",
+        )
+        with pytest.raises(ServerError, match="files have changed since the launch began"):
+            await session.ensure_alive()
+        assert session.pid is None
+
+
 async def test_a_server_that_hangs_is_replaced(order: LaunchOrder) -> None:
     """A server that answers no health probe any more is ended and started again."""
     async with opened(order, hung_after_s=0.3) as session:
