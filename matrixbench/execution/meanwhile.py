@@ -39,10 +39,11 @@ class Meanwhile:
         """
         prepared, newest = self._prepared, self._store.newest()
         name = prepared.experiment.file.name
-        if self.history.fresh or not self._store.others_stored(name, after=self._newest):
+        if self.history.fresh:
             return
-        self.history = history_of(self._store, prepared)
-        self._newest = newest
+        if self._store.others_stored(name, after=self._newest):
+            self.history = history_of(self._store, prepared)
+        self._newest = newest  # so that no trial, one's own among them, is looked at twice
 
     def work(self, cells: Sequence[Cell], build: Build) -> list[CellWork]:
         """Return what is left to do of some cells; `elsewhere` counts what no longer is."""
