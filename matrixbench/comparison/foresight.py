@@ -43,15 +43,16 @@ class Foresight:
         """All of it in a sentence or two."""
         tests = "1 test" if self.tests == 1 else f"{self.tests:,} tests"
         trials = "1 trial" if self.trials == 1 else f"{self.trials:,} trials"
-        alone = "none" if self.cell is None else f"one from {self.cell:.2g} on"
+        alone = "none" if self.cell is None else f"from {self.cell:.2g} on"
         said = (
-            f"a comparison with {trials} per cell and {tests} sees, from a baseline that always "
-            f"passes, a drop of the mean from {self.mean:.2g} on, of one cell alone {alone}"
+            f"against a baseline that always passes, {trials} per cell and {tests} can show a drop "
+            f"of the mean from {self.mean:.2g} on, of one cell alone {alone}"
         )
         if self.trials >= self.trials_for_max_drop:
             return said
         return (
-            f"{said}; a drop of {self.max_drop:g} takes {self.trials_for_max_drop} trials per cell"
+            f"{said}; to exclude a drop of {self.max_drop:g} takes {self.trials_for_max_drop} "
+            "trials per cell"
         )
 
 

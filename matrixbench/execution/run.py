@@ -114,11 +114,13 @@ def _refuse(prepared: Prepared, mode: Mode) -> None:
             hint="matrixbench plan FILE shows the cells and what does not apply",
         )
     if mode is Mode.NEW and plan.done:
+        rest = "nothing is left to run until the file asks for more"
+        if plan.remaining:
+            rest = f"--resume runs the other {plan.remaining:,}"
         raise UsageError(
             f"{plan.done:,} of {plan.trials:,} selected trials are done",
             where=str(prepared.settings.store),
-            hint=f"--resume runs the other {plan.remaining:,}; --fresh starts over, "
-            "and the old ones stay in the store",
+            hint=f"{rest}; --fresh starts over, and the old ones stay in the store",
         )
 
 

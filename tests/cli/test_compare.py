@@ -273,7 +273,7 @@ def test_two_backends_of_one_build_are_the_same(cli: CommandLine, write: Write) 
 def test_plan_says_what_a_comparison_could_see(demo: CommandLine) -> None:
     """Before anything is paid for: the drop of the mean, and of one cell alone."""
     said = " ".join(demo("plan", "exp.yaml").stdout.split())
-    assert "a comparison with 40 trials per cell and 2 tests sees" in said
+    assert "40 trials per cell and 2 tests can show a drop" in said
     told = json.loads(demo("plan", "exp.yaml", "--json").stdout)["visible_drop"]
     assert (told["trials_per_cell"], told["tests"], told["one_cell"]) == (40, 2, 0.15)
     assert told["mean"] == pytest.approx(0.062, abs=5e-4)

@@ -45,5 +45,6 @@ def test_more_trials_and_more_tests_see_more(trials: int, tests: int) -> None:
 
 def test_it_is_said_in_a_sentence() -> None:
     """Three trials show no drop of one cell at all; thirty need no hint."""
-    assert "of one cell alone none; a drop of 0.1 takes 19 trials per cell" in foresee(3, 3).line
-    assert foresee(30, 3).line.endswith("of one cell alone one from 0.2 on")
+    hint = "of one cell alone none; to exclude a drop of 0.1 takes 19 trials per cell"
+    assert hint in foresee(3, 3).line
+    assert foresee(30, 3).line.endswith("of one cell alone from 0.2 on")
