@@ -10,14 +10,19 @@ from matrixbench.records import Kind
 from matrixbench.spec.matchers import Matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, Verdict
 
 CONTENT = "content"
 REASONING = "reasoning"
 FINISH_REASON = "finish_reason"
+
+_CONTENT_KINDS = Kind.WRONG_CONTENT, Kind.NO_CONTENT
+_REASONING_KINDS = Kind.WRONG_REASONING, Kind.NO_REASONING
+"""Of a text that does not match, and of none."""
 
 
 def compile_content(expected: str | Matcher, *, where: str = "") -> Rule:
@@ -27,16 +32,7 @@ def compile_content(expected: str | Matcher, *, where: str = "") -> Rule:
         CheckError: The matcher is wrong.
     """
     match = compile_matcher(as_matcher(expected), where=where)
-    passed = yes(CONTENT)
-
-    def rule(reply: ChatReply) -> Verdict:
-        reason = match(reply.content)
-        if reason is None:
-            return passed
-        kind = Kind.WRONG_CONTENT if reply.content else Kind.NO_CONTENT
-        return no(CONTENT, kind, reason)
-
-    return rule
+    return _text_rule(CONTENT, match, lambda reply: reply.content, _CONTENT_KINDS)
 
 
 def compile_reasoning(expected: str | Matcher, *, where: str = "") -> Rule:
@@ -46,16 +42,7 @@ def compile_reasoning(expected: str | Matcher, *, where: str = "") -> Rule:
         CheckError: The matcher is wrong.
     """
     match = compile_matcher(as_matcher(expected), where=where)
-    passed = yes(REASONING)
-
-    def rule(reply: ChatReply) -> Verdict:
-        reason = match(reply.reasoning)
-        if reason is None:
-            return passed
-        kind = Kind.WRONG_REASONING if reply.reasoning else Kind.NO_REASONING
-        return no(REASONING, kind, reason)
-
-    return rule
+    return _text_rule(REASONING, match, lambda reply: reply.reasoning, _REASONING_KINDS)
 
 
 def compile_finish_reason(expected: str | Sequence[str] | Matcher, *, where: str = "") -> Rule:
@@ -72,5 +59,19 @@ def compile_finish_reason(expected: str | Sequence[str] | Matcher, *, where: str
     def rule(reply: ChatReply) -> Verdict:
         reason = match(reply.finish_reason)
         return passed if reason is None else no(FINISH_REASON, Kind.WRONG_FINISH_REASON, reason)
+
+    return rule
+
+
+def _text_rule(
+    check: str, match: Match, text_of: Callable[[ChatReply], str | None], kinds: tuple[Kind, Kind]
+) -> Rule:
+    passed = yes(check)
+    wrong, missing = kinds
+
+    def rule(reply: ChatReply) -> Verdict:
+        text = text_of(reply)
+        reason = match(text)
+        return passed if reason is None else no(check, wrong if text else missing, reason)
 
     return rule

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matrixbench.spec.load import Experiment, TestCase
 
 MAX_SEED = 2**32 - 2
+"""As `spec.experiment.MAX_SEED`, which is imported late: `--help` stays fast."""
 
 Tests = Annotated[
     list[str] | None,

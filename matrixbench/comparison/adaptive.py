@@ -79,12 +79,7 @@ def overall(results: Sequence[CellResult], strata: Sequence[Stratum]) -> Overall
         cells=len(results),
         tests=len({stratum.test for stratum in strata}),
         trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
-        pairs=Pairs(
-            both=sum(table.both for table in tables),
-            worse=sum(table.worse for table in tables),
-            better=sum(table.better for table in tables),
-            neither=sum(table.neither for table in tables),
-        ),
+        pairs=Pairs.added(tables),
         phi=pooled_phi(tables),
         visible_drop=difference.above,
         adaptive=True,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from matrixbench.models.files import FetchProgress
     from matrixbench.records import Kind, Outcome
 
 
@@ -33,6 +34,13 @@ class Fetching:
     what: str
     done_bytes: int
     total_bytes: int | None
+
+    @classmethod
+    def seen(cls, progress: FetchProgress) -> Fetching:
+        """Return the event for how far a fetch has got."""
+        return cls(
+            what=progress.what, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,13 +217,7 @@ class Launches:
             await self._batch(launch, session, writer, monotonic() - began)
 
     def _fetching(self, progress: FetchProgress) -> None:
-        self._tell(
-            Fetching(
-                what=progress.what,
-                done_bytes=progress.done_bytes,
-                total_bytes=progress.total_bytes,
-            )
-        )
+        self._tell(Fetching.seen(progress))
 
     async def _batch(
         self, launch: LaunchPlan, session: Session, writer: Writer, seconds: float

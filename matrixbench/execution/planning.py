@@ -147,13 +147,7 @@ def prepare(
     history, newest = History(fresh=fresh), 0 if store is None else store.newest()
     if store is not None and not fresh:
         history = _history(store, file, wanted, judges, any_build=any_build)
-    plan = plan_matrix(
-        file.name,
-        matrix,
-        wanted=wanted,
-        history=history,
-        builds=builds,
-    )
+    plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
     return Prepared(
         experiment=experiment,
         settings=settings,
@@ -161,16 +155,20 @@ def prepare(
         wanted=wanted,
         history=history,
         newest=newest,
-        conversations={
-            id(test): Conversation(test.script, where=test.name)
-            for test in experiment.tests
-            if test.script is not None
-        },
+        conversations=_conversations(experiment),
         checks=checks,
         of_cells=of_cells,
         judges=judges,
         plan=plan,
     )
+
+
+def _conversations(experiment: Experiment) -> dict[int, Conversation]:
+    return {
+        id(test): Conversation(test.script, where=test.name)
+        for test in experiment.tests
+        if test.script is not None
+    }
 
 
 def _comparing(

@@ -282,13 +282,7 @@ class _Trying:
         )
 
     def _fetching(self, progress: FetchProgress) -> None:
-        self._tell(
-            Fetching(
-                what=progress.what,
-                done_bytes=progress.done_bytes,
-                total_bytes=progress.total_bytes,
-            )
-        )
+        self._tell(Fetching.seen(progress))
 
 
 def _is_llama_cpp(launch: Launch, session: Session) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matrixbench.stats.proportions import CONFIDENCE, Difference, score_paired_difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,16 @@ class Pairs:
     worse: int = 0
     better: int = 0
     neither: int = 0
+
+    @classmethod
+    def added(cls, tables: Sequence[Pairs]) -> Pairs:
+        """Return the pairs of several tables in one."""
+        return cls(
+            both=sum(table.both for table in tables),
+            worse=sum(table.worse for table in tables),
+            better=sum(table.better for table in tables),
+            neither=sum(table.neither for table in tables),
+        )
 
     @property
     def n(self) -> int:
