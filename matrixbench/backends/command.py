@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from matrixbench.spec.command_line import names_in, render_argv
 from matrixbench.spec.templating import TemplateProblem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.file_hashes import FileHashes
@@ -96,11 +97,12 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
         raise TypeError(f"a command cannot be opened for {type(backend).__name__}")
     env = command_environment(order, backend, environ)
     lasting = _rendered(order, backend, _values(order, backend) | _PASSING)
-    program = identify(lasting, find_program(lasting[0], env), hashes)
+    look = partial(identify, lasting, find_program(lasting[0], env), hashes)
     return CommandRecipe(
         order=order,
         backend=backend,
-        program=program,
+        program=look(),
+        look=look,
         env=env,
         device=hashes.for_now("device", device_name),
     )
@@ -169,6 +171,7 @@ class CommandRecipe:
     order: LaunchOrder
     backend: CommandBackend
     program: Program
+    look: Callable[[], Program]
     env: Mapping[str, str]
     device: str
 
@@ -233,8 +236,18 @@ class CommandRecipe:
         """Return what the server is, held against what was asked for.
 
         Raises:
-            ServerError: It says that its context or its slots are others.
+            ServerError: It says that its context or its slots are others, or it is another build
+                by now.
         """
+        # A restart takes what is on disk by now; the launch's trials belong to what was there.
+        # Files that arguments name are left out: a server may write to one, such as its own log.
+        now = await asyncio.to_thread(self.look)
+        if (now.sha256, now.packages) != (self.program.sha256, self.program.packages):
+            raise ServerError(
+                f"{self.name}: the server's files have changed since the launch began",
+                where=str(self.program.path),
+                hint="--resume goes on with what is there now, as another build.",
+            )
         listed = await page(chat, beside(f"{started.url}{self.backend.base_path}", "/models"))
         said = {**of_model(listed, None), **await reported(chat, started.url)}
         if isinstance(path := said.get("model_path"), str):

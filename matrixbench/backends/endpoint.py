@@ -68,9 +68,15 @@ class EndpointSession:
     """A session with a server that runs already."""
 
     def __init__(
-        self, chat: OpenAiChat, address: Address, info: SessionInfo, policy: RetryPolicy
+        self,
+        chat: OpenAiChat,
+        address: Address,
+        info: SessionInfo,
+        policy: RetryPolicy,
+        model: str | None,
     ) -> None:
         self._chat = chat
+        self._model = model
         self._address = address
         self._info = info
         self._policy = policy
@@ -91,7 +97,7 @@ class EndpointSession:
         """Return False once the server answers: it is not ours to start.
 
         Raises:
-            ServerError: It stays away.
+            ServerError: It stays away, or is another one by now.
         """
         for tried in range(1, self._policy.tries):
             try:
@@ -99,9 +105,25 @@ class EndpointSession:
             except ServerError:
                 await self._policy.sleep(self._policy.wait_s(tried, None))
             else:
-                return False
-        await _models(self._chat, self._address)
+                break
+        self._check(await _reported(self._chat, self._address, self._model))
         return False
+
+    def _check(self, said: JsonObject) -> None:
+        """Hold what the server says against what it said at first, as far as it says it again.
+
+        Raises:
+            ServerError: Its trials would be another build's.
+        """
+        known = self._info.effective
+        for name in sorted(said.keys() & known.keys()):
+            if said[name] != known[name]:
+                was, now = (canonical_json(one[name])[:60] for one in (known, said))
+                raise ServerError(
+                    f"the server came back as another one: {name} was {was}, is {now}",
+                    where=self._address.shown,
+                    hint="--resume runs what is left with what is there now",
+                )
 
 
 @asynccontextmanager
@@ -131,7 +153,7 @@ async def _open(
             concurrency=connections or said.get("total_slots") or DEFAULT_CONCURRENCY,
             effective=said,
         )
-        yield EndpointSession(chat, address, info, policy)
+        yield EndpointSession(chat, address, info, policy, order.model.id)
     finally:
         await chat.aclose()
 

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
 from matrixbench.execution.events import ServerRestarted, TrialDone
 from matrixbench.identity import digest
@@ -281,6 +282,11 @@ class BatchRun:
                 return True
             if not await self._session.ensure_alive():
                 return False
+            if self._session.info.build.id != self._batch.build:
+                raise ServerError(
+                    f"{self._batch.name}: the server came back as another build",
+                    hint="--resume runs what is left with what is there now",
+                )
             self._state.epoch += 1
             self._listener(ServerRestarted(name=self._batch.name))
             return True

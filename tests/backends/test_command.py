@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import sys
@@ -23,6 +24,7 @@ from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Refusal
 from matrixbench.spec.backends import CommandBackend, ScriptedBackend
 from matrixbench.spec.load import Template
+from tests.backends.fake_binary import install
 from tests.fake_servers import FAKE_SERVER
 
 if TYPE_CHECKING:
@@ -114,6 +116,22 @@ async def test_a_server_is_started_asked_and_stopped(order: LaunchOrder) -> None
     assert pid is not None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_program_that_was_rebuilt_meanwhile_does_not_come_back(
+    order: LaunchOrder, tmp_path: Path
+) -> None:
+    """What is there by now is another build than the launch's trials belong to."""
+    binary = install(tmp_path / "bin")
+    asked = plain(order, argv=[str(binary), *PLAIN[2:]])
+    async with opened(asked) as session:
+        assert session.pid is not None
+        os.kill(session.pid, signal.SIGKILL)
+        assert isinstance(await session.ask(question()), Refusal)
+        install(tmp_path / "bin", f"# rebuilt\nexec '{sys.executable}' '{FAKE_SERVER}' \"$@\"")
+        with pytest.raises(ServerError, match="files have changed since the launch began"):
+            await session.ensure_alive()
+        assert session.pid is None
 
 
 async def test_a_template_s_text_goes_as_a_file(order: LaunchOrder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,22 @@ async def test_a_server_that_goes_away_is_looked_for_and_given_up() -> None:
         async with OPENER(order(f"{base}/v1")) as session:
             await session.ask(REQUEST)
             with pytest.raises(ServerError, match="does not answer"):
+                await session.ensure_alive()
+
+
+async def test_a_server_that_comes_back_as_another_one_is_not_used() -> None:
+    """The same one may come back; of another one the trials would be another build's."""
+    place = ["--port", str(free_port()), "--parallel", "2", "--ctx-size"]
+    with ExitStack() as first:
+        base = first.enter_context(fake_server(flags=[*place, "4096"]))
+        async with OPENER(order(f"{base}/v1")) as session:
+            first.close()
+            with fake_server(flags=[*place, "4096"]):
+                assert not await session.ensure_alive()
+            with (
+                fake_server(flags=[*place, "8192"]),
+                pytest.raises(ServerError, match="came back as another one: model was"),
+            ):
                 await session.ensure_alive()
 
 

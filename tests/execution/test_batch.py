@@ -63,11 +63,12 @@ class Scripted:
     flying: int = 0
     flying_at: dict[tuple[str, int], int] = field(default_factory=dict)
     dead: bool = False
+    build: str = "b"
 
     @property
     def info(self) -> SessionInfo:
         """What is known of it."""
-        build = Build(id="b", kind="scripted", server="scripted")
+        build = Build(id=self.build, kind="scripted", server="scripted")
         return SessionInfo(build=build, concurrency=self.concurrency)
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
@@ -309,3 +310,18 @@ async def test_a_check_that_raises_makes_the_trial_errored(load: Load) -> None:
     ran = await run(load, Scripted(lambda *_: broken))
     assert ran.outcomes[Outcome.ERRORED] == 8
     assert {trial.judgement.kind for trial in ran.trials} == {Kind.CHECK_RAISED}
+
+
+async def test_a_server_that_comes_back_as_another_build_ends_the_launch(load: Load) -> None:
+    """Its replies would be taken for the old build's."""
+
+    def answer(request: ChatRequest, _: int) -> ChatReply | Refusal:
+        if request.trial == 0:
+            return said("good")
+        session.build = "rebuilt"
+        return LOST
+
+    session = Scripted(answer, concurrency=1)
+    with pytest.raises(ServerError, match="demo: the server came back as another build"):
+        await run(load, session)
+    assert session.asked[-1].trial == 1
