@@ -8,18 +8,18 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from matrixbench.comparison.values import ALPHA, Basis, Verdict
 from matrixbench.plan.values import label
 from matrixbench.stats.proportions import minimum_detectable_drop
-from matrixbench.tables import counted
+from matrixbench.tables import bare_table, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
     from matrixbench.comparison.values import (
         CandidateResult,
@@ -309,7 +309,7 @@ def _test_row(test: TestResult) -> _Row:
 
 
 def _table(rows: Sequence[_Row], by: By) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     table.add_column(str(by), overflow="fold", min_width=20)
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparing import compare_results
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.measured import cell_frame, opened
+from matrixbench.execution.stored import opened
+from matrixbench.measured import cell_frame
 from matrixbench.plan.values import label
 from matrixbench.results import results_by_name, results_of
 from matrixbench.spec.charts import Chart, Metric

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from matrixbench.errors import NothingSelectedError
 from matrixbench.execution.settings import settings_for
+from matrixbench.execution.stored import nothing_measured, opened
 from matrixbench.frame import with_pass_k
 from matrixbench.results import results_of
 from matrixbench.results_by_build import split_by_build
-from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from pandas import DataFrame
 
     from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
-    from matrixbench.store.database import Store
 
 NAME_ATTR = "experiment"
 """Key of `DataFrame.attrs`: the experiment's name."""
@@ -60,7 +57,7 @@ def cell_frame(
         if by_build:
             frame = split_by_build(frame, results, store.builds())
     if not frame["trials"].any() and not frame["errored"].any():
-        raise _nothing_measured(experiment, settings)
+        raise nothing_measured(experiment, settings)
     frame.attrs[NAME_ATTR] = experiment.file.name
     return with_pass_k(frame, ks) if ks else frame
 
@@ -84,25 +81,3 @@ def trial_frame(
         frame = results.trials_frame(store)
     frame.attrs[NAME_ATTR] = experiment.file.name
     return frame
-
-
-@contextmanager
-def opened(experiment: Experiment, settings: Settings) -> Iterator[Store]:
-    """Yield the store of an experiment that has been run.
-
-    Raises:
-        NothingSelectedError: There is none yet.
-        StoreError: It cannot be read.
-    """
-    if not settings.store.exists():
-        raise _nothing_measured(experiment, settings)
-    with open_store(settings.store, create=False) as store:
-        yield store
-
-
-def _nothing_measured(experiment: Experiment, settings: Settings) -> NothingSelectedError:
-    return NothingSelectedError(
-        f"nothing has been measured of {experiment.file.name} yet",
-        where=str(settings.store),
-        hint=f"first run: matrixbench execute {experiment.path.name}",
-    )

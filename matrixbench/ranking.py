@@ -5,19 +5,19 @@ from __future__ import annotations
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from matrixbench.charts.metrics import number, seconds
 from matrixbench.frame import pass_columns
 from matrixbench.plan.values import label
-from matrixbench.tables import counted
+from matrixbench.tables import bare_table, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pandas import DataFrame
     from rich.console import Console
+    from rich.table import Table
 
     from matrixbench.records import JsonObject
 
@@ -74,7 +74,7 @@ def print_ranking(
 def _table(
     rows: Sequence[Mapping[Any, Any]], by: Sequence[str], ks: Sequence[int], *, across: bool
 ) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     table.add_column(" · ".join(by) or "all cells", overflow="fold", min_width=16)
     names = ["tests", "n", "mean", "95 % these", *(["95 % such"] if across else [])]
     names += ["rej.", "err.", *(f"pass{sign}{k}" for k in ks for sign in "@^")]

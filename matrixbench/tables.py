@@ -128,7 +128,7 @@ def print_aside(line: str, out: Console) -> None:
 
 def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out: Console) -> None:
     """Print under which builds the store holds trials of each launch, the present one first."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     for name in ("launch", "build", "version"):
         table.add_column(name, overflow="fold")
     table.add_column("trials", justify="right", no_wrap=True)
@@ -236,8 +236,14 @@ def print_summary(summary: RunSummary, out: Console) -> None:
         out.print(Text(f"stored in {summary.store}"), soft_wrap=True)
 
 
+def bare_table(*, header: bool = True) -> Table:
+    """Return a table without lines around it, its columns two blanks apart."""
+    blanks = (0, 2, 0, 0)
+    return Table(box=None, pad_edge=False, padding=blanks, header_style="bold", show_header=header)
+
+
 def _table(first: str, *rest: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     table.add_column(first, overflow="fold", min_width=20)
     for name in rest:
         if name == "why":

@@ -35,13 +35,6 @@ class FileHashes:
         self._known = self._read()
         self._said: dict[str, str] = {}
 
-    @classmethod
-    def of_user(cls) -> FileHashes:
-        """Return the hashes that are kept in the user's cache folder."""
-        import platformdirs  # noqa: PLC0415  only here
-
-        return cls(platformdirs.user_cache_path("matrixbench") / "hashes.json")
-
     def sha256(self, path: Path) -> str:
         """Return the sha256 of a file's content, 64 hex digits.
 

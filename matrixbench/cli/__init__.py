@@ -13,13 +13,13 @@ from typing import NoReturn
 import typer
 
 from matrixbench.cli import (
+    charting,
     comparing,
     doctoring,
     listing,
     looking,
     moving,
     ranking,
-    results,
     running,
     trying,
 )
@@ -44,7 +44,7 @@ app = typer.Typer(
 for name, command in (
     ("plan", running.plan),
     ("execute", running.execute),
-    ("chart", results.chart),
+    ("chart", charting.chart),
     ("try", trying.try_test),
     ("status", looking.status),
     ("show", looking.show),

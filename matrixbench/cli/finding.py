@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.shared import load, say, settings_of
-from matrixbench.errors import NothingSelectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,20 +57,15 @@ def open_results(
         NothingSelectedError: No cell is selected, or there is no store yet.
         StoreError: The store cannot be read.
     """
+    from matrixbench.execution.stored import opened  # noqa: PLC0415  the same
     from matrixbench.results import results_by_name, results_of  # noqa: PLC0415  --help stays fast
     from matrixbench.store.database import open_store  # noqa: PLC0415  the same
 
     if not is_file(target):
-        with open_store(store_path(store), create=False) as opened:
-            yield results_by_name(opened, target, where=where or ()), opened
+        with open_store(store_path(store), create=False) as found:
+            yield results_by_name(found, target, where=where or ()), found
         return
     experiment = load(Path(target))
     settings = settings_of(experiment, store)
-    if not settings.store.exists():
-        raise NothingSelectedError(
-            f"nothing has been measured of {experiment.file.name} yet",
-            where=str(settings.store),
-            hint=f"first run: matrixbench execute {experiment.path.name}",
-        )
-    with open_store(settings.store, create=False) as opened:
-        yield results_of(experiment, settings, opened, where=where or (), say=say), opened
+    with opened(experiment, settings) as found:
+        yield results_of(experiment, settings, found, where=where or (), say=say), found

@@ -76,13 +76,12 @@ def status(
     from matrixbench.results import results_of  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.showing import data, printing  # noqa: PLC0415  the same
     from matrixbench.showing.status import status_of  # noqa: PLC0415  the same
-    from matrixbench.store.database import open_store  # noqa: PLC0415  the same
+    from matrixbench.store.database import open_store_if_there  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
     experiment = load(file)
     settings = settings_of(experiment, store)
-    there = settings.store.exists()
-    with open_store(settings.store, create=False) if there else nullcontext() as opened:
+    with open_store_if_there(settings.store) or nullcontext() as opened:
         results = results_of(experiment, settings, opened, where=where or (), say=say)
         assert results.prepared is not None  # noqa: S101  results of a file have their plan
         found = status_of(results, results.prepared.plan, opened)

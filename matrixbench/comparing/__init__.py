@@ -13,8 +13,8 @@ from matrixbench.comparing.sides import under_present_builds
 from matrixbench.comparison.totals import MAX_DROP, compare_cells
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.settings import settings_for
+from matrixbench.execution.stored import opened
 from matrixbench.results import results_of
-from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,13 +52,7 @@ def compare(
         StoreError: The store cannot be read.
     """
     settings = settings or settings_for(experiment)
-    if not settings.store.exists():
-        raise NothingSelectedError(
-            f"nothing has been measured of {experiment.file.name} yet",
-            where=str(settings.store),
-            hint=f"first run: matrixbench execute {experiment.path.name}",
-        )
-    with open_store(settings.store, create=False) as store:
+    with opened(experiment, settings) as store:
         results = results_of(experiment, settings, store, where=where, say=say)
         return compare_results(results, store, baseline=baseline, max_drop=max_drop)
 

@@ -22,7 +22,7 @@ from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.wanted import Wanted, wanted_of
-from matrixbench.store.database import open_store
+from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def build_plan(
         StoreError: The store is there and cannot be read.
     """
     settings = settings or settings_for(experiment)
-    there = settings.store.exists()
-    with open_store(settings.store, create=False) if there else nullcontext() as store:
+    with open_store_if_there(settings.store) or nullcontext() as store:
         return prepare(
             experiment, settings, store=store, where=where, trials=trials, any_build=any_build
         )

@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from matrixbench.plan.values import label
@@ -22,12 +21,13 @@ from matrixbench.showing.transcript import (
     title,
 )
 from matrixbench.showing.wording import excerpt, visible
-from matrixbench.tables import at_most, between, coordinates_text, counted
+from matrixbench.tables import at_most, bare_table, between, coordinates_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
     from matrixbench.frame import Square
     from matrixbench.showing.provenance import ShownLaunch
@@ -253,7 +253,7 @@ def _print_one_reply(found: Sequence[tuple[Square, int]], out: Console) -> None:
 
 
 def _launch_table(launches: Sequence[LaunchStatus]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     table.add_column("launch", overflow="fold", min_width=20)
     for name in ("trials", "done", "remain", *Outcome):
         table.add_column(str(name), justify="right", no_wrap=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
+
+from matrixbench.tables import bare_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console
+    from rich.table import Table
 
     from matrixbench.records import JsonObject
     from matrixbench.spec.listing import ListedSuite
@@ -55,7 +57,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _table(first: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = bare_table()
     table.add_column(first, overflow="fold")
     return table
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from matrixbench.records import Outcome
 from matrixbench.showing.wording import arguments_text, visible
+from matrixbench.tables import bare_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +158,7 @@ def print_block(text: str, out: Console) -> None:
 
 def print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
     """Print names with their values, those without a value left out."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table = bare_table(header=False)
     table.add_column(overflow="fold", max_width=_VALUE // 2)
     table.add_column(overflow="fold")
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""Commands that show results: `chart`."""
+"""The command that draws: `chart`."""
 
 from __future__ import annotations
 
