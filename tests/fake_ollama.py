@@ -32,6 +32,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 VERSION = "0.33.0-fake"
+
+
+def version() -> str:
+    """Return the version: what the file FAKE_VERSION holds, where there is one."""
+    file = Path(os.environ.get("FAKE_VERSION", "/nowhere"))
+    return file.read_text(encoding="utf-8") if file.is_file() else VERSION
+
+
 CHATML = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
 GGUF_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 WORDS = ("alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "yew")
@@ -145,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer what is looked up."""
         match self.path:
             case "/api/version":
-                self.reply({"version": VERSION})
+                self.reply({"version": version()})
             case "/api/tags":
                 tags = self.state.tags().items()
                 self.reply({"models": [{"name": name, "digest": found} for name, found in tags]})

@@ -178,11 +178,15 @@ class OllamaSession:
     async def ensure_alive(self) -> bool:
         """Bring the model back if its server or its runner died; return whether it had to be.
 
+        A running server that was replaced by one of another version counts as died: `info` has its
+        build then.
+
         Raises:
             ServerError: It died more often than it may, or does not come back.
         """
         async with self._reviving:
             crashed, self._crashed = self._crashed, False
+            before = self.info.build.id
             if not crashed and await self._answers():
                 return False
             ended = self._server.failure(
@@ -196,11 +200,13 @@ class OllamaSession:
                 except ServerError as error:
                     ended = error
                 else:
-                    return crashed or not self._server.attached
+                    replaced = self.info.build.id != before
+                    return crashed or replaced or not self._server.attached
             raise ended
 
     async def _answers(self) -> bool:
-        return self._api is not None and await self._api.version() is not None
+        """Return whether the Ollama answers that the session began with."""
+        return self._api is not None and await self._api.version() == self.info.effective["version"]
 
     async def _revive(self) -> None:
         """Load the model again where the server still answers, else start that again too."""

@@ -140,6 +140,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         "OLLAMA_MODELS": str(models_of(tmp_path)),
         "FAKE_LIBRARY": "small:1b",
         "FAKE_MODE": "other_name",
+        "FAKE_VERSION": str(tmp_path / "version"),
     }
     argv = [sys.executable, str(PROGRAM), "serve"]
     with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) as process:
@@ -396,6 +397,26 @@ async def test_tools_that_the_template_lacks_are_rejected(order: LaunchOrder) ->
     assert isinstance(refused, Refusal)
     assert refused.kind is Kind.TEMPLATE_ERROR
     assert refused.reason == "HTTP 400: tiny does not support tools"
+
+
+async def test_an_attached_server_that_was_replaced_is_another_build(
+    order: LaunchOrder, server: str, tmp_path: Path
+) -> None:
+    """It counts as died, so that the launch sees that its build is gone."""
+    asked = with_backend(with_tag(order, "small:1b"), binary=None, models_dir=None, url=server)
+    async with opened(asked) as session:
+        before = session.info.build
+        assert not await session.ensure_alive()
+        replace_version(tmp_path)
+        assert await session.ensure_alive()
+        assert session.info.build.id != before.id
+        assert session.info.build.version == "0.34.0-fake"
+        assert not await session.ensure_alive()
+
+
+def replace_version(folder: Path) -> None:
+    """Let the stand-in be another version from now on."""
+    (folder / "version").write_text("0.34.0-fake")
 
 
 async def test_an_attached_server_is_left_as_it_was(
