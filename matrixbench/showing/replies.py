@@ -104,7 +104,8 @@ def shown_cells(results: Results, store: Store, wish: Wish) -> list[ShownCell]:
     ]
     if not shown:
         found = f"no {' or '.join(wish.outcomes)} trial" if wish.outcomes else "no trial"
-        raise NothingSelectedError(
+        raise _nothing(
+            results,
             f"{found} of {results.experiment} is selected",
             where=str(store.path),
             hint="look at --where and --outcome; `matrixbench status` says what has been measured",
@@ -120,7 +121,7 @@ def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
         NothingSelectedError: The cell has no such trial.
         StoreError: The store cannot be read.
     """
-    cell = _only(results.cells, results.experiment)
+    cell = _only(results)
     rows = [row for owner, row in results.rows(store) if owner is cell]
     found = next((row for row in rows if row.trial == trial), None)
     if found is None:
@@ -147,11 +148,12 @@ def _index(row: TrialRow) -> int:
     return row.trial
 
 
-def _only(cells: Sequence[ResultCell], experiment: str) -> ResultCell:
+def _only(results: Results) -> ResultCell:
+    cells, experiment = results.cells, results.experiment
     if len(cells) == 1:
         return cells[0]
     if not cells:
-        raise NothingSelectedError("no cell is selected", where=experiment)
+        raise _nothing(results, "no cell is selected", where=experiment)
     axes = [
         axis
         for axis, value in cells[0].square.coordinates.items()
@@ -162,6 +164,15 @@ def _only(cells: Sequence[ResultCell], experiment: str) -> ResultCell:
         where=experiment,
         hint=f"narrow them with --where; they differ in {', '.join(axes[:_CELLS_NAMED])}",
     )
+
+
+def _nothing(results: Results, message: str, *, where: str, hint: str = "") -> NothingSelectedError:
+    """Say why nothing can be shown: what is selected may not be measurable at all."""
+    if results.cells or not results.not_applicable:
+        return NothingSelectedError(message, where=where, hint=hint)
+    first = results.not_applicable[0]
+    told = f"{message}: what is selected is not applicable ({first.reason})"
+    return NothingSelectedError(told, where=where, hint=first.hint)
 
 
 def _rows_by_cell(

@@ -125,6 +125,20 @@ def test_nothing_run_yet(cli: CommandLine, write: Write) -> None:
     assert "first run: matrixbench execute exp.yaml" in done.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--trial", "0")])
+def test_what_does_not_apply_is_told_as_such(
+    cli: CommandLine, write: Write, more: tuple[str, ...]
+) -> None:
+    """Where nothing but cells that cannot be measured is selected, the reason is said."""
+    templates = "chat_templates: {native: {}, other: {name: chatml}}\n"
+    backends = "backends: {hosted: {kind: endpoint, url: 'http://127.0.0.1:1/v1'}, "
+    text = EXPERIMENT.replace("backends: {", templates + backends)
+    assert cli("execute", str(write(text)), "--where", "backend!=hosted").returncode == 0
+    done = cli("show", "exp.yaml", "--where", "backend=hosted and chat_template=other", *more)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is selected: what is selected is not applicable (" in done.stderr
+
+
 def test_one_trial_whole(cli: CommandLine, write: Write) -> None:
     """Messages, tools, fields, the reply's calls and each check's verdict are there."""
     write(TOOLS)
