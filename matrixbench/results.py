@@ -39,8 +39,8 @@ class ResultCell:
         launch: The name of its launch.
         launch_digest: The launch's digest.
         first_seed: The seed of trial 0.
-        checks: Digest of its present checks; empty where only the store knows the cell: then the
-            newest judgement counts.
+        checks: Digest of its present checks; empty where they are not known: then the newest
+            judgement counts.
         cell: The cell of the plan; None where only the store knows it.
     """
 
@@ -260,7 +260,8 @@ def _planned_cell(
 def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ()) -> Results:
     """Return the results of an experiment that the store knows by name, imported ones included.
 
-    A cell is shown for the build that was there when it ran last; verdicts are the newest ones.
+    A cell is shown for the build that was there and by the checks that it had when it ran last;
+    where these are not known, the newest verdicts count.
 
     Raises:
         UsageError: The store knows no such experiment, or a selector is wrong.
@@ -301,6 +302,7 @@ def _recorded_cell(
         launch=launch.name,
         launch_digest=launch.digest,
         first_seed=cell.first_seed,
+        checks=cell.checks,
     )
 
 

@@ -82,6 +82,7 @@ def _cells(
         for cell in launch.cells:
             place = points.place(cell.point)
             until = prepared.wanted.until_of(cell)
+            of_cell = prepared.of_cells.of(cell)
             if place not in greedy:
                 greedy[place] = is_greedy(cell.point.fields)
             yield RecordedCell(
@@ -94,4 +95,5 @@ def _cells(
                 greedy[place],
                 None if until is None else until.half_width,
                 1 if until is None else until.least,
+                "" if of_cell.checks.compares else of_cell.digest,
             )

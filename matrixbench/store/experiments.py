@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _CELLS = """
     SELECT cell.launch, request.coordinates, test.coordinates,
-        cell.cell, cell.first_seed, cell.planned, cell.greedy, cell.half_width, cell.least
+        cell.cell, cell.first_seed, cell.planned, cell.greedy, cell.half_width, cell.least,
+        cell.checks
     FROM experiment_cell AS cell
     JOIN experiment_coordinates AS request ON request.number = cell.request
     JOIN experiment_coordinates AS test ON test.number = cell.test
@@ -30,11 +31,11 @@ _CELLS = """
 
 _UPSERT = """
     INSERT INTO experiment_cell
-        (launch, request, test, cell, first_seed, planned, greedy, half_width, least)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (launch, request, test, cell, first_seed, planned, greedy, half_width, least, checks)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (launch, request, test) DO UPDATE SET cell = excluded.cell,
         first_seed = excluded.first_seed, planned = excluded.planned, greedy = excluded.greedy,
-        half_width = excluded.half_width, least = excluded.least
+        half_width = excluded.half_width, least = excluded.least, checks = excluded.checks
 """
 
 _LAUNCH = """
@@ -69,7 +70,8 @@ class RecordedCell(NamedTuple):
 
     `launch`, `request` and `test` are indices; a trial's seed is `first_seed` plus its index.
     Where `half_width` is given, fewer trials than `planned`, but `least`, are enough for an
-    interval that is no wider.
+    interval that is no wider. `checks` is the digest of the checks that judge it; where it is
+    empty, the newest judgement counts.
     """
 
     launch: int
@@ -81,6 +83,7 @@ class RecordedCell(NamedTuple):
     greedy: bool
     half_width: float | None = None
     least: int = 1
+    checks: str = ""
 
     @property
     def until(self) -> Precision | None:

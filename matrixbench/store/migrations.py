@@ -181,4 +181,9 @@ _UNTIL: Migration = (
     "ALTER TABLE experiment_cell ADD COLUMN least INTEGER NOT NULL DEFAULT 1",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL)
+# Which checks a cell had when it was run last; empty where that is not known or depends on replies.
+_CELL_CHECKS: Migration = (
+    "ALTER TABLE experiment_cell ADD COLUMN checks TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL, _CELL_CHECKS)

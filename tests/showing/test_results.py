@@ -52,6 +52,19 @@ def test_a_changed_test_takes_the_place_of_the_old_one(demo: CommandLine, write:
     assert [row["trials"] for row in after] == [4] * 4
 
 
+def test_checks_that_come_back_count_again(demo: CommandLine, write: Write) -> None:
+    """By name the checks of the last run judge, also where other ones have judged since."""
+    first = [row["passed"] for row in exported(demo)]
+    write(EXPERIMENT.replace("expect: [", "expect: [{not: {finish_reason: odd}}, ").replace(
+        "contains: Paris", "contains: o"
+    ))  # fmt: skip
+    demo("execute", "exp.yaml", "--resume")
+    assert [row["passed"] for row in exported(demo)] != first
+    write(EXPERIMENT)
+    demo("execute", "exp.yaml", "--resume")
+    assert [row["passed"] for row in exported(demo)] == first
+
+
 def test_a_part_adds_and_the_whole_replaces(demo: CommandLine, write: Write) -> None:
     """Running a part leaves the other cells known; running all forgets what the file lacks."""
     write(EXPERIMENT.replace("[null, 1]", "[1, 2]"))
