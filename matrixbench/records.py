@@ -215,6 +215,11 @@ class Judgement:
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
 
+    @classmethod
+    def of_refusal(cls, refusal: Refusal) -> Judgement:
+        """Return what no check is asked about: a refusal says itself what it is."""
+        return cls(outcome=refusal.outcome, kind=refusal.kind, reason=refusal.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:

@@ -301,12 +301,9 @@ class BatchRun:
     ) -> None:
         batch = self._batch
         checks = self._prompts.checks(task.cell.test)
-        reply = answer if isinstance(answer, ChatReply) else None
-        refusal = answer if isinstance(answer, Refusal) else None
-        if refusal is not None:
-            judgement = Judgement(outcome=refusal.outcome, kind=refusal.kind, reason=refusal.reason)
-        else:
-            judgement = checks.judge(answer)  # type: ignore[arg-type]  # a reply, by the above
+        judgement = (
+            checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
+        )
         trial = Trial(
             key=TrialKey(
                 cell=task.cell.id,
@@ -319,8 +316,8 @@ class BatchRun:
             order=task.order,
             request=body_digest,
             started_at=started_at,
-            reply=reply,
-            refusal=refusal,
+            reply=answer if isinstance(answer, ChatReply) else None,
+            refusal=answer if isinstance(answer, Refusal) else None,
             judgement=judgement,
             checks=checks.digest,
         )

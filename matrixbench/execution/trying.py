@@ -108,7 +108,7 @@ def judged(
     if isinstance(answer, ChatReply):
         judgement = checks.judge(answer, reference)
     else:
-        judgement = Judgement(outcome=answer.outcome, kind=answer.kind, reason=answer.reason)
+        judgement = Judgement.of_refusal(answer)
     return Tried(test=test, answer=answer, judgement=judgement)
 
 

@@ -86,23 +86,13 @@ def _of_model(
     model: tuple[str, Model],
     named: Mapping[str, Any],
 ) -> Iterator[PossibleLaunch]:
-    chosen = model[1].chat_templates
-    templates = [
-        template
-        for name, template in experiment.templates.items()
-        if chosen is None or name in chosen
-    ]
     options = narrow(
         _option_points(backend[1], model[1]),
         ((axis, value) for axis, value in named.items() if axis.startswith("options.")),
     )
-    for axes, point, template in product(grid_points(model[1].axes), options, templates):
-        coordinates: dict[str, Any] = {"backend": backend[0]}
-        if binary[0] is not None:
-            coordinates["binary"] = binary[0]
-        coordinates |= {"model": model[0]}
-        coordinates |= {f"model.{name}": value for name, value in axes.items()}
-        coordinates |= {"chat_template": template.name} | point
+    for axes, point, template in product(
+        grid_points(model[1].axes), options, _templates_of(experiment, model[1])
+    ):
         source = fill_axes(model[1], axes)
         flags = {axis.removeprefix("options."): value for axis, value in point.items()}
         launch = Launch(
@@ -116,12 +106,28 @@ def _of_model(
             model=model[0],
             source=source,
             template=template,
-            coordinates=coordinates,
+            coordinates={
+                "backend": backend[0],
+                **({} if binary[0] is None else {"binary": binary[0]}),
+                "model": model[0],
+                **{f"model.{name}": value for name, value in axes.items()},
+                "chat_template": template.name,
+                **point,
+            },
         )
         obstacle = launch_obstacle(
             backend[1], model[0], source, template, faithful=experiment.file.faithful
         )
         yield PossibleLaunch(launch, obstacle)
+
+
+def _templates_of(experiment: Experiment, model: Model) -> list[Template]:
+    chosen = model.chat_templates
+    return [
+        template
+        for name, template in experiment.templates.items()
+        if chosen is None or name in chosen
+    ]
 
 
 def _option_points(backend: Backend, model: Model) -> tuple[Point, ...]:

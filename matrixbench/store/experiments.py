@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.plan.cells import Coordinates
+    from matrixbench.store.encoding import Row
 
 _CELLS = """
     SELECT cell.launch, request.coordinates, test.coordinates,
@@ -181,20 +182,9 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
             return None
         requests, tests = _Listed(), _Listed()
         cells = [
-            RecordedCell(
-                place,
-                requests.place(request),
-                tests.place(test),
-                cell,
-                seed,
-                planned,
-                greedy == 1,
-                *until,
-            )
+            _cell_from(row, place, requests, tests)
             for place, (launch, *_) in enumerate(rows)
-            for _, request, test, cell, seed, planned, greedy, *until in connection.execute(
-                _CELLS, (launch,)
-            )
+            for row in connection.execute(_CELLS, (launch,))
         ]
     return ExperimentRecord(
         name=name,
@@ -212,6 +202,12 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
         tests=tests.values,
         cells=cells,
     )
+
+
+def _cell_from(row: Row, launch: int, requests: _Listed, tests: _Listed) -> RecordedCell:
+    _, request, test, cell, seed, planned, greedy, *until = row
+    places = requests.place(request), tests.place(test)
+    return RecordedCell(launch, *places, cell, seed, planned, greedy == 1, *until)
 
 
 def experiment_names(path: Path) -> list[str]:

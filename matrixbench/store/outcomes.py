@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from matrixbench.records import ChatReply
+    from matrixbench.store.encoding import Row
 
 _JUDGED = f"""
     SELECT trial.id, build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH},
@@ -62,7 +63,7 @@ def read_judged_progress(
     for row in connection.execute(_JUDGED, parameters_of(wanted, floors)):
         if floors.cells and floors.hide(row[2], row[4]):
             continue
-        reading.add(*row)
+        reading.add(row)
     reading.judge_rest(connection)
     return reading.progress
 
@@ -84,19 +85,9 @@ class _Reading:
         self._first_bits: dict[int, tuple[int, int]] = {}
         self._number = -1
 
-    def add(
-        self,
-        number: int,
-        build: str,
-        cell: str,
-        index: int,
-        _: int,
-        worth: int,
-        refused: int,
-        checks: str | None,
-        outcome: str | None,
-    ) -> None:
-        """Take a row into account: an attempt, and one of the judgements of its reply."""
+    def add(self, row: Row) -> None:
+        """Take a row of `_JUDGED` into account: an attempt, and one judgement of its reply."""
+        number, build, cell, index, _, worth, refused, checks, outcome = row
         digests = self._judges.cells.get(cell)
         first = number != self._number
         if first:
