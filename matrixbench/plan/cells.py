@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model
 
 Coordinates: TypeAlias = dict[str, Any]
-"""Axis → value. The axes are called as design section 4 says: `backend`, `binary`, `options.NAME`,
-`model`, `model.NAME`, `chat_template`, sampling fields by their own names, `request.NAME`, `test`,
-`parameters.NAME`. An axis that a cell does not have is missing; a null sampling field is None."""
+"""Axis → value. The axes are called as in docs/experiment-file.md: `backend`, `binary`,
+`options.NAME`, `model`, `model.NAME`, `chat_template`, sampling fields by their own names,
+`request.NAME`, `test`, `parameters.NAME`. An axis that a cell does not have is missing; a null sampling field is None."""
 
 
 class Why(StrEnum):
