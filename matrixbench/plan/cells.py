@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Coordinates: TypeAlias = dict[str, Any]
 """Axis → value. The axes are called as in docs/experiment-file.md: `backend`, `binary`,
 `options.NAME`, `model`, `model.NAME`, `chat_template`, sampling fields by their own names,
-`request.NAME`, `test`, `parameters.NAME`. An axis that a cell does not have is missing; a null sampling field is None."""
+`request.NAME`, `test`, `parameters.NAME`. An axis that a cell does not have is missing; a null
+sampling field is None."""
 
 
 class Why(StrEnum):
