@@ -47,7 +47,7 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "verified": plan.verified,
         "server_starts": plan.server_starts,
         "estimate_s": plan.estimate_s,
-        "visible_drop": _foresight(foresight_of(plan, prepared.wanted.trials)),
+        "visible_drop": _foresight(foresight_of(plan, prepared.wanted)),
         "launches": [_launch_json(launch, held) for launch, held in prepared.builds()],
         "not_applicable": [
             {"coordinates": point.coordinates, "reason": point.reason, "hint": point.hint}
@@ -58,7 +58,10 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
 
 
 def _foresight(foresight: Foresight | None) -> JsonObject | None:
-    """Return the drops that a comparison can see, between 0 and 1; null where it cannot."""
+    """Return the drops that a comparison can see, between 0 and 1; null where it cannot.
+
+    They are those of fixed numbers of trials; where trials are `adaptive`, it can see less.
+    """
     if foresight is None:
         return None
     return {

@@ -67,7 +67,7 @@ def plan(
             tables.print_cells(prepared.cells(), out)
         else:
             tables.print_plan(prepared.plan, out)
-            foresight = foresight_of(prepared.plan, prepared.wanted.trials)
+            foresight = foresight_of(prepared.plan, prepared.wanted)
             if foresight is not None:
                 tables.print_aside(foresight.line, out)
             if builds:
@@ -118,11 +118,12 @@ def validate(file: File) -> None:
     from matrixbench.execution.preflight import check_options  # noqa: PLC0415  deferred
     from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
     from matrixbench.plan.launches import launches  # noqa: PLC0415  the same
+    from matrixbench.tables import counted  # noqa: PLC0415  the same
 
     experiment = load(file)
     possible = [launch for launch, obstacle in launches(experiment) if obstacle is None]
     check_options(experiment, possible, Workshop(settings_of(experiment, None)))
-    typer.echo(f"{file}: fine ({len(experiment.tests)} tests)")
+    typer.echo(f"{file}: fine ({counted(len(experiment.tests), 'test')})")
 
 
 def schema() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from matrixbench.stats.proportions import minimum_detectable_drop, score_paired_
 
 if TYPE_CHECKING:
     from matrixbench.plan.planner import Plan
+    from matrixbench.plan.wanted import Wanted
 
 _MOST_TRIALS = 1_000
 
@@ -29,6 +30,8 @@ class Foresight:
             interval for these tests reaches where both sides always pass.
         max_drop: The drop that the gate allows where nobody says.
         trials_for_max_drop: Trials of each cell that exclude it where both sides always pass.
+        adaptive: Whether cells may stop early. All of this is about fixed numbers of trials: what
+            holds whenever a cell stops sees less.
     """
 
     trials: int
@@ -37,6 +40,7 @@ class Foresight:
     mean: float
     max_drop: float
     trials_for_max_drop: int
+    adaptive: bool = False
 
     @property
     def line(self) -> str:
@@ -48,12 +52,12 @@ class Foresight:
             f"against a baseline that always passes, {trials} per cell and {tests} can show a drop "
             f"of the mean from {self.mean:.2g} on, of one cell alone {alone}"
         )
-        if self.trials >= self.trials_for_max_drop:
-            return said
-        return (
-            f"{said}; to exclude a drop of {self.max_drop:g} takes {self.trials_for_max_drop} "
-            "trials per cell"
-        )
+        if self.trials < self.trials_for_max_drop:
+            said += (
+                f"; to exclude a drop of {self.max_drop:g} takes {self.trials_for_max_drop} trials "
+                "per cell"
+            )
+        return f"{said}; adaptive trials show less" if self.adaptive else said
 
 
 def foresee(trials: int, tests: int, *, max_drop: float = MAX_DROP) -> Foresight:
@@ -70,19 +74,21 @@ def foresee(trials: int, tests: int, *, max_drop: float = MAX_DROP) -> Foresight
     )
 
 
-def foresight_of(plan: Plan, trials: int) -> Foresight | None:
+def foresight_of(plan: Plan, wanted: Wanted) -> Foresight | None:
     """Return what the comparison of a plan's cells can see; None where no cell is sampled.
 
     Args:
         plan: The plan.
-        trials: How many trials a sampled cell should have; where they are adaptive, at most.
+        wanted: How many trials a cell should have; where they are adaptive, the most counts.
     """
     sampled: set[int] = set()
     for launch in plan.launches:
         for cell in launch.cells:
             if id(cell.test) not in sampled and not is_greedy(cell.point.fields):
                 sampled.add(id(cell.test))
-    return foresee(trials, len(sampled)) if sampled else None
+    if not sampled:
+        return None
+    return replace(foresee(wanted.trials, len(sampled)), adaptive=wanted.until is not None)
 
 
 def _reach(trials: int, tests: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,3 +50,9 @@ def test_it_is_said_in_a_sentence() -> None:
     hint = "of one cell alone none; to exclude a drop of 0.1 takes 19 trials per cell"
     assert hint in foresee(3, 3).line
     assert foresee(30, 3).line.endswith("of one cell alone from 0.2 on")
+
+
+def test_of_adaptive_trials_it_is_no_promise() -> None:
+    """The figures are those of fixed numbers; that cells which may stop show less is said."""
+    fixed = foresee(30, 3)
+    assert replace(fixed, adaptive=True).line == f"{fixed.line}; adaptive trials show less"
