@@ -90,6 +90,15 @@ def test_the_readme_has_its_commands() -> None:
                     assert option in helps[command], f"{page.name}: {line}"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_told_of(command: str) -> None:
+    """A page names each option of each command; for `--output` it says `-o`."""
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    options = re.findall(r"(?m)^  (?:-o, )?(--[a-z-]+)", _help(command))
+    told = {option: f"{option}\\b" for option in options} | {"--output": r"-o\b"}
+    assert [name for name in options if name != "--help" and not re.search(told[name], text)] == []
+
+
 @pytest.mark.parametrize("columns", [80, 100])
 def test_the_overview_cuts_no_line_off(columns: int) -> None:
     """Each command has a whole sentence, in the order in which one meets the commands."""
