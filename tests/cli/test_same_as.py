@@ -230,8 +230,10 @@ def test_two_builds_of_one_cell_are_told_apart(
         ], source
 
 
-def test_try_says_that_there_is_nothing_to_compare_with(folder: CommandLine) -> None:
-    """One trial alone has no counterpart, and nothing is stored."""
-    done = folder("try", "exp.yaml", "--test", "capital")
+def test_try_says_that_a_saved_reply_has_nothing_to_compare_with(folder: CommandLine) -> None:
+    """A reply out of a file has no counterpart, and nothing is stored."""
+    (folder.folder / "reply.txt").write_text("Paris", encoding="utf-8")
+    done = folder("try", "exp.yaml", "--test", "capital", "--reply", "reply.txt")
     assert "no_reference" in done.stdout
     assert "Traceback" not in done.stderr
+    assert not (folder.folder / ".matrixbench").exists()
