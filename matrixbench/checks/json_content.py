@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.checks.matchers import as_matcher, compile_matcher
+from matrixbench.checks.patterns import found_in
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
 from matrixbench.spec.value_paths import Missing, PathProblem, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jsonschema import ValidationError
 
     from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
@@ -111,10 +114,29 @@ _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 """Python's own decoder takes NaN and Infinity, which other readers of JSON do not."""
 
 
+def _pattern(*given: Any) -> Iterator[ValidationError]:  # noqa: ANN401  jsonschema has no types
+    """Do what `pattern` means, in a second at most: jsonschema's own search cannot be stopped."""
+    from jsonschema import ValidationError  # noqa: PLC0415  heavy: 0.1 s, few tests need it
+
+    _, pattern, value, _ = given
+    if isinstance(value, str) and not found_in(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _properties(*given: Any) -> Iterator[ValidationError]:  # noqa: ANN401  the same
+    """Do what `patternProperties` means, likewise."""
+    validator, patterns, value, _ = given
+    for pattern, schema in patterns.items() if isinstance(value, dict) else ():
+        for name, item in value.items():
+            if found_in(pattern, name):
+                yield from validator.descend(item, schema, path=name, schema_path=pattern)
+
+
 def _compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None]:
     """Return a function that says where a value breaks the schema, or None."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415  heavy: 0.1 s, few tests need it
     from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415  the same
+    from jsonschema.validators import extend  # noqa: PLC0415  the same
     from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415  the same
 
     try:
@@ -126,7 +148,9 @@ def _compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | Non
             hint="Schemas are read as JSON Schema, draft 2020-12.",
         ) from error
     # A registry of its own: the default one would fetch what a $ref names from the network.
-    validator = Draft202012Validator(schema, registry=EMPTY_REGISTRY)
+    own = {"pattern": _pattern, "patternProperties": _properties}
+    kind = extend(Draft202012Validator, own)  # type: ignore[no-untyped-call]
+    validator = kind(schema, registry=EMPTY_REGISTRY)
 
     def complaint(value: Any) -> str | None:  # noqa: ANN401  any JSON value
         error = best_match(validator.iter_errors(value))

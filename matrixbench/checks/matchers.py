@@ -8,12 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
 from matrixbench.checks.numbers import compile_bounds, compile_number, number_in
-from matrixbench.checks.patterns import compile_pattern
+from matrixbench.checks.patterns import REGEX_TIMEOUT_S, compile_pattern
 from matrixbench.errors import CheckError
 from matrixbench.spec.matchers import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
-
-REGEX_TIMEOUT_S = 1.0
-"""How long one search may take; beyond it the check raises, and its trial is errored."""
 
 MATCHER_KEYS = frozenset(Matcher.model_fields)
 """The keys by which a mapping is known for a matcher."""

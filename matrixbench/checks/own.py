@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -103,7 +104,7 @@ def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         try:
-            with _aside():
+            with _aside(), _running():
                 said = _plain(function(deepcopy(reply), **deepcopy(arguments)))
         except (Exception, *_LEAVING) as error:
             reason = f"{own.name} raised {_told(error)}{_line_of(error)}"
@@ -135,6 +136,30 @@ def _aside() -> Iterator[None]:
     """Send what somebody's code prints to where logs go: standard output is for results."""
     with redirect_stdout(sys.stderr):
         yield
+
+
+_IS_RUNNING: ContextVar[bool] = ContextVar("_IS_RUNNING", default=False)
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    token = _IS_RUNNING.set(True)
+    try:
+        yield
+    finally:
+        _IS_RUNNING.reset(token)
+
+
+def interrupt_own() -> None:
+    """End a function of somebody's that is running here; for handlers of signals.
+
+    Without that, one that never ends could be ended by nothing but `kill -9`.
+
+    Raises:
+        InterruptedError: There is one. It makes the trial `errored`; its reply is judged again.
+    """
+    if _IS_RUNNING.get():
+        raise InterruptedError("interrupted")
 
 
 def _plain(said: object) -> object:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import lru_cache
 
 import regex
 
 from matrixbench.checks.excerpt import one_line
 from matrixbench.errors import CheckError
+
+REGEX_TIMEOUT_S = 1.0
+"""How long one search may take; beyond it the check raises, and its trial is errored."""
 
 _SIGN = re.compile(
     r"(?P<kept>\\N\{[^}]*\}|\\.|\{(?!\})\d*,?\d*\})"
@@ -38,6 +42,20 @@ def compile_pattern(pattern: str, flags: int, where: str) -> regex.Pattern[str]:
             where=where.lstrip("."),
             hint="Patterns are those of Python's re module.",
         ) from error
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Return whether a pattern is found in a text.
+
+    Raises:
+        TimeoutError: It takes too long to say.
+    """
+    return _compiled(pattern).search(text, timeout=REGEX_TIMEOUT_S) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return compile_pattern(pattern, 0, "")
 
 
 def as_regex(pattern: str) -> str:

@@ -7,6 +7,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from matrixbench.checks.own import interrupt_own
 from matrixbench.cli.shared import Interrupted
 
 if TYPE_CHECKING:
@@ -28,15 +29,19 @@ def stopping() -> Iterator[asyncio.Event]:
             running.cancel()
         stop.set()
 
+    # Not `loop.add_signal_handler`: that waits for the loop, which somebody's check may hold up.
+    def handle(_signal: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(on_signal)
+        interrupt_own()
+
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in signals}
     for number in signals:
-        loop.add_signal_handler(number, on_signal)
+        signal.signal(number, handle)
     try:
         yield stop
     except asyncio.CancelledError:
         raise Interrupted from None
     finally:
         for number in signals:
-            loop.remove_signal_handler(number)
             signal.signal(number, before[number])

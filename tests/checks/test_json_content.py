@@ -147,3 +147,14 @@ def test_a_wrong_path_is_an_error_at_once() -> None:
     assert caught.value.where == "expect[0].json.paths.a b"
     with pytest.raises(CheckError, match="no regular expression"):
         compile_json(JsonContent(paths={"a": {"matches": "("}}))
+
+
+def test_a_schema_s_pattern_that_never_ends_is_given_up() -> None:
+    """As a matcher's is: a run does not hang on a schema."""
+    schema = {"type": "string", "pattern": "(a|aa)+$"}
+    with pytest.raises(TimeoutError):
+        verdict('"' + "a" * 60 + 'b"', schema=schema)
+    named = {"patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": False}
+    assert verdict('{"n": 1}', schema=named).passed
+    assert "at $.n: 'x' is not of type 'integer'" in verdict('{"n": "x"}', schema=named).reason
+    assert verdict('{"m": 1}', schema=named).kind is Kind.SCHEMA_MISMATCH

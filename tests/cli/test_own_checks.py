@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,3 +127,29 @@ def test_a_suites_functions_stand_beside_the_suite(worked: CommandLine) -> None:
     done = worked("execute", "polite.yaml", "--resume")
     assert done.returncode == 6
     assert "polite.yaml:5:28: the module politeness has no function «tanks»" in done.stderr
+
+
+def test_ctrl_c_ends_a_function_that_never_returns(worked: CommandLine) -> None:
+    """Its trial is errored, and judged again or run once the function is mended."""
+    module = worked.folder / "politeness.py"
+    sane = module.read_text("utf-8")
+    module.write_text(
+        sane.replace(
+            '    """Say no',
+            "    from pathlib import Path\n    from time import sleep\n"
+            '    Path("judging").touch()\n    sleep(3600)\n    """Say no',
+        ),
+        encoding="utf-8",
+    )
+    running = worked.start("execute", "polite.yaml")
+    with running:
+        while not (worked.folder / "judging").exists():
+            time.sleep(0.01)
+        while running.poll() is None:  # each reply that is in flight is judged once more
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        _, errors = running.communicate()
+    assert running.returncode in {130, -signal.SIGINT}, errors  # the last one may come at its end
+    module.write_text(sane, encoding="utf-8")
+    assert worked("execute", "polite.yaml", "--resume").returncode == 0
+    assert [trial["outcome"] for trial in trials(worked)] == ["passed", "failed"]
