@@ -270,6 +270,37 @@ def _schema(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[
         loc: Loc = (*at, *error.absolute_path)
         reason = " ".join(error.message.split())
         yield _finding(document, loc, f"not a JSON Schema: {_cut(reason)}")
+        return
+    yield from _references(document, at, schema)
+
+
+def _references(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the `$ref`s of a schema that lead nowhere; with an `$id` in it, nothing is said."""
+    from referencing import Registry  # noqa: PLC0415  heavy: few tests need it
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415  the same
+
+    found = list(_keywords(schema))
+    if any(loc[-1] == "$id" for loc, _ in found):
+        return
+    resource = DRAFT202012.create_resource(schema)
+    resolver = Registry().with_resource("", resource).resolver()
+    for loc, ref in found:
+        try:
+            _ = resolver.lookup(ref) if loc[-1] == "$ref" else None
+        except Unresolvable:
+            message = f"{quoted(ref)} leads nowhere in this schema"
+            yield _finding(document, (*at, *loc), message, "a $ref stays inside: #/$defs/NAME")
+
+
+def _keywords(schema: object, at: Loc = ()) -> Iterator[tuple[Loc, str]]:
+    """Yield the `$ref`s and `$id`s of a schema, each with its place."""
+    items = enumerate(schema) if isinstance(schema, list) else ()
+    for key, value in schema.items() if isinstance(schema, dict) else items:
+        if key in {"$ref", "$id"} and isinstance(value, str):
+            yield (*at, key), value
+        elif key not in {"const", "enum", "default", "examples"}:
+            yield from _keywords(value, (*at, key))
 
 
 def _cut(text: str, length: int = 200) -> str:

@@ -348,6 +348,10 @@ TEST_MISTAKES = [
         "a matcher without a condition would accept anything",
     ),
     (f"{{{HEAD}, expect: [content: {{}}]}}", "a matcher without a condition would accept anything"),
+    (
+        f"{{{HEAD}, expect: [json: {{schema: {{items: {{$ref: '#/$defs/x'}}}}}}]}}",
+        "«#/$defs/x» leads nowhere in this schema",
+    ),
     (f"{{{HEAD}, expect: [json: {{schema: {{type: strin}}}}]}}", "not a JSON Schema: 'strin'"),
     (
         f"{{{HEAD}, {TOOL}, expect: [tool_calls: [{{name: wether}}]]}}",
