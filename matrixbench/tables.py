@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,19 @@ _REASONS_SHOWN = 8
 
 def console(file: TextIO) -> Console:
     """Return a console that writes to a file, at most 100 columns wide."""
-    made = Console(file=file, highlight=False, soft_wrap=False)
+    made = _Console(file=file, highlight=False, soft_wrap=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     made.push_render_hook(_Harmless())
     return made
+
+
+class _Console(Console):
+    """A console whose reader may go away (`| head`): that changes no exit code, as a gate's."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nowhere from now on; rich itself would leave the process with exit code 1."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class _Harmless(RenderHook):

@@ -109,7 +109,8 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
 
 def print_json(value: object) -> None:
     """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
-    typer.echo(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
+    with printing():
+        typer.echo(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def _escaped(found: re.Match[str]) -> str:

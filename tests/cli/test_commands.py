@@ -252,6 +252,34 @@ def test_a_run_does_not_depend_on_being_watched(
     assert (plan["done"], plan["remaining"]) == (20, 0)
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("status exp.yaml", 0),
+        ("show exp.yaml", 0),
+        ("show exp.yaml --json", 0),
+        ("rank exp.yaml", 0),
+        ("compare exp.yaml --baseline temperature=1 --gate", 9),
+    ],
+)
+def test_a_reader_that_goes_away_changes_no_exit_code(
+    cli: CommandLine, write: Write, command: str, code: int
+) -> None:
+    """What `| true` closes at once ends the output, and a gate still says what it found."""
+    write(EXPERIMENT)
+    cli("execute", "exp.yaml")
+    words = shlex.join(cli.command(*command.split()))
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{words} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=cli.folder,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
 def test_what_could_not_be_measured_says_why(cli: CommandLine, write: Write) -> None:
     """The summary names the kind and a reason, for people and for machines; exit 7."""
     write(EXPERIMENT.replace("[Paris, London]", "[Paris, {error: errored}]"))
