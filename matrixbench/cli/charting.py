@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from matrixbench.cli.finding import Target, is_file, store_path
-from matrixbench.cli.shared import StorePath, Where, load, say, settings_of
+from matrixbench.cli.shared import StorePath, Where, load, put, say, settings_of
 from matrixbench.errors import UsageError
 
 
@@ -58,7 +58,7 @@ def chart(
         path = drawing.draw_by_name(
             target, store_path(store), output=output, wish=wish, where=where or ()
         )
-        typer.echo(path)
+        put(str(path))
         return
     experiment = load(Path(target))
     for path in drawing.draw_files(
@@ -70,4 +70,4 @@ def chart(
         where=where or (),
         say=say,
     ):
-        typer.echo(path)
+        put(str(path))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.shared import AsJson, StorePath, load, print_json, settings_of
+from matrixbench.cli.shared import AsJson, StorePath, load, print_json, put, settings_of
 from matrixbench.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def doctor(file: MaybeFile = None, store: StorePath = None, as_json: AsJson = Fa
     for finding in examine(experiment, settings):
         findings.append(finding)
         for line in () if as_json else lines_of(finding):
-            typer.echo(line)
+            put(line)
     if as_json:
         print_json(findings_json(findings))
     if any(finding.level is Level.PROBLEM for finding in findings):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.cli.shared import AsJson, print_json, printing
+from matrixbench.cli.shared import AsJson, print_json
 
 Reference = Annotated[
     str | None,
@@ -34,11 +34,10 @@ def suites(suite: Reference = None, as_json: AsJson = False) -> None:
 
     names = shipped_suites() if suite is None else (suite,)
     listed = [list_suite(name, base=Path.cwd(), environ=os.environ) for name in names]
-    with printing():
-        if as_json:
-            told = [shown.suite_json(each) for each in listed]
-            print_json(told if suite is None else told[0])
-        elif suite is None:
-            shown.print_suites(listed, console(sys.stdout))
-        else:
-            shown.print_suite(listed[0], console(sys.stdout))
+    if as_json:
+        told = [shown.suite_json(each) for each in listed]
+        print_json(told if suite is None else told[0])
+    elif suite is None:
+        shown.print_suites(listed, console(sys.stdout))
+    else:
+        shown.print_suite(listed[0], console(sys.stdout))

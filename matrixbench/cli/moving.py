@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, say
+from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, put, say
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def export(
         lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks)
         if output is None:
             for line in lines:
-                typer.echo(line, nl=False)
+                if not put(line, nl=False):
+                    break
         else:
             exporting.write_export(lines, output)
-            typer.echo(output)
+            put(str(output))
 
 
 def import_results(
@@ -76,7 +77,7 @@ def import_results(
         done = import_tool_bench(read, opened, name or file.stem)
     _tell(read)
     known = f", {done.known:,} were there already" if done.known else ""
-    typer.echo(f"{done.experiment}: {done.trials:,} trials of {done.cells:,} cells imported{known}")
+    put(f"{done.experiment}: {done.trials:,} trials of {done.cells:,} cells imported{known}")
 
 
 def _tell(read: ToolBenchFile) -> None:

@@ -19,7 +19,7 @@ from matrixbench.cli.shared import (
     Where,
     load,
     print_json,
-    printing,
+    put,
     say,
     settings_of,
 )
@@ -60,18 +60,17 @@ def plan(
         any_build=any_build,
     )
     out = tables.console(sys.stdout)
-    with printing():
-        if as_json:
-            print_json(machine_output.plan_json(prepared, cells=cells))
-        elif cells:
-            tables.print_cells(prepared.cells(), out)
-        else:
-            tables.print_plan(prepared.plan, out)
-            foresight = foresight_of(prepared.plan, prepared.wanted)
-            if foresight is not None:
-                tables.print_aside(foresight.line, out)
-            if builds:
-                tables.print_builds(prepared.builds(), out)
+    if as_json:
+        print_json(machine_output.plan_json(prepared, cells=cells))
+    elif cells:
+        tables.print_cells(prepared.cells(), out)
+    else:
+        tables.print_plan(prepared.plan, out)
+        foresight = foresight_of(prepared.plan, prepared.wanted)
+        if foresight is not None:
+            tables.print_aside(foresight.line, out)
+        if builds:
+            tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:
         raise NothingSelectedError(
             "no cell is selected", where=str(file), hint="look at --where, exclude and backends"
@@ -103,11 +102,10 @@ def execute(
     )
     experiment = load(file)
     summary = _run(experiment, settings_of(experiment, store), asked)
-    with printing():
-        if as_json:
-            print_json(machine_output.summary_json(summary))
-        else:
-            tables.print_summary(summary, tables.console(sys.stdout))
+    if as_json:
+        print_json(machine_output.summary_json(summary))
+    else:
+        tables.print_summary(summary, tables.console(sys.stdout))
     if summary.interrupted and summary.remaining:
         say(f"to go on: {asked.continuing(file, store)}")
     raise typer.Exit(summary.exit_code)
@@ -123,7 +121,7 @@ def validate(file: File) -> None:
     experiment = load(file)
     possible = [launch for launch, obstacle in launches(experiment) if obstacle is None]
     check_options(experiment, possible, Workshop(settings_of(experiment, None)))
-    typer.echo(f"{file}: fine ({counted(len(experiment.tests), 'test')})")
+    put(f"{file}: fine ({counted(len(experiment.tests), 'test')})")
 
 
 def schema() -> None:
@@ -133,7 +131,7 @@ def schema() -> None:
         schema_text,
     )
 
-    typer.echo(schema_text(experiment_schema()), nl=False)
+    put(schema_text(experiment_schema()), nl=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,6 @@ import typer
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
 
@@ -109,26 +107,27 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
 
 def print_json(value: object) -> None:
     """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
-    with printing():
-        typer.echo(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
+    put(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def _escaped(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]
 
 
+def put(text: str, *, nl: bool = True) -> bool:
+    """Print a result; return whether anybody still reads: `| head` does not, and loses nothing.
+
+    What comes later goes nowhere, and the command ends as it would have: a gate stays a gate.
+    """
+    try:
+        typer.echo(text, nl=nl)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
 def say(line: str) -> None:
     """Print a line for people, beside the results; where nobody can read it, nothing is lost."""
     with suppress(OSError, ValueError):
         typer.echo(line, err=True)
-
-
-@contextmanager
-def printing() -> Iterator[None]:
-    """Let the reader of standard output go away (`| head`): what was done stays done."""
-    try:
-        yield
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        # rich leaves the process when its pipe breaks; the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,6 @@ from matrixbench.cli.shared import (
     Where,
     load,
     print_json,
-    printing,
     say,
     settings_of,
 )
@@ -174,8 +173,7 @@ def _shown(tried: Tried) -> None:
     from matrixbench.showing.trying import print_tried  # noqa: PLC0415  --help stays fast
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
-    with printing():
-        print_tried(tried, console(sys.stdout))
+    print_tried(tried, console(sys.stdout))
 
 
 def _unseen(_: Tried) -> None:
@@ -185,8 +183,7 @@ def _unseen(_: Tried) -> None:
 def _print_json(experiment: Experiment, tried: Sequence[Tried]) -> None:
     from matrixbench.showing.trying import tried_json  # noqa: PLC0415  --help stays fast
 
-    with printing():
-        print_json(tried_json(experiment.file.name, tried))
+    print_json(tried_json(experiment.file.name, tried))
 
 
 def _counts(tried: Sequence[Tried]) -> str:

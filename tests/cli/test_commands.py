@@ -255,6 +255,13 @@ def test_a_run_does_not_depend_on_being_watched(
 @pytest.mark.parametrize(
     ("command", "code"),
     [
+        ("plan exp.yaml", 0),
+        ("plan exp.yaml --cells", 0),
+        ("execute exp.yaml --resume", 0),
+        ("export exp.yaml --trials", 0),
+        ("suites", 0),
+        ("schema", 0),
+        ("doctor exp.yaml", 0),
         ("status exp.yaml", 0),
         ("show exp.yaml", 0),
         ("show exp.yaml --json", 0),
