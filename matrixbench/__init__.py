@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
-    from matrixbench.comparing import compare
     from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
     from matrixbench.execution.blocking import run
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from matrixbench.frame import total_frame
     from matrixbench.measured import cell_frame, trial_frame
     from matrixbench.notebook import show_progress
+    from matrixbench.pairing import compare
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Verdict
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
@@ -77,7 +77,7 @@ _HOMES = {
     "Verdict": "records",
     "build_plan": "execution.planning",
     "cell_frame": "measured",
-    "compare": "comparing",
+    "compare": "pairing",
     "draw": "charts",
     "execute": "execution.run",
     "load_experiment": "spec.load",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrixbench.comparing import compare_results
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.stored import opened
 from matrixbench.measured import cell_frame
+from matrixbench.pairing import compare_results
 from matrixbench.plan.values import label
 from matrixbench.results import results_by_name, results_of
 from matrixbench.spec.charts import Chart, Metric

@@ -74,7 +74,7 @@ def compare(  # noqa: PLR0913  the options of one command
 
     Each difference comes with its interval; cells or tests that differ by themselves stand out.
     """
-    from matrixbench.comparing import compare_results  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.pairing import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)
     with open_results(target, where, store) as (results, opened):

@@ -6,16 +6,16 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
-from matrixbench.comparing.by_build import BUILD
-from matrixbench.comparing.sides import pair_of, sides_of
 from matrixbench.comparison.values import Candidate
 from matrixbench.errors import UsageError
+from matrixbench.pairing.by_build import BUILD
+from matrixbench.pairing.sides import pair_of, sides_of
 from matrixbench.plan.values import label, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from matrixbench.comparing.sides import Side
+    from matrixbench.pairing.sides import Side
     from matrixbench.plan.cells import Coordinates
     from matrixbench.results import Results
     from matrixbench.store.database import Store

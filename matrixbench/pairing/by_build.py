@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from matrixbench.comparing.sides import pair_of, sides_of
 from matrixbench.comparison.values import Candidate
 from matrixbench.errors import UsageError
+from matrixbench.pairing.sides import pair_of, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

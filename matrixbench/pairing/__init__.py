@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrixbench.comparing.by_build import BUILD, by_build
-from matrixbench.comparing.by_value import by_value
-from matrixbench.comparing.sides import under_present_builds
 from matrixbench.comparison.totals import MAX_DROP, compare_cells
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.stored import opened
+from matrixbench.pairing.by_build import BUILD, by_build
+from matrixbench.pairing.by_value import by_value
+from matrixbench.pairing.sides import under_present_builds
 from matrixbench.results import results_of
 
 if TYPE_CHECKING:
