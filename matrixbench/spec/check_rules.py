@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -96,7 +97,7 @@ def _value(document: Document, at: Loc, check: Mapping[str, Any]) -> Iterator[Fi
             yield from _conditions(document, (*at, name), check[name])
     for name in _BOUNDED:
         if name in check:
-            yield from _bounds(document, (*at, name), Bounds.model_validate(check[name]))
+            yield from _bounds(document, (*at, name), Bounds.model_validate(check[name]), least=0)
 
 
 def _finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:
@@ -203,7 +204,7 @@ def _conditions(document: Document, at: Loc, matcher: Mapping[str, Any]) -> Iter
             pass
     if isinstance(matcher.get("length"), dict):
         bounds = Bounds.model_validate(matcher["length"])
-        yield from _bounds(document, (*at, "length"), bounds)
+        yield from _bounds(document, (*at, "length"), bounds, least=0)
 
 
 def _number(document: Document, at: Loc, number: NumberMatcher) -> Iterator[Finding]:
@@ -226,7 +227,10 @@ def _number(document: Document, at: Loc, number: NumberMatcher) -> Iterator[Find
         yield _finding(document, (*at, "tolerance"), "a tolerance is not negative")
 
 
-def _bounds(document: Document, at: Loc, bounds: Bounds, *, also: str = "") -> Iterator[Finding]:
+def _bounds(
+    document: Document, at: Loc, bounds: Bounds, *, also: str = "", least: float = -inf
+) -> Iterator[Finding]:
+    """Yield what is wrong with bounds of something that is never less than `least`."""
     if bounds.min is None and bounds.max is None:
         message = "no bound is given, so anything would do"
         yield _finding(document, at, message, f"give it one of: {also}min, max")
@@ -237,10 +241,13 @@ def _bounds(document: Document, at: Loc, bounds: Bounds, *, also: str = "") -> I
         if isinstance(bound, str) and number_of(bound) is None:
             yield _no_number(document, (*at, key), bound)
         known.append(None if bound is None else number_of(bound))
-    least, most = known
-    if least is not None and most is not None and least > most:
-        message = f"min {least:g} is more than max {most:g}: nothing could be between them"
+    low, high = known
+    if low is not None and high is not None and low > high:
+        message = f"min {low:g} is more than max {high:g}: nothing could be between them"
         yield _finding(document, (*at, "min"), message)
+    elif high is not None and high < least:
+        message = f"max {high:g} is less than {least:g}: nothing could be so small"
+        yield _finding(document, (*at, "max"), message)
 
 
 def _no_number(document: Document, loc: Loc, text: str) -> Finding:

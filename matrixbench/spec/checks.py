@@ -108,7 +108,7 @@ class FinishReasonCheck(CheckPart):
 
     finish_reason: Annotated[
         Annotated[str, Tag(TEXT)]
-        | Annotated[list[str], Tag(LIST)]
+        | Annotated[list[str], Field(min_length=1), Tag(LIST)]
         | Annotated[Matcher, Tag(MAPPING)],
         BY_SHAPE,
     ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from matrixbench.spec.base import BY_SHAPE, MAPPING, NUMBER, TEXT, Number, Part, Texts
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, NUMBER, TEXT, Number, Part
 
 JsonType: TypeAlias = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 
@@ -45,13 +45,19 @@ class Matcher(Part):
     equals: Any = None
     """The value itself; numbers compare by value, objects without regard to order."""
 
-    contains: Texts | None = None
+    contains: (
+        Annotated[
+            Annotated[str, Tag(TEXT)] | Annotated[list[str], Field(min_length=1), Tag(LIST)],
+            BY_SHAPE,
+        ]
+        | None
+    ) = None
     """Text (each of several) that must occur."""
 
     matches: str | None = None
     """A regular expression (Python's `re`) that must be found; anchor it to match the whole."""
 
-    one_of: list[Any] | None = None
+    one_of: Annotated[list[Any], Field(min_length=1)] | None = None
     """Values of which one must be equal."""
 
     type: JsonType | None = None

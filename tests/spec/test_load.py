@@ -382,6 +382,11 @@ TEST_MISTAKES = [
     (f"{{{HEAD}, expect: [content: {{length: 1.5}}]}}", "expected a whole number"),
     (f"{{{HEAD}, expect: [content: {{length: long}}]}}", "expected a number or a mapping"),
     (f"{{{HEAD}, expect: [latency_s: {{}}]}}", "no bound is given"),
+    (f"{{{HEAD}, expect: [latency_s: {{max: -1}}]}}", "max -1 is less than 0: nothing could be so"),
+    (f"{{{HEAD}, expect: [content: {{length: {{max: -1}}}}]}}", "max -1 is less than 0"),
+    (f"{{{HEAD}, expect: [content: {{one_of: []}}]}}", "content.one_of must not be empty"),
+    (f"{{{HEAD}, expect: [content: {{contains: []}}]}}", "content.contains must not be empty"),
+    (f"{{{HEAD}, expect: [finish_reason: []]}}", "finish_reason must not be empty"),
     (f"{{{HEAD}, expect: [any: []]}}", "tests[0].expect[0].any must not be empty"),
     (f"{{{HEAD}, expect: [all: {{json: true}}]}}", "expect[0].all: expected a list, found a map"),
     (
