@@ -84,7 +84,20 @@ def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> N
         case _:
             judging = _unless_cut_off(_alone(_simple(check, f"{where}.{name}")))
     rule = NamedRule(name=name, rule=judging)
-    return rule if check.turn is None else NamedRule(name=name, rule=at_turn(check.turn, rule))
+    if check.turn is None:
+        return rule
+    # Checks of several turns stand beside each other in a transcript: which is which?
+    turn = f"turn {check.turn}" if isinstance(check.turn, int) else f"{check.turn} turn"
+    return _called(f"{name} ({turn})", at_turn(check.turn, rule))
+
+
+def _called(name: str, judging: Judging) -> NamedRule:
+    """Return a rule whose verdicts go under a name."""
+
+    def judge(reply: ChatReply, reference: Reference) -> Verdict:
+        return replace(judging(reply, reference), check=name)
+
+    return NamedRule(name=name, rule=judge)
 
 
 def _simple(check: SimpleCheck, where: str) -> Rule:  # noqa: PLR0911  one for each check

@@ -215,6 +215,17 @@ def test_a_turn_is_named_in_the_reason(check: dict[str, Any], kind: Kind, reason
     assert (judgement.kind, judgement.reason) == (kind, reason)
 
 
+@pytest.mark.parametrize(
+    ("turn", "name"),
+    [(1, "content (turn 1)"), (4, "content (turn 4)"), ("any", "content (any turn)")],
+)
+def test_a_verdict_says_of_which_turn_it_is(turn: int | str, name: str) -> None:
+    """Passed or not, it stands under the check's name and the turn."""
+    for content in ("one", "x"):
+        (verdict,) = judge({"content": content, "turn": turn}, TALK).verdicts
+        assert verdict.check == name
+
+
 def test_the_score_over_turns_is_the_mean_or_the_best() -> None:
     """`every` takes the mean of the turns, `any` the best; one reply alone has none to weigh."""
     every = judge({"content": "one", "turn": "every"}, TALK)
