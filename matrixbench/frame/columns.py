@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 COLUMNS: Mapping[str, str] = {
     "cell": "The cell's id; missing where the cell is not applicable.",
     "build": "The id of the build whose trials are shown; missing where there is none yet.",
+    "launches": "Numbers of the launches that its trials ran in, with spaces between; `show "
+    "--launch` prints what those were; missing where there is no trial.",
     "status": "measured, partial, empty (no trial counts yet) or not_applicable.",
     "reason": "Why the cell is not applicable; missing otherwise.",
     "hint": "The way out where the cell is not applicable; missing otherwise.",

@@ -88,7 +88,7 @@ def axes_of(frame: DataFrame) -> list[str]:
 
 _TEXTS = frozenset(
     {
-        *("cell", "build", "reason", "hint", "interval"),
+        *("cell", "build", "launches", "reason", "hint", "interval"),
         *("top_kind", "top_reason", "kind", "reply_digest"),
     }
 )

@@ -65,6 +65,7 @@ class Tally:
     """What is kept of the trials of one cell while they stream by."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    launches: set[int] = field(default_factory=set)
     by_request: int = 0
     replies: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -75,6 +76,7 @@ class Tally:
     def add(self, trial: TrialRow) -> None:
         """Count a trial."""
         self.outcomes[trial.outcome] += 1
+        self.launches.add(trial.launch)
         if trial.outcome == Outcome.ERRORED:
             self.errors[trial.kind or "", trial.reason] += 1
             return
@@ -121,6 +123,7 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
     return {
         "cell": square.cell,
         "build": square.build,
+        "launches": " ".join(map(str, sorted(tally.launches))) or None,
         "status": _status(n, 1 if by_request else n if stopped else square.planned),
         "reason": None,
         "hint": None,

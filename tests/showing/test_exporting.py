@@ -54,6 +54,16 @@ def test_the_attempts_that_count_are_chosen(demo: CommandLine) -> None:
     assert (wrong.returncode, "numbers of attempts" in wrong.stderr) == (2, True)
 
 
+def test_every_row_refers_to_what_ran(demo: CommandLine) -> None:
+    """A cell's row names all launches of its trials, which `show --launch` knows by number."""
+    assert {row["launches"] for row in rows(demo("export", "exp.yaml").stdout)} == {"1"}
+    (demo.folder / "exp.yaml").write_text(EXPERIMENT.replace("trials: 4", "trials: 6"))
+    assert demo("execute", "exp.yaml", "--resume").returncode == 0
+    assert {row["launches"] for row in rows(demo("export", "exp.yaml").stdout)} == {"1 2"}
+    shown = json.loads(demo("show", "exp.yaml", "--launch", "--json").stdout)
+    assert {launch["launch"] for launch in shown["launches"]} == {1, 2}
+
+
 def test_one_row_a_trial(demo: CommandLine) -> None:
     """A trial's row names its cell, build, seed, outcome and launch."""
     found = rows(demo("export", "exp.yaml", "--trials").stdout)
