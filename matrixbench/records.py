@@ -85,13 +85,68 @@ class Timing:
     `latency_s` is from the first byte sent to the last byte received.
     `time_to_first_token_s` is measured by the client when streaming, else the server's own prompt
     processing time. Rates are tokens per second as the server reports them, or completion tokens
-    over latency where it reports none.
+    over latency where it reports none. The gaps are the times between one token's arrival and the
+    next one's, measured by the client: there are none unless the reply was streamed.
     """
 
     latency_s: float
     time_to_first_token_s: float | None = None
     prompt_tokens_per_s: float | None = None
     completion_tokens_per_s: float | None = None
+    token_gap_p50_s: float | None = None
+    token_gap_max_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a server counts of a request beside its prompt and completion tokens.
+
+    Everything is None where the server says nothing of it.
+
+    Args:
+        cached_tokens: Tokens of the prompt that came from the cache.
+        computed_tokens: Tokens of the prompt that were computed, in `prompt_s` seconds.
+        predicted_tokens: Tokens that were written, in `predicted_s` seconds.
+        prompt_s: Seconds that the prompt's computed tokens took.
+        predicted_s: Seconds that writing took.
+        draft_tokens: Tokens that a draft (speculative decoding) proposed.
+        draft_accepted_tokens: Those of them that the model took.
+        reasoning_tokens: Completion tokens that were reasoning.
+        accepted_prediction_tokens: Tokens of a predicted output that were taken.
+        rejected_prediction_tokens: Tokens of a predicted output that were not.
+    """
+
+    cached_tokens: int | None = None
+    computed_tokens: int | None = None
+    predicted_tokens: int | None = None
+    prompt_s: float | None = None
+    predicted_s: float | None = None
+    draft_tokens: int | None = None
+    draft_accepted_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+
+NO_USAGE = Usage()
+"""The usage of a server that counts nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One time that a request was sent, and what came of it: asked again, or not a plain reply.
+
+    Args:
+        kind: What the answer meant; None where it was a reply.
+        reason: The same in one line; never holds a secret.
+        latency_s: Seconds until it came, where they were measured.
+        body: What came over the wire, without secrets and cut to a bound; None where nothing did.
+    """
+
+    kind: Kind | None
+    reason: str
+    latency_s: float | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +193,10 @@ class ChatReply:
             All other fields are of the last request alone.
         turn_limit: The conversation would have gone on, but for its `max_turns`.
         view: How the server went about it, where the request asked for that (`verbose`).
+        usage: What the server counted.
+        model: The model's name as the reply bore it.
+        attempts: The answers before this one to the same request, oldest first: it was asked
+            once more than there are.
     """
 
     message: JsonObject
@@ -152,6 +211,9 @@ class ChatReply:
     earlier: tuple[Turn, ...] = ()
     turn_limit: bool = False
     view: ServerView | None = None
+    usage: Usage = NO_USAGE
+    model: str | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +242,9 @@ class Refusal:
         alone: It was the load, not the request: worth one more try with nothing beside it.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
+        attempts: The answers before this one to the same request, oldest first.
+        body: What came over the wire, without secrets and cut to a bound; None where that is not
+            kept.
     """
 
     outcome: Outcome
@@ -190,6 +255,8 @@ class Refusal:
     alone: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +337,7 @@ class Trial:
         refusal: What came instead of a reply, or None.
         judgement: What the checks said; for a refusal, its outcome, kind and reason.
         checks: Digest of the checks that gave the judgement.
+        concurrency: How many requests at a time its server was sent; None where that is unknown.
     """
 
     key: TrialKey
@@ -282,3 +350,4 @@ class Trial:
     refusal: Refusal | None
     judgement: Judgement
     checks: str
+    concurrency: int | None = None
