@@ -11,7 +11,8 @@ tools), `cache_type_k:TYPE`, `cache_type_v:TYPE`, `flash_attn:enabled|disabled` 
 from verbosity 4).
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
-`die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`, `hang`,
+`die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`,
+`freeze_after:N` (it stops itself as SIGSTOP does, once, likewise), `hang`,
 `hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`, `wrong_content_type`,
 `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
 replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
@@ -403,6 +404,8 @@ class FakeServer:
         await asyncio.sleep(float(modes.get("delay") or 0))
         dies = "die_after" in modes and self.chats > int(modes["die_after"])
         dies = dies or modes.get("die_on_seed") == str(seed)
+        if "freeze_after" in modes and self.chats > int(modes["freeze_after"]) and first_time():
+            os.kill(os.getpid(), signal.SIGSTOP)
         once = "die_once" in modes or modes.get("die_at_turn") == str(turn)
         if dies or (once and first_time()):
             say("GGML_ASSERT failed: the roof is on fire")

@@ -10,6 +10,7 @@ from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
@@ -78,6 +79,7 @@ class EndpointSession:
         self._chat = chat
         self._model = model
         self._address = address
+        self._root = root_of(address.url)
         self._info = info
         self._policy = policy
 
@@ -88,7 +90,9 @@ class EndpointSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        return await self._chat.ask(request)
+        pages = (beside(self._root, "/health"), beside(self._address.url, "/models"))
+        slots = self._root if "build_info" in self._info.effective else None  # llama.cpp's
+        return await ask_watching(self._chat, request, pages=pages, root=slots)
 
     def absolve(self, deaths: int) -> None:
         """Do nothing: nobody counts the deaths of a server that is not ours."""

@@ -7,12 +7,13 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.address import root_of, shown_url
+from matrixbench.backends.address import beside, root_of, shown_url
 from matrixbench.backends.ollama_model import OllamaModel
 from matrixbench.backends.ollama_places import Attached, Managed
 from matrixbench.backends.ollama_server import find_ollama, models_folder
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.records import Kind, Outcome, Refusal
 from matrixbench.spec.backends import OllamaBackend
@@ -155,11 +156,15 @@ class OllamaSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        if self._reviving.locked():
+            async with self._reviving:  # what is asked now is for the server that comes back
+                pass
         if not self._chats:
             return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
+                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
             )
-        answer = await self._chats[-1].ask(request)
+        chat = self._chats[-1]
+        answer = await ask_watching(chat, request, pages=(beside(chat.root, "/api/version"),))
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_CRASHED:
             # Ollama lives on when the program that runs the model dies. To the trials it is the
             # same: those in flight are lost, and one of them may have killed it.

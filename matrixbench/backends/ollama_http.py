@@ -49,6 +49,7 @@ class OllamaChat(OpenAiChat):
         self, *, url: str, served: Served, name: str, connections: int, policy: RetryPolicy
     ) -> None:
         super().__init__(base_url=url, connections=connections, policy=policy)
+        self.root = url
         self._served = served
         self._name = name
 

@@ -183,6 +183,9 @@ class BatchRun:
             # trials would only cost one restart each.
             self._state.alone.append((task, 0))
             return
+        if self._state.revive.locked():
+            async with self._state.revive:  # a request sent now would be held to have met a death
+                pass
         batch = self._batch
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()

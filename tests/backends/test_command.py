@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -278,6 +279,18 @@ async def test_a_worker_does_not_outlive_its_server(order: LaunchOrder, tmp_path
         assert select.select([worker], [], [], LONG_S)[0]
     finally:
         os.close(worker)
+
+
+async def test_what_is_asked_during_a_restart_waits_for_it(order: LaunchOrder) -> None:
+    """Whoever asks then is answered by the server that comes back."""
+    async with opened(order) as session:
+        assert session.pid is not None
+        os.kill(session.pid, signal.SIGKILL)
+        reviving = asyncio.create_task(session.ensure_alive())
+        await asyncio.sleep(0)
+        answers = await asyncio.gather(*(session.ask(question()) for _ in range(4)))
+        assert await reviving
+    assert [type(answer) for answer in answers] == [ChatReply] * 4
 
 
 async def test_a_dead_server_is_started_again_and_given_up_at_last(order: LaunchOrder) -> None:

@@ -337,6 +337,19 @@ async def test_a_dead_runner_is_a_dead_server(order: LaunchOrder) -> None:
         assert isinstance(await session.ask(question()), ChatReply)
 
 
+async def test_what_is_asked_while_the_server_is_brought_back_waits_for_it(
+    order: LaunchOrder,
+) -> None:
+    """It is no verdict on anything that a restart is under way."""
+    async with opened(order, "server_dies_on:13") as session:
+        assert isinstance(await session.ask(question(13)), Refusal)
+        reviving = asyncio.create_task(session.ensure_alive())
+        await asyncio.sleep(0)
+        answers = await asyncio.gather(*(session.ask(question(seed)) for seed in range(1, 5)))
+        assert await reviving
+    assert [type(answer) for answer in answers] == [ChatReply] * 4
+
+
 async def test_a_dead_server_is_started_again(order: LaunchOrder, tmp_path: Path) -> None:
     """Until it died more often than it may; even then none of our tags is left."""
     async with opened(order, "server_dies_on:13") as session:
