@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 KIND = "endpoint"
 DEFAULT_CONCURRENCY = 4
-MAX_CONNECTIONS = 256
 """Where neither the file nor the server says how many requests at a time."""
+
+MAX_CONNECTIONS = 256
+"""Where the file does not say how many; a server may claim to work on thirty millions."""
 
 
 class EndpointOpener:
@@ -154,12 +156,17 @@ async def _open(
         _check_context(address, backend.context, said)
         info = SessionInfo(
             build=endpoint_build(address.shown, said),
-            concurrency=connections or said.get("total_slots") or DEFAULT_CONCURRENCY,
+            concurrency=connections or _at_a_time(said),
             effective=said,
         )
         yield EndpointSession(chat, address, info, policy, order.model.id)
     finally:
         await chat.aclose()
+
+
+def _at_a_time(said: JsonObject) -> int:
+    """Return how many requests a server says it works on, up to what can be kept open."""
+    return min(said.get("total_slots") or DEFAULT_CONCURRENCY, MAX_CONNECTIONS)
 
 
 async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  JSON from outside

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import aiohttp
 
 from matrixbench.backends.address import beside
-from matrixbench.backends.openai_reply import Answer, classify, storable
+from matrixbench.backends.openai_reply import Answer, classify, storable, too_deep_reply
 from matrixbench.backends.openai_stream import carries_token
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import Secrets
+from matrixbench.nesting import too_deep
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ class OpenAiChat:
         except (*_UNREACHED, _TooLargeError) as error:
             raise ConnectionError(_brief(error)) from None
         try:
-            data = storable(json.loads(body, parse_constant=_missing))
+            data = None if too_deep(body) else storable(_finite_json(body))
             return response.status, self._secrets.taken_out(data)
         except (ValueError, RecursionError):
             return response.status, None
@@ -198,6 +200,10 @@ class OpenAiChat:
             kind, reason = Kind.NO_CONNECTION, "the connection broke inside the reply"
         except _UNREACHED as error:
             kind, reason = Kind.NO_CONNECTION, f"no connection: {_brief(error)}"
+        except _StaleError:
+            raise
+        except Exception as error:  # noqa: BLE001  nothing that a server sends ends a run
+            kind, reason = Kind.BAD_REPLY, f"bad reply: reading it raised {type(error).__name__}"
         return _heard(kind, reason, time.perf_counter() - started)
 
     async def _begin(self, payload: bytes, *, fresh: bool) -> aiohttp.ClientResponse:
@@ -228,6 +234,8 @@ class OpenAiChat:
             latency_s=time.perf_counter() - started,
             first_token_s=first_token_s,
         )
+        if too_deep(answer.body):
+            return _Heard(result=too_deep_reply(answer))
         result = self._secrets.left_out(self._understand(answer))
         if isinstance(result, ChatReply):
             return _Heard(result=result)
@@ -283,6 +291,15 @@ async def _read(
         if streamed and first_token_s is None and carries_token(b"".join(pieces)):
             first_token_s = time.perf_counter() - started
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), first_token_s
+
+
+def _finite_json(body: bytes) -> Any:  # noqa: ANN401  JSON from outside
+    """Return JSON in which NaN, the infinities and what is as large as those are missing."""
+    return json.loads(body, parse_constant=_missing, parse_float=_finite)
+
+
+def _finite(text: str) -> float | None:
+    return number if math.isfinite(number := float(text)) else None
 
 
 def _missing(_: str) -> None:

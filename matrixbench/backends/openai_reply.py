@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.openai_stream import MalformedError, whole_reply
+from matrixbench.nesting import DEEPEST
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject
 
 EXCERPT_CHARACTERS = 200
+_KEPT_BYTES = 4096
 _LARGEST = 2.0**53
 """No count or rate comes near it; NaN, infinity and overlong integers are taken as missing."""
 
@@ -165,6 +167,17 @@ def classify(answer: Answer) -> ChatReply | Refusal:
             return _bad_reply(answer, error)
     text = excerpt(answer.body) or "no further word"
     return _refusal(_Fault(status=answer.status, text=text), answer.latency_s)
+
+
+def too_deep_reply(answer: Answer) -> Refusal:
+    """Return what a body means that nobody can go down into."""
+    return Refusal(
+        outcome=Outcome.REJECTED,
+        kind=Kind.UNPARSED_OUTPUT,
+        reason=f"HTTP {answer.status}: JSON nested more than {DEEPEST} levels deep",
+        latency_s=answer.latency_s,
+        body=answer.body[:_KEPT_BYTES].decode(errors="replace"),
+    )
 
 
 def excerpt(body: bytes) -> str:

@@ -25,7 +25,7 @@ def carries_token(stream: bytes) -> bool:
             for name, value in (choice.get("delta") or {}).items()
             if name != "role"
         )
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return False  # whoever reads the whole stream says what is wrong with it
 
 

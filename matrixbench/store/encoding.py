@@ -243,7 +243,15 @@ def reply_values(reply: ChatReply) -> Row:
     """Return `message, reading`; the reading is None where the message says it all by itself."""
     reading = (reply.content, reply.reasoning, _call_rows(reply.tool_calls))
     same = reading == _reading(reply.message)
-    return json_text(reply.message), None if same else json_text(reading)
+    return _valid_json(reply.message), None if same else json_text(reading)
+
+
+def _valid_json(message: JsonObject) -> str:
+    """Return a message as JSON; numbers that JSON cannot say (NaN, 1e999) are null."""
+    text = json_text(message)
+    if "NaN" in text or "Infinity" in text:  # perhaps in a text
+        text = json_text(json.loads(text, parse_constant=lambda _: None))
+    return text
 
 
 def _call_rows(calls: tuple[ToolCall, ...]) -> list[list[str | None]]:
