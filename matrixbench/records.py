@@ -60,6 +60,7 @@ class Kind(StrEnum):
     OVERLOADED = "overloaded"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    WRONG_MODEL = "wrong_model"
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
     NOT_REPORTED = "not_reported"

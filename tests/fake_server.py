@@ -7,8 +7,8 @@ At start: `slow_start:SECONDS` (before it binds), `loading:N` (503 to the first 
 with nobody probing it is loaded after a second), `exit_at_start:CODE`, `port_taken`,
 `ignore_sigterm`, `fork_worker` (a child in the same group that ignores SIGTERM; its pid goes to
 FAKE_PIDFILE), `n_ctx:N`, `slots:N` (what `/props` says), `no_tools` (the template has no place for
-tools), `cache_type_k:TYPE`, `cache_type_v:TYPE`, `flash_attn:enabled|disabled` (what the log says
-from verbosity 4).
+tools), `no_models` (no list of them), `cache_type_k:TYPE`, `cache_type_v:TYPE`,
+`flash_attn:enabled|disabled` (what the log says from verbosity 4).
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
 `die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`,
@@ -272,9 +272,9 @@ class FakeServer:
         self.decoded += 0 if self.hangs() else 1
         models = {"object": "list", "data": [model | {"meta": {"n_ctx": self.n_ctx}}]}
         caps = {"supports_tools": self.tools, "supports_tool_calls": self.tools}
+        lists = {} if "no_models" in self.modes else {"/v1/models": models, "/models": models}
         return {
-            "/v1/models": models,
-            "/models": models,
+            **lists,
             "/slots": [
                 {
                     "id": slot,

@@ -16,6 +16,7 @@ from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.program import build_text, find_program, identify
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import context_in, of_model, page, reported
+from matrixbench.backends.served_names import listed_names, unlisted
 from matrixbench.backends.server_arguments import template_file
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.program import Program
     from matrixbench.backends.protocol import LaunchOrder, Session
+    from matrixbench.backends.served_names import Remark
     from matrixbench.records import JsonObject
 
 KIND = "command"
@@ -259,7 +261,21 @@ class CommandRecipe:
             command=started.command.argv,
             effective=said,
             log=started.command.log,
+            asked_model=self.order.model.id,
+            strict_model=self.backend.strict_model,
+            noticed=self._named(listed_names(listed)),
         )
+
+    def _named(self, names: tuple[str, ...]) -> tuple[Remark, ...]:
+        """Return what to say of the models that the server lists.
+
+        Raises:
+            ServerError: The one that is asked for is not among them, and that is to end here.
+        """
+        remark = unlisted(self.order.model.id, names)
+        if remark is not None and self.backend.strict_model:
+            raise ServerError(f"{self.name}: {remark.message}", hint=remark.hint)
+        return (remark,) if remark else ()
 
     def build(self, said: JsonObject) -> Build:
         """Return what runs: the program by content, and the software that it says it is."""

@@ -10,6 +10,7 @@ from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.served_names import listed_names, unlisted
 from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
@@ -112,7 +113,8 @@ class EndpointSession:
                 await self._policy.sleep(self._policy.wait_s(tried, None))
             else:
                 break
-        self._check(await _reported(self._chat, self._address, self._model))
+        said, _ = await _reported(self._chat, self._address, self._model)
+        self._check(said)
         return False
 
     def _check(self, said: JsonObject) -> None:
@@ -152,12 +154,18 @@ async def _open(
         pace=pace,
     )
     try:
-        said = await _reported(chat, address, order.model.id)
+        said, names = await _reported(chat, address, order.model.id)
         _check_context(address, backend.context, said)
+        remark = unlisted(order.model.id, names)
+        if remark is not None and backend.strict_model:
+            raise ServerError(remark.message, where=address.shown, hint=remark.hint)
         info = SessionInfo(
             build=endpoint_build(address.shown, said),
             concurrency=connections or _at_a_time(said),
             effective=said,
+            asked_model=order.model.id,
+            strict_model=backend.strict_model,
+            noticed=(remark,) if remark else (),
         )
         yield EndpointSession(chat, address, info, policy, order.model.id)
     finally:
@@ -199,10 +207,16 @@ async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  J
     return data if status == 200 else None  # noqa: PLR2004  OK
 
 
-async def _reported(chat: OpenAiChat, address: Address, model: str | None) -> JsonObject:
-    """Return what the server says of itself and of the model, without what changes by itself."""
+async def _reported(
+    chat: OpenAiChat, address: Address, model: str | None
+) -> tuple[JsonObject, tuple[str, ...]]:
+    """Return what the server says of itself and of the model, without what changes by itself.
+
+    With it come the names of the models that it lists.
+    """
     listed = await _models(chat, address)
-    return {**of_model(listed, model), **await reported(chat, root_of(address.url))}
+    said = {**of_model(listed, model), **await reported(chat, root_of(address.url))}
+    return said, listed_names(listed)
 
 
 def _check_context(address: Address, wanted: int | None, said: JsonObject) -> None:

@@ -275,6 +275,7 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
         completion_tokens=completion_tokens,
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
+        model=_text_or_none(data.get("model")),
         view=_view(data.get("__verbose")),
     )
 

@@ -8,9 +8,10 @@ from enum import Enum, auto
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.backends.served_names import misnamed
 from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
-from matrixbench.execution.events import ServerRestarted, TrialDone
+from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
     ChatReply,
@@ -129,6 +130,8 @@ class _State:
     hung_in_a_row: int = 0
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
+    named: str | None = None
+    told: bool = False
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
     epoch: int = 0
 
@@ -202,6 +205,7 @@ class BatchRun:
         if answer.earlier:
             self._state.answered.add(task.cell.id)
             self._state.hung_in_a_row = 0
+        answer = self._of_another_model(answer)
         if isinstance(answer, Refusal):
             refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
             if refusal is None:
@@ -213,6 +217,30 @@ class BatchRun:
         await self._store(task, answer, body, body_digest, started_at)
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG:
             await self._after_hang(alone=alone)
+
+    def _of_another_model(self, answer: ChatReply | Refusal) -> ChatReply | Refusal:
+        """Say once that another model answers; where that is not to be, return a refusal."""
+        info = self._session.info
+        if not isinstance(answer, ChatReply) or answer.model == self._state.named:
+            return answer
+        remark = misnamed(info.asked_model, answer.model)
+        if remark is not None and info.strict_model:
+            return Refusal(
+                outcome=Outcome.ERRORED,
+                kind=Kind.WRONG_MODEL,
+                reason=remark.message,
+                stops_launch=True,
+                latency_s=answer.timing.latency_s,
+                earlier=answer.earlier,
+                attempts=answer.attempts,
+            )
+        self._state.named = answer.model
+        if remark is not None and not info.noticed and not self._state.told:
+            self._state.told = True
+            self._listener(
+                LaunchNoticed(name=self._batch.name, message=remark.message, hint=remark.hint)
+            )
+        return answer
 
     async def _settle(
         self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool

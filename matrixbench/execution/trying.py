@@ -233,6 +233,9 @@ class _Trying:
             asked, toolless = split_off_tools(cells, session.info.effective)
             self._tell_ready(launch, session, len(asked), monotonic() - began)
             dropped += toolless
+            for remark in session.info.noticed:
+                noticed = LaunchNoticed(name=launch.name, message=remark.message, hint=remark.hint)
+                self._tell(noticed)
             if any(cell in self._company.added for cell in asked):
                 message = "asked as well: same_as compares with its reply"
                 self._tell(LaunchNoticed(name=launch.name, message=message, hint=""))

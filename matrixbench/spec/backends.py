@@ -98,6 +98,10 @@ class CommandBackend(BackendPart):
     """Sampling fields that this server honours beyond temperature, top_p, seed, max_tokens and
     stop."""
 
+    strict_model: bool = False
+    """Whether the launch ends where the server lists other models than the `id` that is asked for,
+    or another model answers. Without it that is said once."""
+
     chat_template: bool = False
     """Whether the command line can give it a chat template."""
 
@@ -162,6 +166,10 @@ class EndpointBackend(BackendPart):
 
     url: str
     """The API's base, usually ending in `/v1`; `${VAR}` expands."""
+
+    strict_model: bool = False
+    """Whether the launch ends where the server lists other models than the `id` that is asked for,
+    or another model answers. Without it that is said once."""
 
     api_key_env: str | None = None
     """The name of the environment variable that holds the key. The key itself is never stored."""
