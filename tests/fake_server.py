@@ -18,7 +18,8 @@ Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE i
 replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
 `template_400`, `server_500:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1), `unauthorized`,
 `not_found` (`:all`: everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second
-request of a connection gets no answer), `same_reply`, `random_reply`.
+request of a connection gets no answer), `same_reply`, `random_reply`, `lora_reply` (the first line
+of the file that `--lora` names).
 
 Replies: FAKE_REPLY, a JSON assistant message; FAKE_REPLIES, a JSON list of them, taken by seed;
 FAKE_TURNS, a JSON list of them, taken by how many replies the messages hold (the last repeats);
@@ -82,6 +83,8 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("-fit, --fit", "[on|off]", "whether to adjust unset arguments to fit in device memory"),
     ("--lora", "FNAME", "path to LoRA adapter"),
     ("-m, --model", "FNAME", "model path to load"),
+    ("-md, --model-draft", "FNAME", "draft model for speculative decoding (default: unused)"),
+    ("--slot-save-path", "PATH", "path to save slot kv cache (default: disabled)"),
     ("--offline", "", "Offline mode: forces use of cache, prevents network access"),
     ("--log-file", "FNAME", "Log to file"),
     ("--log-colors", ON_OFF, "Set colored logging ('on', 'off', or 'auto')"),
@@ -189,6 +192,11 @@ def error_body(code: int, message: str, kind: str, **more: object) -> bytes:
     return json.dumps({"error": {"code": code, "message": message, "type": kind, **more}}).encode()
 
 
+def first_line(path: str) -> str:
+    """Return the first line of a file; a text of its own where there is none."""
+    return Path(path).read_text().partition("\n")[0] if path else "no adapter"
+
+
 class Reply(Exception):  # noqa: N818  a reply that ends the handling of a request
     """A status, a body, and what goes with them."""
 
@@ -208,6 +216,7 @@ class FakeServer:
         self.modes = modes
         self.alias = (flags.alias or Path(flags.model or "fake-model").name).split(",")[0]
         self.model_path = flags.model or ""
+        self.lora = flags.lora or ""
         self.keys = api_keys(flags)
         auto = int(flags.parallel or -1) < 0
         unified = flags.kv_unified if flags.kv_unified is not None else auto
@@ -327,6 +336,8 @@ class FakeServer:
         """Return the assistant's message."""
         if one := os.environ.get("FAKE_REPLY"):
             return dict(json.loads(one))
+        if "lora_reply" in self.modes:
+            return {"role": "assistant", "content": first_line(self.lora)}
         if several := os.environ.get("FAKE_REPLIES"):
             choices = json.loads(several)
             return dict(choices[seed % len(choices)])

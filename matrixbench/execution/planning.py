@@ -268,7 +268,7 @@ def present_builds(
         if not present.verified and (
             present.build is None or (last is not None and same_program(present.build, last))
         ):
-            present = PresentBuild(build=last, verified=False, note=present.note)
+            present = replace(present, build=last, verified=False)
         found[group.launch.name] = replace(present, last=last)
     return found
 

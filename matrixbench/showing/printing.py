@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from matrixbench.plan.option_files import OPTION_FILES, changed_files, contents_of
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
 from matrixbench.showing.transcript import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from matrixbench.frame import Square
+    from matrixbench.records import Build
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
     from matrixbench.showing.status import LaunchStatus, Status
@@ -156,19 +158,22 @@ def _print_reproduction(shown: ShownTrial, out: Console) -> None:
 
 def print_launches(launches: Iterable[ShownLaunch], out: Console) -> None:
     """Print where results come from, one launch run after another."""
+    before: dict[str, ShownLaunch] = {}
     for number, shown in enumerate(launches):
         if number:
             out.print()
         record = shown.launch.record
         out.print(Text(f"launch {shown.launch.id}: {record.name}", "bold"))
-        print_pairs(_launch_facts(shown), out)
+        print_pairs(_launch_facts(shown, before.get(record.digest)), out)
+        if record.build is not None:
+            before[record.digest] = shown
         if record.command:
             out.print(Text("command"))
             for word in record.command:
                 out.print(Text(f"    {visible(word)}"), soft_wrap=True)
 
 
-def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
+def _launch_facts(shown: ShownLaunch, before: ShownLaunch | None) -> Iterator[tuple[str, str]]:
     launch, record, build = shown.launch, shown.launch.record, shown.launch.record.build
     yield "experiment", record.experiment + (" (imported)" if record.imported else "")
     yield "trials", f"{shown.trials:,} of the selected ones"
@@ -183,7 +188,9 @@ def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
         yield "version", build.version
         yield "model", build.model
         yield "device", build.device
-        yield from _nested("build", build.details)
+        details = {key: value for key, value in build.details.items() if key != OPTION_FILES}
+        yield from _nested("build", details)
+        yield from _files(build, before)
     yield from _nested("effective", record.effective)
     yield from _nested("host", record.host)
     yield from _nested("versions", record.versions)
@@ -192,6 +199,15 @@ def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
         yield "request timeout", f"{record.request_timeout_s:g} s"
     if record.log:
         yield "log", record.log
+
+
+def _files(build: Build, before: ShownLaunch | None) -> Iterator[tuple[str, str]]:
+    """Yield the files that options name, with what is in them, and whether that was so before."""
+    last = None if before is None else before.launch.record.build
+    changed = () if last is None else changed_files(build, last)
+    for name, content in contents_of(build).items():
+        since = f" (changed since launch {before.launch.id})" if before and name in changed else ""
+        yield f"file {visible(name)}", f"{content}{since}"
 
 
 def _nested(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ class LlamaServerBackend(BackendPart):
 
     options: GridOrGrids = {}
     """llama-server's own long flags without the dashes; a list is an axis, `{value: [...]}` a list
-    that is one value. A list of mappings means their union."""
+    that is one value. A list of mappings means their union. Paths are relative to the file."""
 
 
 class Ready(Part):
@@ -92,7 +92,8 @@ class CommandBackend(BackendPart):
 
     options: GridOrGrids = {}
     """Values for the command line's `options.NAME`; a list is an axis, `{value: [...]}` a list that
-    is one value. A list of mappings means their union."""
+    is one value. A list of mappings means their union. `{file: PATH}` is a path, relative to the
+    file, whose content belongs to the build."""
 
     honours: list[str] = []
     """Sampling fields that this server honours beyond temperature, top_p, seed, max_tokens and

@@ -354,6 +354,28 @@ def test_the_build_is_the_program_its_packages_and_its_files(
     assert not same_program(first, other)
 
 
+def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+    """Of `{file: …}` the path reaches the command line, and the content counts, once."""
+    (tmp_path / "adapter").write_text("one")
+    asked = replace(
+        plain(order, "--lora=x={{ options.lora }}", "{{ options.lora }}"),
+        options={"lora": {"file": "./adapter"}},
+    )
+    recipe = prepare(asked, os.environ, FileHashes(None))
+    path = str(tmp_path / "adapter")
+    assert recipe.command(1, tmp_path / "key").argv[-2:] == (f"--lora=x={path}", path)
+    first = recipe.build({})
+    assert first.details["files"] == build_of(plain(order)).details["files"]
+    assert list(first.details["option_files"]) == ["lora ./adapter"]
+    (tmp_path / "adapter").write_text("two")
+    second = build_of(asked)
+    assert second.id != first.id
+    assert second.details["program"] == first.details["program"]
+    (tmp_path / "adapter").unlink()
+    with pytest.raises(ServerError, match="option lora: there is no file"):
+        build_of(asked)
+
+
 def test_what_the_server_says_is_part_of_the_build(order: LaunchOrder) -> None:
     """A new version behind the same program is another build, though the program is the same."""
     first, second = build_of(order, version="1"), build_of(order, version="2")

@@ -95,6 +95,25 @@ def test_files_are_read(tmp_path: Path) -> None:
     assert [adapter.path for adapter in filled.lora_adapters] == [str(tmp_path / "a.gguf")]
 
 
+def test_models_and_grammars_are_files(tmp_path: Path) -> None:
+    """A draft model, a projector, a grammar and scaled adapters, one of them with a comma."""
+    (tmp_path / "a,b.gguf").touch()
+    (tmp_path / "a.gbnf").write_text('root ::= "a"')
+    path = str(tmp_path / "a,b.gguf")
+    filled = params(
+        *("--model-draft", path, "--mmproj", path, "--grammar-file", str(tmp_path / "a.gbnf")),
+        *("--lora-scaled", f'"{path}:0.5","{path}:2"', "--lora", f'"{path}"', "--draft-max", "8"),
+    )
+    assert (filled.speculative.draft.mparams.path, filled.mmproj.path) == (path, path)
+    assert filled.speculative.draft.n_max == 8
+    assert filled.sampling.grammar.grammar == 'root ::= "a"'
+    assert [(one.path, one.scale) for one in filled.lora_adapters] == [
+        (path, 0.5),
+        (path, 2.0),
+        (path, 1.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
@@ -108,6 +127,9 @@ def test_files_are_read(tmp_path: Path) -> None:
         (("--chat-template", "nosuch"), "bad value 'nosuch'; allowed are: chatml"),
         (("--chat-template-file", "/nowhere/t"), "cannot be read"),
         (("--lora", "/nowhere/a"), "there is no file /nowhere/a"),
+        (("--model-draft", "/nowhere/d"), "there is no file /nowhere/d"),
+        (("--lora-scaled", "/nowhere/a"), "FNAME:SCALE is expected"),
+        (("--grammar-file", "/nowhere/g"), "cannot be read"),
         (("--props=on",), "--props takes no value"),
     ],
 )

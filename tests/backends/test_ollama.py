@@ -218,6 +218,26 @@ async def test_the_build_is_known_before_the_start(order: LaunchOrder, tmp_path:
     assert tags_on_disk(tmp_path) == ["registry.example/library/small/1b"]
 
 
+async def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+    """Of `{file: …}` the server gets the path, and the content counts."""
+    (tmp_path / "library").write_text("one")
+    asked = replace(order, here=tmp_path, options={"llm-library": {"file": "./library"}})
+    builds = []
+    for text in ("one", "two"):
+        (tmp_path / "library").write_text(text)
+        async with opened(asked) as session:
+            builds.append(session.info.build)
+    assert len({build.id for build in builds}) == 2
+    assert list(builds[0].details["option_files"]) == ["llm-library ./library"]
+    backend = order.backend
+    assert isinstance(backend, OllamaBackend)
+    content = {"llm-library ./library": sha256(b"two").hexdigest()}
+    present = present_build(
+        backend, None, order.model, environ=os.environ, hashes=FileHashes(None), contents=content
+    )
+    assert present.id == builds[1].id
+
+
 async def test_a_template_goes_into_a_throw_away_tag(order: LaunchOrder, tmp_path: Path) -> None:
     """A tag with a template of ours can call tools, and the tag that it is made from stays."""
     template = Template(name="tools", ollama_text=TOOLS)
