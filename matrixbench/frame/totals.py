@@ -10,7 +10,7 @@ from matrixbench.errors import UsageError
 from matrixbench.frame.columns import pass_columns
 from matrixbench.frame.pass_k import with_pass_k
 from matrixbench.frame.tables import axes_of
-from matrixbench.frame.tally import CellStatus
+from matrixbench.frame.tally import CellStatus, IntervalKind
 from matrixbench.plan.values import label
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
@@ -207,7 +207,9 @@ def _ratio(cell: _Row) -> Ratio:
     ratio = float(cell["success_ratio"])
     if isnan(cell["low"]):
         return ratio_of(ratio, 1)
-    return Ratio(estimate=ratio, interval=Interval(low=cell["low"], high=cell["high"]))
+    interval = Interval(low=cell["low"], high=cell["high"])
+    wilson = cell["interval"] == IntervalKind.WILSON
+    return Ratio(estimate=ratio, interval=interval, n=cell["trials"] if wilson else None)
 
 
 def _mean(tests: Iterable[Sequence[_Row]], name: str) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matrixbench.stats import wilson_interval
-from tests.benchmarks import simulate_sequential
+from tests.benchmarks import simulate_sequential, total_coverage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 
@@ -31,6 +31,20 @@ def test_the_figures_of_comparing_are_current() -> None:
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
     rows = simulate_sequential.comparing_table(least=5, most=50, half_width=0.2)
     assert [row for row in rows if row not in lines] == []
+
+
+def test_the_figures_of_totals_are_current() -> None:
+    """Rows of the coverage of `rank`'s interval stand in the page, as near as chance allows.
+
+    NumPy promises its random numbers for one version alone, so the figures are not compared as
+    texts; the short rows stand for all.
+    """
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    for row in total_coverage.table(shapes=[(3, 10)]):
+        shape, ratio, *simulated = row.strip("| ").split(" | ")
+        (line,) = [one for one in lines if one.startswith(f"| {shape} | {ratio} | ")]
+        told = line.strip("| ").split(" | ")[2:]
+        assert list(map(float, simulated)) == pytest.approx(list(map(float, told)), abs=0.03)
 
 
 def test_the_fixed_number_is_the_smallest() -> None:
