@@ -14,7 +14,13 @@ from matrixbench.stats.stratified import MOST_TRIALS, no_worse, trials_to_decide
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.comparison.values import CellResult, Certain, Count, Extreme, Overall
+    from matrixbench.comparison.values import (
+        Candidate,
+        CellResult,
+        Certain,
+        Extreme,
+        Overall,
+    )
     from matrixbench.stats.stratified import Stratum
 
 _ROUNDING = 1e-9
@@ -84,8 +90,8 @@ def judge(
 
 def bounded(
     measured: Gate,
+    candidate: Candidate,
     results: Sequence[CellResult],
-    counts: tuple[Count, Count],
     worst: Extreme,
     best: Extreme,
 ) -> Gate:
@@ -99,8 +105,8 @@ def bounded(
 
     Args:
         measured: The gate over the trials that have a verdict.
-        results: The pairs of cells that it rests on.
-        counts: The trials of both sides.
+        candidate: The candidate with its cells and the baseline's.
+        results: What is known of their pairs.
         worst: What all trials say with each missing one at its worst for the candidate.
         best: What they say with each at its best.
     """
@@ -115,7 +121,7 @@ def bounded(
         return replace(bounds, verdict=Verdict.REGRESSION, reasons=(*reasons, said))
     # Where both ends are undecided, so is everything between them: more trials are what it takes.
     open_either_way = worst.verdict is best.verdict
-    why = lacking(counts) if open_either_way else unsettled(counts, worst, best)
+    why = lacking(candidate) if open_either_way else unsettled(candidate, worst, best)
     needed = _to_be_had(measured, results)
     return replace(
         bounds,

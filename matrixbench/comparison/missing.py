@@ -90,23 +90,32 @@ def _count(every: Sequence[Trials], two: Sequence[Trials]) -> Count:
     )
 
 
-def lacking(counts: tuple[Count, Count]) -> str:
+def lacking(candidate: Candidate) -> str:
     """Return how many trials have no verdict, of which side and of which kind."""
     found = " and ".join(
-        f"{side.missing:,} of the {whose}'s {side.due:,} trials ({_kinds(side)})"
-        for whose, side in zip(("candidate", "baseline"), counts, strict=True)
+        f"{side.missing:,} of the {whose}'s {side.due:,} trials ({_kinds(cells)})"
+        for whose, side, cells in zip(
+            ("candidate", "baseline"), count(candidate), _where_missing(candidate), strict=True
+        )
         if side.missing
     )
     return f"{found} have no verdict"
 
 
-def unsettled(counts: tuple[Count, Count], worst: Extreme, best: Extreme) -> str:
+def unsettled(candidate: Candidate, worst: Extreme, best: Extreme) -> str:
     """Return why missing trials leave the gate undecided, and what to do about it, in a line."""
     return (
-        f"{lacking(counts)}, and could change it: the difference is {_said(worst)} with each at "
-        f"its worst, "
-        f"{_said(best)} with each at its best; {_advice(counts)}"
+        f"{lacking(candidate)}, and could change it: the difference is {_said(worst)} with each at "
+        f"its worst, {_said(best)} with each at its best; {_advice(candidate)}"
     )
+
+
+def _where_missing(candidate: Candidate) -> tuple[Count, Count]:
+    """Return the trials of those cells alone of which some are missing."""
+    two = list(_of_two(candidate))
+    up = [pair.candidate for pair in two if pair.candidate.missing]
+    down = [pair.baseline for pair in two if pair.baseline.missing]
+    return _count(up, up), _count(down, down)
 
 
 def _kinds(side: Count) -> str:
@@ -124,17 +133,23 @@ def _said(extreme: Extreme) -> str:
     if extreme.overall is not None:
         difference = extreme.overall.difference
         low, high = difference.interval.low, difference.interval.high
-        found.append(f"a difference of {difference.estimate:+.3f} (95 % {low:+.3f} to {high:+.3f})")
+        found.append(f"{difference.estimate:+.3f} (95 % {low:+.3f} to {high:+.3f})")
     if extreme.certain.cells:
         found.append(f"{extreme.certain.mean:+.3f} over cells without chance")
     return " and ".join(found).replace("-", "−")
 
 
-def _advice(counts: tuple[Count, Count]) -> str:
+def _advice(candidate: Candidate) -> str:
+    counts = _where_missing(candidate)
+    unheard = [side.errored > side.raised or side.never_asked > 0 for side in counts]
     steps = (
         (
-            any(side.errored > side.raised or side.never_asked for side in counts),
+            unheard[0] or (unheard[1] and not candidate.earlier),
             "run what is missing with matrixbench execute --resume",
+        ),
+        (
+            unheard[1] and candidate.earlier,
+            "an earlier build is not asked again, but trials may be lowered to what it has",
         ),
         (
             any(side.raised for side in counts),

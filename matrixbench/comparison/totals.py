@@ -106,7 +106,7 @@ def _allowing(
     if missing is Missing.IGNORE or not any_missing(candidate):
         return measured
     worst, best = (_extreme(candidate, end, measured.max_drop) for end in (End.WORST, End.BEST))
-    return bounded(measured, results, count(candidate), worst, best)
+    return bounded(measured, candidate, results, worst, best)
 
 
 def _extreme(candidate: Candidate, end: End, max_drop: float) -> Extreme:

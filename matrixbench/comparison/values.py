@@ -398,9 +398,11 @@ class Candidate:
         name: The candidate's name.
         pairs: Its cells with the baseline's.
         alone: Cells that one side only has, each with an empty other side of which every trial is
-            missing (`missing.without_partner`).
+            missing (`pairing.sides.alone`).
+        earlier: Whether the baseline is an earlier build, which cannot be asked any more.
     """
 
     name: str
     pairs: Sequence[CellPair]
     alone: Sequence[CellPair] = ()
+    earlier: bool = False

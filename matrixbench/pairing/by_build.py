@@ -67,6 +67,7 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
         alone=[
             alone(side, candidate=True) for side in sides if earlier.get(_launch(side.cell)) is None
         ],
+        earlier=True,
     )
     return [candidate], f"build {_short(told)}"
 

@@ -25,21 +25,31 @@ _Launch: TypeAlias = "tuple[str, str, str | None]"
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """The trials of a cell, counted while they stream by."""
+    """The trials of a cell, counted while they stream by.
+
+    Args:
+        passed: Seed → whether it passed.
+        replies: Seed → digest of the reply; None for a refusal.
+        errored: The indices of those that were asked and have no verdict.
+        rounds: How many rounds it takes to come to the last that was asked.
+        by_request: How many the request alone decided.
+        rejected: How many the server refused.
+        raised: At how many a check raised.
+    """
 
     passed: dict[int, bool] = field(default_factory=dict)
     replies: dict[int, str | None] = field(default_factory=dict)
-    asked: set[int] = field(default_factory=set)
+    errored: set[int] = field(default_factory=set)
+    rounds: int = 0
     by_request: int = 0
     rejected: int = 0
-    errored: int = 0
     raised: int = 0
 
     def add(self, row: TrialRow) -> None:
         """Count a trial."""
-        self.asked.add(row.trial)
+        self.rounds = max(self.rounds, row.trial + 1)
         if row.outcome is Outcome.ERRORED:
-            self.errored += 1
+            self.errored.add(row.trial)
             self.raised += row.kind is Kind.CHECK_RAISED
             return
         self.passed[row.seed] = row.outcome is Outcome.PASSED
@@ -71,8 +81,7 @@ class Due:
         adaptive = any(cell.square.until is not None for cell in tallies)
         self._given_up = _given_up(store, results.experiment) if adaptive else set()
         for cell, tally in tallies.items():
-            reached = max(tally.asked, default=-1) + 1
-            self._rounds[_launch(cell)] = max(reached, self._rounds.get(_launch(cell), 0))
+            self._rounds[_launch(cell)] = max(tally.rounds, self._rounds.get(_launch(cell), 0))
 
     def trials(self, cell: ResultCell) -> range:
         """Return the indices of the trials of a cell that were due."""
@@ -83,7 +92,7 @@ class Due:
             return range(square.planned)
         passes, n = sum(tally.passed.values()), len(tally.passed)
         if n < square.planned and square.until.reached(passes, n):
-            return range(max(tally.asked) + 1)
+            return range(tally.rounds)
         if (cell.launch, cell.launch_digest) in self._given_up:
             return range(square.planned)
         return range(min(square.planned, self._rounds[_launch(cell)]))

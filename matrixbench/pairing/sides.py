@@ -75,9 +75,9 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         by_request=0 < len(tally.passed) == tally.by_request,
         missing=frozenset(cell.first_seed + trial for trial in lacking),
         rejected=tally.rejected,
-        errored=tally.errored,
+        errored=len(tally.errored),
         raised=tally.raised,
-        never_asked=sum(trial not in tally.asked for trial in lacking),
+        never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
     )
 

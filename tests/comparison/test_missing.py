@@ -241,3 +241,38 @@ def _pairs(outcomes: Mapping[tuple[int, int, int], str], of_a_test: int) -> list
         pair(sides[cell, 0], sides[cell, 1], test=f"t{cell // of_a_test}", cell=cell)
         for cell in range(count)
     ]
+
+
+def test_an_earlier_build_is_not_asked_again() -> None:
+    """What it lacks cannot be run any more; the line says what can be done instead."""
+    candidate = Candidate(
+        name="c",
+        pairs=[pair("1" * 38 + "00", "0" * 20 + "?" * 20)],
+        earlier=True,
+    )
+    found = compare_cells([candidate], experiment="e", axis="build", baseline="build x")
+    assert found.verdict is Verdict.NO_WORSE
+    candidate = Candidate(
+        name="c",
+        pairs=[pair("1" * 30 + "0" * 10, "1" * 25 + "?" * 15)],
+        earlier=True,
+    )
+    found = compare_cells([candidate], experiment="e", axis="build", baseline="build x")
+    line = verdict_line(found.candidates[0])
+    assert "an earlier build is not asked again, but trials may be lowered" in line
+    assert "execute --resume" not in line
+
+
+def test_only_what_is_missing_is_named() -> None:
+    """An error in a cell that both sides share is counted, but is not what leaves it undecided."""
+    shared = CellPair(
+        coordinates={"test": "s"},
+        test="s",
+        candidate=side("1" * 30 + "?" * 10),
+        baseline=side("1" * 30 + "?" * 10),
+        planned=N,
+    )
+    found = gated(shared, pair("1" * 30 + "?" * 10, "1" * N))
+    assert "10 of the candidate's 80 trials (10 errored) have no verdict" in verdict_line(found)
+    assert "the baseline's" not in verdict_line(found)
+    assert [count.errored for count in found.counts] == [20, 10]
