@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matrixbench.stats import wilson_interval
-from tests.benchmarks import simulate_sequential, total_coverage
+from tests.benchmarks import missing_trials, simulate_sequential, total_coverage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 
@@ -52,3 +52,18 @@ def test_the_fixed_number_is_the_smallest() -> None:
     fixed = simulate_sequential.FIXED
     assert all(wilson_interval(k, fixed).half_width <= 0.1 for k in range(fixed + 1))
     assert any(wilson_interval(k, fixed - 1).half_width > 0.1 for k in range(fixed))
+
+
+def test_the_figures_of_missing_trials_are_current() -> None:
+    """No decided gate is contradicted by the complete data, and the rows stand in the page."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = missing_trials.table([(3, 1, 30)], [missing_trials.LIMIT])
+    assert [row for row in (*missing_trials.HEADER, *rows) if row not in lines] == []
+
+
+@pytest.mark.parametrize("shape", missing_trials.SHAPES)
+def test_no_gate_is_contradicted_by_the_complete_data(shape: tuple[int, int, int]) -> None:
+    """The simulation in its short form: whatever is taken away, and for whatever reason."""
+    drops = (0.0, missing_trials.LIMIT, 0.25)
+    rows = missing_trials.table([shape], drops, runs=3)
+    assert len(rows) == len(drops) * len(missing_trials.PATTERNS)
