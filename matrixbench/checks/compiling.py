@@ -9,10 +9,12 @@ from matrixbench.checks.combining import NamedRule, all_of, any_of, at_turn, neg
 from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
 from matrixbench.checks.excerpt import one_line
 from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.guarding import guarded
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.own import compile_own
 from matrixbench.checks.same import compile_same_as
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
+from matrixbench.checks.verdicts import FaultError
 from matrixbench.records import Kind
 from matrixbench.spec.checks import (
     AllCheck,
@@ -41,6 +43,18 @@ if TYPE_CHECKING:
     from matrixbench.records import ChatReply, Verdict
     from matrixbench.spec.checks import Check
 
+
+_NO: Mapping[type, Kind] = {
+    ToolCallsCheck: Kind.BAD_ARGUMENTS,
+    NoToolCallsCheck: Kind.UNWANTED_TOOL_CALL,
+    ContentCheck: Kind.WRONG_CONTENT,
+    ReasoningCheck: Kind.WRONG_REASONING,
+    FinishReasonCheck: Kind.WRONG_FINISH_REASON,
+    LatencyCheck: Kind.WRONG_LATENCY,
+    CompletionTokensCheck: Kind.WRONG_LENGTH,
+    JsonCheck: Kind.SCHEMA_MISMATCH,
+}
+"""What a check says of a reply over which it stumbles."""
 
 SimpleCheck: TypeAlias = (
     ToolCallsCheck
@@ -82,7 +96,8 @@ def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> N
         case PythonCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
-            judging = _unless_cut_off(_alone(_simple(check, f"{where}.{name}")))
+            rule_of_reply = _simple(check, f"{where}.{name}")
+            judging = _unless_cut_off(_alone(guarded(rule_of_reply, _NO[type(check)])))
     rule = NamedRule(name=name, rule=judging)
     if check.turn is None:
         return rule
@@ -131,7 +146,12 @@ def _unless_cut_off(judging: Judging) -> Judging:
     """Return a rule whose no to what was cut off says so first: a reply, or a conversation."""
 
     def judge(reply: ChatReply, reference: Reference) -> Verdict:
-        verdict = judging(reply, reference)
+        try:
+            verdict = judging(reply, reference)
+        except FaultError as fault:
+            if reply.finish_reason == "length":
+                raise FaultError(Kind.TRUNCATED, f"cut off: {fault.reason}") from fault
+            raise
         if verdict.passed or verdict.kind is Kind.NO_TURN:
             return verdict
         if reply.finish_reason == "length":

@@ -9,7 +9,7 @@ from matrixbench.checks.compiling import compile_check
 from matrixbench.checks.excerpt import one_line
 from matrixbench.checks.own import load_own
 from matrixbench.checks.same import reference_key
-from matrixbench.checks.verdicts import UnjudgeableError
+from matrixbench.checks.verdicts import FaultError, UnjudgeableError, no
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matrixbench.spec.load import TestCase
     from matrixbench.spec.origin import Origin
 
-CHECKS_VERSION = 2
+CHECKS_VERSION = 3
 """Part of every checks' digest. Raise it when the same text of a check may now give another
 verdict, kind or reason: stored replies are then judged again."""
 
@@ -58,8 +58,9 @@ class Checks:
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
 
-        Every check runs. The first one that says no names kind and reason; one that raises makes
-        the trial `errored`, whatever the others say, for then nothing was measured.
+        Every check runs. The first one that says no names kind and reason. A function of one's own
+        that raises makes the trial `errored`, whatever the others say, for then nothing was
+        measured; a shipped check that stumbles over a reply says no.
         """
         verdicts = tuple(_verdict(named, reply, reference) for named in self.rules)
         refused = [verdict for verdict in verdicts if not verdict.passed]
@@ -159,6 +160,8 @@ def _verdict(named: NamedRule, reply: ChatReply, reference: Reference) -> Verdic
         return named.rule(reply, reference)
     except UnjudgeableError as error:
         kind, reason = error.kind, error.reason
+    except FaultError as fault:
+        return no(named.name, fault.kind, fault.reason)
     except Exception as error:  # noqa: BLE001  a check's own fault must not count against the model
         kind, reason = Kind.CHECK_RAISED, f"the check raised {type(error).__name__}: {error}"
     return Verdict(check=named.name, passed=False, kind=kind, reason=one_line(reason))

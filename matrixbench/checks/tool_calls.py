@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, one_line, shown
+from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, as_text, one_line, shown
+from matrixbench.checks.json_text import read_json
 from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
@@ -210,7 +210,7 @@ def _compare(
     arguments = [_parse(call) for call in found]
     for call, parsed in zip(found, arguments, strict=True):
         if isinstance(parsed, str):
-            return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{one_line(call.name, 24)}: {parsed}")
+            return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{_short(call.name, 24)}: {parsed}")
 
     def same_call(one: int, other: int) -> bool:
         return same_name(one, other) and _mismatch(wanted[one], arguments[other]) is None
@@ -237,12 +237,12 @@ def _parse(call: ToolCall) -> dict[str, Any] | str:
 
     Numbers that JSON lacks (`NaN`) pass, as they do in `json.loads`, which users' own code calls.
     """
-    text = call.arguments
+    text = as_text(call.arguments or "")
     if not text.strip():
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text, constants=True)
+    except ValueError:
         return f"expected arguments in JSON, found {shown(text, FOUND_CHARS)}"
     if not isinstance(value, dict):
         return f"expected arguments as a JSON object, found {shown(value, FOUND_CHARS)}"
@@ -309,9 +309,13 @@ def _counted(allowed: range) -> str:
 
 def _unwanted(check: str, reply: ChatReply) -> Verdict:
     call = reply.tool_calls[0]
-    found = f"{len(reply.tool_calls)}: {one_line(call.name, 24)}({one_line(call.arguments, 40)})"
+    found = f"{len(reply.tool_calls)}: {_short(call.name, 24)}({_short(call.arguments, 40)})"
     return no(check, Kind.UNWANTED_TOOL_CALL, f"expected no tool call, found {found}")
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return ", ".join(map(as_text, names))
+
+
+def _short(text: str, limit: int) -> str:
+    return one_line(as_text(text), limit)
