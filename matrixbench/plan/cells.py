@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.plan.values import harmless
+from matrixbench.spec.reasoning import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,11 @@ class Launch:
     source: Model
     template: Template
     coordinates: Coordinates
+
+    @property
+    def reasoning_marks(self) -> tuple[str, ...]:
+        """Marks of reasoning that are taken out of the content before checks see a reply."""
+        return marks_of(self.source.reasoning_in_content, self.spec.reasoning_in_content)
 
     @property
     def name(self) -> str:

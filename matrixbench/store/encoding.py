@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest_bytes
-from matrixbench.records import Build, ChatReply, Kind, Timing, ToolCall, Verdict
+from matrixbench.records import Build, ChatReply, Kind, Note, Timing, ToolCall, Verdict
 from matrixbench.store.figures import refused_after_s, whole_conversation
 from matrixbench.store.rows import LaunchRecord
 
@@ -42,6 +42,11 @@ TRIAL_COLUMNS = (
     "reply_digest",
 )
 """The columns of the table `trial`, in the order of `trial_values` (whose first is the `id`)."""
+
+NOTE = "note"
+"""The key by which a note is told from the verdicts before it."""
+
+_KINDS = frozenset(Kind)
 
 JUDGEMENT_COLUMNS = ("checks", "outcome", "kind", "reason", "score", "verdicts")
 """The columns of the table `verdict` after `trial` and `turn`, in `judgement_values`' order."""
@@ -244,7 +249,12 @@ def judgement_values(judgement: Judgement, checks: str) -> Row:
         judgement.kind.value if judgement.kind else None,
         plain(judgement.reason),
         sum(scores) / len(scores) if scores else None,
-        json_text([_verdict_object(verdict) for verdict in judgement.verdicts]),
+        json_text(
+            [
+                *(_verdict_object(verdict) for verdict in judgement.verdicts),
+                *(_note_object(note) for note in judgement.notes),
+            ]
+        ),
     )
 
 
@@ -259,6 +269,11 @@ def _verdict_object(verdict: Verdict) -> JsonObject:
     return said
 
 
+def _note_object(note: Note) -> JsonObject:
+    """Return a note as it stands behind the verdicts: to older versions one that passed."""
+    return {"check": "", "passed": True, NOTE: note.kind, "reason": note.text}
+
+
 def verdicts_from(text: str) -> tuple[Verdict, ...]:
     """Turn the verdicts of `judgement_values` back into records."""
     return tuple(
@@ -270,6 +285,16 @@ def verdicts_from(text: str) -> tuple[Verdict, ...]:
             score=said.get("score"),
         )
         for said in json.loads(text)
+        if NOTE not in said
+    )
+
+
+def notes_from(text: str) -> tuple[Note, ...]:
+    """Turn the notes of `judgement_values` back into records; one of a newer kind is left out."""
+    return tuple(
+        Note(kind=Kind(said[NOTE]), text=said.get("reason", ""))
+        for said in json.loads(text)
+        if said.get(NOTE) in _KINDS
     )
 
 

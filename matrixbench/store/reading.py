@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import StoreError
 from matrixbench.records import Outcome
 from matrixbench.store.encoding import (
+    NOTE,
     Row,
     build_from,
     kind_from,
     launch_from,
+    notes_from,
     reply_from,
     verdicts_from,
 )
@@ -58,7 +61,8 @@ _TRIALS = f"""
         coalesce(trial.reason, verdict.reason, ''),
         trial.by_request, coalesce(verdict.checks, ''), verdict.score,
         {_MEASURED}, trial.reply_digest, launch.imported,
-        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id))
+        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
+        CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
@@ -181,7 +185,14 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         reply_digest=row[24],
         imported=imported == 1,
         turns=row[26],
+        noted="" if row[27] is None else _noted(row[27]),
     )
+
+
+@lru_cache(maxsize=1024)
+def _noted(verdicts: str) -> str:
+    """Return the kinds of the notes that stand behind verdicts, each once."""
+    return " ".join(dict.fromkeys(note.kind.value for note in notes_from(verdicts)))
 
 
 def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
@@ -232,6 +243,7 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
         reply=reply[0][2] if reply else None,
         earlier=reply[0][2].earlier if reply else Turns(connection, [number]).earlier(number),
         verdicts=verdicts_from(verdicts) if verdicts else (),
+        notes=notes_from(verdicts) if verdicts else (),
     )
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matrixbench.records import Build, ChatReply, JsonObject, Kind, Outcome, Turn, Verdict
+    from matrixbench.records import (
+        Build,
+        ChatReply,
+        JsonObject,
+        Kind,
+        Note,
+        Outcome,
+        Turn,
+        Verdict,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +100,8 @@ class TrialRow:
     are `checks` (empty for a refusal). Of a conversation the row holds the figures of all of it
     (`store.figures`). `score` is the mean of the scores that its checks gave.
     `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
-    requests that were sent. Units are in the names; `started_at` is Unix time in seconds.
+    requests that were sent. `noted` are the kinds of what was noticed of the reply, each once, with
+    spaces between. Units are in the names; `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -121,6 +131,7 @@ class TrialRow:
     reply_digest: str | None
     imported: bool
     turns: int = 1
+    noted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +144,7 @@ class Transcript:
         reply: What came back, in a conversation last; None for a refusal.
         earlier: The turns of a conversation before that, also before a refusal.
         verdicts: What each check said, in the judgement that counts.
+        notes: What was noticed of the reply beside that.
     """
 
     trial: TrialRow
@@ -140,6 +152,7 @@ class Transcript:
     reply: ChatReply | None
     earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
