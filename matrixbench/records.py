@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     # The model answered, and a check said no.
     NO_TOOL_CALL = "no_tool_call"
+    CALL_IN_CONTENT = "call_in_content"
     UNWANTED_TOOL_CALL = "unwanted_tool_call"
     WRONG_CALL_COUNT = "wrong_call_count"
     WRONG_TOOL = "wrong_tool"
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     WRONG_CONTENT = "wrong_content"
     NO_REASONING = "no_reasoning"
     WRONG_REASONING = "wrong_reasoning"
+    REASONING_IN_CONTENT = "reasoning_in_content"
     NOT_JSON = "not_json"
     SCHEMA_MISMATCH = "schema_mismatch"
     PATH_MISMATCH = "path_mismatch"
@@ -275,6 +277,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What was noticed of a reply, whatever its checks say: something is not where it belongs."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What all checks of a test make of one reply: the first `no` names kind and reason."""
 
@@ -282,6 +292,7 @@ class Judgement:
     kind: Kind | None = None
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> Judgement:

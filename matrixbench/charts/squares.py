@@ -41,6 +41,7 @@ GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
 STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
+REASONING = "reasoning left in the content"
 
 _TOLD_ONLY_WHERE_SHOWN = {
     Metric.SUCCESS_RATIO_WITHOUT_REJECTED,
@@ -182,6 +183,8 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     if cell["trials"]:
         row["count"] = _count(cell)
     row |= {mark: 1 for mark in ("errored", "stopped") if cell[mark]}
+    if cell["reasoning_in_content"]:
+        row["reasoning"] = 1
     if cell["one_reply"]:
         row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
@@ -232,6 +235,9 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     if cell["distinct"]:
         flag = f" ({ONE_REPLY})" if cell["one_reply"] else ""
         told["distinct replies"] = f"{cell['distinct']} in {cell['trials']} trials{flag}"
+    for title, name in (("reasoning left in content", "reasoning"), ("calls in content", "call")):
+        if found := cell[f"{name}_in_content"]:
+            told[title] = f"{found} of {cell['trials']} trials"
     told |= _speed(cell)
     if cell["build"]:
         told["build"] = cell["build"]

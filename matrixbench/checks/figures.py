@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.numbers import compile_bounds
+from matrixbench.checks.numbers import compile_bounds, is_nan, is_number, written
 from matrixbench.checks.verdicts import UnjudgeableError, no, yes
 from matrixbench.records import Kind
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 
 LATENCY = "latency_s"
 COMPLETION_TOKENS = "completion_tokens"
+
+BEYOND = 2**53
+"""No figure that means something comes near it."""
 
 
 def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
@@ -31,12 +33,12 @@ def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         seconds = reply.timing.latency_s
-        if within(seconds):
-            return passed
-        if isnan(seconds):
+        if not is_number(seconds) or is_nan(seconds):
             reason = f"expected {said} s, but a saved reply has no latency"
             raise UnjudgeableError(Kind.NOT_REPORTED, reason)
-        return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {seconds:.3g} s")
+        if within(seconds):
+            return passed
+        return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {_seconds(seconds)} s")
 
     return rule
 
@@ -54,12 +56,20 @@ def compile_completion_tokens(bounds: Bounds, *, where: str = "") -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         tokens = reply.completion_tokens
-        if tokens is None:
+        if tokens is None or not is_number(tokens) or is_nan(tokens):
             reason = f"expected {said} tokens, but the server reports no completion tokens"
             raise UnjudgeableError(Kind.NOT_REPORTED, reason)
         if within(tokens):
             return passed
         kind = Kind.WRONG_LENGTH
-        return no(COMPLETION_TOKENS, kind, f"expected {said} tokens, found {tokens:,}")
+        return no(COMPLETION_TOKENS, kind, f"expected {said} tokens, found {_counted(tokens)}")
 
     return rule
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < BEYOND else written(seconds)
+
+
+def _counted(tokens: int) -> str:
+    return f"{tokens:,}" if tokens < BEYOND else written(tokens)

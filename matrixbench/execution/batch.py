@@ -87,6 +87,7 @@ class Prompts:
         self._checks = checks
         self._conversations = conversations or {}
         self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
+        self._of_launch: dict[tuple[int, int], Checks] = {}
 
     def body(self, cell: Cell) -> tuple[JsonObject, str]:
         """Return a cell's request body and its digest."""
@@ -96,9 +97,13 @@ class Prompts:
             self._bodies[key] = (body, digest(body))
         return self._bodies[key]
 
-    def checks(self, test: TestCase) -> Checks:
-        """Return a test's compiled checks."""
-        return self._checks[id(test)]
+    def checks(self, cell: Cell) -> Checks:
+        """Return the compiled checks of a cell: its test's, for the replies of its server."""
+        key = (id(cell.launch), id(cell.test))
+        if key not in self._of_launch:
+            checks = self._checks[id(cell.test)]
+            self._of_launch[key] = checks.taking_apart(cell.launch.reasoning_marks)
+        return self._of_launch[key]
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
@@ -331,7 +336,7 @@ class BatchRun:
         started_at: float,
     ) -> None:
         batch = self._batch
-        checks = self._prompts.checks(task.cell.test)
+        checks = self._prompts.checks(task.cell)
         judgement = (
             checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
         )

@@ -258,7 +258,7 @@ class _Trying:
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
         self._company.heard[place_of(cell)] = answer
-        checks = self._company.checks(cell.test)
+        checks = self._company.checks(cell.test).taking_apart(cell.launch.reasoning_marks)
         found = judged(cell.test, answer, checks, self._company.reference(cell))
         return replace(
             found,

@@ -38,6 +38,9 @@ COLUMNS: Mapping[str, str] = {
     "distinct": "How many different replies the trials that count gave.",
     "one_reply": "Whether several trials gave one and the same reply although their sampling is "
     "not greedy: the cell may have been measured once.",
+    "reasoning_in_content": "How many of the trials that count left reasoning in the content, also "
+    "where it was taken apart.",
+    "call_in_content": "How many of the trials that count wrote a call into the content.",
     "top_kind": "The most frequent kind of failure; of errors only where nothing else failed.",
     "top_count": "How many trials are of that kind.",
     "top_reason": "The most frequent reason of that kind.",
@@ -64,6 +67,8 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "reason": "The failure's reason, one line.",
     "by_request": "Whether the request alone decided the outcome.",
     "score": "Mean of the scores that its checks gave, between 0 and 1; missing where none does.",
+    "noted": "What was noticed of the reply whatever its checks say: reasoning_in_content, "
+    "call_in_content or both; missing where nothing was.",
     "turns": "Requests that were sent: 1, and in a conversation one for each reply.",
     "latency_s": "From the first byte sent to the last byte received, in seconds.",
     "time_to_first_token_s": "Time to the first token, in seconds.",

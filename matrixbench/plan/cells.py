@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.plan.values import harmless, label
 from matrixbench.spec.grid import is_file_mark
+from matrixbench.spec.reasoning import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,11 @@ class Launch:
     source: Model
     template: Template
     coordinates: Coordinates
+
+    @property
+    def reasoning_marks(self) -> tuple[str, ...]:
+        """Marks of reasoning that are taken out of the content before checks see a reply."""
+        return marks_of(self.source.reasoning_in_content, self.spec.reasoning_in_content)
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matrixbench.execution.planning import Prepared
-    from matrixbench.records import Build, ChatReply, JsonObject, ServerView, Turn, Verdict
+    from matrixbench.records import Build, ChatReply, JsonObject, Note, ServerView, Turn, Verdict
     from matrixbench.results import ResultCell
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
@@ -119,6 +119,7 @@ def _texts(transcript: Transcript) -> JsonObject:
         **reply_json(transcript.reply),
         **conversation_json(transcript.reply, transcript.earlier),
         "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
+        "notes": [note_json(note) for note in transcript.notes],
     }
 
 
@@ -172,6 +173,11 @@ def verdict_json(verdict: Verdict) -> JsonObject:
         "reason": verdict.reason or None,
         "score": verdict.score,
     }
+
+
+def note_json(note: Note) -> JsonObject:
+    """Return what was noticed of a reply."""
+    return {"kind": str(note.kind), "text": note.text}
 
 
 def _launch(shown: ShownLaunch) -> JsonObject:

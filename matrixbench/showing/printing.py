@@ -12,8 +12,10 @@ from matrixbench.plan.option_files import OPTION_FILES, changed_files, contents_
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
 from matrixbench.showing.transcript import (
+    NOTED,
     STYLES,
     json_text,
+    print_notes,
     print_pairs,
     print_reply,
     print_request,
@@ -86,6 +88,9 @@ def _print_reply(reply: ShownReply, out: Console) -> None:
     out.print(line)
     if first.reason:
         out.print(Text(f"      {visible(first.reason)}"))
+    for kind in dict.fromkeys(note.kind for note in reply.transcript.notes):
+        if kind is not first.kind:
+            out.print(Text(f"      noted: {NOTED.get(kind, kind)}", "yellow"))
     earlier = [turn.reply for turn in reply.transcript.earlier]
     # What a refused conversation said last is the nearest thing to a reply that there is.
     if said := excerpt(reply.transcript.reply or next(reversed(earlier), None), _EXCERPT):
@@ -120,6 +125,7 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
     if row.reason:
         out.print(Text(visible(row.reason)))
     print_verdicts(shown.transcript.verdicts, out)
+    print_notes(shown.transcript.notes, out)
     _print_reproduction(shown, out)
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, Tag
 
 from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, Part
 from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
+from matrixbench.spec.reasoning import ReasoningInContent  # noqa: TC001  the same
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -28,6 +29,10 @@ class BackendPart(Part):
 
     replica: PositiveInt = 1
     """Keeps the trials of two otherwise equal backends apart, for an A/A test."""
+
+    reasoning_in_content: ReasoningInContent | None = None
+    """Marks of reasoning that this server leaves in the content, by the names of docs/checks.md;
+    `true` for all. Checks then see reasoning and answer apart. No part of a cell's identity."""
 
 
 class LlamaServerBackend(BackendPart):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ChatReply,
         JsonObject,
         Kind,
+        Note,
         Outcome,
         Turn,
         Verdict,
@@ -103,7 +104,8 @@ class TrialRow:
     requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
     many the server was sent at a time; both are None where an older version wrote the row. What
     the server counted is as in `records.Usage`. Units are in the names; `started_at` is Unix time
-    in seconds.
+    in seconds. `noted` are the kinds of what was noticed of the reply, each once, with spaces
+    between.
     """
 
     id: int
@@ -148,6 +150,7 @@ class TrialRow:
     reasoning_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+    noted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +165,7 @@ class Transcript:
         verdicts: What each check said, in the judgement that counts.
         attempts: Turn, from 0 → the answers that are kept beside its reply, oldest first; a
             refusal's own is the last of the last turn's.
+        notes: What was noticed of the reply beside that.
     """
 
     trial: TrialRow
@@ -170,6 +174,7 @@ class Transcript:
     earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]
     attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
