@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.openai_stream import MalformedError, whole_reply
+from matrixbench.backends.usage import usage_of
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 if TYPE_CHECKING:
@@ -262,6 +263,8 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
         completion_tokens=completion_tokens,
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
+        model=_text_or_none(data.get("model")),
+        usage=usage_of(data),
         view=_view(data.get("__verbose")),
     )
 
