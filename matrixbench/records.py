@@ -40,6 +40,7 @@ class Kind(StrEnum):
     WRONG_FINISH_REASON = "wrong_finish_reason"
     WRONG_LATENCY = "wrong_latency"
     WRONG_LENGTH = "wrong_length"
+    WRONG_CACHED_TOKENS = "wrong_cached_tokens"
     UNWANTED = "unwanted"
     OWN_CHECK = "own_check"
     UNLIKE_REFERENCE = "unlike_reference"
@@ -129,6 +130,28 @@ class Usage:
     reasoning_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Which share of the prompt came from the cache, between 0 and 1."""
+        return cached_share(self.cached_tokens, self.computed_tokens)
+
+    @property
+    def draft_accepted_share(self) -> float | None:
+        """Which share of the drafted tokens the model took, between 0 and 1."""
+        return accepted_share(self.draft_accepted_tokens, self.draft_tokens)
+
+
+def cached_share(cached: int | None, computed: int | None) -> float | None:
+    """Return which share of a prompt came from the cache; None where that is not known."""
+    if cached is None or computed is None or not cached + computed:
+        return None
+    return cached / (cached + computed)
+
+
+def accepted_share(accepted: int | None, drafted: int | None) -> float | None:
+    """Return which share of drafted tokens was taken; None where nothing was drafted."""
+    return None if not drafted or accepted is None or accepted > drafted else accepted / drafted
 
 
 NO_USAGE = Usage()

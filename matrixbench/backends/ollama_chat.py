@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.openai_reply import Answer, classify, excerpt, storable
+from matrixbench.backends.usage import NANOSECONDS, count, ollama_usage
 from matrixbench.plan.ollama_limits import arguments_of, schema_of
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
 from matrixbench.spec.ollama_names import EFFORTS, MAX_TOKENS, PASSED_ON, SAMPLING
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from matrixbench.records import ChatRequest, JsonObject
 
-NANOSECONDS = 1e9
 _SUCCESS = range(200, 300)
 
 
@@ -214,9 +214,11 @@ def _reply(data: JsonObject, message: JsonObject, answer: Answer) -> ChatReply:
         reasoning=thinking if isinstance(thinking, str) and thinking else None,
         tool_calls=calls,
         finish_reason=_finish_reason(data, called=bool(calls)),
-        prompt_tokens=_count(data, "prompt_eval_count"),
-        completion_tokens=_count(data, "eval_count"),
+        prompt_tokens=count(data, "prompt_eval_count"),
+        completion_tokens=count(data, "eval_count"),
         timing=_timing(data, answer),
+        model=model if isinstance(model := data.get("model"), str) else None,
+        usage=ollama_usage(data),
     )
 
 
@@ -254,8 +256,8 @@ def _timing(data: JsonObject, answer: Answer) -> Timing:
     The prompt's rate is left out: its tokens are counted with those that came from the cache, the
     time without.
     """
-    prompt_ns, ns = _count(data, "prompt_eval_duration"), _count(data, "eval_duration")
-    tokens = _count(data, "eval_count")
+    prompt_ns, ns = count(data, "prompt_eval_duration"), count(data, "eval_duration")
+    tokens = count(data, "eval_count")
     rate = None
     if tokens is not None and tokens > 1 and ns:
         rate = tokens * NANOSECONDS / ns
@@ -264,8 +266,3 @@ def _timing(data: JsonObject, answer: Answer) -> Timing:
         time_to_first_token_s=None if prompt_ns is None else prompt_ns / NANOSECONDS,
         completion_tokens_per_s=rate,
     )
-
-
-def _count(data: JsonObject, name: str) -> int | None:
-    value = data.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

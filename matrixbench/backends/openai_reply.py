@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.openai_stream import MalformedError, whole_reply
+from matrixbench.backends.usage import usage_of
 from matrixbench.nesting import DEEPEST
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
@@ -276,6 +277,7 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
         model=_text_or_none(data.get("model")),
+        usage=usage_of(data),
         view=_view(data.get("__verbose")),
     )
 

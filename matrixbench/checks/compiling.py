@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from matrixbench.checks.combining import NamedRule, all_of, any_of, at_turn, negated
 from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
 from matrixbench.checks.excerpt import one_line
-from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.figures import (
+    compile_cached_tokens,
+    compile_completion_tokens,
+    compile_latency,
+)
 from matrixbench.checks.guarding import guarded
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.misplaced import unless_reasoning_is_there
@@ -20,6 +24,7 @@ from matrixbench.records import Kind
 from matrixbench.spec.checks import (
     AllCheck,
     AnyCheck,
+    CachedTokensCheck,
     CompletionTokensCheck,
     ContentCheck,
     FinishReasonCheck,
@@ -66,6 +71,7 @@ SimpleCheck: TypeAlias = (
     | FinishReasonCheck
     | LatencyCheck
     | CompletionTokensCheck
+    | CachedTokensCheck
     | JsonCheck
 )
 """A check that looks at the reply alone, and needs nothing but what the file says."""
@@ -148,6 +154,8 @@ def _simple(check: SimpleCheck, where: str, find: Finder) -> Rule:  # noqa: PLR0
             return compile_latency(check.latency_s, where=where)
         case CompletionTokensCheck():
             return compile_completion_tokens(check.completion_tokens, where=where)
+        case CachedTokensCheck():
+            return compile_cached_tokens(check.cached_tokens, where=where)
         case JsonCheck():
             content = check.json_
             return compile_json(content if isinstance(content, JsonContent) else None, where=where)
