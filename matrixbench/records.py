@@ -89,8 +89,9 @@ class Timing:
     `latency_s` is from the first byte sent to the last byte received.
     `time_to_first_token_s` is measured by the client when streaming, else the server's own prompt
     processing time. Rates are tokens per second as the server reports them, or completion tokens
-    over latency where it reports none. The gaps are the times between one token's arrival and the
-    next one's, measured by the client: there are none unless the reply was streamed.
+    over latency where it reports none. The gaps are the times between one arrival of tokens and the
+    next one, by the client's clock: tokens that came in one read from the network are one arrival.
+    There are none unless the reply was streamed, and came in more than one read.
     """
 
     latency_s: float
@@ -180,7 +181,8 @@ class ChatRequest:
     """What one trial asks.
 
     Args:
-        body: The chat request in OpenAI's shape, without `model`, `seed` and `stream`.
+        body: The chat request in OpenAI's shape, without `model` and `seed`. `stream` is in it
+            where it is true.
         seed: 0 … 2³²−2 (−1 and 2³²−1 mean «random» to llama.cpp).
         trial: The trial's index, from 0.
         test: The test's name; only the scripted backend looks at it.
@@ -268,6 +270,8 @@ class Refusal:
         alone: It was the load, not the request: worth one more try with nothing beside it.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
+        pieces: How many events with a part of the reply had come before it; None where the request
+            did not ask for a stream. Not stored.
         attempts: The answers before this one to the same request, oldest first.
         body: What came over the wire, without secrets and cut to a bound; None where that is not
             kept.
@@ -281,6 +285,7 @@ class Refusal:
     alone: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
+    pieces: int | None = None
     attempts: tuple[Attempt, ...] = ()
     body: str | None = None
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.backends.ollama_stream import whole_chat
 from matrixbench.backends.openai_reply import Answer, classify, excerpt, storable
 from matrixbench.backends.usage import NANOSECONDS, count, ollama_usage
 from matrixbench.plan.ollama_limits import arguments_of, schema_of
@@ -59,6 +60,8 @@ def native_body(request: ChatRequest, served: Served) -> JsonObject:
         options["stop"] = [stop] if isinstance(stop, str) else stop
     body = {**served.body(), "messages": native_messages(fields["messages"]), "options": options}
     body |= {name: fields[name] for name in (*PASSED_ON, "tools") if name in fields}
+    if fields.get("stream"):
+        body["stream"] = True
     if (effort := fields.get("reasoning_effort")) is not None:
         body["think"] = EFFORTS[effort]
     if (form := _format(fields.get("response_format"))) is not None:
@@ -166,7 +169,7 @@ def understand(answer: Answer) -> ChatReply | Refusal:
     both come as 400 or 500. What is not peculiar to Ollama is judged like any other server's.
     """
     try:
-        data = storable(json.loads(answer.body))
+        data = storable(_data(answer))
     except (ValueError, RecursionError):
         return classify(answer)
     error = data.get("error") if isinstance(data, dict) else None
@@ -183,6 +186,22 @@ def understand(answer: Answer) -> ChatReply | Refusal:
         return _reply(data, message, answer)
     except (KeyError, TypeError, AttributeError):
         return _bad_reply("a tool call without a function", answer)
+
+
+def _data(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
+    """Return what an answer holds, in the shape of one that was not streamed.
+
+    An error is one object, also where a stream was asked for.
+    """
+    try:
+        data = json.loads(answer.body)
+    except ValueError:
+        if answer.streamed is None:
+            return whole_chat(answer.body)
+    else:
+        if answer.streamed is None or answer.status not in _SUCCESS:
+            return data
+    return answer.streamed.whole()
 
 
 def _refusal(rule: _Rule, error: str, answer: Answer) -> Refusal:
@@ -261,8 +280,14 @@ def _timing(data: JsonObject, answer: Answer) -> Timing:
     rate = None
     if tokens is not None and tokens > 1 and ns:
         rate = tokens * NANOSECONDS / ns
+    arrivals = None if answer.streamed is None else answer.streamed.arrivals
+    first_s = None if arrivals is None else arrivals.first_s
+    if first_s is None and prompt_ns is not None:
+        first_s = prompt_ns / NANOSECONDS
     return Timing(
         latency_s=answer.latency_s,
-        time_to_first_token_s=None if prompt_ns is None else prompt_ns / NANOSECONDS,
+        time_to_first_token_s=first_s,
         completion_tokens_per_s=rate,
+        token_gap_p50_s=None if arrivals is None else arrivals.gap_p50_s,
+        token_gap_max_s=None if arrivals is None else arrivals.gap_max_s,
     )

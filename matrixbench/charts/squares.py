@@ -251,6 +251,9 @@ def _speed(cell: Mapping[str, Any]) -> Row:
         if _known(cell[f"{name}_p50_s"]):
             middle, upper = (seconds(cell[f"{name}_{share}_s"]) for share in ("p50", "p90"))
             told[title] = f"median {middle}, 90th percentile {upper}"
+    if _known(cell["token_gap_p50_s"]):
+        middle, longest = (seconds(cell[f"token_gap_{share}_s"]) for share in ("p50", "max_p50"))
+        told["time between tokens"] = f"median {middle}, median of the longest {longest}"
     for title, name in (("prompt", "prompt"), ("completion", "completion")):
         if _known(cell[f"{name}_tokens_per_s"]):
             told[title] = f"{number(cell[f'{name}_tokens_per_s'])} tokens/s"

@@ -59,6 +59,7 @@ _NO: Mapping[type, Kind] = {
     FinishReasonCheck: Kind.WRONG_FINISH_REASON,
     LatencyCheck: Kind.WRONG_LATENCY,
     CompletionTokensCheck: Kind.WRONG_LENGTH,
+    CachedTokensCheck: Kind.WRONG_CACHED_TOKENS,
     JsonCheck: Kind.SCHEMA_MISMATCH,
 }
 """What a check says of a reply over which it stumbles."""

@@ -111,7 +111,10 @@ class Prompts:
 
 
 def request_body(cell: Cell) -> JsonObject:
-    """Return what a cell sends, in OpenAI's shape, without model, seed and stream."""
+    """Return what a cell sends, in OpenAI's shape, without model and seed.
+
+    `stream` is in it where it is true: false is what is sent without a word.
+    """
     test = cell.test
     tools: JsonObject = {"tools": list(test.tools)} if test.tools else {}
     return {"messages": list(test.messages), **tools, **cell.point.fields}

@@ -49,6 +49,12 @@ COLUMNS: Mapping[str, str] = {
     "latency_p90_s": "90th percentile of the same latencies, in seconds, linearly interpolated.",
     "time_to_first_token_p50_s": "Median time to the first token, in seconds.",
     "time_to_first_token_p90_s": "90th percentile of the time to the first token, in seconds.",
+    "token_gap_p50_s": "Median over trials of the median time between tokens of a streamed reply, "
+    "in seconds; missing where none was streamed.",
+    "token_gap_p90_s": "90th percentile over trials of the same medians, in seconds.",
+    "token_gap_max_p50_s": "Median over trials of the longest time between tokens of a streamed "
+    "reply, in seconds.",
+    "token_gap_max_p90_s": "90th percentile over trials of the same longest times, in seconds.",
     "prompt_tokens_per_s": "Median rate of prompt processing, in tokens per second.",
     "prompt_tokens_per_s_p90": "90th percentile of the same rates: one trial in ten is faster.",
     "completion_tokens_per_s": "Median rate of completion tokens, in tokens per second.",
@@ -76,6 +82,8 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "completion_tokens": "Number of completion tokens.",
     "prompt_tokens_per_s": "Rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "Rate of completion tokens, in tokens per second.",
+    "token_gap_p50_s": "Median time between two tokens of a streamed reply, in seconds.",
+    "token_gap_max_s": "Longest time between two tokens of a streamed reply, in seconds.",
     "reply_digest": "Digest of the reply: equal replies have equal digests.",
     "launch": "Number of the launch that it ran in; `show --launch` prints what that was.",
     "imported": "Whether another tool measured it.",

@@ -100,6 +100,8 @@ class Tally:
 _MEASURES: Mapping[str, tuple[str, str | None]] = {
     "latency_s": ("latency_p50_s", "latency_p90_s"),
     "time_to_first_token_s": ("time_to_first_token_p50_s", "time_to_first_token_p90_s"),
+    "token_gap_p50_s": ("token_gap_p50_s", "token_gap_p90_s"),
+    "token_gap_max_s": ("token_gap_max_p50_s", "token_gap_max_p90_s"),
     "prompt_tokens_per_s": ("prompt_tokens_per_s", "prompt_tokens_per_s_p90"),
     "completion_tokens_per_s": ("completion_tokens_per_s", "completion_tokens_per_s_p90"),
     "completion_tokens": ("completion_tokens", None),

@@ -40,6 +40,7 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "these_high": "Upper end of the same interval.",
     "latency_p50_s": "Median over cells of their median latencies, in seconds.",
     "time_to_first_token_p50_s": "The same of the time to the first token, in seconds.",
+    "token_gap_p50_s": "The same of the time between tokens of streamed replies, in seconds.",
     "prompt_tokens_per_s": "The same of the rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "The same of the rate of completion tokens, in tokens per second.",
     "completion_tokens": "The same of the number of completion tokens.",
@@ -50,6 +51,7 @@ _COUNTS = ("trials", "passed", "failed", "rejected", "errored")
 _SPEEDS = (
     "latency_p50_s",
     "time_to_first_token_p50_s",
+    "token_gap_p50_s",
     "prompt_tokens_per_s",
     "completion_tokens_per_s",
     "completion_tokens",

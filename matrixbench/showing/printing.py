@@ -47,6 +47,8 @@ _REASON = 92
 _FACTS = (
     ("latency_s", "latency", " s"),
     ("time_to_first_token_s", "first token after", " s"),
+    ("token_gap_p50_s", "time between tokens", " s"),
+    ("token_gap_max_s", "longest of these", " s"),
     ("prompt_tokens", "prompt tokens", ""),
     ("completion_tokens", "completion tokens", ""),
     ("completion_tokens_per_s", "completion tokens/s", ""),

@@ -110,6 +110,8 @@ def _measured(reply: ChatReply) -> Iterator[tuple[str, str]]:
     for name, unit in (
         ("latency_s", " s"),
         ("time_to_first_token_s", " s"),
+        ("token_gap_p50_s", " s"),
+        ("token_gap_max_s", " s"),
         ("prompt_tokens", ""),
         ("completion_tokens", ""),
         ("prompt_tokens_per_s", ""),
@@ -127,6 +129,8 @@ def _measures(reply: ChatReply) -> dict[str, float | int | None]:
     return {
         "latency_s": timing.latency_s if isfinite(timing.latency_s) else None,
         "time_to_first_token_s": timing.time_to_first_token_s,
+        "token_gap_p50_s": timing.token_gap_p50_s,
+        "token_gap_max_s": timing.token_gap_max_s,
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "prompt_tokens_per_s": timing.prompt_tokens_per_s,

@@ -159,7 +159,7 @@ class Transcript:
 
     Args:
         trial: The attempt; its `trial` is the index that it was stored with.
-        body: What was sent, but for model, seed and stream; None where it was not kept.
+        body: What was sent, but for model and seed; None where it was not kept.
         reply: What came back, in a conversation last; None for a refusal.
         earlier: The turns of a conversation before that, also before a refusal.
         verdicts: What each check said, in the judgement that counts.

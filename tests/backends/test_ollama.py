@@ -181,6 +181,51 @@ async def test_what_is_sent(order: LaunchOrder, tmp_path: Path) -> None:
     assert sent["keep_alive"] == -1
 
 
+@pytest.mark.parametrize("think", [None, "two and two"])
+async def test_a_stream_says_what_a_whole_reply_says(
+    order: LaunchOrder, tmp_path: Path, think: str | None
+) -> None:
+    """Text, thoughts, calls, figures and the end; its first token is timed."""
+    log = tmp_path / "chats"
+    call = {"function": {"name": "add", "arguments": {"a": 2, "b": 2}}}
+    message = {"content": "Let me add.", "tool_calls": [call, call]}
+    message |= {} if think is None else {"thinking": think}
+    env = {"FAKE_LOG": str(log), "FAKE_REPLY": json.dumps(message)}
+    async with opened(order, **env) as session:
+        whole = await session.ask(question())
+        streamed = await session.ask(question(stream=True))
+    assert isinstance(whole, ChatReply)
+    assert isinstance(streamed, ChatReply)
+    sent = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["stream"], "stream_options" in one) for one in sent] == [
+        (False, False),
+        (True, False),
+    ]
+    assert streamed.message == whole.message
+    assert (streamed.content, streamed.reasoning) == ("Let me add.", think)
+    assert streamed.tool_calls == whole.tool_calls
+    assert (streamed.finish_reason, streamed.completion_tokens) == ("tool_calls", 16)
+    first_s = streamed.timing.time_to_first_token_s
+    assert first_s is not None
+    assert 0 < first_s <= streamed.timing.latency_s
+
+
+async def test_an_error_in_ollama_s_stream_is_the_answer(order: LaunchOrder) -> None:
+    """It comes as a line of a 200, after what was said so far."""
+    async with opened(order, "parser_500") as session:
+        refusal = await session.ask(question(stream=True))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.outcome, refusal.kind) == (Outcome.REJECTED, Kind.UNPARSED_OUTPUT)
+
+
+async def test_a_streamed_reply_that_repeats_itself_was_cut_off(order: LaunchOrder) -> None:
+    """Ollama gives it up without a last line; so does it without a stream."""
+    async with opened(order, "repeats") as session:
+        replies = [await session.ask(question(**more)) for more in ({}, {"stream": True})]
+    assert all(isinstance(reply, ChatReply) for reply in replies)
+    assert [getattr(reply, "finish_reason", "") for reply in replies] == ["length", "length"]
+
+
 async def test_what_is_known_of_the_launch(order: LaunchOrder) -> None:
     """The record says the version, the template's source, the context and how the runner runs."""
     asked = replace(order, options={"kv-cache-type": "q8_0", "flash-attention": "on"})
