@@ -240,6 +240,7 @@ class Refusal:
         by_request: The request alone decides this: every repeat would give the same.
         stops_launch: No request of this launch can succeed (401, 403, 404).
         alone: It was the load, not the request: worth one more try with nothing beside it.
+        unexplained: Nobody knows what it means: asked again before it is believed.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
         attempts: The answers before this one to the same request, oldest first.
@@ -253,6 +254,7 @@ class Refusal:
     by_request: bool = False
     stops_launch: bool = False
     alone: bool = False
+    unexplained: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
     attempts: tuple[Attempt, ...] = ()

@@ -144,6 +144,7 @@ async def _open(
         connections=connections or MAX_CONNECTIONS,
         policy=policy,
         pace=pace,
+        proxied=True,
     )
     try:
         said = await _reported(chat, address, order.model.id)

@@ -44,6 +44,8 @@ class OllamaChat(OpenAiChat):
     """One model of an Ollama, asked by its own chat API."""
 
     path: ClassVar[str] = "/api/chat"
+    asks_after_crash: ClassVar[bool] = False
+    """Its session finds out whether the request is what its runner died of."""
 
     def __init__(
         self, *, url: str, served: Served, name: str, connections: int, policy: RetryPolicy

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
 
 from matrixbench.backends.address import beside
-from matrixbench.backends.openai_reply import Answer, classify, storable
+from matrixbench.backends.answers import Answers, Heard
+from matrixbench.backends.bodies import storable
+from matrixbench.backends.openai_reply import Answer, classify
 from matrixbench.backends.openai_stream import carries_token
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import Secrets
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal
+from matrixbench.records import Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
     from matrixbench.backends.pacing import Pace
-    from matrixbench.records import ChatRequest, JsonObject
+    from matrixbench.records import ChatReply, ChatRequest, JsonObject
 
 _UNREACHED = (aiohttp.ClientError, OSError, UnicodeError)
 """What a request that got no answer raises; host names that IDNA cannot encode, the last."""
@@ -36,14 +37,6 @@ CONNECT_TIMEOUT_S = 10.0
 
 KEEPALIVE_S = 4.0
 """Idle connections are closed after this long, before llama-server (5 s) or uvicorn (5 s) does."""
-
-_RETRIED = frozenset({Kind.RATE_LIMITED, Kind.SERVER_ERROR})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
-    result: ChatReply | Refusal
-    retry_after: str | None = None
 
 
 class _TooLargeError(Exception):
@@ -64,9 +57,11 @@ class OpenAiChat:
         connections: How many connections are kept at most.
         policy: How to retry.
         pace: How fast requests may follow one another, retries included; None is without bound.
+        proxied: Whether a proxy may stand before the server: some errors are then its words.
     """
 
     path: ClassVar[str] = "/chat/completions"
+    asks_after_crash: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,9 +72,11 @@ class OpenAiChat:
         connections: int = 4,
         policy: RetryPolicy | None = None,
         pace: Pace | None = None,
+        proxied: bool = False,
     ) -> None:
         self._secrets = Secrets.of(base_url, api_key)
         self._pace = pace
+        self._proxied = proxied
         self._url = beside(base_url, self.path)
         self._model = model
         self._api_key = api_key
@@ -91,24 +88,17 @@ class OpenAiChat:
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation.
 
-        `timeout_s` bounds each try on its own; the latency is that of the last try.
+        `timeout_s` bounds each try on its own; the latency is that of the last try. Every other
+        answer to the request is kept with the one that counts.
         """
         payload = self._payload(request)
-        policy, waited_s, tried = self._policy, 0.0, 0
+        answers = Answers(self._policy, after_crash=self.asks_after_crash)
         while True:
-            tried += 1
-            heard = await self._try(payload, request.timeout_s)
-            result = heard.result
-            if isinstance(result, ChatReply) or result.kind not in _RETRIED:
-                break
-            wait_s = policy.wait_s(tried, heard.retry_after)
-            waited_s += wait_s
-            if tried >= policy.tries or waited_s > policy.total_wait_s:
-                break
-            await policy.sleep(wait_s)
-        if isinstance(result, Refusal) and tried > 1:
-            return replace(result, reason=f"{result.reason} (asked {tried} times)")
-        return result
+            heard = await self._try(payload, request, answers)
+            wait_s = answers.wait_s(heard)
+            if wait_s is None:
+                return answers.settled(heard)
+            await self._policy.sleep(wait_s)
 
     async def get(self, url: str, timeout_s: float) -> tuple[int, Any]:
         """Return the status of a GET with the same key, and its JSON (None where it has none).
@@ -163,32 +153,35 @@ class OpenAiChat:
             body["model"] = self._model
         return json.dumps(body, separators=(",", ":")).encode()
 
-    async def _try(self, payload: bytes, timeout_s: float) -> _Heard:
+    async def _try(self, payload: bytes, request: ChatRequest, answers: Answers) -> Heard:
         """Send a request, over a new connection as well where a kept one was closed meanwhile.
 
         Each time it waits for its turn, which does not count towards the time for the reply.
         """
         try:
-            return await self._in_turn(payload, timeout_s, fresh=False)
+            return await self._in_turn(payload, request, fresh=False)
         except _StaleError:
-            return await self._in_turn(payload, timeout_s, fresh=True)
+            answers.lost("the server had closed the connection")
+            return await self._in_turn(payload, request, fresh=True)
 
-    async def _in_turn(self, payload: bytes, timeout_s: float, *, fresh: bool) -> _Heard:
+    async def _in_turn(self, payload: bytes, request: ChatRequest, *, fresh: bool) -> Heard:
         if self._pace is not None:
             await self._pace.wait()
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._exchange(payload, started, fresh=fresh)
+            async with asyncio.timeout(request.timeout_s):
+                return await self._exchange(payload, request, started, fresh=fresh)
         except TimeoutError:
             latency_s = time.perf_counter() - started
-            reason = f"no whole reply within {timeout_s:g} s"
+            reason = f"no whole reply within {request.timeout_s:g} s"
             return _heard(Kind.TIMEOUT, reason, latency_s, Outcome.FAILED)
 
-    async def _exchange(self, payload: bytes, started: float, *, fresh: bool) -> _Heard:
+    async def _exchange(
+        self, payload: bytes, request: ChatRequest, started: float, *, fresh: bool
+    ) -> Heard:
         try:
             async with await self._begin(payload, fresh=fresh) as response:
-                return await self._hear(response, started)
+                return await self._hear(response, request, started)
         except _TooLargeError:
             kind = Kind.BAD_REPLY
             reason = f"bad reply: more than {MAX_BODY_BYTES >> 20} MB"
@@ -217,7 +210,9 @@ class OpenAiChat:
                 raise
             raise _StaleError from None
 
-    async def _hear(self, response: aiohttp.ClientResponse, started: float) -> _Heard:
+    async def _hear(
+        self, response: aiohttp.ClientResponse, request: ChatRequest, started: float
+    ) -> Heard:
         content_type = response.headers.get("Content-Type", "").lower()
         streamed = "event-stream" in content_type
         body, first_token_s = await _read(response, streamed=streamed, started=started)
@@ -227,11 +222,15 @@ class OpenAiChat:
             body=self._secrets.masked(body),  # some servers echo the key
             latency_s=time.perf_counter() - started,
             first_token_s=first_token_s,
+            proxied=self._proxied,
+            unbounded=_is_unbounded(response),
+            asked=request.body,
         )
-        result = self._secrets.left_out(self._understand(answer))
-        if isinstance(result, ChatReply):
-            return _Heard(result=result)
-        return _Heard(result=result, retry_after=response.headers.get("Retry-After"))
+        return Heard(
+            result=self._secrets.left_out(self._understand(answer)),
+            body=answer.body,
+            retry_after=response.headers.get("Retry-After"),
+        )
 
     def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
         session = self._fresh if fresh else self._kept
@@ -285,12 +284,18 @@ async def _read(
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), first_token_s
 
 
+def _is_unbounded(response: aiohttp.ClientResponse) -> bool:
+    """Return whether only the end of the connection ends the body."""
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return not chunked and "Content-Length" not in response.headers
+
+
 def _missing(_: str) -> None:
     """Stand for NaN and the infinities, which are no JSON."""
 
 
-def _heard(kind: Kind, reason: str, latency_s: float, outcome: Outcome = Outcome.ERRORED) -> _Heard:
-    return _Heard(result=Refusal(outcome=outcome, kind=kind, reason=reason, latency_s=latency_s))
+def _heard(kind: Kind, reason: str, latency_s: float, outcome: Outcome = Outcome.ERRORED) -> Heard:
+    return Heard(result=Refusal(outcome=outcome, kind=kind, reason=reason, latency_s=latency_s))
 
 
 def _brief(error: Exception) -> str:

@@ -23,6 +23,7 @@ class _Tally:
     passed: dict[int, bool] = field(default_factory=dict)
     replies: dict[int, str | None] = field(default_factory=dict)
     by_request: int = 0
+    rejected: int = 0
     errored: int = 0
 
     def add(self, row: TrialRow) -> None:
@@ -32,6 +33,7 @@ class _Tally:
         self.passed[row.seed] = row.outcome is Outcome.PASSED
         self.replies[row.seed] = row.reply_digest
         self.by_request += row.by_request
+        self.rejected += row.outcome is Outcome.REJECTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +88,7 @@ def sides_of(results: Results, store: Store) -> list[Side]:
                 build=cell.square.build,
                 passed=tally.passed,
                 replies=tally.replies,
-                by_request=0 < len(tally.passed) == tally.by_request,
+                by_request=0 < len(tally.passed) == tally.rejected and tally.by_request > 0,
                 errored=tally.errored,
                 adaptive=cell.square.until is not None,
             ),
