@@ -268,6 +268,7 @@ class Refusal:
         by_request: The request alone decides this: every repeat would give the same.
         stops_launch: No request of this launch can succeed (401, 403, 404).
         alone: It was the load, not the request: worth one more try with nothing beside it.
+        unexplained: Nobody knows what it means: asked again before it is believed.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
         pieces: How many events with a part of the reply had come before it; None where the request
@@ -283,6 +284,7 @@ class Refusal:
     by_request: bool = False
     stops_launch: bool = False
     alone: bool = False
+    unexplained: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
     pieces: int | None = None

@@ -16,7 +16,8 @@ Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE i
 `hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`, `wrong_content_type`,
 `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
 replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
-`template_400`, `server_500:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1), `unauthorized`,
+`template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1),
+`unauthorized`,
 `not_found` (`:all`: everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second
 request of a connection gets no answer), `same_reply`, `random_reply`, `lora_reply` (the first line
 of the file that `--lora` names).
@@ -324,6 +325,8 @@ class FakeServer:
         if n <= int(modes.get("rate_limit") or 0):
             wait = os.environ.get("FAKE_RETRY_AFTER", "1")
             raise Reply(429, error_body(429, "Slow down", "rate_limit"), **{"retry-after": wait})
+        if n <= int(modes.get("busy_503") or 0):
+            raise Reply(503, error_body(503, "the roof is full", "unavailable_error"))
         if n <= int(modes.get("server_500") or 0):
             raise Reply(500, error_body(500, "the roof is on fire", "server_error"))
         if "parser_500" in modes or share("parser", seed) < float(

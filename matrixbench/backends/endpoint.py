@@ -152,6 +152,7 @@ async def _open(
         connections=connections or MAX_CONNECTIONS,
         policy=policy,
         pace=pace,
+        proxied=True,
     )
     try:
         said, names = await _reported(chat, address, order.model.id)

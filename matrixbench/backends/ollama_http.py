@@ -47,6 +47,8 @@ class OllamaChat(OpenAiChat):
 
     path: ClassVar[str] = "/api/chat"
     stream_options: ClassVar[Mapping[str, Any]] = {}
+    asks_after_crash: ClassVar[bool] = False
+    """Its session finds out whether the request is what its runner died of."""
 
     def __init__(
         self, *, url: str, served: Served, name: str, connections: int, policy: RetryPolicy

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import aiohttp
 
 from matrixbench.backends.address import beside
-from matrixbench.backends.openai_reply import Answer, classify, storable, too_deep_reply
+from matrixbench.backends.answers import Answers, Heard
+from matrixbench.backends.bodies import storable
+from matrixbench.backends.openai_reply import Answer, classify, too_deep_reply
 from matrixbench.backends.openai_stream import Stream
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import Secrets
@@ -52,14 +54,6 @@ END_GRACE_S = 0.25
 """How long the end of a body is waited for after a stream has said that it is done. Some servers
 never close it; the connection is given up then."""
 
-_RETRIED = frozenset({Kind.RATE_LIMITED, Kind.SERVER_ERROR})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
-    result: ChatReply | Refusal
-    retry_after: str | None = None
-
 
 class Listener(Protocol):
     """What puts a body together as it comes: `Stream`, or Ollama's."""
@@ -90,14 +84,19 @@ class _Asked:
     """A request under way.
 
     Args:
-        streams: Whether it asks for a stream.
+        body: What it asks.
         started: When it was sent.
         listener: What has heard of its answer so far; None where none has begun.
     """
 
-    streams: bool
+    body: JsonObject
     started: float
     listener: Listener | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether it asks for a stream."""
+        return bool(self.body.get("stream"))
 
     def timed_out(self, timeout_s: float) -> Refusal:
         """Return what to say of a request whose time is up."""
@@ -139,10 +138,12 @@ class OpenAiChat:
         connections: How many connections are kept at most.
         policy: How to retry.
         pace: How fast requests may follow one another, retries included; None is without bound.
+        proxied: Whether a proxy may stand before the server: some errors are then its words.
     """
 
     path: ClassVar[str] = "/chat/completions"
     stream_options: ClassVar[Mapping[str, Any]] = STREAM_OPTIONS
+    asks_after_crash: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -153,9 +154,11 @@ class OpenAiChat:
         connections: int = 4,
         policy: RetryPolicy | None = None,
         pace: Pace | None = None,
+        proxied: bool = False,
     ) -> None:
         self._secrets = Secrets.of(base_url, api_key)
         self._pace = pace
+        self._proxied = proxied
         self._url = beside(base_url, self.path)
         self._model = model
         self._api_key = api_key
@@ -168,8 +171,9 @@ class OpenAiChat:
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation.
 
-        `timeout_s` bounds each try on its own; the latency is that of the last try. A server that
-        refuses `stream_options` is asked again without it, and not sent it any more.
+        `timeout_s` bounds each try on its own; the latency is that of the last try. Every other
+        answer to the request is kept with the one that counts. A server that refuses
+        `stream_options` is asked again without it, and not sent it any more.
         """
         options = self.stream_options if request.body.get("stream") and self._sends_options else {}
         if not options:
@@ -190,21 +194,13 @@ class OpenAiChat:
 
     async def _ask(self, request: ChatRequest) -> ChatReply | Refusal:
         payload = self._payload(request)
-        policy, waited_s, tried = self._policy, 0.0, 0
+        answers = Answers(self._policy, after_crash=self.asks_after_crash)
         while True:
-            tried += 1
-            heard = await self._try(payload, request)
-            result = heard.result
-            if isinstance(result, ChatReply) or result.kind not in _RETRIED:
-                break
-            wait_s = policy.wait_s(tried, heard.retry_after)
-            waited_s += wait_s
-            if tried >= policy.tries or waited_s > policy.total_wait_s:
-                break
-            await policy.sleep(wait_s)
-        if isinstance(result, Refusal) and tried > 1:
-            return replace(result, reason=f"{result.reason} (asked {tried} times)")
-        return result
+            heard = await self._try(payload, request, answers)
+            wait_s = answers.wait_s(heard)
+            if wait_s is None:
+                return answers.settled(heard)
+            await self._policy.sleep(wait_s)
 
     async def get(self, url: str, timeout_s: float) -> tuple[int, Any]:
         """Return the status of a GET with the same key, and its JSON (None where it has none).
@@ -264,7 +260,7 @@ class OpenAiChat:
             body["model"] = self._model
         return json.dumps(body, separators=(",", ":")).encode()
 
-    async def _try(self, payload: bytes, request: ChatRequest) -> _Heard:
+    async def _try(self, payload: bytes, request: ChatRequest, answers: Answers) -> Heard:
         """Send a request, over a new connection as well where a kept one was closed meanwhile.
 
         Each time it waits for its turn, which does not count towards the time for the reply.
@@ -272,19 +268,20 @@ class OpenAiChat:
         try:
             return await self._in_turn(payload, request, fresh=False)
         except _StaleError:
+            answers.lost("the server had closed the connection")
             return await self._in_turn(payload, request, fresh=True)
 
-    async def _in_turn(self, payload: bytes, request: ChatRequest, *, fresh: bool) -> _Heard:
+    async def _in_turn(self, payload: bytes, request: ChatRequest, *, fresh: bool) -> Heard:
         if self._pace is not None:
             await self._pace.wait()
-        asked = _Asked(streams=bool(request.body.get("stream")), started=time.perf_counter())
+        asked = _Asked(body=request.body, started=time.perf_counter())
         try:
             async with asyncio.timeout(request.timeout_s):
                 return await self._exchange(payload, asked, fresh=fresh)
         except TimeoutError:
-            return _Heard(result=asked.timed_out(request.timeout_s))
+            return Heard(result=asked.timed_out(request.timeout_s))
 
-    async def _exchange(self, payload: bytes, asked: _Asked, *, fresh: bool) -> _Heard:
+    async def _exchange(self, payload: bytes, asked: _Asked, *, fresh: bool) -> Heard:
         try:
             async with await self._begin(payload, fresh=fresh) as response:
                 return await self._hear(response, asked)
@@ -320,7 +317,7 @@ class OpenAiChat:
                 raise
             raise _StaleError from None
 
-    async def _hear(self, response: aiohttp.ClientResponse, asked: _Asked) -> _Heard:
+    async def _hear(self, response: aiohttp.ClientResponse, asked: _Asked) -> Heard:
         content_type = response.headers.get("Content-Type", "").lower()
         asked.listener = listener = self._listener(content_type, streams=asked.streams)
         body, latency_s = await _read(response, listener, asked.started)
@@ -330,13 +327,17 @@ class OpenAiChat:
             body=self._secrets.masked(body),  # some servers echo the key
             latency_s=latency_s,
             streamed=listener if listener is not None and listener.holds_events else None,
+            proxied=self._proxied,
+            unbounded=_is_unbounded(response),
+            asked=asked.body,
         )
         if too_deep(answer.body):
-            return _Heard(result=too_deep_reply(answer))
-        result = self._secrets.left_out(self._understand(answer))
-        if isinstance(result, ChatReply):
-            return _Heard(result=result)
-        return _Heard(result=result, retry_after=response.headers.get("Retry-After"))
+            return Heard(result=too_deep_reply(answer), body=answer.body)
+        return Heard(
+            result=self._secrets.left_out(self._understand(answer)),
+            body=answer.body,
+            retry_after=response.headers.get("Retry-After"),
+        )
 
     def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
         session = self._fresh if fresh else self._kept
@@ -439,12 +440,18 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number := float(text)) else None
 
 
+def _is_unbounded(response: aiohttp.ClientResponse) -> bool:
+    """Return whether only the end of the connection ends the body."""
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return not chunked and "Content-Length" not in response.headers
+
+
 def _missing(_: str) -> None:
     """Stand for NaN and the infinities, which are no JSON."""
 
 
-def _heard(kind: Kind, reason: str, latency_s: float, outcome: Outcome = Outcome.ERRORED) -> _Heard:
-    return _Heard(result=Refusal(outcome=outcome, kind=kind, reason=reason, latency_s=latency_s))
+def _heard(kind: Kind, reason: str, latency_s: float, outcome: Outcome = Outcome.ERRORED) -> Heard:
+    return Heard(result=Refusal(outcome=outcome, kind=kind, reason=reason, latency_s=latency_s))
 
 
 def _brief(error: Exception) -> str:

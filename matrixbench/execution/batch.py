@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from matrixbench.backends.served_names import misnamed
 from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
+from matrixbench.execution.doubts import Doubts, attempts_of, with_attempts
 from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.events import Listener
     from matrixbench.execution.schedule import Task
     from matrixbench.plan.cells import Cell
-    from matrixbench.records import JsonObject
+    from matrixbench.records import Attempt, JsonObject
     from matrixbench.spec.load import TestCase
 
 DROP_AFTER_S = 5.0
@@ -136,6 +137,8 @@ class _State:
     killers: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     hung_in_a_row: int = 0
+    doubts: Doubts = field(default_factory=Doubts)
+    heard: dict[Task, tuple[Attempt, ...]] = field(default_factory=dict)
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
     named: str | None = None
@@ -145,17 +148,33 @@ class _State:
 
 
 class BatchRun:
-    """Runs the trials of one launch, a number of them at a time."""
+    """Runs the trials of one launch, a number of them at a time.
+
+    Args:
+        session: The server.
+        batch: What its trials share.
+        prompts: What each cell sends, and how it is judged.
+        sink: Where the trials go.
+        listener: Is told what happens.
+        answered: Cells that the store has answers of already.
+    """
 
     def __init__(
-        self, session: Session, batch: Batch, prompts: Prompts, sink: Sink, listener: Listener
+        self,
+        session: Session,
+        batch: Batch,
+        prompts: Prompts,
+        sink: Sink,
+        listener: Listener,
+        *,
+        answered: frozenset[str] = frozenset(),
     ) -> None:
         self._session = session
         self._batch = batch
         self._prompts = prompts
         self._sink = sink
         self._listener = listener
-        self._state = _State()
+        self._state = _State(doubts=Doubts(answered))
 
     async def run(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> Refusal | None:
         """Send all trials; return the refusal that stopped the launch, or None.
@@ -209,7 +228,9 @@ class BatchRun:
             timeout_s=batch.timeout_s,
         )
         conversation = self._prompts.conversation(task.cell.test)
-        answer = await converse(self._session.ask, request, conversation)
+        with self._state.doubts.asking(task.cell.id):
+            answer = await converse(self._session.ask, request, conversation)
+        answer = with_attempts(answer, self._state.heard.pop(task, ()))
         if answer.earlier:
             self._state.answered.add(task.cell.id)
             self._state.hung_in_a_row = 0
@@ -217,10 +238,12 @@ class BatchRun:
         if isinstance(answer, Refusal):
             refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
             if refusal is None:
+                self._state.heard[task] = attempts_of(answer)
                 return
             answer = refusal
         else:
             self._state.answered.add(task.cell.id)
+            self._state.doubts.replied(task.cell.id)
             self._state.hung_in_a_row = 0
         await self._store(task, answer, body, body_digest, started_at)
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG:
@@ -257,6 +280,7 @@ class BatchRun:
         if refusal.stops_launch:
             self._state.stop = refusal
             return refusal
+        refusal = self._state.doubts.settled(task.cell.id, refusal)
         if refusal.by_request:
             self._state.stood.add(task.cell.id)
             return refusal

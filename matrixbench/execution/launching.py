@@ -267,7 +267,15 @@ class Launches:
     ) -> None:
         """Send the trials of a launch; where they are adaptive, until each cell has enough."""
         stopping = self._stopping(batch, work, session.info.build, writer)
-        run = BatchRun(session, batch, self._prompts, stopping or writer, self._count)
+        known = self._meanwhile.history.under(session.info.build)
+        run = BatchRun(
+            session,
+            batch,
+            self._prompts,
+            stopping or writer,
+            self._count,
+            answered=frozenset(cell for cell, progress in known.items() if progress.kept),
+        )
         if stopping is None:
             _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
             return

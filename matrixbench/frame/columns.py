@@ -76,6 +76,10 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "noted": "What was noticed of the reply whatever its checks say: reasoning_in_content, "
     "call_in_content or both; missing where nothing was.",
     "turns": "Requests that were sent: 1, and in a conversation one for each reply.",
+    "asked": "How often they were sent: more than `turns` where one was sent again; missing in "
+    "trials that an older version stored.",
+    "asked_again": "Why they were sent again: the kind of each answer before the one that counts "
+    "(`reply` where it was one), with spaces between; missing otherwise.",
     "latency_s": "From the first byte sent to the last byte received, in seconds.",
     "time_to_first_token_s": "Time to the first token, in seconds.",
     "prompt_tokens": "Number of prompt tokens.",

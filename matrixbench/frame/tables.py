@@ -94,7 +94,7 @@ def axes_of(frame: DataFrame) -> list[str]:
 _TEXTS = frozenset(
     {
         *("cell", "build", "launches", "reason", "hint", "interval"),
-        *("top_kind", "top_reason", "kind", "noted", "reply_digest"),
+        *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
     }
 )
 """Columns that may hold None, which must stay None and not become NaN."""

@@ -118,7 +118,8 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
     """Return what `columns.COLUMNS` names of a cell that applies."""
     passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
     n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
-    by_request = 0 < n == tally.by_request
+    # One that is understood stands at once; of others a second one stands, for the first as well.
+    by_request = 0 < n == rejected and tally.by_request > 0
     repeats = not (square.greedy or by_request)
     until = square.until if repeats else None
     stopped = until is not None and n < square.planned and until.reached(passed, n)

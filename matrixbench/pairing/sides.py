@@ -72,7 +72,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         build=cell.square.build,
         passed=tally.passed,
         replies=tally.replies,
-        by_request=0 < len(tally.passed) == tally.by_request,
+        by_request=tally.stands,
         missing=frozenset(cell.first_seed + trial for trial in lacking),
         rejected=tally.rejected,
         errored=len(tally.errored),

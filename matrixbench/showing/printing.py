@@ -15,6 +15,7 @@ from matrixbench.showing.transcript import (
     NOTED,
     STYLES,
     json_text,
+    print_attempts,
     print_notes,
     print_pairs,
     print_reply,
@@ -86,6 +87,7 @@ def _print_reply(reply: ShownReply, out: Console) -> None:
         f"  {first.kind}" if first.kind else "",
         (f"  {_trials_text(reply.trials)}", "dim"),
         (f"  {first.turns} turns" if first.turns > 1 else "", "dim"),
+        (f"  asked again: {first.asked_again}" if first.asked_again else "", "dim"),
     )
     out.print(line)
     if first.reason:
@@ -120,6 +122,7 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
         print_reply(shown.transcript.reply, out)
     else:
         print_turns(shown.transcript.earlier, out)
+    print_attempts(shown.transcript, out)
     title("verdict", out)
     out.print(
         Text.assemble((row.outcome.value, STYLES[row.outcome]), f"  {row.kind}" if row.kind else "")
@@ -146,6 +149,8 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
             yield name, f"{value:.6g}{unit}"
     if earlier := shown.transcript.earlier:
         yield "turns", f"{len(earlier) + 1} (seconds and completion tokens are of all)"
+    if row.asked_again:
+        yield "asked", f"{row.asked} times, again after: {row.asked_again.replace(' ', ', ')}"
     if row.finish_reason:
         yield "finish reason", visible(row.finish_reason)
 
@@ -245,6 +250,11 @@ def print_status(status: Status, out: Console) -> None:
         for found in status.unmeasured:
             example = visible(found.example)[:_REASON]
             out.print(Text(f"  {found.count:>7,}  {found.kind}, for example: {example}"))
+    if again := status.asked_again.trials:
+        out.print()
+        out.print(f"asked more than once: {counted(again, 'trial')}", style="bold")
+        for kind, times in status.asked_again.kinds.items():
+            out.print(f"  {times:>7,}  {'times' if times > 1 else 'time'} after {kind}")
     if status.one_reply:
         _print_one_reply(status.one_reply, out)
     given_up = [launch for launch in status.launches if launch.given_up]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from matrixbench.records import ChatReply, JsonObject, Note, Turn, Verdict
+    from matrixbench.store.rows import Transcript
 
 STYLES = {
     Outcome.PASSED: "green",
@@ -132,6 +133,24 @@ def _print_one_reply(reply: ChatReply, name: str, out: Console, before: str | No
     for call in reply.tool_calls:
         title(f"calls {visible(str(call.name))}", out)
         print_block(arguments_text(call), out)
+
+
+def print_attempts(transcript: Transcript, out: Console) -> None:
+    """Print what came over the wire beside the replies: why it was asked again, and each body.
+
+    Where there is no reply, the last of them is the refusal itself.
+    """
+    last = max(transcript.attempts, default=0)
+    for turn, attempts in transcript.attempts.items():
+        which = f" to request {turn + 1}" if last else ""
+        for number, attempt in enumerate(attempts, 1):
+            refused = transcript.reply is None and turn == last and attempt is attempts[-1]
+            counts = refused and attempt.body is not None and attempt.kind == transcript.trial.kind
+            what = "the answer, as it came" if counts else f"answer {number}{which}, asked again"
+            title(f"{what}: {attempt.kind or 'reply'}", out)
+            print_block(visible(attempt.reason), out)
+            if attempt.body:
+                _print_raw(attempt.body, out)
 
 
 def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:

@@ -53,6 +53,14 @@ _WANTED = """
 
 _MEASURED = ", ".join(f"trial.{name}" for name in MEASURED_COLUMNS)
 
+_ASKED_AGAIN = """
+    SELECT group_concat(kind, ' ') FROM (
+        SELECT coalesce(attempt.kind, 'reply') AS kind FROM attempt
+        WHERE attempt.trial = trial.id ORDER BY attempt.turn, attempt.number
+    )
+"""
+"""The kinds of all answers that are kept; a refusal's own is the last of them."""
+
 _TRIALS = f"""
     SELECT trial.id, trial.cell, build.id, trial.seed, trial.trial_index, trial.generation,
         trial.launch, trial.order_index, trial.request, trial.started_at,
@@ -64,6 +72,7 @@ _TRIALS = f"""
         max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
         trial.asked, trial.concurrency,
         CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END,
+        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END,
         {_MEASURED}
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
@@ -150,6 +159,11 @@ def trial_rows(
             yield _trial_row(by_present.get(row[_ID], row), first_seed)
 
 
+def _asked_again(kinds: str | None, *, beyond: int) -> str | None:
+    """Return the kinds of the answers after which it was asked again: the first so many."""
+    return " ".join((kinds or "").split()[:beyond]) or None if beyond > 0 else None
+
+
 def _fetch(
     connection: sqlite3.Connection, query: str, wanted: Sequence[tuple[int, str]]
 ) -> list[Row]:
@@ -182,7 +196,8 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         asked=row[19],
         concurrency=row[20],
         noted="" if row[21] is None else _noted(row[21]),
-        **dict(zip(MEASURED_COLUMNS, row[22:], strict=True)),
+        asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
+        **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
     )
 
 

@@ -102,10 +102,10 @@ class TrialRow:
     (`store.figures`). `score` is the mean of the scores that its checks gave.
     `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
     requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
-    many the server was sent at a time; both are None where an older version wrote the row. What
-    the server counted is as in `records.Usage`. Units are in the names; `started_at` is Unix time
-    in seconds. `noted` are the kinds of what was noticed of the reply, each once, with spaces
-    between.
+    many the server was sent at a time; both are None where an older version wrote the row.
+    `asked_again` names why, a kind for each time beyond the first. What the server counted is as in
+    `records.Usage`. `noted` are the kinds of what was noticed of the reply, each once, with spaces
+    between. Units are in the names; `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -136,6 +136,7 @@ class TrialRow:
     imported: bool
     turns: int = 1
     asked: int | None = None
+    asked_again: str | None = None
     concurrency: int | None = None
     token_gap_p50_s: float | None = None
     token_gap_max_s: float | None = None
