@@ -108,6 +108,8 @@ def verdict_line(candidate: CandidateResult) -> str:
     }[gate.verdict]
     if gate.verdict is not Verdict.UNDECIDED:
         return said
+    if gate.unverified:  # no number of trials would decide
+        return f"{said}: unverified build"
     overall = candidate.overall
     if overall is not None and overall.p <= ALPHA and overall.difference.estimate < 0:
         said = f"a drop is shown (p = {_p(overall.p)}); {said}"
@@ -145,6 +147,7 @@ def _lines(candidate: CandidateResult) -> list[str]:
     if any(candidate.without_partner):
         up, down = candidate.without_partner
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
+    lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
     return [*lines, *_hint(candidate)]
 
 

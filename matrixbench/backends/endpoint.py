@@ -10,13 +10,14 @@ from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.secrecy import told_query
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
 from matrixbench.spec.backends import EndpointBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.address import Address
@@ -149,7 +150,7 @@ async def _open(
         said = await _reported(chat, address, order.model.id)
         _check_context(address, backend.context, said)
         info = SessionInfo(
-            build=endpoint_build(address.shown, said),
+            build=endpoint_build(address.shown, said, told_query(address.url)),
             concurrency=connections or said.get("total_slots") or DEFAULT_CONCURRENCY,
             effective=said,
         )
@@ -204,14 +205,16 @@ def _check_context(address: Address, wanted: int | None, said: JsonObject) -> No
         )
 
 
-def endpoint_build(url: str, reported: JsonObject) -> Build:
+def endpoint_build(url: str, reported: JsonObject, query: Sequence[tuple[str, str]] = ()) -> Build:
     """Return the build of an attached server: its url and what it reports of itself.
 
     Args:
         url: Without user, password and query.
         reported: What the server says that stays the same while the server does.
+        query: What of the url's query says which server answers, without secrets.
     """
-    server = canonical_json({"url": url, **reported})
+    asked = {"query": [list(pair) for pair in query]} if query else {}
+    server = canonical_json({"url": url, **asked, **reported})
     version = reported.get("build_info") or reported.get("version") or ""
     return Build(
         id=digest({"kind": KIND, "server": server, "model": "", "device": ""}),

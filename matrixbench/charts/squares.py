@@ -39,6 +39,7 @@ OUT = "stands out"
 """Field of a square that is framed."""
 GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
+UNVERIFIED = "unverified: may be another build's"
 STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
 
@@ -182,6 +183,8 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     if cell["trials"]:
         row["count"] = _count(cell)
     row |= {mark: 1 for mark in ("errored", "stopped") if cell[mark]}
+    if cell["unverified"]:
+        row["unverified"] = 1
     if cell["one_reply"]:
         row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
@@ -235,6 +238,8 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     told |= _speed(cell)
     if cell["build"]:
         told["build"] = cell["build"]
+    if cell["unverified"]:
+        told["unverified"] = cell["unverified"]
     return told
 
 

@@ -61,6 +61,7 @@ def _gate(gate: Gate) -> JsonObject:
         "reasons": list(gate.reasons),
         "trials_per_cell": gate.trials_per_cell,
         "more_trials": gate.more_trials,
+        "unverified": list(gate.unverified),
     }
 
 
@@ -103,6 +104,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "candidate_build": cell.pair.candidate.build,
         "baseline": cell.pair.baseline.cell,
         "baseline_build": cell.pair.baseline.build,
+        "candidate_unverified": cell.pair.candidate.unverified or None,
+        "baseline_unverified": cell.pair.baseline.unverified or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],

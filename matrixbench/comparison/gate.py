@@ -42,13 +42,15 @@ def decide(
     lies above −max_drop; they are a regression where all of it lies below *and* the exact
     stratified test says that there is a difference. Each error has a chance of at most about
     2.5 %. Certain cells need no statistics: their mean difference is what it is. Cells that could
-    not be compared leave the gate undecided.
+    not be compared leave the gate undecided, and so do those whose build is unverified.
     """
     missing = [cell for cell in results if cell.basis is Basis.NOT_COMPARABLE]
+    unverified = _unverified(results)
     parts = [
         _sampled(overall, max_drop) if overall is not None else None,
         _certain(certain, max_drop) if certain.cells else None,
         _missing(len(missing), len(results)) if missing else None,
+        unverified,
     ]
     found = [part for part in parts if part is not None] or [_NOTHING]
     verdict = next(
@@ -56,8 +58,10 @@ def decide(
         Verdict.NO_WORSE,
     )
     reasons = tuple(part.reason for part in found)
-    if verdict is not Verdict.UNDECIDED:
-        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
+    doubts = _doubts(results)
+    others = [part for part in found if part is not unverified]
+    if verdict is not Verdict.UNDECIDED or all(p.verdict is Verdict.NO_WORSE for p in others):
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, unverified=doubts)
     needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
@@ -65,6 +69,7 @@ def decide(
         reasons=reasons,
         trials_per_cell=needed,
         more_trials=None if needed is None else _more(results, needed),
+        unverified=doubts,
     )
 
 
@@ -102,6 +107,19 @@ def _missing(missing: int, cells: int) -> _Part:
         reason=f"{missing} of {cells} pairs of cells cannot be compared: not measured on both "
         "sides, or greedy on one",
     )
+
+
+def _doubts(results: Sequence[CellResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
+
+
+def _unverified(results: Sequence[CellResult]) -> _Part | None:
+    """Say that builds are unverified: nobody knows whether these trials are theirs."""
+    cells = sum(bool(cell.pair.unverified) for cell in results)
+    if not cells:
+        return None
+    said = f"unverified build in {cells} of {len(results)} pairs of cells"
+    return _Part(verdict=Verdict.UNDECIDED, reason="; ".join([said, *_doubts(results)]))
 
 
 def _trials_needed(

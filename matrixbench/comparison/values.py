@@ -57,6 +57,7 @@ class Trials:
         by_request: Whether the request alone decides: one trial stands for the cell.
         errored: How many trials measured nothing.
         adaptive: Whether their number depends on what came out.
+        unverified: Why the build may not be what the backend has now; empty where it is.
     """
 
     cell: str
@@ -66,6 +67,7 @@ class Trials:
     by_request: bool = False
     errored: int = 0
     adaptive: bool = False
+    unverified: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -103,6 +105,12 @@ class CellPair:
     def adaptive(self) -> bool:
         """Whether the number of trials of a side depends on what came out."""
         return self.candidate.adaptive or self.baseline.adaptive
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Why a side's build may not be what its backend has now: each reason once."""
+        reasons = (self.candidate.unverified, self.baseline.unverified)
+        return tuple(dict.fromkeys(filter(None, reasons)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +238,8 @@ class Gate:
         trials_per_cell: Trials of each cell that would decide if the ratios stayed as they are;
             None where it is decided, or no number would.
         more_trials: How many more that are, over all cells of both sides.
+        unverified: Why builds may not be what the backends have now; then nothing passes, whatever
+            the trials say.
     """
 
     verdict: Verdict
@@ -237,6 +247,7 @@ class Gate:
     reasons: tuple[str, ...]
     trials_per_cell: int | None = None
     more_trials: int | None = None
+    unverified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ def sides_of(results: Results, store: Store) -> list[Side]:
                 by_request=0 < len(tally.passed) == tally.by_request,
                 errored=tally.errored,
                 adaptive=cell.square.until is not None,
+                unverified=cell.square.unverified if tally.passed or tally.errored else "",
             ),
         )
         for cell, tally in tallies.items()

@@ -11,6 +11,7 @@ from matrixbench.plan.values import harmless
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matrixbench.plan.origin import Origin
     from matrixbench.records import Build, JsonObject
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template, TestCase
@@ -173,12 +174,20 @@ class PresentBuild:
 
     Args:
         build: The build, or None where nothing is known.
-        verified: Whether it was read off what is there now, not off the store.
+        verified: Whether it is no guess: it was read off what is there now, or trials of the same
+            origin recorded it.
+        recorded: It is the latter, so that only asking the server can tell what it is by now.
         note: Why it could not be verified.
-        last: The build that ran last; None where nothing has run.
+        origin: Where the server comes from; None where nobody looked.
     """
 
     build: Build | None
     verified: bool
+    recorded: bool = False
     note: str = ""
-    last: Build | None = None
+    origin: Origin | None = None
+
+    @property
+    def read(self) -> bool:
+        """Whether it was read off what is there now."""
+        return self.verified and not self.recorded

@@ -57,6 +57,7 @@ _LAUNCH = _insert(
         "versions",
         "log",
         "imported",
+        "origin",
         "build",
     ),
 )

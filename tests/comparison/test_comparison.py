@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,12 @@ from matrixbench.comparison_table import verdict_line
 
 
 def trials(
-    outcomes: str, *, cell: str = "c", build: str = "new", first_seed: int = 1, **changes: bool
+    outcomes: str,
+    *,
+    cell: str = "c",
+    build: str = "new",
+    first_seed: int = 1,
+    **changes: Any,  # noqa: ANN401  any field
 ) -> Trials:
     """Return trials by their outcomes: `1` passed, `0` did not."""
     passed = {first_seed + place: char == "1" for place, char in enumerate(outcomes)}
