@@ -116,7 +116,11 @@ def verdict_line(candidate: CandidateResult) -> str:
         said += f", trials without a verdict left out ({IGNORED})"
     elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
-    return _undecided(candidate, said) if gate.verdict is Verdict.UNDECIDED else said
+    if gate.verdict is not Verdict.UNDECIDED:
+        return said
+    if gate.unverified:  # no number of trials would decide
+        return f"{said}: unverified build"
+    return _undecided(candidate, said)
 
 
 def _undecided(candidate: CandidateResult, said: str) -> str:
@@ -178,6 +182,7 @@ def _lines(candidate: CandidateResult) -> list[str]:
     if any(candidate.without_partner):
         up, down = candidate.without_partner
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
+    lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
     return [*lines, *_hint(candidate)]
 
 

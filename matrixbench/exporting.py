@@ -138,12 +138,16 @@ def trial_rows(results: Results, store: Store) -> Iterator[JsonObject]:
     for cell, row in results.rows(store):
         coordinates = cell.square.coordinates
         axes = {axis: _plain(coordinates.get(axis)) for axis in results.axes}
-        yield {**axes, **trial_record(row)}
+        yield {**axes, **trial_record(cell, row)}
 
 
-def trial_record(row: TrialRow) -> JsonObject:
-    """Return what `frame.TRIAL_COLUMNS` names of a trial; an empty text is missing."""
-    return {name: _plain(getattr(row, name)) for name in TRIAL_COLUMNS}
+def trial_record(cell: ResultCell, row: TrialRow) -> JsonObject:
+    """Return what `frame.TRIAL_COLUMNS` names of a trial of a cell; an empty text is missing."""
+    doubt = cell.square.unverified
+    return {
+        name: _plain(doubt if name == "unverified" else getattr(row, name))
+        for name in TRIAL_COLUMNS
+    }
 
 
 def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
@@ -151,7 +155,8 @@ def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
 
     There a square is a (model, temperature, server, test). Other axes that vary are put into the
     names: those of a model into the model's, the rest into the server's, so that no two cells
-    meet in one square. Rejected trials are failures there, errored ones are left out.
+    meet in one square. So is that a server's build is unverified. Rejected trials are failures
+    there, errored ones are left out.
     """
     rows: dict[int, list[TrialRow]] = {}
     for cell, row in results.rows(store):
@@ -205,11 +210,12 @@ def _tool_bench_row(cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming)
     times = [_times(passed), _times(others)]
     both = [*times[0], *times[1]]
     template = coordinates.get("chat_template")
+    doubt = " (unverified)" if cell.square.unverified else ""
     return {
         "chat_template": None if template == "native" else template,
         "chat_template_file": None,
         "model": naming.model(coordinates),
-        "server_name": naming.server(coordinates),
+        "server_name": f"{naming.server(coordinates)}{doubt}",
         "model_id": coordinates.get("model"),
         "test": theirs(label(coordinates.get("test"))),
         "temp": coordinates.get("temperature"),

@@ -25,14 +25,21 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     `stopped` how many cells have enough already. `launches`, `not_applicable` and `notes` are
     lists; a launch's `builds` are those that the store holds trials of it under, the present one
     first, then the newest; `estimate_s` is in seconds, null where nothing tells. With `cells`,
-    `cell_list` lists every cell.
+    `cell_list` lists every cell. `unverified` counts trials of the done ones that may be another
+    build's; `verified` is false where they are, or where no build is known yet.
     """
     plan = prepared.plan
     listed: dict[str, Any] = {}
     if cells:
         listed["cell_list"] = [
-            {"cell": cell.id, "done": done, "trials": wanted, "coordinates": cell.coordinates()}
-            for cell, done, wanted in prepared.cells()
+            {
+                "cell": cell.id,
+                "done": done,
+                "verified": verified,
+                "trials": wanted,
+                "coordinates": cell.coordinates(),
+            }
+            for cell, done, wanted, verified in prepared.cells()
         ]
     return {
         "experiment": plan.experiment,
@@ -43,6 +50,7 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "stopped": plan.stopped,
         "notes": list(plan.notes),
         "done": plan.done,
+        "unverified": plan.unverified,
         "remaining": plan.remaining,
         "verified": plan.verified,
         "server_starts": plan.server_starts,
@@ -91,12 +99,13 @@ def _launch_json(launch: LaunchPlan, held: Sequence[HeldBuild]) -> JsonObject:
             for known in held
         ],
         "verified": launch.build.verified,
-        "note": launch.build.note,
+        "note": launch.doubt or launch.build.note,
         "cells": len(launch.cells),
         "trials": launch.wanted,
         "least": launch.least,
         "stopped": launch.stopped,
         "done": launch.done,
+        "unverified": launch.unverified,
         "remaining": launch.remaining,
         "why": {str(why): count for why, count in launch.why.items()},
         "shared_with": launch.shared_with or None,

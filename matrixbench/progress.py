@@ -194,9 +194,10 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line a
             replies = "1 reply" if event.replies == 1 else f"{event.replies:,} replies"
             return f"{replies} compared with those of other cells{waiting}"
         case Unverified():
+            under = " under the build that ran last" if event.guessed else ""
             return (
-                f"{event.name}: {counted(event.trials, 'trial')} counted as done under the build "
-                f"that ran last (unverified): {event.note}"
+                f"{event.name}: {counted(event.trials, 'trial')} counted as done{under} "
+                f"(unverified): {event.note}"
             )
         case Interrupted():
             return "stopping: requests in flight may finish (Ctrl-C again: at once)"

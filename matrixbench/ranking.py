@@ -25,6 +25,8 @@ _ABSENT = "–"
 _TESTS_ACROSS = 4
 """With fewer tests an interval for «such tests» is too wide to say anything."""
 
+_DOUBT = " (unverified)"
+
 _ROWS = 30
 """Rows that a table shows."""
 
@@ -83,7 +85,7 @@ def _table(
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(_name(row, by)),
+            Text(f"{_name(row, by)}{_DOUBT if row['unverified'] else ''}"),
             f"{row['tests']}" + ("*" if row["missing"] else ""),
             f"{row['trials']:,}",
             _number(row["success_ratio"], "{:.3f}"),
@@ -124,6 +126,11 @@ def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str]) -> list[str]
         lines.append(
             "* not measured everywhere that another row is: the means rest on different cells; "
             "--common counts only what all rows have"
+        )
+    if doubtful := sum(row["unverified"] for row in rows):
+        cells = counted(doubtful, "cell")
+        lines.append(
+            f"unverified: results of {cells} may be another build's; matrixbench status says why"
         )
     if alike := sum(row["one_reply"] for row in rows):
         cells = counted(alike, "cell")

@@ -10,6 +10,10 @@ from matrixbench.execution.planning import prepare
 from matrixbench.execution.rejudge import rejudge
 from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
+from matrixbench.plan.cells import PresentBuild
+from matrixbench.plan.launches import launches
+from matrixbench.plan.origin import url_of
+from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
 from matrixbench.store.experiments import experiment_names, read_experiment
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
+    from matrixbench.plan.origin import Origin
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
@@ -64,6 +69,8 @@ class Results:
         not_applicable: Points that cannot be measured as asked; none where only the store knows
             the experiment.
         prepared: The plan; None where only the store knows the experiment.
+        origins: Name and digest of each launch of the experiment, selected or not → where its
+            server comes from; None where that was not looked at.
     """
 
     experiment: str
@@ -72,6 +79,7 @@ class Results:
     trials: int | None = None
     not_applicable: Sequence[NotApplicable] = ()
     prepared: Prepared | None = None
+    origins: Mapping[tuple[str, str], Origin | None] = field(default_factory=dict)
 
     def rows(self, store: Store) -> Iterator[tuple[ResultCell, TrialRow]]:
         """Yield the newest attempt of each trial with its cell, oldest first.
@@ -202,26 +210,47 @@ def results_of(
         trials=prepared.wanted.trials,
         not_applicable=prepared.plan.not_applicable,
         prepared=prepared,
+        origins=_origins(prepared),
     )
+
+
+def _origins(prepared: Prepared) -> dict[tuple[str, str], Origin | None]:
+    every = (possible.launch for possible in launches(prepared.experiment))
+    known = {
+        (plan.launch.name, plan.launch.digest): plan.build.origin for plan in prepared.plan.launches
+    }
+    return {(launch.name, launch.digest): None for launch in every} | known
 
 
 def _shown_builds(
     plan: LaunchPlan, held: Sequence[HeldBuild], say: Callable[[str], None]
-) -> Sequence[str]:
-    """Return the builds that a launch may be shown under, the one that is shown first.
+) -> tuple[Sequence[str], str]:
+    """Return the builds that a launch may be shown under, and why the first is unverified.
 
-    That is the present one; as long as it has not run at all, the one that ran last, and `say` is
-    told: a map of the old build is worth more than an empty one, but never mixed with the new.
+    The first is the present one; as long as it has not run at all, the one that ran last, and `say`
+    is told: a map of the old build is worth more than an empty one, but never mixed with the new,
+    and never without saying so.
     """
     present = plan.build.build
-    if held and present is not None and not held[0].present:
-        say(
-            f"{plan.launch.name}: the present build {present.id[:8]} has not run; shown is "
-            f"{held[0].id[:8]}, which ran last"
-        )
-    if held:
-        return [build.id for build in held]
-    return [] if present is None else [present.id]
+    if not held:
+        return ([] if present is None else [present.id]), ""
+    doubt = _doubt(plan, held[0])
+    if doubt:
+        say(f"{plan.launch.name}: {doubt}")
+    return [build.id for build in held], doubt
+
+
+def _doubt(plan: LaunchPlan, shown: HeldBuild) -> str:
+    """Return why a build's results may not be those of what a launch has now; empty if they are."""
+    now = plan.build
+    if shown.present:
+        return "" if now.verified else f"shown is the build that ran last (unverified): {now.note}"
+    last = f"shown is {shown.id[:8]}, which ran last (unverified)"
+    if now.origin is not None and now.origin.url and not now.origin.could_be(shown.build):
+        return f"the server at {now.origin.url} has not run; {last}, at {url_of(shown.build)}"
+    if now.build is not None:
+        return f"the present build {now.build.id[:8]} has not run; {last}"
+    return f"{last}: {now.note}"
 
 
 def _planned_cells(
@@ -229,22 +258,24 @@ def _planned_cells(
 ) -> Iterator[ResultCell]:
     progress = prepared.history.progress
     for plan, held in prepared.builds():
-        shown = _shown_builds(plan, held, say)
+        shown, doubt = _shown_builds(plan, held, say)
         for cell in plan.cells:
-            yield _planned_cell(cell, plan, prepared, shown[0] if shown else None)
+            yield _planned_cell(cell, plan, prepared, (shown[0] if shown else None, doubt))
             for build in shown[1:] if by_build else ():
                 if cell.id in progress.get(build, {}):
-                    yield _planned_cell(cell, plan, prepared, build)
+                    yield _planned_cell(cell, plan, prepared, (build, ""))
 
 
 def _planned_cell(
-    cell: Cell, plan: LaunchPlan, prepared: Prepared, build: str | None
+    cell: Cell, plan: LaunchPlan, prepared: Prepared, shown: tuple[str | None, str]
 ) -> ResultCell:
+    build, doubt = shown
     return ResultCell(
         square=Square(
             cell=cell.id,
             coordinates=cell.coordinates(),
             build=build,
+            unverified=doubt or prepared.of_cells.of(cell).unverified,
             planned=prepared.wanted.of(cell),
             greedy=is_greedy(cell.point.fields),
             until=prepared.wanted.until_of(cell),
@@ -261,7 +292,8 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
     """Return the results of an experiment that the store knows by name, imported ones included.
 
     A cell is shown for the build that was there and by the checks that it had when it ran last;
-    where these are not known, the newest verdicts count.
+    where these are not known, the newest verdicts count. Nothing but the store is looked at, so
+    that a build is unverified only where the store does not tell whose it is.
 
     Raises:
         UsageError: The store knows no such experiment, or a selector is wrong.
@@ -283,18 +315,27 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
     if not cells:
         raise NothingSelectedError("no cell is selected", where=f"{name} in {store.path}")
     axes = axis_values(_coordinates(record, kept))
-    return Results(experiment=name, cells=tuple(cells), axes=axes)
+    return Results(
+        experiment=name,
+        cells=tuple(cells),
+        axes=axes,
+        origins={(launch.name, launch.digest): launch.origin for launch in record.launches},
+    )
 
 
 def _recorded_cell(
-    cell: RecordedCell, coordinates: Coordinates, record: ExperimentRecord, build: str | None
+    cell: RecordedCell,
+    coordinates: Coordinates,
+    record: ExperimentRecord,
+    shown: tuple[str | None, str],
 ) -> ResultCell:
-    launch = record.launches[cell.launch]
+    launch, (build, doubt) = record.launches[cell.launch], shown
     return ResultCell(
         square=Square(
             cell=cell.cell,
             coordinates=coordinates,
             build=build,
+            unverified=doubt,
             planned=cell.planned,
             greedy=cell.greedy,
             until=cell.until,
@@ -327,19 +368,40 @@ def _unknown(store: Store, name: str) -> UsageError:
     )
 
 
-def _builds(store: Store, record: ExperimentRecord) -> list[str | None]:
-    """Return the build of each launch: the one that was there, else the one that ran last."""
-    ran = {
-        (launch.record.name, launch.record.digest): launch.record.build.id
-        for launch in store.launches(record.name)
-        if launch.record.build is not None
-    }
+def _builds(store: Store, record: ExperimentRecord) -> list[tuple[str | None, str]]:
+    """Return the build of each launch, and why it is unverified: the one that was there, else ran.
 
-    def build_of(launch: RecordedLaunch) -> str | None:
-        found = launch.build or ran.get((launch.name, launch.digest))
-        if found is not None:
-            return found
-        last = store.last_build(launch.digest)
-        return None if last is None else last.id
+    The record of an older version does not say where servers came from. There a launch's own runs
+    tell; one without any is shown what others of its digest ran, which may be another server's.
+    """
+    runs = store.launch_runs()
+    recorded = RecordedBuilds(record.name, record.launches, runs, store.builds())
+
+    def build_of(launch: RecordedLaunch) -> tuple[str | None, str]:
+        if launch.build is not None:
+            return launch.build, ""
+        fitting = [run for run in runs if run.digest == launch.digest]
+        names = (record.name, launch.name)
+        own = [run.build for run in fitting if (run.experiment, run.name) == names]
+        if launch.origin is None:
+            if own:
+                return own[0], ""
+            return _guessed(next((run.build for run in fitting), None), _OF_ANOTHER)
+        nothing = PresentBuild(build=None, verified=False, origin=launch.origin)
+        found = recorded.present(launch, nothing)
+        if found.build is not None and found.verified:
+            return found.build.id, ""
+        guess = next(iter(own), None) if found.build is None else found.build.id
+        return _guessed(guess, launch.origin.missing or _NOT_SINCE)
 
     return [build_of(launch) for launch in record.launches]
+
+
+_OF_ANOTHER = "the store does not tell whose server it was"
+_NOT_SINCE = "what the experiment's file named last has not run"
+
+
+def _guessed(build: str | None, why: str) -> tuple[str | None, str]:
+    if build is None:
+        return None, ""
+    return build, f"shown is {build[:8]}, which ran last (unverified): {why}"

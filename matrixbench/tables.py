@@ -111,7 +111,7 @@ def print_plan(plan: Plan, out: Console) -> None:
     for note in plan.notes:
         out.print()
         out.print(Text(f"note: {note}", style="yellow"))
-    _print_unverified(plan, out)
+    print_unverified(plan, out)
     _print_not_applicable(plan.not_applicable, out)
 
 
@@ -124,6 +124,13 @@ def between(plan: Plan | LaunchPlan) -> str:
 def at_most(plan: Plan | LaunchPlan, words: str = "at most ") -> str:
     """Return words that belong before what remains where cells may stop, else nothing."""
     return words if plan.least < _most(plan) else ""
+
+
+def unverified(plan: Plan | LaunchPlan) -> str:
+    """Return words that belong behind what is done where it may be another build's."""
+    if not plan.unverified:
+        return ""
+    return " (unverified)" if plan.unverified == plan.done else f" ({plan.unverified:,} unverified)"
 
 
 def _most(plan: Plan | LaunchPlan) -> int:
@@ -159,9 +166,10 @@ def print_builds(launches: Iterable[tuple[LaunchPlan, Sequence[HeldBuild]]], out
 
 def _headline(plan: Plan) -> Text:
     noun = "trial" if plan.trials == 1 else "trials"
+    done = f"{plan.done:,} done{unverified(plan)}"
     parts = [
         f"{counted(plan.cells, 'cell')} in {counted(len(plan.launches), 'launch', 'es')}",
-        f"{between(plan)} {noun}: {plan.done:,} done, {at_most(plan)}{plan.remaining:,} to run",
+        f"{between(plan)} {noun}: {done}, {at_most(plan)}{plan.remaining:,} to run",
     ]
     if plan.stopped:
         parts.append(f"{counted(plan.stopped, 'cell')} stopped early")
@@ -184,17 +192,16 @@ def _why(launch: LaunchPlan) -> str:
         shared = len(launch.cells) - len(launch.own)
         text = f"{counted(shared, 'cell')} shared with {launch.shared_with}"
         reasons = f"{reasons}; {text}" if reasons else text
-    return reasons if launch.build.verified or not launch.done else f"{reasons} (unverified)"
+    return f"{reasons}{unverified(launch)}".strip()
 
 
-def _print_unverified(plan: Plan, out: Console) -> None:
-    notes = Counter(
-        launch.build.note for launch in plan.launches if not launch.build.verified and launch.done
-    )
+def print_unverified(plan: Plan, out: Console) -> None:
+    """Print why trials may be another build's, where some may."""
+    notes = Counter(launch.doubt for launch in plan.launches if launch.unverified)
     if not notes:
         return
     out.print()
-    out.print("unverified: counted under the build that ran last, for", style="yellow")
+    out.print("unverified: trials that may be another build's are counted, for", style="yellow")
     for note, count in notes.items():
         out.print(Text(f"  {counted(count, 'launch', 'es')}: {note}"))
 
@@ -212,13 +219,12 @@ def _print_not_applicable(points: Sequence[NotApplicable], out: Console) -> None
         out.print(f"           and {len(reasons) - _REASONS_SHOWN} more reasons (--json lists all)")
 
 
-def print_cells(cells: Iterable[tuple[Cell, int, int]], out: Console) -> None:
+def print_cells(cells: Iterable[tuple[Cell, int, int, bool]], out: Console) -> None:
     """Print one line a cell: its id, trials done of trials wanted, and its coordinates."""
-    for cell, done, wanted in cells:
-        out.print(
-            Text(f"{cell.id}  {done:>4}/{wanted:<4}  {coordinates_text(cell.coordinates())}"),
-            soft_wrap=True,
-        )
+    for cell, done, wanted, verified in cells:
+        doubt = "  (unverified)" if done and not verified else ""
+        told = f"{done:>4}/{wanted:<4}  {coordinates_text(cell.coordinates())}{doubt}"
+        out.print(Text(f"{cell.id}  {told}"), soft_wrap=True)
 
 
 def coordinates_text(coordinates: Coordinates) -> str:

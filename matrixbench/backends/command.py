@@ -108,14 +108,8 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
     found = meant_by(order, marked_only, environ)
     order = replace(order, options=found.options)
     env = command_environment(order, backend, environ)
-    lasting = _rendered(order, backend, _values(order, backend) | _PASSING)
-    look = partial(
-        identify,
-        lasting,
-        find_program(lasting[0], env),
-        hashes,
-        apart={file.path for file in found.files},
-    )
+    lasting, program = located(order, environ)
+    look = partial(identify, lasting, program, hashes, apart={file.path for file in found.files})
     return CommandRecipe(
         order=order,
         backend=backend,
@@ -126,6 +120,20 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
         contents=file_contents(found.files, hashes),
         read=partial(file_contents, found.files, hashes),
     )
+
+
+def located(order: LaunchOrder, environ: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
+    """Return a launch's command line without what changes from start to start, and its program.
+
+    Raises:
+        ServerError: No such program, or an argument that cannot be rendered.
+    """
+    backend = order.backend
+    if not isinstance(backend, CommandBackend):
+        raise TypeError(f"a command cannot be opened for {type(backend).__name__}")
+    lasting = _rendered(order, backend, _values(order, backend) | _PASSING)
+    env = command_environment(order, backend, environ)
+    return lasting, find_program(lasting[0], env)
 
 
 def command_environment(

@@ -10,6 +10,7 @@ from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.secrecy import told_query
 from matrixbench.backends.served_names import listed_names, unlisted
 from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
@@ -18,7 +19,7 @@ from matrixbench.records import Build
 from matrixbench.spec.backends import EndpointBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.address import Address
@@ -161,7 +162,7 @@ async def _open(
         if remark is not None and backend.strict_model:
             raise ServerError(remark.message, where=address.shown, hint=remark.hint)
         info = SessionInfo(
-            build=endpoint_build(address.shown, said),
+            build=endpoint_build(address.shown, said, told_query(address.url)),
             concurrency=connections or _at_a_time(said),
             effective=said,
             asked_model=order.model.id,
@@ -230,14 +231,16 @@ def _check_context(address: Address, wanted: int | None, said: JsonObject) -> No
         )
 
 
-def endpoint_build(url: str, reported: JsonObject) -> Build:
+def endpoint_build(url: str, reported: JsonObject, query: Sequence[tuple[str, str]] = ()) -> Build:
     """Return the build of an attached server: its url and what it reports of itself.
 
     Args:
         url: Without user, password and query.
         reported: What the server says that stays the same while the server does.
+        query: What of the url's query says which server answers, without secrets.
     """
-    server = canonical_json({"url": url, **reported})
+    asked = {"query": [list(pair) for pair in query]} if query else {}
+    server = canonical_json({"url": url, **asked, **reported})
     version = reported.get("build_info") or reported.get("version") or ""
     return Build(
         id=digest({"kind": KIND, "server": server, "model": "", "device": ""}),

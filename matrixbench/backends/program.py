@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _PYTHON = re.compile(r"python[\d.]*$")
 _PROGRAM = "program"
+_SCRIPTS = (".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".lua")
+_SETTINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".jinja", ".gguf")
+_READ_ONLY = frozenset({*_SCRIPTS, *_SETTINGS})
+"""What ends the names of files that a server reads."""
+
 _SHEBANG_BYTES = 512
 _PACKAGES = (
     "lib/python3*/site-packages",
@@ -121,9 +126,17 @@ def same_program(build: Build, other: Build) -> bool:
 
 
 def _named_files(arguments: Sequence[str]) -> list[Path]:
-    """Return the files that arguments name by an absolute path, alone or as `--flag=PATH`."""
+    """Return the files that arguments name by an absolute path, alone or as `--flag=PATH`.
+
+    By a path from the present folder, where servers run, only scripts and configurations are meant:
+    other words may be names of files by chance, or of what the server writes.
+    """
     named = (Path(text.partition("=")[2] if text.startswith("-") else text) for text in arguments)
-    return [path for path in named if path.is_absolute() and path.is_file()]
+    return [
+        path
+        for path in named
+        if (path.is_absolute() or path.suffix in _READ_ONLY) and path.is_file()
+    ]
 
 
 def _packages(path: Path) -> list[str]:

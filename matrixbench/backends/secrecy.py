@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from matrixbench.identity import digest
 from matrixbench.records import Timing
 
 MASK = "***"
@@ -94,6 +95,21 @@ class Secrets:
             return tuple(self.left_out(item) for item in value)
         # Enumerations are texts as well, and hold none of ours.
         return self.taken_out(value) if type(value) in {str, dict, list} else value
+
+
+def told_query(url: str) -> list[tuple[str, str]]:
+    """Return a url's query in alphabetical order as it may be kept.
+
+    A gateway may choose the server by it. A secret is masked, so that a new key is no new server;
+    of a long value, which may be one, a digest stands for it.
+    """
+    return sorted(
+        (
+            name,
+            MASK if _SECRET_NAME.search(name) else digest(value) if len(value) >= LONG else value,
+        )
+        for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    )
 
 
 def _is_secret(name: str, value: str) -> bool:

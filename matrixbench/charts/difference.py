@@ -94,6 +94,8 @@ def _content(cell: CellResult, ramp: Ramp) -> Row:
         "count": f"n={up}" if up == down else f"n={up}/{down}",
         "ink": ramp.ink(value),
     }
+    if cell.pair.unverified:
+        row["unverified"] = 1
     if cell.stands_out or cell.same is False:
         row[OUT] = 1
     elif cell.p is not None:
@@ -121,6 +123,8 @@ def _told(cell: CellResult) -> Row:
         told["p"] = f"{cell.p:.3g} ({cell.test}), {cell.p_holm:.3g} after Holm"
         if cell.visible_drop is not None:
             told["smallest drop that so many can show"] = f"{cell.visible_drop:.2f}"
+    for doubt in cell.pair.unverified:
+        told["unverified"] = doubt
     if cell.pairs is not None:
         found = "unknown" if cell.phi is None else f"{cell.phi:.2f}"
         told["pairs"] = f"{cell.pairs.worse} worse, {cell.pairs.better} better; phi {found}"

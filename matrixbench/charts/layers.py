@@ -20,6 +20,7 @@ from matrixbench.charts.squares import (
     OUT,
     REASONING,
     STOPPED,
+    UNVERIFIED,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ _BUBBLE = "M-1,-0.8L1,-0.8L1,0.4L-0.2,0.4L-1,1Z"
 _SMALL_BOX = "M-1,-1L0.4,-1L0.4,0.4L-1,0.4Z"
 _BOX = "M-1,-1L1,-1M1,-1L1,1M1,1L-1,1M-1,1L-1,-1"
 _HATCHED_BOX = f"{_BOX}M-1,0L0,-1M-1,1L1,-1M0,1L1,0"
+_BROKEN_BOX = (
+    "M-1,-1L-0.3,-1M0.3,-1L1,-1M1,-1L1,-0.3M1,0.3L1,1"
+    "M1,1L0.3,1M-0.3,1L-1,1M-1,1L-1,0.3M-1,-0.3L-1,-1"
+)
 _DASHED_BOX = f"{_BOX}M-0.5,0L0.5,0"
 
 
@@ -101,6 +106,7 @@ class _Layers:
             self._corner("stopped", 1, _SQUARE, side=1, foot=True),
             self._corner("reasoning", 1, _BUBBLE, side=-1, foot=True),
             *self._frames(),
+            self._dashes(),
             self._legend(),
             self._tooltips(),
         ]
@@ -282,6 +288,23 @@ class _Layers:
         light = self._frame("white", stroke=1, inset=1 + 2 * stroke) if self._layout.text else None
         return [self._frame(DARK_INK, stroke=stroke, inset=1), light]
 
+    def _dashes(self) -> alt.Chart | None:
+        """Return a dashed frame, inside the one of squares that stand out."""
+        if not self._shown.any("unverified"):
+            return None
+        inset = 8 if self._shown.any(OUT) and self._layout.text else 3
+        return self._placed(
+            self._on_squares("unverified").mark_rect(
+                filled=False,
+                stroke={"expr": "datum.ink"},
+                strokeWidth=1.5 if self._layout.text else 1,
+                strokeDash=[4, 3] if self._layout.text else [2, 2],
+                width=self._layout.width - inset,
+                height=self._layout.height - inset,
+                aria=False,
+            )
+        )
+
     def _legend(self) -> alt.Chart | None:
         """Return a layer without squares whose only purpose is the legend of the marks."""
         shown = self._shown
@@ -321,6 +344,7 @@ _MARKS = (
     (STOPPED, "stopped", 1, _SQUARE),
     (REASONING, "reasoning", 1, _BUBBLE),
     ("shown to differ by itself", OUT, 1, _BOX),
+    (UNVERIFIED, "unverified", 1, _BROKEN_BOX),
 )
 """What the legend calls a mark, the field and value that ask for it, and its shape."""
 

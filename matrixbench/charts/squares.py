@@ -39,9 +39,18 @@ OUT = "stands out"
 """Field of a square that is framed."""
 GREEDY = "greedy sampling"
 BY_REQUEST = "decided by the request"
+UNVERIFIED = "unverified: may be another build's"
 STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
 REASONING = "reasoning left in the content"
+
+_MARKS = {
+    "errored": "errored",
+    "stopped": "stopped",
+    "reasoning": "reasoning_in_content",
+    "unverified": "unverified",
+}
+"""Field of a square that is marked → the column that says so."""
 
 _TOLD_ONLY_WHERE_SHOWN = {
     Metric.SUCCESS_RATIO_WITHOUT_REJECTED,
@@ -182,9 +191,7 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     row: Row = {"status": _state(cell, value), "ink": DARK_INK}
     if cell["trials"]:
         row["count"] = _count(cell)
-    row |= {mark: 1 for mark in ("errored", "stopped") if cell[mark]}
-    if cell["reasoning_in_content"]:
-        row["reasoning"] = 1
+    row |= {mark: 1 for mark, column in _MARKS.items() if cell[column]}
     if cell["one_reply"]:
         row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
@@ -241,6 +248,8 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     told |= _speed(cell)
     if cell["build"]:
         told["build"] = cell["build"]
+    if cell["unverified"]:
+        told["unverified"] = cell["unverified"]
     return told
 
 

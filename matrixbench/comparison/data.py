@@ -74,6 +74,7 @@ def _gate(gate: Gate) -> JsonObject:
         "unsettled": gate.unsettled or None,
         "worst": None if gate.worst is None else _extreme(gate.worst),
         "best": None if gate.best is None else _extreme(gate.best),
+        "unverified": list(gate.unverified),
     }
 
 
@@ -143,6 +144,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "candidate_build": cell.pair.candidate.build,
         "baseline": cell.pair.baseline.cell,
         "baseline_build": cell.pair.baseline.build,
+        "candidate_unverified": cell.pair.candidate.unverified or None,
+        "baseline_unverified": cell.pair.baseline.unverified or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],

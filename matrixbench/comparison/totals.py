@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison import adaptive
 from matrixbench.comparison.cells import assess
-from matrixbench.comparison.gate import bounded, decide, judge
+from matrixbench.comparison.gate import bounded, decide, doubted, judge
 from matrixbench.comparison.missing import End, any_missing, completed, count
 from matrixbench.comparison.values import (
     Basis,
@@ -92,7 +92,7 @@ def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> Candid
         tests=_by_test(found),
         overall=overall,
         certain=certain,
-        gate=_allowing(gate, candidate, results, missing),
+        gate=doubted(_allowing(gate, candidate, results, missing), results),
         counts=count(candidate),
         without_partner=(candidates_own, len(candidate.alone) - candidates_own),
     )

@@ -71,6 +71,7 @@ class Trials:
         raised: How many of them have a reply, at which a check raised.
         never_asked: How many trials were due and not asked.
         adaptive: Whether their number depends on what came out.
+        unverified: Why the build may not be what the backend has now; empty where it is.
     """
 
     cell: str
@@ -84,6 +85,7 @@ class Trials:
     raised: int = 0
     never_asked: int = 0
     adaptive: bool = False
+    unverified: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -127,6 +129,12 @@ class CellPair:
         """Whether both sides are one cell of one build, so that they have the same trials."""
         up, down = self.candidate, self.baseline
         return up.cell == down.cell and up.build == down.build
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Why a side's build may not be what its backend has now: each reason once."""
+        reasons = (self.candidate.unverified, self.baseline.unverified)
+        return tuple(dict.fromkeys(filter(None, reasons)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +282,8 @@ class Gate:
         worst: What all trials would say with each missing one at its worst for the candidate: its
             own as failures, the baseline's as passes. None where none is missing.
         best: The same with each at its best for the candidate.
+        unverified: Why builds may not be what the backends have now; then nothing passes, whatever
+            the trials say.
     """
 
     verdict: Verdict
@@ -285,6 +295,7 @@ class Gate:
     unsettled: str = ""
     worst: Extreme | None = None
     best: Extreme | None = None
+    unverified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

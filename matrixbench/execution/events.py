@@ -153,11 +153,20 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unverified:
-    """Trials count as done under a build that ran last, since the present one cannot be told."""
+    """Trials count as done that may be another build's.
+
+    Args:
+        name: The launch.
+        trials: How many.
+        note: Why that is not known.
+        guessed: Whether they are those of the build that ran last, since the present one cannot be
+            told; else the user asked for those of any build.
+    """
 
     name: str
     trials: int
     note: str
+    guessed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

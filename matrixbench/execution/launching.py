@@ -53,6 +53,28 @@ if TYPE_CHECKING:
     from matrixbench.store.writer import Writer
 
 
+def to_run(prepared: Prepared, store: Store) -> list[LaunchPlan]:
+    """Return the launches that have trials to run, or whose server has to be asked if they have.
+
+    That is so where it runs already, and where what is done rests on a guess, unless something is
+    missing without which it cannot start. One that could not be started the last time is tried
+    all the same: what is wrong with it must not pass in silence.
+    """
+    failed = store.failed_starts(prepared.experiment.file.name)
+
+    def unsure(launch: LaunchPlan) -> bool:
+        build, known = launch.build, (launch.launch.name, launch.launch.digest)
+        if not launch.own:
+            return False
+        if getattr(launch.launch.spec, "url", None) is not None:
+            return True
+        there = build.origin is not None and not build.origin.missing
+        guessed = there and not prepared.history.any_build
+        return not build.verified and (guessed or known in failed)
+
+    return [launch for launch in prepared.plan.launches if launch.remaining or unsure(launch)]
+
+
 def _raise_if(stopped: Refusal | None) -> None:
     if stopped is not None:
         raise ServerError(stopped.reason)
@@ -107,7 +129,7 @@ class Launches:
         """
         began = monotonic()
         plan = self._prepared.plan
-        todo = [launch for launch in plan.launches if launch.remaining or self._unsure(launch)]
+        todo = to_run(self._prepared, self._store)
         self._tell(
             RunStarted(
                 experiment=plan.experiment,
@@ -144,11 +166,6 @@ class Launches:
         if self._errors and not summary.ran and not summary.interrupted:
             raise self._errors[0]
         return summary
-
-    @staticmethod
-    def _unsure(launch: LaunchPlan) -> bool:
-        """Whether only asking the server can tell if anything remains."""
-        return getattr(launch.launch.spec, "url", None) is not None and bool(launch.own)
 
     def _note_stored(self, trials: int) -> None:
         self._stored += trials
@@ -245,15 +262,19 @@ class Launches:
             self._tell(
                 LaunchNoticed(name=launch.launch.name, message=remark.message, hint=remark.hint)
             )
-        if not trials and not dropped:
+        known = launch.build
+        confirmed = known.verified and known.build is not None and known.build.id == info.build.id
+        if not trials and not dropped and confirmed:
             return
+        # Also without a trial: from now on the store knows whose build that is.
         number = await asyncio.to_thread(
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
         )
         error: str | None = None
         try:
-            await self._look(session, self._subject(launch, work, dropped), number, writer)
+            if trials or dropped:
+                await self._look(session, self._subject(launch, work, dropped), number, writer)
             if trials:
                 await self._run(session, self._trials(launch, number, info.build), work, writer)
         except ServerError as failure:

@@ -60,7 +60,7 @@ class Meanwhile:
         Where the build is known only once the server runs, it has to be started to be asked.
         """
         build = launch.build.build
-        if build is None or not launch.build.verified or self.history is self._prepared.history:
+        if build is None or not launch.build.read or self.history is self._prepared.history:
             return False
         before = self.elsewhere
         if not self.work(launch.own, build):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
@@ -15,10 +14,11 @@ from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
-from matrixbench.plan.cells import NOTHING, PresentBuild
+from matrixbench.plan.cells import NOTHING
 from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import Matrix, build_matrix
 from matrixbench.plan.planner import History, Plan, plan_matrix
+from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.wanted import Wanted, wanted_of
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
-    from matrixbench.plan.cells import Cell, Launch
+    from matrixbench.plan.cells import Cell, PresentBuild
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.records import Build
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
@@ -79,15 +78,20 @@ class Prepared:
     def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
         """Yield each launch with the builds that the store holds trials of it under."""
         every = (possible.launch for possible in launches(self.experiment))
-        return held_builds(self.plan.launches, every, self.history)
+        name = self.experiment.file.name
+        return held_builds(name, self.plan.launches, every, self.history)
 
-    def cells(self) -> Iterator[tuple[Cell, int, int]]:
-        """Yield each cell with its trials that are done, and those that are wanted at most."""
+    def cells(self) -> Iterator[tuple[Cell, int, int, bool]]:
+        """Yield each cell with its trials that are done, and those that are wanted at most.
+
+        With them comes whether the done ones are those of the present build for sure.
+        """
         for launch in self.plan.launches:
             known = self.history.under(launch.build.build)
+            verified = launch.build.verified and not launch.unverified
             for cell in launch.cells:
                 need = self.wanted.need(cell, known.get(cell.id, NOTHING))
-                yield cell, need.most - need.todo.bit_count(), need.most
+                yield cell, need.most - need.todo.bit_count(), need.most, verified
 
 
 def build_plan(
@@ -136,7 +140,7 @@ def prepare(
     handles = known_handles(experiment)
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
     workshop = Workshop(settings)
-    builds = present_builds(matrix, workshop, store)
+    builds = present_builds(experiment, matrix, workshop, store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = wanted_of(file, trials)
@@ -191,7 +195,7 @@ def _comparing(
         [cell for group in matrix.launches for cell in group.cells],
         [cell for group in whole.launches for cell in group.cells],
         checks,
-        {**present_builds(rest, workshop, store), **builds},
+        {**present_builds(experiment, rest, workshop, store), **builds},
     )
     matrix = comparable(matrix, compared)
     cells = [cell for group in matrix.launches for cell in group.cells]
@@ -223,7 +227,7 @@ def _history(
             judges=judges,
         ),
         builds=store.builds(),
-        runs=store.launch_builds(),
+        runs=store.launch_runs(),
         durations=store.durations(),
         any_build=any_build,
     )
@@ -261,39 +265,20 @@ def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
 
 
 def present_builds(
-    matrix: Matrix, workshop: Workshop, store: Store | None
+    experiment: Experiment, matrix: Matrix, workshop: Workshop, store: Store | None
 ) -> Mapping[str, PresentBuild]:
-    """Return launch name → the build that is there now, else the one that ran last."""
-    found: dict[str, PresentBuild] = {}
-    last_of = _LastBuilds(store)
-    for group in matrix.launches:
-        present = workshop.present_build(group.launch)
-        last = last_of(group.launch)
-        # Of a command line's program all but its own words are known: a changed one is no guess.
-        if not present.verified and (
-            present.build is None or (last is not None and same_program(present.build, last))
-        ):
-            present = replace(present, build=last, verified=False)
-        found[group.launch.name] = replace(present, last=last)
-    return found
+    """Return launch name → the build that is there now, else one that was recorded or is guessed.
 
-
-class _LastBuilds:
-    """Which build a launch ran on last.
-
-    Launches that differ only in their binary have one digest: what ran under the launch's own name
-    comes first.
+    Which runs are another launch's is known by all launches of the file, selected or not.
     """
-
-    def __init__(self, store: Store | None) -> None:
-        self._builds: Mapping[str, Build] = {} if store is None else store.builds()
-        self._named: dict[tuple[str, str], str] = {}
-        self._any: dict[str, str] = {}
-        for name, digest, build in () if store is None else store.launch_builds():
-            self._named.setdefault((name, digest), build)
-            self._any.setdefault(digest, build)
-
-    def __call__(self, launch: Launch) -> Build | None:
-        named = self._named.get((launch.name, launch.digest))
-        found = named or self._any.get(launch.digest)
-        return None if found is None else self._builds[found]
+    every = (possible.launch for possible in launches(experiment))
+    recorded = RecordedBuilds(
+        experiment.file.name,
+        every,
+        () if store is None else store.launch_runs(),
+        {} if store is None else store.builds(),
+    )
+    return {
+        group.launch.name: recorded.present(group.launch, workshop.present_build(group.launch))
+        for group in matrix.launches
+    }

@@ -46,7 +46,8 @@ def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
                 name=plan.launch.name,
                 digest=plan.launch.digest,
                 coordinates=plan.launch.coordinates,
-                build=plan.build.build.id if plan.build.build and plan.build.verified else None,
+                build=plan.build.build.id if plan.build.build and plan.build.read else None,
+                origin=plan.build.origin,
             )
             for plan in prepared.plan.launches
         ],

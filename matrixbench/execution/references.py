@@ -45,6 +45,7 @@ class Partner:
         build: The build that its replies are taken from; None where none is known.
         greedy: Whether any of its replies will do, since all should be the same.
         marks: The marks of reasoning that its server leaves in the content.
+        unverified: Why that build may not be what its backend has now; empty where it is.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Partner:
     build: str | None
     greedy: bool
     marks: tuple[str, ...] = ()
+    unverified: str = ""
 
 
 Compared: TypeAlias = "Partner | Obstacle | None"
@@ -88,6 +90,12 @@ class CellChecks:
     def compares_others(self) -> bool:
         """Whether they compare with the replies of a cell that is not the reply's own."""
         return any(other is not None for other in self.others.values())
+
+    @property
+    def unverified(self) -> str:
+        """Why what they compare with may be another build's; empty where it is not."""
+        partners = [other.partner for other in self.others.values() if other is not None]
+        return next((partner.unverified for partner in partners if partner.unverified), "")
 
     def judge(self, trial: int, reply: ChatReply) -> Judgement:
         """Return what the checks make of a stored reply."""
@@ -245,13 +253,16 @@ def _partner(
         return found
     if found is cell or found.coordinates() == cell.coordinates():
         return None
-    build = builds[found.launch.name].build
+    present = builds[found.launch.name]
+    build, name = present.build, named_cell(axes)
+    doubt = f"compared with an unverified build of {name}: {present.note}"
     return Partner(
-        name=named_cell(axes),
+        name=name,
         cell=found.id,
         build=None if build is None else build.id,
         greedy=is_greedy(found.point.fields),
         marks=found.launch.reasoning_marks,
+        unverified="" if build is None or present.verified else doubt,
     )
 
 

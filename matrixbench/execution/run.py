@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.events import Compared, Rejudged, Unverified
-from matrixbench.execution.launching import Launches
+from matrixbench.execution.launching import Launches, to_run
 from matrixbench.execution.planning import prepare
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.recording import record_cells
@@ -86,7 +86,7 @@ async def execute(
             Workshop(settings),
         )
         _judge_again(prepared, store, tell)
-        _tell_unverified(prepared, tell)
+        _tell_unverified(prepared, store, tell)
         record_cells(store, prepared, whole=not where)
         generation = cache(partial(_generation, prepared, store, mode, where))
         before = store.newest()
@@ -132,12 +132,17 @@ def _generation(prepared: Prepared, store: Store, mode: Mode, where: str | Seque
     return store.start_fresh(name, cells if where else None)
 
 
-def _tell_unverified(prepared: Prepared, tell: Listener) -> None:
-    """Say where «done» rests on memory: a binary that is not there must not pass in silence."""
+def _tell_unverified(prepared: Prepared, store: Store, tell: Listener) -> None:
+    """Say where «done» rests on a guess: a binary that is not there must not pass in silence.
+
+    Servers that are asked all the same say for themselves what they are.
+    """
+    asked = {plan.launch.name for plan in to_run(prepared, store)}
     for plan in prepared.plan.launches:
-        if plan.done and not plan.build.verified and not plan.remaining:
-            note = plan.build.note
-            tell(Unverified(name=plan.launch.name, trials=plan.done, note=note))
+        if plan.unverified and plan.launch.name not in asked:
+            guessed = not prepared.history.any_build
+            name, trials, note = plan.launch.name, plan.unverified, plan.doubt
+            tell(Unverified(name=name, trials=trials, note=note, guessed=guessed))
 
 
 def _judge_again(prepared: Prepared, store: Store, tell: Listener) -> None:

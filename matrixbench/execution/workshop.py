@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.errors import ServerError, StoreError
+from matrixbench.execution.origins import at_file, lacking, origin_in_file
 from matrixbench.models.files import FetchProgress
 from matrixbench.models.sources import fetch, locate
 from matrixbench.plan.applicability import takes_file
 from matrixbench.plan.cells import PresentBuild
+from matrixbench.plan.option_files import with_contents
 from matrixbench.spec.backends import (
     CommandBackend,
     EndpointBackend,
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     from matrixbench.backends.executable import ServerHelp
     from matrixbench.backends.option_files import Meant, PathOptions
     from matrixbench.backends.protocol import Session, SessionInfo
+    from matrixbench.errors import MatrixbenchError
     from matrixbench.execution.settings import Settings
     from matrixbench.models.files import ModelFiles
     from matrixbench.plan.cells import Launch
-    from matrixbench.records import JsonObject
+    from matrixbench.plan.origin import Origin
+    from matrixbench.records import Build, JsonObject
     from matrixbench.spec.load import Experiment
 
 _NAME_LENGTH = 80
@@ -69,7 +73,8 @@ class Workshop:
         """Return the build that a launch would run now; starts nothing, fetches nothing.
 
         Where it cannot be told (no binary, a model that is not fetched, a server of somebody
-        else's), the build is None and the note says why.
+        else's), the build is None and the note says why. Where only the running server knows the
+        rest, the build is what can be known. Its origin is there in any case.
         """
         present = self._present_build(launch)
         missing = self.meant(launch).missing() if names_files(launch.options) else ()
@@ -81,11 +86,11 @@ class Workshop:
             case ScriptedBackend():
                 from matrixbench.backends.scripted import SCRIPTED_BUILD  # noqa: PLC0415
 
-                return PresentBuild(build=SCRIPTED_BUILD, verified=True)
-            case EndpointBackend():
                 return PresentBuild(
-                    build=None, verified=False, note="an endpoint is asked only when it runs"
+                    build=SCRIPTED_BUILD, verified=True, origin=origin_in_file(launch)
                 )
+            case EndpointBackend():
+                return _unknown(origin_in_file(launch), "an endpoint is asked only when it runs")
             case LlamaServerBackend():
                 files = self.meant(launch).files if names_files(launch.options) else ()
                 source = launch.source.model_dump_json()
@@ -100,63 +105,101 @@ class Workshop:
             case _:
                 assert_never(launch.spec)
 
+    def origin(self, launch: Launch, build: Build | None = None) -> Origin:
+        """Return where a launch's server comes from, as it is now; `build` is what it runs.
+
+        No large file is read: what a build says of the content is taken from it.
+        """
+        origin = origin_in_file(launch)
+        try:
+            origin = self._placed(launch, origin)
+        except (ServerError, OSError) as error:
+            origin = lacking(origin, error)
+        return origin if build is None else origin.of_build(build)
+
+    def _placed(self, launch: Launch, origin: Origin) -> Origin:
+        """Return an origin with the executable and the command line of what is started here."""
+        spec, environ = launch.spec, self._settings.environ
+        match spec:
+            case LlamaServerBackend():
+                from matrixbench.backends.executable import find_executable  # noqa: PLC0415
+
+                executable = find_executable(spec, launch.binary, environ=environ)
+                if executable.embedded:
+                    return replace(origin, binary=executable.found_by)
+                return at_file(origin, executable.path)
+            case CommandBackend():
+                from matrixbench.backends.command import located  # noqa: PLC0415  only here
+
+                arguments, path = located(self._command_order(launch, spec), environ)
+                return at_file(replace(origin, argv=arguments), path)
+            case OllamaBackend(url=None):
+                from matrixbench.backends.ollama_server import find_ollama  # noqa: PLC0415
+
+                return at_file(origin, find_ollama(spec, launch.binary, environ=environ))
+            case _:
+                return origin
+
     def _present_llama_server(self, launch: Launch, backend: LlamaServerBackend) -> PresentBuild:
-        from matrixbench.backends.build import llama_server_build  # noqa: PLC0415  only here
+        from matrixbench.backends.build import llama_server_build, server_sha256  # noqa: PLC0415
         from matrixbench.backends.executable import find_executable  # noqa: PLC0415  only here
 
-        files = self._located(launch)
-        if files is None:
-            return PresentBuild(
-                build=None, verified=False, note=f"model {launch.model} is not on this machine"
-            )
+        origin = self.origin(launch)
         try:
+            source = self._model_there(launch)
+            if source is not None:
+                origin = replace(origin, model=source.sha256 or "")
             executable = find_executable(backend, launch.binary, environ=self._settings.environ)
-            source, contents = self._source(launch, files), self._contents(launch)
+            contents = self._contents(launch)
+            if source is None:
+                program = with_contents(server_sha256(executable, self.hashes), contents)
+                origin = replace(origin, program=program)
+                return _unknown(origin, f"model {launch.model} is not on this machine", gone=True)
             build = llama_server_build(executable, source, self.hashes, contents)
         except (ServerError, OSError) as error:
-            return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
-        return PresentBuild(build=build, verified=True)
+            return _unknown(origin, error, gone=True)
+        return PresentBuild(build=build, verified=True, origin=origin.of_build(build))
 
     def _present_command(self, launch: Launch, backend: CommandBackend) -> PresentBuild:
         from matrixbench.backends.command import prepare  # noqa: PLC0415  only here
 
-        source = ModelSource(name=launch.model, id=launch.source.id)
-        if takes_file(backend, launch.source):
-            if (files := self._located(launch)) is None:
-                return PresentBuild(
-                    build=None, verified=False, note=f"model {launch.model} is not on this machine"
-                )
-            source = self._source(launch, files)
-        order = LaunchOrder(
+        origin, takes = self.origin(launch), takes_file(backend, launch.source)
+        try:
+            source = self._model_there(launch) if takes else None
+            order = self._command_order(launch, backend, source)
+            build = prepare(order, self._settings.environ, self.hashes).build({})
+        except (ServerError, OSError) as error:
+            return _unknown(origin, error, gone=True)
+        origin = origin.of_build(build)
+        if takes and source is None:
+            return _unknown(origin, f"model {launch.model} is not on this machine", gone=True)
+        note = "what the server says of itself is known only when it runs"
+        return PresentBuild(build=build, verified=False, note=note, origin=origin)
+
+    def _command_order(
+        self, launch: Launch, backend: CommandBackend, source: ModelSource | None = None
+    ) -> LaunchOrder:
+        return LaunchOrder(
             name=file_name(launch.name),
             backend=backend,
             options=launch.options,
-            model=source,
+            model=source or ModelSource(name=launch.model, id=launch.source.id),
             template=launch.template,
             folder=self._settings.store.parent,
             here=self._settings.here,
-        )
-        try:
-            recipe = prepare(order, self._settings.environ, self.hashes)
-        except (ServerError, OSError) as error:
-            return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
-        return PresentBuild(
-            build=recipe.build({}),
-            verified=False,
-            note="what the server says of itself is known only when it runs",
         )
 
     def _present_ollama(self, launch: Launch, backend: OllamaBackend) -> PresentBuild:
         from matrixbench.backends.ollama_server import present_build  # noqa: PLC0415  only here
 
+        origin = self.origin(launch)
         if backend.url is not None:
-            return PresentBuild(
-                build=None, verified=False, note="a server that runs is asked only by a run"
-            )
+            return _unknown(origin, "a server that runs is asked only by a run")
         tag, sha256 = launch.source.ollama, None
-        if tag is None and (files := self._located(launch)) is not None:
-            sha256 = self._source(launch, files).sha256
         try:
+            if tag is None and (source := self._model_there(launch)) is not None:
+                sha256 = source.sha256
+                origin = replace(origin, model=sha256 or "")
             build = present_build(
                 backend,
                 launch.binary,
@@ -166,8 +209,8 @@ class Workshop:
                 contents=self._contents(launch),
             )
         except (ServerError, OSError) as error:
-            return PresentBuild(build=None, verified=False, note=str(error).partition("\n")[0])
-        return PresentBuild(build=build, verified=True)
+            return _unknown(origin, error, gone=True)
+        return PresentBuild(build=build, verified=True, origin=origin.of_build(build))
 
     def server_help(self, launch: Launch, backend: LlamaServerBackend) -> ServerHelp:
         """Return what the `--help` of a launch's llama-server says, asked once for each build.
@@ -225,6 +268,11 @@ class Workshop:
 
     def _located(self, launch: Launch) -> ModelFiles | None:
         return locate(launch.source, cache=self._settings.cache, environ=self._settings.environ)
+
+    def _model_there(self, launch: Launch) -> ModelSource | None:
+        """Return a launch's model where its file is on this machine."""
+        files = self._located(launch)
+        return None if files is None else self._source(launch, files)
 
     def _source(self, launch: Launch, files: ModelFiles) -> ModelSource:
         return ModelSource(
@@ -326,12 +374,22 @@ class Workshop:
             host=host(),
             versions=versions(),
             log=None if info is None or info.log is None else str(info.log),
+            origin=self.origin(launch, None if info is None else info.build),
         )
 
 
 def names_files(options: Mapping[str, Any]) -> bool:
     """Return whether options may name files: whether any holds a text, a list or a mapping."""
     return any(isinstance(value, str | list | tuple | dict) for value in options.values())
+
+
+def _unknown(
+    origin: Origin, why: str | MatrixbenchError | OSError, *, gone: bool = False
+) -> PresentBuild:
+    """Return that a build is not known; `gone` says that something is not on this machine."""
+    note = str(why).partition("\n")[0]
+    origin = lacking(origin, why) if gone else origin
+    return PresentBuild(build=None, verified=False, note=note, origin=origin)
 
 
 def _needs_file(launch: Launch) -> bool:

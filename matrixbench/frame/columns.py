@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 COLUMNS: Mapping[str, str] = {
     "cell": "The cell's id; missing where the cell is not applicable.",
     "build": "The id of the build whose trials are shown; missing where there is none yet.",
+    "unverified": "Why that build may not be what the backend has now; missing where it is, and "
+    "where there is no trial.",
     "launches": "Numbers of the launches that its trials ran in, with spaces between; `show "
     "--launch` prints what those were; missing where there is no trial.",
     "status": "measured, partial, empty (no trial counts yet) or not_applicable.",
@@ -66,6 +68,7 @@ COLUMNS: Mapping[str, str] = {
 TRIAL_COLUMNS: Mapping[str, str] = {
     "cell": "The cell's id.",
     "build": "The id of the build that ran.",
+    "unverified": "Why that build may not be what the backend has now; missing where it is.",
     "trial": "The trial's index in its cell, from 0.",
     "seed": "The seed that was sent.",
     "outcome": "passed, failed, rejected or errored.",

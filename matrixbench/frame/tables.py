@@ -67,13 +67,18 @@ def trial_frame(squares: Iterable[Square], trials: Iterable[TrialRow]) -> DataFr
     for square in squares:
         by_cell.setdefault((square.cell, square.build), []).append(square)
     rows = [
-        (square.coordinates, trial)
-        for trial in trials
-        for square in by_cell.get((trial.cell, trial.build), ())
+        (square, trial) for trial in trials for square in by_cell.get((trial.cell, trial.build), ())
     ]
+    columns = {
+        name: [_of_trial(trial, name) for _, trial in rows]
+        for name in TRIAL_COLUMNS
+        if name != "unverified"
+    }
+    # It is known of the square: one build may be a guess for one launch, and read of another.
+    columns["unverified"] = [square.unverified or None for square, _ in rows]
     return _frame(
-        [coordinates for coordinates, _ in rows],
-        {name: [_of_trial(trial, name) for _, trial in rows] for name in TRIAL_COLUMNS},
+        [square.coordinates for square, _ in rows],
+        {name: columns[name] for name in TRIAL_COLUMNS},
     )
 
 
@@ -93,7 +98,7 @@ def axes_of(frame: DataFrame) -> list[str]:
 
 _TEXTS = frozenset(
     {
-        *("cell", "build", "launches", "reason", "hint", "interval"),
+        *("cell", "build", "unverified", "launches", "reason", "hint", "interval"),
         *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
     }
 )

@@ -47,6 +47,7 @@ class Square:
         coordinates: Axis → value.
         build: The build whose trials count; None where nothing has run. To show several builds
             beside each other give one square for each, with the same cell.
+        unverified: Why the build may not be what the backend has now; empty where it is.
         planned: How many trials the cell should have; where they are adaptive, at most.
         greedy: Whether its sampling is greedy.
         until: When fewer are enough; None where their number is fixed.
@@ -56,6 +57,7 @@ class Square:
     coordinates: Coordinates
     build: str | None
     planned: int
+    unverified: str = ""
     greedy: bool = False
     until: Precision | None = None
 
@@ -129,6 +131,7 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
     return {
         "cell": square.cell,
         "build": square.build,
+        "unverified": (square.unverified if tally.outcomes else "") or None,
         "launches": " ".join(map(str, sorted(tally.launches))) or None,
         "status": _status(n, 1 if by_request else n if stopped else square.planned),
         "reason": None,

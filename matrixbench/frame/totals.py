@@ -32,6 +32,8 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "errored": "Trials in which nothing was measured; they do not count.",
     "one_reply": "How many cells gave one and the same reply to several seeds although their "
     "sampling is not greedy.",
+    "unverified": "How many cells are shown under a build that may not be what the backend has "
+    "now.",
     "success_ratio": "Mean over tests of their success ratios, between 0 and 1; a test's is the "
     "mean over its cells.",
     "low": "Lower end of its 95 % interval for such tests: clustered by test, Student's.",
@@ -187,6 +189,7 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
         "cells": len(measured),
         **{name: int(sum(cell[name] for cell in cells)) for name in _COUNTS},
         "one_reply": sum(bool(cell["one_reply"]) for cell in measured),
+        "unverified": sum(isinstance(cell["unverified"], str) for cell in measured),
         "success_ratio": nan if mean is None else mean.estimate,
         "low": 0.0 if mean is None else mean.interval.low,
         "high": 1.0 if mean is None else mean.interval.high,

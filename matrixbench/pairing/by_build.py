@@ -12,6 +12,7 @@ from matrixbench.pairing.sides import alone, pair_of, sides_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matrixbench.plan.origin import LaunchRun, Origin
     from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
 
@@ -39,7 +40,7 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
     earlier = _earlier_builds(results, store, value)
     kept = [cell for cell in results.cells if earlier.get(_launch(cell)) is not None]
     if not kept:
-        listed = ", ".join(sorted({build for _, _, build in _runs(store)}))
+        listed = ", ".join(sorted({run.build for run in store.launch_runs()}))
         raise UsageError(
             "no selected launch has run under an earlier build"
             if value == PREVIOUS
@@ -50,7 +51,7 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
     before = replace(
         results,
         cells=tuple(
-            replace(cell, square=replace(cell.square, build=earlier[_launch(cell)]))
+            replace(cell, square=replace(cell.square, build=earlier[_launch(cell)], unverified=""))
             for cell in kept
         ),
     )
@@ -80,37 +81,48 @@ def _earlier_builds(results: Results, store: Store, value: str) -> dict[_Launch,
     """Return for each launch the newest other build that it ran under, where there is one.
 
     A launch is known by its digest and its name: two backends that differ only in their binary
-    have one digest. A launch that was renamed is found by its digest alone, other backends'
-    present builds left out.
+    have one digest. A launch that was renamed is found by its digest alone, other backends' names,
+    selected or not, and present builds left out. What another experiment ran counts where its
+    server was at the same place; older versions did not keep that, so that the name has to do.
     """
     launches = {_launch(cell) for cell in results.cells}
     shown = {build for _, _, build in launches}
-    runs = _runs(store)
+    runs = store.launch_runs()
     found: dict[_Launch, str] = {}
     for name, digest, present in launches:
         if present is None:
             continue
+        origin = results.origins.get((name, digest))
         fitting = [
-            (run_name, build)
-            for run_name, run_digest, build in runs
-            if run_digest == digest
-            and build != present
-            and (value == PREVIOUS or build.startswith(value))
+            run
+            for run in runs
+            if run.digest == digest
+            and run.build != present
+            and (value == PREVIOUS or run.build.startswith(value))
         ]
-        by_name = [build for run_name, build in fitting if run_name == name]
-        others = [build for _, build in fitting if build not in shown]
+        by_name = [
+            run.build
+            for run in fitting
+            if run.name == name and _may_be_here(run, results, origin, unknown=True)
+        ]
+        others = [
+            run.build
+            for run in fitting
+            if (run.name, digest) not in results.origins
+            and run.build not in shown
+            and _may_be_here(run, results, origin, unknown=False)
+        ]
         if by_name or others:
             found[name, digest, present] = (by_name or others)[0]
     return found
 
 
-def _runs(store: Store) -> list[tuple[str, str, str]]:
-    """Return name, digest and build of every launch run that had a build, newest first."""
-    return [
-        (launch.record.name, launch.record.digest, launch.record.build.id)
-        for launch in reversed(store.launches())
-        if launch.record.build is not None
-    ]
+def _may_be_here(run: LaunchRun, results: Results, origin: Origin | None, *, unknown: bool) -> bool:
+    if run.experiment == results.experiment:
+        return True
+    if run.origin is None or origin is None:
+        return unknown
+    return run.origin.same_place(origin)
 
 
 def _short(builds: Sequence[str]) -> str:

@@ -79,6 +79,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         raised=tally.raised,
         never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
+        unverified=cell.square.unverified if tally.passed or tally.errored else "",
     )
 
 

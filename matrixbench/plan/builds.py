@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.plan.cells import Launch
+    from matrixbench.plan.origin import LaunchRun
     from matrixbench.plan.planner import History, LaunchPlan
     from matrixbench.records import Build
 
@@ -44,34 +45,59 @@ class HeldBuild:
 
 
 def held_builds(
-    plans: Sequence[LaunchPlan], launches: Iterable[Launch], history: History
+    experiment: str, plans: Sequence[LaunchPlan], launches: Iterable[Launch], history: History
 ) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
     """Yield each launch with the builds that the store holds of it: the present one, then newest.
 
-    Launches that differ only in their binary have the same cells, so a build belongs to those
-    launches under whose name it ran, or whose trials they share. What ran under a name that the
-    experiment no longer has belongs to all that are otherwise equal, for it may be their old name.
+    Launches that differ only in where their server is have the same cells, so a build belongs to
+    those launches under whose name it ran, or whose trials they share. What ran under a name that
+    the experiment no longer has belongs to all that are otherwise equal, for it may be their old
+    name. What another experiment ran does where its server was at the same place; older versions
+    did not keep that, so that the name has to do.
 
     Args:
+        experiment: The experiment's name.
         plans: The launches to tell of.
         launches: All launches of the experiment, unselected ones included.
         history: What the store knows.
     """
     names = {launch.name for launch in launches}
     present = {plan.build.build.id for plan in plans if plan.build.build is not None}
-    runs: dict[str, list[tuple[str, str]]] = {}
-    for name, launch, build in history.runs:
-        runs.setdefault(launch, []).append((name, build))
+    runs: dict[str, list[LaunchRun]] = {}
+    for run in history.runs:
+        runs.setdefault(run.digest, []).append(run)
     for plan in plans:
         own = {plan.launch.name, plan.shared_with}
         now = None if plan.build.build is None else plan.build.build.id
         ids = [] if now is None else [now]
-        ids += [
-            build
-            for name, build in runs.get(plan.launch.digest, ())
-            if name in own or (name not in names and build not in present)
-        ]
+        for run in runs.get(plan.launch.digest, ()):
+            here = run.experiment == experiment
+            if run.name in own:
+                belongs = here or _at_its_place(run, plan, unknown=True)
+            else:
+                belongs = run.name not in names and run.build not in present
+                belongs = belongs and _may_be_its_old_name(run, plan, history, here=here)
+            if belongs:
+                ids.append(run.build)
         yield plan, list(_held(plan, dict.fromkeys(ids), now, history))
+
+
+def _may_be_its_old_name(run: LaunchRun, plan: LaunchPlan, history: History, *, here: bool) -> bool:
+    """Return whether a run under a name that is gone may have been this launch's.
+
+    At another url it was not: nothing is left by which the two would be one.
+    """
+    origin = plan.build.origin
+    if origin is not None and origin.url and not origin.could_be(history.builds[run.build]):
+        return False
+    return here or _at_its_place(run, plan, unknown=False)
+
+
+def _at_its_place(run: LaunchRun, plan: LaunchPlan, *, unknown: bool) -> bool:
+    origin = plan.build.origin
+    if run.origin is None or origin is None:
+        return unknown
+    return run.origin.same_place(origin)
 
 
 def _held(

@@ -13,6 +13,7 @@ from matrixbench.spec.reasoning import marks_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matrixbench.plan.origin import Origin
     from matrixbench.records import Build, JsonObject
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template, TestCase
@@ -187,14 +188,24 @@ class PresentBuild:
 
     Args:
         build: The build, or None where nothing is known.
-        verified: Whether it was read off what is there now, not off the store.
+        verified: Whether it is no guess: it was read off what is there now, or trials of the same
+            origin recorded it.
+        recorded: It is the latter, so that only asking the server can tell what it is by now.
         note: Why it could not be verified.
         last: The build that ran last; None where nothing has run.
         notes: What will keep the launch from starting, as far as it can be seen.
+        origin: Where the server comes from; None where nobody looked.
     """
 
     build: Build | None
     verified: bool
+    recorded: bool = False
     note: str = ""
     last: Build | None = None
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def read(self) -> bool:
+        """Whether it was read off what is there now."""
+        return self.verified and not self.recorded

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from matrixbench.plan.cells import Launch, NotApplicable, Progress
     from matrixbench.plan.matrix import LaunchCells, Matrix
+    from matrixbench.plan.origin import LaunchRun
     from matrixbench.plan.wanted import Wanted
     from matrixbench.records import Build
+
+ANY_BUILD = "--any-build counts what any build has done"
+"""Why trials are unverified that the present build did not run."""
 
 MANAGED_KINDS = frozenset({"llama-server", "command", "ollama"})
 """Backends whose servers are started here, unless they have a url."""
@@ -29,7 +33,7 @@ class History:
     Args:
         progress: Build id → cell id → what is known; empty for a fresh start.
         builds: Build id → build, of every build that the store has seen, oldest first.
-        runs: Name and digest of a launch, and a build that it ran under, newest first.
+        runs: Under which builds which launches ran, newest first.
         durations: Cell id → mean latency in seconds, from any build.
         fresh: Whether a new generation is about to be opened.
         any_build: Whether a trial counts under whatever build it ran.
@@ -37,7 +41,7 @@ class History:
 
     progress: Progress = field(default_factory=dict)
     builds: Mapping[str, Build] = field(default_factory=dict)
-    runs: Sequence[tuple[str, str, str]] = ()
+    runs: Sequence[LaunchRun] = ()
     durations: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
     any_build: bool = False
@@ -83,11 +87,13 @@ class LaunchPlan:
 
     Args:
         launch: The server configuration.
-        build: What would run now, or ran last.
+        build: What would run now, or may be that.
         cells: All its cells.
         wanted: Trials that its cells should have in all; where trials are adaptive, at most.
         least: Trials that they will have at least.
         done: Of these, trials that the store holds.
+        unverified: Of those that are done, trials that may be another build's.
+        doubt: Why they may be; empty where none is.
         stopped: How many cells have enough trials, though fewer than they could have.
         why: Reason → trials that will run for it.
         own: Those of its cells that no earlier launch with the same build has as well.
@@ -104,6 +110,8 @@ class LaunchPlan:
     done: int
     stopped: int
     why: Mapping[Why, int]
+    unverified: int = 0
+    doubt: str = ""
     shared_with: str = ""
     estimate_s: float | None = None
 
@@ -157,6 +165,11 @@ class Plan:
         return sum(launch.done for launch in self.launches)
 
     @property
+    def unverified(self) -> int:
+        """How many of those may be another build's."""
+        return sum(launch.unverified for launch in self.launches)
+
+    @property
     def remaining(self) -> int:
         """How many trials will run, at most."""
         return sum(launch.remaining for launch in self.launches)
@@ -172,7 +185,7 @@ class Plan:
 
     @property
     def verified(self) -> bool:
-        """Whether every count rests on the builds that are there now."""
+        """Whether no count rests on a guess of which build is there now."""
         return all(launch.build.verified for launch in self.launches)
 
     @property
@@ -202,13 +215,15 @@ def plan_matrix(
         matrix: Its cells.
         wanted: How many trials a cell should have.
         history: What the store knows.
-        builds: Launch name → the build that is there now, or was last.
+        builds: Launch name → the build that is there now, or may be.
     """
     planned: list[LaunchPlan] = []
     earlier: dict[tuple[str, str], list[LaunchCells]] = {}
     for group in matrix.launches:
         build = builds.get(group.launch.name, PresentBuild(build=None, verified=False))
-        key = (group.launch.digest, build.build.id if build.build else group.launch.name)
+        # A guess never makes two launches share: one of them would get no request at all.
+        known = build.build.id if build.build and build.verified else ""
+        key = (group.launch.digest, known or group.launch.name)
         planned.append(
             plan_launch(group, build, wanted=wanted, history=history, earlier=earlier.get(key, ()))
         )
@@ -269,6 +284,10 @@ def plan_launch(
         stopped += need.stopped
         if count:
             _explain(cell.id, known, need.todo, build.build, history, why)
+    unverified = done
+    if build.verified:
+        unverified = done - _done_by(own, build, wanted, history) if history.any_build else 0
+    doubt = ANY_BUILD if history.any_build else build.note
     return LaunchPlan(
         launch=group.launch,
         build=build,
@@ -277,11 +296,20 @@ def plan_launch(
         wanted=total,
         least=least,
         done=done,
+        unverified=max(0, unverified),
+        doubt=doubt if unverified > 0 else "",
         stopped=stopped,
         why=dict(why),
         shared_with=earlier[0].launch.name if earlier and len(own) < len(group.cells) else "",
         estimate_s=_estimate(group.launch, own, total - done, history),
     )
+
+
+def _done_by(cells: Sequence[Cell], build: PresentBuild, wanted: Wanted, history: History) -> int:
+    """Return how many trials a build has done by itself, whatever others have."""
+    own = {} if build.build is None else history.progress.get(build.build.id, {})
+    needs = (wanted.need(cell, own.get(cell.id, NOTHING)) for cell in cells)
+    return sum(need.most - need.todo.bit_count() for need in needs)
 
 
 def _estimate(

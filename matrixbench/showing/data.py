@@ -56,7 +56,7 @@ def trial_json(experiment: str, shown: ShownTrial) -> JsonObject:
     return {
         "experiment": experiment,
         **_cell(shown.cell),
-        **trial_record(shown.row),
+        **trial_record(shown.cell, shown.row),
         "generation": shown.row.generation,
         "started_at": shown.row.started_at,
         "finish_reason": shown.row.finish_reason,
@@ -112,6 +112,7 @@ def _cell(cell: ResultCell) -> JsonObject:
         "cell": cell.square.cell,
         "coordinates": cell.square.coordinates,
         "build": cell.square.build,
+        "unverified": cell.square.unverified or None,
     }
 
 
@@ -228,6 +229,7 @@ def _launch(shown: ShownLaunch) -> JsonObject:
         "notes": dict(launch.notes),
         "request_timeout_s": record.request_timeout_s,
         "imported": record.imported,
+        "origin": None if record.origin is None else record.origin.to_json(),
     }
 
 

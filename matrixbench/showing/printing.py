@@ -25,7 +25,15 @@ from matrixbench.showing.transcript import (
     title,
 )
 from matrixbench.showing.wording import excerpt, visible
-from matrixbench.tables import at_most, bare_table, between, coordinates_text, counted
+from matrixbench.tables import (
+    at_most,
+    bare_table,
+    between,
+    coordinates_text,
+    counted,
+    print_unverified,
+    unverified,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,6 +73,8 @@ def print_replies(cells: Iterable[ShownCell], out: Console) -> None:
         flag = "  not greedy, yet the same" if shown.one_reply else ""
         line = f"{shown.cell.square.cell}  {_headline(shown)}"
         out.print(Text.assemble(line, (flag, "yellow")))
+        if doubt := shown.cell.square.unverified:
+            out.print(Text(f"  {doubt}", "yellow"))
         for reply in shown.shown:
             _print_reply(reply, out)
         if shown.left_out:
@@ -139,6 +149,8 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
     yield "cell", row.cell
     yield "trial", f"{row.trial}, seed {row.seed}, generation {row.generation}"
     yield "build", row.build
+    if doubt := shown.cell.square.unverified:
+        yield "unverified", doubt
     if shown.launch is not None:
         name = shown.launch.record.name
         imported = ", imported" if shown.launch.record.imported else ""
@@ -205,6 +217,8 @@ def _launch_facts(shown: ShownLaunch, before: ShownLaunch | None) -> Iterator[tu
         yield from _nested("build", details)
         yield from _files(build, before)
     yield from _nested("effective", record.effective)
+    if record.origin is not None:
+        yield from _nested("origin", record.origin.to_json())
     yield from _nested("host", record.host)
     yield from _nested("versions", record.versions)
     yield from _nested("note", launch.notes)
@@ -236,14 +250,15 @@ def print_status(status: Status, out: Console) -> None:
     out.print(
         Text.assemble(
             (plan.experiment, "bold"),
-            f": {plan.done:,} of {between(plan)} {'trial' if plan.trials == 1 else 'trials'} done, "
-            f"{at_most(plan)}{plan.remaining:,} remain{stopped}",
+            f": {plan.done:,} of {between(plan)} {'trial' if plan.trials == 1 else 'trials'} done"
+            f"{unverified(plan)}, {at_most(plan)}{plan.remaining:,} remain{stopped}",
         )
     )
     out.print(Text(told or "nothing has been measured yet"))
     if status.launches:
         out.print()
         out.print(_launch_table(status.launches))
+    print_unverified(plan, out)
     if status.unmeasured:
         out.print()
         out.print("not measured", style="bold")
@@ -296,7 +311,7 @@ def _launch_table(launches: Sequence[LaunchStatus]) -> Table:
         table.add_row(
             Text(plan.launch.name),
             between(plan),
-            f"{plan.done:,}",
+            f"{plan.done:,}{'*' if plan.unverified else ''}",
             f"{at_most(plan, '≤ ')}{plan.remaining:,}",
             *(f"{launch.outcomes.get(outcome, 0):,}" for outcome in Outcome),
         )

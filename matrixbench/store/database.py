@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from matrixbench.plan.cells import CellProgress
+    from matrixbench.plan.origin import LaunchRun
     from matrixbench.records import Build, ChatReply, Judgement, Trial
     from matrixbench.store.outcomes import Judges
     from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
@@ -192,15 +193,15 @@ class Store:
         with translated(self.path):
             return reading.builds(self._connection)
 
-    def last_build(self, launch_digest: str) -> Build | None:
-        """Return what a launch ran on the last time that its server came up."""
+    def launch_runs(self) -> list[LaunchRun]:
+        """Return under which builds and from where launches ran, the newest first."""
         with translated(self.path):
-            return reading.last_build(self._connection, launch_digest)
+            return reading.launch_runs(self._connection)
 
-    def launch_builds(self) -> list[tuple[str, str, str]]:
-        """Return name and digest of a launch with each build that it ran under, newest first."""
+    def failed_starts(self, experiment: str) -> set[tuple[str, str]]:
+        """Return name and digest of an experiment's launches that could not be started last."""
         with translated(self.path):
-            return reading.launch_builds(self._connection)
+            return reading.failed_starts(self._connection, experiment)
 
     def noted(self, name: str) -> list[LaunchNote]:
         """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""

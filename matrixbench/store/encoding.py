@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest_bytes
+from matrixbench.plan.origin import Origin
 from matrixbench.records import (
     NO_USAGE,
     Build,
@@ -137,12 +138,14 @@ def launch_values(record: LaunchRecord) -> Row:
         json_text(record.versions),
         record.log,
         record.imported,
+        "" if record.origin is None else record.origin.to_text(),
     )
 
 
 def launch_from(row: Row, build: Build | None) -> LaunchRecord:
     """Turn what `launch_values` gave back into the record."""
-    experiment, digest, name, started_at, timeout_s, order_seed, *texts, log, imported = row
+    experiment, digest, name, started_at, timeout_s, order_seed, *texts = row
+    *texts, log, imported, origin = texts
     command, effective, host, versions = (json.loads(text) for text in texts)
     return LaunchRecord(
         experiment=experiment,
@@ -158,6 +161,7 @@ def launch_from(row: Row, build: Build | None) -> LaunchRecord:
         versions=versions,
         log=log,
         imported=bool(imported),
+        origin=Origin.from_text(origin),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from matrixbench.identity import digest, digest_bytes
+from matrixbench.plan.origin import Origin
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.connection import connect_reading, one_transaction, translated
 from matrixbench.store.encoding import json_text
@@ -40,10 +41,12 @@ _UPSERT = """
 """
 
 _LAUNCH = """
-    INSERT INTO experiment_launch (experiment, imported, key, coordinates, digest, name, build)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO experiment_launch
+        (experiment, imported, key, coordinates, digest, name, build, origin)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (experiment, imported, key) DO UPDATE SET coordinates = excluded.coordinates,
-        digest = excluded.digest, name = excluded.name, build = excluded.build
+        digest = excluded.digest, name = excluded.name, build = excluded.build,
+        origin = excluded.origin
 """
 
 
@@ -57,6 +60,7 @@ class RecordedLaunch:
         coordinates: The axes of this level.
         build: The id of the build that was there; None where only its run could tell.
         imported: Its trials were measured by another tool.
+        origin: Where its server comes from; None where an older version recorded it.
     """
 
     name: str
@@ -64,6 +68,7 @@ class RecordedLaunch:
     coordinates: Coordinates
     build: str | None
     imported: bool = False
+    origin: Origin | None = None
 
 
 class RecordedCell(NamedTuple):
@@ -173,7 +178,7 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
     """
     with translated(path), closing(connect_reading(path)) as connection:
         rows = connection.execute(
-            """SELECT launch.number, launch.name, digest, coordinates, build, imported
+            """SELECT launch.number, launch.name, digest, coordinates, build, imported, origin
             FROM experiment_launch AS launch JOIN experiment ON experiment.number = experiment
             WHERE experiment.name = ? ORDER BY launch.number""",
             (name,),
@@ -195,6 +200,7 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
                 coordinates=json.loads(row[3]),
                 build=row[4],
                 imported=row[5] == 1,
+                origin=Origin.from_text(row[6]),
             )
             for row in rows
         ],
@@ -252,9 +258,9 @@ def _forget(connection: sqlite3.Connection, experiment: int) -> None:
 
 def _launch(connection: sqlite3.Connection, experiment: int, launch: RecordedLaunch) -> int:
     key = (experiment, int(launch.imported), digest(launch.coordinates))
-    connection.execute(
-        _LAUNCH, (*key, json_text(launch.coordinates), launch.digest, launch.name, launch.build)
-    )
+    origin = "" if launch.origin is None else launch.origin.to_text()
+    told = (json_text(launch.coordinates), launch.digest, launch.name, launch.build, origin)
+    connection.execute(_LAUNCH, (*key, *told))
     (number,) = connection.execute(
         "SELECT number FROM experiment_launch WHERE experiment = ? AND imported = ? AND key = ?",
         key,
@@ -279,7 +285,13 @@ def _digest(record: ExperimentRecord) -> str:
     """Return what stands for a whole record by content."""
     lists = [
         [
-            [launch.name, launch.digest, launch.coordinates, launch.build]
+            [
+                launch.name,
+                launch.digest,
+                launch.coordinates,
+                launch.build,
+                None if launch.origin is None else launch.origin.to_text(),
+            ]
             for launch in record.launches
         ],
         list(record.requests),

@@ -60,6 +60,7 @@ _LAUNCH = _insert(
         "versions",
         "log",
         "imported",
+        "origin",
         "build",
     ),
 )

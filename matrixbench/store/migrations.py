@@ -225,4 +225,19 @@ _USAGE: Migration = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL, _CELL_CHECKS, _USAGE)
+# Where a launch's server came from (`plan.origin.Origin`, as JSON): what its digest leaves out. It
+# is empty where an older version ran.
+_ORIGIN: Migration = (
+    "ALTER TABLE launch ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE experiment_launch ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _FIRST,
+    _CELLS,
+    _TURNS,
+    _UNTIL,
+    _CELL_CHECKS,
+    _USAGE,
+    _ORIGIN,
+)

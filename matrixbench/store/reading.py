@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import StoreError
+from matrixbench.plan.origin import LaunchRun, Origin
 from matrixbench.records import Attempt, Outcome
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
@@ -119,7 +120,7 @@ _LAUNCHES = """
     SELECT launch.id, ended_at, error,
         build.id, build.kind, server, model, device, version, details,
         experiment, digest, name, started_at, request_timeout_s, order_seed,
-        command, effective, host, versions, log, imported
+        command, effective, host, versions, log, imported, origin
     FROM launch LEFT JOIN build ON build.number = launch.build
 """
 
@@ -297,24 +298,29 @@ def launches(connection: sqlite3.Connection, experiment: str | None) -> list[Sto
     return [_stored_launch(connection, row) for row in rows]
 
 
-def last_build(connection: sqlite3.Connection, digest: str) -> Build | None:
-    """Return the build of a launch's newest run that had one."""
-    row = connection.execute(
-        """SELECT build.id, build.kind, server, model, device, version, details
-        FROM launch JOIN build ON build.number = launch.build
-        WHERE digest = ? ORDER BY launch.id DESC LIMIT 1""",
-        (digest,),
-    ).fetchone()
-    return build_from(row) if row else None
-
-
-def launch_builds(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Return name, digest and build id of all launch runs, each once, the newest first."""
+def launch_runs(connection: sqlite3.Connection) -> list[LaunchRun]:
+    """Return all launch runs whose server answered, equal ones once, the newest first."""
     rows = connection.execute(
-        """SELECT name, digest, build.id FROM launch JOIN build ON build.number = launch.build
-        GROUP BY name, digest, build.id ORDER BY max(launch.id) DESC"""
+        """SELECT experiment, name, digest, build.id, origin
+        FROM launch JOIN build ON build.number = launch.build
+        GROUP BY experiment, name, digest, build.id, origin ORDER BY max(launch.id) DESC"""
     )
-    return [(name, digest, build) for name, digest, build in rows]
+    return [
+        LaunchRun(experiment, name, digest, build, Origin.from_text(origin))
+        for experiment, name, digest, build, origin in rows
+    ]
+
+
+def failed_starts(connection: sqlite3.Connection, experiment: str) -> set[tuple[str, str]]:
+    """Return name and digest of the launches whose newest run ended before its server answered."""
+    rows = connection.execute(
+        """SELECT name, digest FROM launch
+        WHERE build IS NULL AND error IS NOT NULL AND id IN (
+            SELECT max(id) FROM launch WHERE experiment = ? GROUP BY name, digest
+        )""",
+        (experiment,),
+    )
+    return set(rows)
 
 
 def noted(connection: sqlite3.Connection, name: str) -> list[LaunchNote]:

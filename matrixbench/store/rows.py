@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matrixbench.plan.origin import Origin
     from matrixbench.records import (
         Attempt,
         Build,
@@ -39,6 +40,7 @@ class LaunchRecord:
         versions: Name → version of the software that matters.
         log: The server's log file.
         imported: Its trials were measured by another tool.
+        origin: Where its server came from; None where nobody knows.
     """
 
     experiment: str
@@ -54,6 +56,7 @@ class LaunchRecord:
     versions: JsonObject = field(default_factory=dict)
     log: str | None = None
     imported: bool = False
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

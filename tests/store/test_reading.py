@@ -157,8 +157,9 @@ def test_builds_and_launches_are_remembered(store: Store, make: Make) -> None:
         writer.note(number, "canary", {"seeds_differ": True})
         writer.end_launch(number, ended_at=5.5, error="it kept dying")
     assert list(store.builds()) == [make.build.id, newer.id]
-    assert store.last_build("d1") == newer
-    assert store.last_build("nothing") is None
+    runs = [(run.name, run.digest, run.build) for run in store.launch_runs()]
+    assert runs == [(record.name, "d1", newer.id), (record.name, "d1", make.build.id)]
+    assert store.failed_starts("exp") == set()
     first, second, third = store.launches("exp")
     assert (first.record, first.ended_at, first.error, first.notes) == (
         make.launch(),
