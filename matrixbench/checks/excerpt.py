@@ -52,11 +52,19 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else shown(value)
 
 
+class NotJsonError(TypeError):
+    """A reply holds what no server can send: the fault is in this program, and not the model's."""
+
+
+def _refuse(value: object) -> str:
+    raise NotJsonError(f"a reply holds an object of type {type(value).__name__}")
+
+
 def _json(value: Any, limit: int) -> str:  # noqa: ANN401  any JSON value
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=_refuse)
     except RecursionError:  # nested deeply: its end is not worth the way there
-        pieces = json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value)
+        pieces = json.JSONEncoder(ensure_ascii=False, default=_refuse).iterencode(value)
         beginning = ""
         for piece in pieces:
             beginning += piece

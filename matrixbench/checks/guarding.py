@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matrixbench.checks.excerpt import NotJsonError
 from matrixbench.checks.patterns import REGEX_TIMEOUT_S
 from matrixbench.checks.verdicts import FaultError, UnjudgeableError
 
@@ -16,13 +17,13 @@ def guarded(rule: Rule, kind: Kind) -> Rule:
     """Return a shipped rule that raises nothing at a reply but a `FaultError` of a kind.
 
     Each fault that is known has its own verdict before it comes to this. Memory that is short is
-    the machine's fault, and says nothing of the model.
+    the machine's fault, a reply that is no JSON this program's: neither says anything of the model.
     """
 
     def guard(reply: ChatReply) -> Verdict:
         try:
             return rule(reply)
-        except (UnjudgeableError, FaultError, MemoryError):
+        except (UnjudgeableError, FaultError, NotJsonError, MemoryError):
             raise
         except TimeoutError as error:
             reason = f"given up: a regular expression took longer than {REGEX_TIMEOUT_S:g} s on it"
