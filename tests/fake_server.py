@@ -21,7 +21,8 @@ request of a connection gets no answer), `same_reply`, `random_reply`.
 
 Streams: `stream:STYLE`, how calls are cut into deltas: `zero` (every index is 0), `fat` (id and
 name with every piece), `bare` (neither id nor index), `objects` (arguments as objects), `summary`
-(the call once more at the end, its arguments encoded twice), `loses` (the calls do not come),
+(the call once more at the end, its arguments encoded twice), `one_id` (the same for all calls),
+`first_id` (only the first call has one), `loses` (the calls do not come),
 `done` (`[DONE]` alone), `cut` (no end), `event_error` (an error by the event's name),
 `no_usage_field` (`stream_options` is refused with a 400), `open` (nothing ends the body after
 `[DONE]`), `unended` (the connection breaks after it). `stream_pause:SECONDS` before each event,
@@ -573,7 +574,8 @@ def call_deltas(index: int, call: dict[str, Any], style: str) -> list[dict[str, 
     """Return a call in pieces, in the manner of one kind of server."""
     name, text = call["function"]["name"], call["function"]["arguments"]
     place: dict[str, Any] = {} if style == "bare" else {"index": 0 if style == "zero" else index}
-    known: dict[str, Any] = {} if style == "bare" else {"id": call.get("id")}
+    no_id = style == "bare" or (style == "first_id" and index)
+    known: dict[str, Any] = {} if no_id else {"id": "0" if style == "one_id" else call.get("id")}
     if style == "objects":
         function = {"name": name, "arguments": json.loads(text)}
         return [{**place, **known, "type": "function", "function": function}]
