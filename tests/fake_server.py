@@ -13,8 +13,8 @@ tools), `no_models` (no list of them), `cache_type_k:TYPE`, `cache_type_v:TYPE`,
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
 `die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`,
 `freeze_after:N` (it stops itself as SIGSTOP does, once, likewise), `hang`,
-`hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`, `wrong_content_type`,
-`huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
+`hang_after:N`, `hang_on_seed:SEED`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`,
+`wrong_content_type`, `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
 replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
 `template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1),
 `unauthorized`,
@@ -24,7 +24,8 @@ of the file that `--lora` names).
 
 Streams: `stream:STYLE`, how calls are cut into deltas: `zero` (every index is 0), `fat` (id and
 name with every piece), `bare` (neither id nor index), `objects` (arguments as objects), `summary`
-(the call once more at the end, its arguments encoded twice), `loses` (the calls do not come),
+(the call once more at the end, its arguments encoded twice), `one_id` (the same for all calls),
+`first_id` (only the first call has one), `loses` (the calls do not come),
 `done` (`[DONE]` alone), `cut` (no end), `event_error` (an error by the event's name),
 `no_usage_field` (`stream_options` is refused with a 400), `open` (nothing ends the body after
 `[DONE]`), `unended` (the connection breaks after it). `stream_pause:SECONDS` before each event,
@@ -429,7 +430,7 @@ class FakeServer:
     async def misbehave(self, seed: int, turn: int) -> None:
         """Hang, wait or die where the modes ask for it."""
         modes = self.modes
-        if self.hangs():
+        if self.hangs() or modes.get("hang_on_seed") == str(seed):
             await asyncio.Event().wait()
         await asyncio.sleep(float(modes.get("delay") or 0))
         dies = "die_after" in modes and self.chats > int(modes["die_after"])
@@ -590,7 +591,8 @@ def call_deltas(index: int, call: dict[str, Any], style: str) -> list[dict[str, 
     """Return a call in pieces, in the manner of one kind of server."""
     name, text = call["function"]["name"], call["function"]["arguments"]
     place: dict[str, Any] = {} if style == "bare" else {"index": 0 if style == "zero" else index}
-    known: dict[str, Any] = {} if style == "bare" else {"id": call.get("id")}
+    no_id = style == "bare" or (style == "first_id" and index)
+    known: dict[str, Any] = {} if no_id else {"id": "0" if style == "one_id" else call.get("id")}
     if style == "objects":
         function = {"name": name, "arguments": json.loads(text)}
         return [{**place, **known, "type": "function", "function": function}]

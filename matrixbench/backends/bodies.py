@@ -34,7 +34,6 @@ _CHARSET = re.compile(r"charset=[\"']?([\w-]+)")
 _EVENT = re.compile(rb"(?:data|event|error|id|retry)\s*:|:", re.IGNORECASE)
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.IGNORECASE)
 _ERROR_WORDS = (b"error", b"detail", b"message", b"Error")
-_REPLY_PARTS = (b'"delta"', b'"message"', b'"text"')
 _DONE = b"[DONE]"
 
 
@@ -128,8 +127,6 @@ def _of_stream(body: bytes, streamed: Streamed | None) -> Any:  # noqa: ANN401  
         for event in _suspects(body):
             if fault_in(200, event) is not None:
                 return event
-    if not any(part in body for part in _REPLY_PARTS):
-        raise MalformedError("a stream that holds nothing of a reply")
     return whole_reply(body) if streamed is None else streamed.whole()
 
 

@@ -165,8 +165,15 @@ class OpenAiChat:
         self._connections = connections
         self._policy = policy or RetryPolicy()
         self._sends_options = True
+        self._listeners: list[Listener | None] = []
+        self._heard = 0
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+
+    @property
+    def heard(self) -> int:
+        """How much has been answered so far, to whatever request: it grows while any goes on."""
+        return self._heard + sum(map(_pieces, self._listeners))
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation.
@@ -320,7 +327,12 @@ class OpenAiChat:
     async def _hear(self, response: aiohttp.ClientResponse, asked: _Asked) -> Heard:
         content_type = response.headers.get("Content-Type", "").lower()
         asked.listener = listener = self._listener(content_type, streams=asked.streams)
-        body, latency_s = await _read(response, listener, asked.started)
+        self._listeners.append(listener)
+        try:
+            body, latency_s = await _read(response, listener, asked.started)
+        finally:
+            self._listeners.remove(listener)
+            self._heard += 1 + _pieces(listener)
         answer = Answer(
             status=response.status,
             content_type=content_type,
@@ -369,6 +381,10 @@ class OpenAiChat:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         )
+
+
+def _pieces(listener: Listener | None) -> int:
+    return 0 if listener is None else listener.arrivals.pieces
 
 
 async def _read(

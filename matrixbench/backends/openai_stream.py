@@ -200,6 +200,9 @@ class _Reply:
         if choice.finish_reason is None and not ended:
             raise MalformedError("the stream ended before the reply did")
         finish = {"finish_reason": choice.finish_reason}
+        if isinstance(told := self._fields.get("__verbose"), dict) and not told.get("content"):
+            # llama.cpp has sent the raw output piece by piece, and leaves it empty here.
+            self._fields["__verbose"] = {**told, "content": None}
         return self._fields | {"choices": [{"index": 0, "message": choice.message(), **finish}]}
 
     def _chosen(self) -> _Choice:

@@ -174,10 +174,10 @@ class StreamedCalls:
             return False  # two names in one event are two calls
         if not call.texts:
             return True  # the name once more, or its next piece
-        if piece.name != call.name:
-            return False
-        if not whole or not piece.has_arguments:
-            return True
+        if piece.name != call.name or not whole:
+            return piece.name == call.name
+        if not piece.has_arguments:
+            return same  # a last piece that is empty, or the head of the next call
         return call.repeats(piece) or (same and call.grows_to(piece))
 
     def _extend(self, call: _Call, piece: _Piece) -> None:
@@ -209,6 +209,8 @@ def _piece(part: object) -> _Piece:
     function = part.get("function") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(function, dict | None):
         raise MalformedError("a piece of a tool call that is no object")
+    if function is None and not part.keys().isdisjoint({"name", "arguments"}):
+        raise MalformedError("a piece of a tool call without a function")
     told = function or {}
     name, arguments = told.get("name"), told.get("arguments")
     if not isinstance(name, str | None):

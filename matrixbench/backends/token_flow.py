@@ -2,7 +2,8 @@
 
 The first says something of the model, the second nothing. llama.cpp's `/slots` tells them apart: it
 is looked at twice shortly before the time is up. A server without that page is sent a second
-request: one that answers it is slow, one that does not is frozen.
+request: one that answers it is slow, one that does not is frozen. A stream that brought nothing
+while others went on was forgotten.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ async def ask_watching(
         root: Its url without `/v1` where it may have llama.cpp's `/slots`; None where not.
     """
     looks: list[Any] = []
+    heard = chat.heard
     if root is None:
         result = await chat.ask(request)
     else:
@@ -51,6 +53,8 @@ async def ask_watching(
         return result
     if len(looks) == len((FIRST_LOOK, SECOND_LOOK)) and looks[0] == looks[1] is not None:
         return _hung(result, "no token was flowing")
+    if result.pieces == 0 and chat.heard > heard:
+        return _hung(result, "other requests of its launch went on meanwhile")
     if await _answers(chat, pages):
         return result
     return _hung(result, f"the server answers nothing else within {ANSWERS_WITHIN_S:g} s")

@@ -276,6 +276,11 @@ STYLES: list[tuple[str, list[JsonObject], Called]] = [
         ONE,
     ),
     (
+        "neither index nor id, and the head of the second call without arguments",
+        [calls(piece("f", "{}")), calls(piece("f", "")), calls(piece(None, OSLO))],
+        [(None, "f", "{}"), (None, "f", OSLO)],
+    ),
+    (
         "two equal calls with ids of their own",
         [calls(piece("f", PARIS, index=0, id="a")), calls(piece("f", PARIS, index=0, id="b"))],
         [("a", "f", PARIS), ("b", "f", PARIS)],
@@ -403,6 +408,19 @@ def test_what_stands_beside_the_choices_is_kept() -> None:
     assert whole["timings"] == {"predicted_n": 2}
 
 
+def test_a_raw_output_that_is_empty_was_not_told() -> None:
+    """With `verbose`, llama.cpp tells the prompt of a stream, and leaves the output empty."""
+    told = {"prompt": "<|user|>hi", "content": ""}
+    whole = whole_reply(sse({**event("stop", content="a"), "__verbose": told}, DONE))
+    assert whole["__verbose"] == {"prompt": "<|user|>hi", "content": None}
+
+
+def test_a_completion_s_shape_is_read() -> None:
+    """Some servers stream `text` where a chat has a delta."""
+    events = [{"choices": [{"index": 0, "text": text}]} for text in ("Par", "is")]
+    assert message_of(*events)["content"] == "Paris"
+
+
 A, B = (json.dumps(event(content=text)).encode() for text in "ab")
 STOP = json.dumps(event("stop")).encode()
 
@@ -503,6 +521,10 @@ def test_an_error_that_ends_the_connection_is_the_answer() -> None:
         (sse(event(content=3), DONE), "content is neither text nor null nor a list of parts"),
         (sse(event(tool_calls=[3]), DONE), "a piece of a tool call that is no object"),
         (sse(calls({"function": 3}), DONE), "a piece of a tool call that is no object"),
+        (
+            sse(calls({"name": "f", "arguments": "{}"}), DONE),
+            "a piece of a tool call without a function",
+        ),
         (sse(calls(piece(None, "{}")), DONE), "a streamed tool call without a name"),
         (
             sse(calls({"function": {"name": 3}}), DONE),

@@ -60,11 +60,18 @@ async def refusal_of(modes: str, timeout_s: float = 30.0) -> Refusal:
     return refusal
 
 
-@pytest.mark.parametrize("style", ["", "zero", "fat", "bare", "objects", "summary", "unended"])
-async def test_calls_come_as_without_a_stream(style: str) -> None:
+@pytest.mark.parametrize(
+    ("style", "ids"),
+    [
+        *((style, ("a", "b")) for style in ("", "zero", "fat", "objects", "summary", "unended")),
+        ("bare", (None, None)),
+        ("one_id", ("0", "0")),
+        ("first_id", ("a", None)),
+    ],
+)
+async def test_calls_come_as_without_a_stream(style: str, ids: tuple[str | None, ...]) -> None:
     """However a server cuts them, and also where it breaks off after the end."""
     reply = await reply_of(f"stream:{style}", FAKE_REPLY=json.dumps(MESSAGE))
-    ids = (None, None) if style == "bare" else ("a", "b")
     found = [(call.name, json.loads(call.arguments), call.id) for call in reply.tool_calls]
     assert found == [
         ("get_weather", {"city": "Paris"}, ids[0]),

@@ -98,3 +98,37 @@ async def test_a_cancelled_request_leaves_nothing() -> None:
         with pytest.raises(asyncio.CancelledError):
             await asking
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(("streams", "kind"), [(True, Kind.SERVER_HUNG), (False, Kind.TIMEOUT)])
+async def test_a_stream_that_brings_nothing_while_others_go_on_was_forgotten(
+    streams: bool, kind: Kind
+) -> None:
+    """The server answers, so that nothing but the silence of a stream tells."""
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "stream": streams}
+    silent, *others = [
+        ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=SHORT_S)
+        for seed in (13, 1, 2)
+    ]
+    with fake_server("hang_on_seed:13") as url:
+        pages = (f"{url}/health",)
+        async with aclosing(OpenAiChat(base_url=f"{url}/v1")) as chat:
+            asking = asyncio.create_task(ask_watching(chat, silent, pages=pages))
+            await asyncio.sleep(0)
+            for other in others:
+                assert isinstance(await ask_watching(chat, other, pages=pages), ChatReply)
+            refusal = await asking
+    assert isinstance(refusal, Refusal)
+    assert refusal.kind is kind
+    assert ("other requests of its launch went on" in refusal.reason) is streams
+
+
+async def test_a_stream_that_waits_alone_is_slow() -> None:
+    """Nothing else went on: then there is nothing to hold it against."""
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    request = ChatRequest(body=body, seed=13, trial=0, test="t", timeout_s=SHORT_S)
+    with fake_server("hang_on_seed:13") as url:
+        async with aclosing(OpenAiChat(base_url=f"{url}/v1")) as chat:
+            refusal = await ask_watching(chat, request, pages=(f"{url}/health",))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.outcome, refusal.kind) == (Outcome.FAILED, Kind.TIMEOUT)
