@@ -12,15 +12,14 @@ tools), `no_models` (no list of them), `cache_type_k:TYPE`, `cache_type_v:TYPE`,
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
 `die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`,
-`freeze_after:N` (it stops itself as SIGSTOP does, once, likewise), `hang`,
-`hang_after:N`, `hang_on_seed:SEED`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`,
-`wrong_content_type`, `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
-replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
-`template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1),
-`unauthorized`,
-`not_found` (`:all`: everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second
-request of a connection gets no answer), `same_reply`, `random_reply`, `lora_reply` (the first line
-of the file that `--lora` names).
+`freeze_after:N` (it stops itself as SIGSTOP does, once, likewise), `hang`, `hang_after:N`,
+`hang_on_seed:SEED`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`,
+`wrong_content_type`, `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400`
+(`context_400:N`: from N replies in the messages on), `context_500` (`context_500:busy`: only
+beside another chat), `template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N`
+(FAKE_RETRY_AFTER, default 1), `unauthorized`, `not_found` (`:all`: everywhere but `/health`),
+`error_in_stream`, `close_keepalive` (the second request of a connection gets no answer),
+`same_reply`, `random_reply`, `lora_reply` (the first line of the file that `--lora` names).
 
 Streams: `stream:STYLE`, how calls are cut into deltas: `zero` (every index is 0), `fat` (id and
 name with every piece), `bare` (neither id nor index), `objects` (arguments as objects), `summary`
