@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     # The model answered, and a check said no.
     NO_TOOL_CALL = "no_tool_call"
+    CALL_IN_CONTENT = "call_in_content"
     UNWANTED_TOOL_CALL = "unwanted_tool_call"
     WRONG_CALL_COUNT = "wrong_call_count"
     WRONG_TOOL = "wrong_tool"
@@ -32,12 +33,14 @@ class Kind(StrEnum):
     WRONG_CONTENT = "wrong_content"
     NO_REASONING = "no_reasoning"
     WRONG_REASONING = "wrong_reasoning"
+    REASONING_IN_CONTENT = "reasoning_in_content"
     NOT_JSON = "not_json"
     SCHEMA_MISMATCH = "schema_mismatch"
     PATH_MISMATCH = "path_mismatch"
     WRONG_FINISH_REASON = "wrong_finish_reason"
     WRONG_LATENCY = "wrong_latency"
     WRONG_LENGTH = "wrong_length"
+    WRONG_CACHED_TOKENS = "wrong_cached_tokens"
     UNWANTED = "unwanted"
     OWN_CHECK = "own_check"
     UNLIKE_REFERENCE = "unlike_reference"
@@ -60,6 +63,7 @@ class Kind(StrEnum):
     OVERLOADED = "overloaded"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    WRONG_MODEL = "wrong_model"
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
     NOT_REPORTED = "not_reported"
@@ -85,8 +89,9 @@ class Timing:
     `latency_s` is from the first byte sent to the last byte received.
     `time_to_first_token_s` is measured by the client when streaming, else the server's own prompt
     processing time. Rates are tokens per second as the server reports them, or completion tokens
-    over latency where it reports none. The gaps are the times between one token's arrival and the
-    next one's, measured by the client: there are none unless the reply was streamed.
+    over latency where it reports none. The gaps are the times between one arrival of tokens and the
+    next one, by the client's clock: tokens that came in one read from the network are one arrival.
+    There are none unless the reply was streamed, and came in more than one read.
     """
 
     latency_s: float
@@ -127,6 +132,28 @@ class Usage:
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
 
+    @property
+    def cached_share(self) -> float | None:
+        """Which share of the prompt came from the cache, between 0 and 1."""
+        return cached_share(self.cached_tokens, self.computed_tokens)
+
+    @property
+    def draft_accepted_share(self) -> float | None:
+        """Which share of the drafted tokens the model took, between 0 and 1."""
+        return accepted_share(self.draft_accepted_tokens, self.draft_tokens)
+
+
+def cached_share(cached: int | None, computed: int | None) -> float | None:
+    """Return which share of a prompt came from the cache; None where that is not known."""
+    if cached is None or computed is None or not cached + computed:
+        return None
+    return cached / (cached + computed)
+
+
+def accepted_share(accepted: int | None, drafted: int | None) -> float | None:
+    """Return which share of drafted tokens was taken; None where nothing was drafted."""
+    return None if not drafted or accepted is None or accepted > drafted else accepted / drafted
+
 
 NO_USAGE = Usage()
 """The usage of a server that counts nothing."""
@@ -154,7 +181,8 @@ class ChatRequest:
     """What one trial asks.
 
     Args:
-        body: The chat request in OpenAI's shape, without `model`, `seed` and `stream`.
+        body: The chat request in OpenAI's shape, without `model` and `seed`. `stream` is in it
+            where it is true.
         seed: 0 … 2³²−2 (−1 and 2³²−1 mean «random» to llama.cpp).
         trial: The trial's index, from 0.
         test: The test's name; only the scripted backend looks at it.
@@ -243,6 +271,8 @@ class Refusal:
         unexplained: Nobody knows what it means: asked again before it is believed.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
+        pieces: How many events with a part of the reply had come before it; None where the request
+            did not ask for a stream. Not stored.
         attempts: The answers before this one to the same request, oldest first.
         body: What came over the wire, without secrets and cut to a bound; None where that is not
             kept.
@@ -257,6 +287,7 @@ class Refusal:
     unexplained: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
+    pieces: int | None = None
     attempts: tuple[Attempt, ...] = ()
     body: str | None = None
 
@@ -276,6 +307,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What was noticed of a reply, whatever its checks say: something is not where it belongs."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What all checks of a test make of one reply: the first `no` names kind and reason."""
 
@@ -283,6 +322,7 @@ class Judgement:
     kind: Kind | None = None
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> Judgement:

@@ -18,7 +18,7 @@ from matrixbench.backends.openai_stream import MalformedError, whole_reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from matrixbench.backends.openai_reply import Answer
+    from matrixbench.backends.openai_reply import Answer, Streamed
     from matrixbench.records import JsonObject
 
 _LARGEST_UNPACKED = 32 * 1024 * 1024
@@ -49,7 +49,7 @@ def decoded(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
     if not body.startswith(b"{"):  # most replies begin so, and need none of this
         body = _plain(body, answer.content_type)
         if _EVENT.match(body):
-            return storable(_of_stream(body))
+            return storable(_of_stream(body, answer.streamed))
         if not body and "event-stream" in answer.content_type:
             raise MalformedError("a stream of no event")
     try:
@@ -60,7 +60,7 @@ def decoded(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
     except json.JSONDecodeError:
         if (lines := _json_lines(body)) is None:
             raise
-        return storable(_of_stream(lines))
+        return storable(_of_stream(lines, None))
     return storable(data) if b"\\ud" in body or b"\\uD" in body else data
 
 
@@ -117,15 +117,20 @@ def _in_utf8(body: bytes, content_type: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _of_stream(body: bytes) -> Any:  # noqa: ANN401  JSON from outside
-    """Return the error that a stream holds, else the reply that it adds up to."""
+def _of_stream(body: bytes, streamed: Streamed | None) -> Any:  # noqa: ANN401  JSON from outside
+    """Return the error that a stream holds, else the reply that it adds up to.
+
+    Args:
+        body: The stream.
+        streamed: The same, put together as it came; None where nobody listened.
+    """
     if any(word in body for word in _ERROR_WORDS):
         for event in _suspects(body):
             if fault_in(200, event) is not None:
                 return event
     if not any(part in body for part in _REPLY_PARTS):
         raise MalformedError("a stream that holds nothing of a reply")
-    return whole_reply(body)
+    return whole_reply(body) if streamed is None else streamed.whole()
 
 
 def _suspects(body: bytes) -> Iterator[JsonObject]:

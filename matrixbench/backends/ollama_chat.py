@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.bodies import decoded
+from matrixbench.backends.bodies import decoded, storable
 from matrixbench.backends.faults import fault_in
+from matrixbench.backends.ollama_stream import whole_chat
 from matrixbench.backends.openai_reply import Answer, broken, called_name, classify
 from matrixbench.backends.openai_stream import MalformedError
+from matrixbench.backends.usage import NANOSECONDS, count, ollama_usage
 from matrixbench.plan.ollama_limits import arguments_of, schema_of
 from matrixbench.records import ChatReply, Refusal, Timing, ToolCall
 from matrixbench.spec.ollama_names import EFFORTS, MAX_TOKENS, PASSED_ON, SAMPLING
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from matrixbench.records import ChatRequest, JsonObject
 
-NANOSECONDS = 1e9
 _SUCCESS = range(200, 300)
 
 
@@ -61,6 +62,8 @@ def native_body(request: ChatRequest, served: Served) -> JsonObject:
         options["stop"] = [stop] if isinstance(stop, str) else stop
     body = {**served.body(), "messages": native_messages(fields["messages"]), "options": options}
     body |= {name: fields[name] for name in (*PASSED_ON, "tools") if name in fields}
+    if fields.get("stream"):
+        body["stream"] = True
     if (effort := fields.get("reasoning_effort")) is not None:
         body["think"] = EFFORTS[effort]
     if (form := _format(fields.get("response_format"))) is not None:
@@ -118,7 +121,7 @@ def understand(answer: Answer) -> ChatReply | Refusal:
     Its errors are `{"error": TEXT}`, and mean what they mean of any other server.
     """
     try:
-        data = decoded(answer)
+        data = _data(answer)
     except (ValueError, RecursionError):
         return classify(answer)
     if answer.status not in _SUCCESS or fault_in(answer.status, data) is not None:
@@ -134,6 +137,25 @@ def understand(answer: Answer) -> ChatReply | Refusal:
         return broken(answer, MalformedError("a tool call without a function"))
 
 
+def _data(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
+    """Return what an answer holds, in the shape of one that was not streamed.
+
+    An error is one object, also where a stream was asked for.
+    """
+    try:
+        data = json.loads(answer.body)
+    except ValueError:
+        if answer.streamed is not None:
+            return storable(answer.streamed.whole())
+        try:
+            return storable(whole_chat(answer.body))
+        except ValueError:
+            return decoded(answer)
+    if answer.streamed is None or answer.status not in _SUCCESS:
+        return storable(data)
+    return storable(answer.streamed.whole())
+
+
 def _reply(data: JsonObject, message: JsonObject, answer: Answer) -> ChatReply:
     calls = tuple(_tool_call(call) for call in message.get("tool_calls") or ())
     content = message.get("content")
@@ -144,9 +166,11 @@ def _reply(data: JsonObject, message: JsonObject, answer: Answer) -> ChatReply:
         reasoning=thinking if isinstance(thinking, str) and thinking else None,
         tool_calls=calls,
         finish_reason=_finish_reason(data, called=bool(calls)),
-        prompt_tokens=_count(data, "prompt_eval_count"),
-        completion_tokens=_count(data, "eval_count"),
+        prompt_tokens=count(data, "prompt_eval_count"),
+        completion_tokens=count(data, "eval_count"),
         timing=_timing(data, answer),
+        model=model if isinstance(model := data.get("model"), str) else None,
+        usage=ollama_usage(data),
     )
 
 
@@ -184,18 +208,19 @@ def _timing(data: JsonObject, answer: Answer) -> Timing:
     The prompt's rate is left out: its tokens are counted with those that came from the cache, the
     time without.
     """
-    prompt_ns, ns = _count(data, "prompt_eval_duration"), _count(data, "eval_duration")
-    tokens = _count(data, "eval_count")
+    prompt_ns, ns = count(data, "prompt_eval_duration"), count(data, "eval_duration")
+    tokens = count(data, "eval_count")
     rate = None
     if tokens is not None and tokens > 1 and ns:
         rate = tokens * NANOSECONDS / ns
+    arrivals = None if answer.streamed is None else answer.streamed.arrivals
+    first_s = None if arrivals is None else arrivals.first_s
+    if first_s is None and prompt_ns is not None:
+        first_s = prompt_ns / NANOSECONDS
     return Timing(
         latency_s=answer.latency_s,
-        time_to_first_token_s=None if prompt_ns is None else prompt_ns / NANOSECONDS,
+        time_to_first_token_s=first_s,
         completion_tokens_per_s=rate,
+        token_gap_p50_s=None if arrivals is None else arrivals.gap_p50_s,
+        token_gap_max_s=None if arrivals is None else arrivals.gap_max_s,
     )
-
-
-def _count(data: JsonObject, name: str) -> int | None:
-    value = data.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from matrixbench.backends.bodies import decoded, is_cut, is_html
 from matrixbench.backends.faults import fault_in, fault_of_text, without_prompt
-from matrixbench.backends.openai_stream import MalformedError
+from matrixbench.backends.openai_stream import REASONING, MalformedError, content_texts
 from matrixbench.backends.refusals import row_of
+from matrixbench.backends.usage import usage_of
+from matrixbench.nesting import DEEPEST
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 if TYPE_CHECKING:
+    from matrixbench.backends.arrivals import Arrivals
     from matrixbench.backends.faults import Fault
     from matrixbench.records import JsonObject
 
@@ -27,6 +30,19 @@ _LARGEST = 2.0**53
 """No count or rate comes near it; NaN, infinity and overlong integers are taken as missing."""
 
 
+class Streamed(Protocol):
+    """A reply that came as a stream, put together."""
+
+    arrivals: Arrivals
+
+    def whole(self) -> JsonObject:
+        """Return it in the shape of one that was not streamed, or the error that came.
+
+        Raises:
+            MalformedError: It cannot be put together.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came over the wire for one request.
@@ -36,7 +52,7 @@ class Answer:
         content_type: The header's value; empty where it is missing.
         body: All of the body, without secrets.
         latency_s: From the first byte sent to the last byte received.
-        first_token_s: When the first token arrived; None when not streamed.
+        streamed: What was put together while a stream came; None where the body is read as it is.
         proxied: Whether a proxy may stand before the server, whose words may be in the body.
         unbounded: Whether nothing but the end of the connection tells where the body ends.
         asked: The request's body, whose words are not the server's.
@@ -46,7 +62,7 @@ class Answer:
     content_type: str
     body: bytes
     latency_s: float
-    first_token_s: float | None = None
+    streamed: Streamed | None = None
     proxied: bool = False
     unbounded: bool = False
     asked: JsonObject | None = None
@@ -70,6 +86,12 @@ def classify(answer: Answer) -> ChatReply | Refusal:
             return broken(answer, error)
     html = is_html(answer.body)
     return refusal_of(fault_of_text(answer.status, answer.body, html=html), answer)
+
+
+def too_deep_reply(answer: Answer) -> Refusal:
+    """Return what a body means that nobody can go down into."""
+    reason = f"{BROKEN}JSON nested more than {DEEPEST} levels deep: {excerpt(answer.body)}"
+    return _refusal(Kind.UNPARSED_OUTPUT, reason, answer, outcome=Outcome.REJECTED)
 
 
 def excerpt(body: bytes) -> str:
@@ -134,13 +156,15 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
     return ChatReply(
         message=message,
         content=_content(message.get("content")),
-        reasoning=_text_or_none(message.get("reasoning_content") or message.get("reasoning")),
-        tool_calls=_tool_calls(message.get("tool_calls") or ()),
+        reasoning=_reasoning(message),
+        tool_calls=_tool_calls(message.get("tool_calls") or _legacy_call(message)),
         finish_reason=_text_or_none(choice.get("finish_reason")),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
+        model=_text_or_none(data.get("model")),
+        usage=usage_of(data),
         view=_view(data.get("__verbose")),
     )
 
@@ -171,14 +195,17 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _content(value: object) -> str | None:
-    match value:
-        case None | str():
-            return value
-        case list():
-            texts = [part.get("text") for part in value if isinstance(part, dict)]
-            return "".join(text for text in texts if isinstance(text, str))
-        case _:
-            raise MalformedError("content is neither text nor null nor a list of parts")
+    if value is None or isinstance(value, str):
+        return value
+    return "".join(text for field, text in content_texts(value) if field == "content")
+
+
+def _reasoning(message: JsonObject) -> str | None:
+    told = next(filter(None, map(message.get, REASONING)), None)
+    content = message.get("content")
+    if told is None and isinstance(content, list):
+        told = "".join(text for field, text in content_texts(content) if field != "content")
+    return told if isinstance(told, str) and told else None
 
 
 def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401  JSON from outside
@@ -188,6 +215,12 @@ def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401  JSON from 
         return tuple(_tool_call(call, call["function"]) for call in calls)
     except (KeyError, TypeError, AttributeError):
         raise MalformedError("a tool call without a function") from None
+
+
+def _legacy_call(message: JsonObject) -> list[JsonObject]:
+    """Return the call of a message as it was written before there could be several."""
+    function = message.get("function_call")
+    return [{"function": function}] if function else []
 
 
 def called_name(function: JsonObject) -> str:
@@ -224,7 +257,8 @@ def _tokens(usage: object, timings: object) -> tuple[int | None, int | None]:
 
 
 def _timing(timings: object, answer: Answer, completion_tokens: int | None) -> Timing:
-    first_token_s = answer.first_token_s
+    arrivals = None if answer.streamed is None else answer.streamed.arrivals
+    first_token_s = None if arrivals is None else arrivals.first_s
     if first_token_s is None and (prompt_ms := _number(timings, "prompt_ms")) is not None:
         first_token_s = prompt_ms / 1000
     rate = _number(timings, "predicted_per_second")
@@ -235,6 +269,8 @@ def _timing(timings: object, answer: Answer, completion_tokens: int | None) -> T
         time_to_first_token_s=first_token_s,
         prompt_tokens_per_s=_number(timings, "prompt_per_second"),
         completion_tokens_per_s=rate,
+        token_gap_p50_s=None if arrivals is None else arrivals.gap_p50_s,
+        token_gap_max_s=None if arrivals is None else arrivals.gap_max_s,
     )
 
 

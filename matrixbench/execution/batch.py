@@ -8,10 +8,11 @@ from enum import Enum, auto
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.backends.served_names import misnamed
 from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
 from matrixbench.execution.doubts import Doubts, attempts_of, with_attempts
-from matrixbench.execution.events import ServerRestarted, TrialDone
+from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
     ChatReply,
@@ -87,6 +88,7 @@ class Prompts:
         self._checks = checks
         self._conversations = conversations or {}
         self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
+        self._of_launch: dict[tuple[int, int], Checks] = {}
 
     def body(self, cell: Cell) -> tuple[JsonObject, str]:
         """Return a cell's request body and its digest."""
@@ -96,9 +98,13 @@ class Prompts:
             self._bodies[key] = (body, digest(body))
         return self._bodies[key]
 
-    def checks(self, test: TestCase) -> Checks:
-        """Return a test's compiled checks."""
-        return self._checks[id(test)]
+    def checks(self, cell: Cell) -> Checks:
+        """Return the compiled checks of a cell: its test's, for the replies of its server."""
+        key = (id(cell.launch), id(cell.test))
+        if key not in self._of_launch:
+            checks = self._checks[id(cell.test)]
+            self._of_launch[key] = checks.taking_apart(cell.launch.reasoning_marks)
+        return self._of_launch[key]
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
@@ -106,7 +112,10 @@ class Prompts:
 
 
 def request_body(cell: Cell) -> JsonObject:
-    """Return what a cell sends, in OpenAI's shape, without model, seed and stream."""
+    """Return what a cell sends, in OpenAI's shape, without model and seed.
+
+    `stream` is in it where it is true: false is what is sent without a word.
+    """
     test = cell.test
     tools: JsonObject = {"tools": list(test.tools)} if test.tools else {}
     return {"messages": list(test.messages), **tools, **cell.point.fields}
@@ -132,6 +141,8 @@ class _State:
     heard: dict[Task, tuple[Attempt, ...]] = field(default_factory=dict)
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
+    named: str | None = None
+    told: bool = False
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
     epoch: int = 0
 
@@ -202,6 +213,9 @@ class BatchRun:
             # trials would only cost one restart each.
             self._state.alone.append((task, 0))
             return
+        if self._state.revive.locked():
+            async with self._state.revive:  # a request sent now would be held to have met a death
+                pass
         batch = self._batch
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()
@@ -220,6 +234,7 @@ class BatchRun:
         if answer.earlier:
             self._state.answered.add(task.cell.id)
             self._state.hung_in_a_row = 0
+        answer = self._of_another_model(answer)
         if isinstance(answer, Refusal):
             refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
             if refusal is None:
@@ -233,6 +248,30 @@ class BatchRun:
         await self._store(task, answer, body, body_digest, started_at)
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG:
             await self._after_hang(alone=alone)
+
+    def _of_another_model(self, answer: ChatReply | Refusal) -> ChatReply | Refusal:
+        """Say once that another model answers; where that is not to be, return a refusal."""
+        info = self._session.info
+        if not isinstance(answer, ChatReply) or answer.model == self._state.named:
+            return answer
+        remark = misnamed(info.asked_model, answer.model)
+        if remark is not None and info.strict_model:
+            return Refusal(
+                outcome=Outcome.ERRORED,
+                kind=Kind.WRONG_MODEL,
+                reason=remark.message,
+                stops_launch=True,
+                latency_s=answer.timing.latency_s,
+                earlier=answer.earlier,
+                attempts=answer.attempts,
+            )
+        self._state.named = answer.model
+        if remark is not None and not info.noticed and not self._state.told:
+            self._state.told = True
+            self._listener(
+                LaunchNoticed(name=self._batch.name, message=remark.message, hint=remark.hint)
+            )
+        return answer
 
     async def _settle(
         self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool
@@ -324,7 +363,7 @@ class BatchRun:
         started_at: float,
     ) -> None:
         batch = self._batch
-        checks = self._prompts.checks(task.cell.test)
+        checks = self._prompts.checks(task.cell)
         judgement = (
             checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
         )

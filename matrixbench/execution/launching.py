@@ -241,6 +241,10 @@ class Launches:
                 seconds=seconds,
             )
         )
+        for remark in info.noticed:
+            self._tell(
+                LaunchNoticed(name=launch.launch.name, message=remark.message, hint=remark.hint)
+            )
         if not trials and not dropped:
             return
         number = await asyncio.to_thread(

@@ -73,8 +73,13 @@ def trial_frame(squares: Iterable[Square], trials: Iterable[TrialRow]) -> DataFr
     ]
     return _frame(
         [coordinates for coordinates, _ in rows],
-        {name: [plain(getattr(trial, name)) for _, trial in rows] for name in TRIAL_COLUMNS},
+        {name: [_of_trial(trial, name) for _, trial in rows] for name in TRIAL_COLUMNS},
     )
+
+
+def _of_trial(trial: TrialRow, name: str) -> object:
+    value = plain(getattr(trial, name))
+    return None if name == "noted" and value == "" else value
 
 
 def axes_of(frame: DataFrame) -> list[str]:
@@ -89,7 +94,7 @@ def axes_of(frame: DataFrame) -> list[str]:
 _TEXTS = frozenset(
     {
         *("cell", "build", "launches", "reason", "hint", "interval"),
-        *("top_kind", "top_reason", "kind", "reply_digest", "asked_again"),
+        *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
     }
 )
 """Columns that may hold None, which must stay None and not become NaN."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Build,
         ChatReply,
         JsonObject,
+        Note,
         ServerView,
         Turn,
         Verdict,
@@ -136,6 +137,7 @@ def _texts(transcript: Transcript) -> JsonObject:
             for attempt in attempts
         ],
         "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
+        "notes": [note_json(note) for note in transcript.notes],
     }
 
 
@@ -200,6 +202,11 @@ def verdict_json(verdict: Verdict) -> JsonObject:
         "reason": verdict.reason or None,
         "score": verdict.score,
     }
+
+
+def note_json(note: Note) -> JsonObject:
+    """Return what was noticed of a reply."""
+    return {"kind": str(note.kind), "text": note.text}
 
 
 def _launch(shown: ShownLaunch) -> JsonObject:

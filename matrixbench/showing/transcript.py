@@ -12,16 +12,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from matrixbench.records import Outcome
+from matrixbench.records import Kind, Outcome
 from matrixbench.showing.wording import arguments_text, visible
 from matrixbench.tables import bare_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
-    from matrixbench.records import ChatReply, JsonObject, Turn, Verdict
+    from matrixbench.records import ChatReply, JsonObject, Note, Turn, Verdict
     from matrixbench.store.rows import Transcript
 
 STYLES = {
@@ -31,6 +31,12 @@ STYLES = {
     Outcome.ERRORED: "yellow",
 }
 """The colour of each outcome on a terminal; its name always stands beside it."""
+
+NOTED: Mapping[Kind, str] = {
+    Kind.REASONING_IN_CONTENT: "reasoning in the content",
+    Kind.CALL_IN_CONTENT: "a call in the content",
+}
+"""What each kind of note is called."""
 
 _VALUE = 60
 _NAMED = "messages", "tools"
@@ -162,6 +168,18 @@ def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
             Text("  ".join(filter(None, [score, why]))),
         )
     out.print(table)
+
+
+def print_notes(notes: Iterable[Note], out: Console) -> None:
+    """Print what was noticed of a reply whatever its checks said: what is not where it belongs."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for note in notes:
+        words = NOTED.get(note.kind, str(note.kind))
+        table.add_row(Text("  ! noted", "yellow"), Text(f"{words}: {visible(note.text)}"))
+    if table.row_count:
+        out.print(table)
 
 
 def title(text: str, out: Console) -> None:

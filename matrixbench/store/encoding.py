@@ -12,6 +12,7 @@ from matrixbench.records import (
     Build,
     ChatReply,
     Kind,
+    Note,
     Refusal,
     Timing,
     ToolCall,
@@ -74,6 +75,11 @@ TRIAL_COLUMNS = (
     "concurrency",
 )
 """The columns of the table `trial`, in the order of `trial_values` (whose first is the `id`)."""
+
+NOTE = "note"
+"""The key by which a note is told from the verdicts before it."""
+
+_KINDS = frozenset(Kind)
 
 JUDGEMENT_COLUMNS = ("checks", "outcome", "kind", "reason", "score", "verdicts")
 """The columns of the table `verdict` after `trial` and `turn`, in `judgement_values`' order."""
@@ -243,7 +249,15 @@ def reply_values(reply: ChatReply) -> Row:
     """Return `message, reading`; the reading is None where the message says it all by itself."""
     reading = (reply.content, reply.reasoning, _call_rows(reply.tool_calls))
     same = reading == _reading(reply.message)
-    return json_text(reply.message), None if same else json_text(reading)
+    return _valid_json(reply.message), None if same else json_text(reading)
+
+
+def _valid_json(message: JsonObject) -> str:
+    """Return a message as JSON; numbers that JSON cannot say (NaN, 1e999) are null."""
+    text = json_text(message)
+    if "NaN" in text or "Infinity" in text:  # perhaps in a text
+        text = json_text(json.loads(text, parse_constant=lambda _: None))
+    return text
 
 
 def _call_rows(calls: tuple[ToolCall, ...]) -> list[list[str | None]]:
@@ -334,7 +348,12 @@ def judgement_values(judgement: Judgement, checks: str) -> Row:
         judgement.kind.value if judgement.kind else None,
         plain(judgement.reason),
         sum(scores) / len(scores) if scores else None,
-        json_text([_verdict_object(verdict) for verdict in judgement.verdicts]),
+        json_text(
+            [
+                *(_verdict_object(verdict) for verdict in judgement.verdicts),
+                *(_note_object(note) for note in judgement.notes),
+            ]
+        ),
     )
 
 
@@ -349,6 +368,11 @@ def _verdict_object(verdict: Verdict) -> JsonObject:
     return said
 
 
+def _note_object(note: Note) -> JsonObject:
+    """Return a note as it stands behind the verdicts: to older versions one that passed."""
+    return {"check": "", "passed": True, NOTE: note.kind, "reason": note.text}
+
+
 def verdicts_from(text: str) -> tuple[Verdict, ...]:
     """Turn the verdicts of `judgement_values` back into records."""
     return tuple(
@@ -360,6 +384,16 @@ def verdicts_from(text: str) -> tuple[Verdict, ...]:
             score=said.get("score"),
         )
         for said in json.loads(text)
+        if NOTE not in said
+    )
+
+
+def notes_from(text: str) -> tuple[Note, ...]:
+    """Turn the notes of `judgement_values` back into records; one of a newer kind is left out."""
+    return tuple(
+        Note(kind=Kind(said[NOTE]), text=said.get("reason", ""))
+        for said in json.loads(text)
+        if said.get(NOTE) in _KINDS
     )
 
 

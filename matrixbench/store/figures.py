@@ -20,7 +20,8 @@ def whole_conversation(reply: ChatReply) -> ChatReply:
     Seconds and completion tokens are summed, and their rate is over all of them. Prompt tokens are
     those of the last request, whose prompt holds everything that was said: that is the context that
     the conversation took. The first token and the prompt's rate are of the first request: later
-    ones process little but what is new. What the server counts is summed. Of the gaps between
+    ones process little but what is new. What the server counts is summed; of drafts servers tell
+    only where there were some, so that what is missing there is none. Of the gaps between
     tokens the median is over the requests' medians, and the longest is that of all.
     """
     first = reply.earlier[0].reply
@@ -43,6 +44,10 @@ def whole_conversation(reply: ChatReply) -> ChatReply:
     )
 
 
+_DRAFTS = {"draft_tokens", "draft_accepted_tokens"}
+"""llama.cpp leaves these out where nothing was drafted."""
+
+
 def _of_all(of: Callable[[list[float]], float], values: list[float | None]) -> float | None:
     """Return one figure of the values that are known, or None where there is none."""
     known = [value for value in values if value is not None]
@@ -56,6 +61,8 @@ def _whole_usage(usages: list[Usage]) -> Usage:
     sums: dict[str, Any] = {}
     for name in (one.name for one in fields(Usage)):
         values = [getattr(usage, name) for usage in usages]
+        if name in _DRAFTS:
+            values = [value for value in values if value is not None] or values
         sums[name] = None if None in values else sum(values)
     return Usage(**sums)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from matrixbench.records import Attempt, Outcome
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
     MEASURED_COLUMNS,
+    NOTE,
     Row,
     build_from,
     kind_from,
     launch_from,
+    notes_from,
     reply_from,
     verdicts_from,
 )
@@ -68,7 +71,9 @@ _TRIALS = f"""
         trial.reply_digest, launch.imported,
         max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
         trial.asked, trial.concurrency,
-        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END, {_MEASURED}
+        CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END,
+        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END,
+        {_MEASURED}
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
@@ -190,9 +195,16 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         turns=row[18],
         asked=row[19],
         concurrency=row[20],
-        asked_again=_asked_again(row[21], beyond=(row[19] or 0) - row[18]),
-        **dict(zip(MEASURED_COLUMNS, row[22:], strict=True)),
+        noted="" if row[21] is None else _noted(row[21]),
+        asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
+        **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
     )
+
+
+@lru_cache(maxsize=1024)
+def _noted(verdicts: str) -> str:
+    """Return the kinds of the notes that stand behind verdicts, each once."""
+    return " ".join(dict.fromkeys(note.kind.value for note in notes_from(verdicts)))
 
 
 def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
@@ -244,6 +256,7 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
         earlier=reply[0][2].earlier if reply else Turns(connection, [number]).earlier(number),
         verdicts=verdicts_from(verdicts) if verdicts else (),
         attempts=_attempts(connection, number),
+        notes=notes_from(verdicts) if verdicts else (),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ChatReply,
         JsonObject,
         Kind,
+        Note,
         Outcome,
         Turn,
         Verdict,
@@ -103,7 +104,8 @@ class TrialRow:
     requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
     many the server was sent at a time; both are None where an older version wrote the row.
     `asked_again` names why, a kind for each time beyond the first. What the server counted is as in
-    `records.Usage`. Units are in the names; `started_at` is Unix time in seconds.
+    `records.Usage`. `noted` are the kinds of what was noticed of the reply, each once, with spaces
+    between. Units are in the names; `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -149,6 +151,7 @@ class TrialRow:
     reasoning_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+    noted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +160,13 @@ class Transcript:
 
     Args:
         trial: The attempt; its `trial` is the index that it was stored with.
-        body: What was sent, but for model, seed and stream; None where it was not kept.
+        body: What was sent, but for model and seed; None where it was not kept.
         reply: What came back, in a conversation last; None for a refusal.
         earlier: The turns of a conversation before that, also before a refusal.
         verdicts: What each check said, in the judgement that counts.
         attempts: Turn, from 0 → the answers that are kept beside its reply, oldest first; a
             refusal's own is the last of the last turn's.
+        notes: What was noticed of the reply beside that.
     """
 
     trial: TrialRow
@@ -171,6 +175,7 @@ class Transcript:
     earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]
     attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.backends.openai_reply import Answer, classify, excerpt
-from matrixbench.backends.openai_stream import carries_token
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, ToolCall
 
 PARSER = "The model produced output that does not match the expected peg-native format"
@@ -302,15 +301,6 @@ def test_surrogates_split_over_events_are_joined() -> None:
     result = classify(answer(stream, kind="text/event-stream"))
     assert isinstance(result, ChatReply)
     assert result.content == "😀"
-
-
-def test_a_first_token_is_seen_once_its_line_is_whole() -> None:
-    """The role alone is no token, and neither is half a line."""
-    begin = sse(delta(role="assistant", content=None))
-    token = sse(delta(content="a"))
-    assert not carries_token(begin)
-    assert not carries_token(begin + token[:20])
-    assert carries_token(begin + token)
 
 
 def test_excerpts_are_one_short_printable_line() -> None:

@@ -20,7 +20,12 @@ from matrixbench.comparison_table import verdict_line
 
 
 def trials(
-    outcomes: str, *, cell: str = "c", build: str = "new", first_seed: int = 1, **changes: bool
+    outcomes: str,
+    *,
+    cell: str = "c",
+    build: str = "new",
+    first_seed: int = 1,
+    by_request: bool = False,
 ) -> Trials:
     """Return trials by their outcomes: `1` passed, `0` did not."""
     passed = {first_seed + place: char == "1" for place, char in enumerate(outcomes)}
@@ -29,7 +34,7 @@ def trials(
         build=build,
         passed=passed,
         replies={seed: f"said {outcome}" for seed, outcome in passed.items()},
-        **changes,
+        by_request=by_request,
     )
 
 
