@@ -37,12 +37,17 @@ def fake_server(modes: str = "", flags: Sequence[str] = (), **env: str) -> Itera
     assert process.stderr is not None
     with process, process.stderr as log:
         try:
-            yield _url(log)
+            yield listening_url(log)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _url(log: Iterator[str]) -> str:
+def listening_url(log: Iterator[str]) -> str:
+    """Return the url that a server says it listens on.
+
+    Raises:
+        RuntimeError: It left before; the message holds what it said.
+    """
     said = []
     for line in log:
         if match := re.search(r"listening on (http://\S+)", line):

@@ -126,7 +126,8 @@ def _is_error_itself(status: int, data: JsonObject) -> bool:
         return bool(data)
     if "choices" in data or isinstance(data.get("message"), dict):
         return False
-    told = isinstance(data.get("message"), str) and any(name in data for name in _SIGNS)
+    signs = data.get("error") is True or any(name in data for name in _SIGNS)
+    told = signs and isinstance(data.get("message"), str)
     return told or _says_something(data.get("detail"))
 
 
@@ -304,7 +305,7 @@ def without_prompt(text: str, request: JsonObject | None) -> str:
     return text
 
 
-_CHANGES = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b|\d+", re.IGNORECASE)
+_CHANGES = re.compile(r"[a-z_]*\d\w*(?:-\w+)*", re.IGNORECASE)
 
 
 def alike(one: str, other: str) -> bool:

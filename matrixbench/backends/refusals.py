@@ -55,6 +55,12 @@ class Row:
     examples: tuple[str, ...]
     source: str
 
+    @property
+    def is_load(self) -> bool:
+        """Whether a server that says so is asked again, and its next answer counts."""
+        asked_again = {Kind.RATE_LIMITED, Kind.SERVER_ERROR, Kind.SERVER_CRASHED}
+        return self.outcome is Outcome.ERRORED and self.kind in asked_again and not self.alone
+
     def covers(self, status: int) -> bool:
         """Return whether the row is about a status at all."""
         if self.statuses is None:
@@ -73,7 +79,7 @@ _A = r"(?:\w+[ -]){0,4}"
 _FAILED = r"(?:fail(?:ed|s|ure)?|unable|error|could(?: not|n't)|can(?: ?not|'t))"
 _CALL = r"(?:tool|function)s?[ _-]?calls?(?:ing)?"
 _CONTEXT = (
-    r"(?:context[ _-]?(?:lengths?|sizes?|windows?|limits?|capacity)|n_ctx|kv[ _-](?:cache|size)"
+    r"(?:context[ _-]?(?:lengths?|sizes?|windows?|limits?|capacity)|n_ctx|kv[ _-]cache|kv[ _-]size"
     r"|max_(?:model|seq)_len|token limit|cache size)"
 )
 _EXCEEDS = (
@@ -698,7 +704,7 @@ STATUSES: tuple[Row, ...] = (
         source="RFC 6585",
     ),
     Row(
-        statuses=frozenset({408, 425, 499, 502, 503, 504}),
+        statuses=frozenset({408, 502, 503, 504}),
         outcome=ERRORED,
         kind=Kind.SERVER_ERROR,
         servers="all, and proxies before them",
