@@ -10,6 +10,7 @@ from rich.text import Text
 
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.showing.counting import usage_facts, usage_of_row
 from matrixbench.showing.transcript import (
     STYLES,
     json_text,
@@ -134,10 +135,17 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
     for field, name, unit in _FACTS:
         if (value := getattr(row, field)) is not None:
             yield name, f"{value:.6g}{unit}"
+    yield from usage_facts(usage_of_row(row))
+    if row.concurrency is not None:
+        yield "requests at a time", f"{row.concurrency:,}"
     if earlier := shown.transcript.earlier:
         yield "turns", f"{len(earlier) + 1} (seconds and completion tokens are of all)"
     if row.finish_reason:
         yield "finish reason", visible(row.finish_reason)
+    if row.model:
+        yield "answered as", visible(row.model)
+    if row.fingerprint:
+        yield "fingerprint", visible(row.fingerprint)
 
 
 def _print_reproduction(shown: ShownTrial, out: Console) -> None:

@@ -18,6 +18,7 @@ from matrixbench.store.encoding import (
     reply_from,
     verdicts_from,
 )
+from matrixbench.store.loads import UNKNOWN_LOADS
 from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
 from matrixbench.store.turns import Turns
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.records import Build, ChatReply, JsonObject
+    from matrixbench.store.loads import RunLoads
 
 CHUNK = 512
 """Attempts read by one query. Between queries no read transaction is open, so that a slow reader
@@ -67,13 +69,13 @@ _TRIALS = f"""
 """  # noqa: S608  only our own constants are put in
 
 _REPLIES = f"""
-    SELECT trial.id, trial.cell, reply.message, reply.reading, {_MEASURED}
+    SELECT trial.id, trial.cell, trial.launch, reply.message, reply.reading, {_MEASURED}
     {_WANTED}
     CROSS JOIN reply ON reply.trial = trial.id
 """
 
 _KEPT = f"""
-    SELECT trial.id, trial.cell, build.id, trial.seed
+    SELECT trial.id, trial.cell, trial.launch, build.id, trial.seed
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     WHERE trial.outcome IS NULL
@@ -84,7 +86,7 @@ _VERDICTS = f"""
 """
 
 _NEWEST = f"""
-    SELECT trial.id, trial.cell, verdict.checks, verdict.kind IS 'check_raised'
+    SELECT trial.id, trial.cell, trial.launch, verdict.checks, verdict.kind IS 'check_raised'
     {_WANTED} {_COUNTING}
     WHERE trial.outcome IS NULL
 """
@@ -109,7 +111,14 @@ _LAUNCHES = """
     FROM launch LEFT JOIN build ON build.number = launch.build
 """
 
-_ID, _CELL, _CHECKS = 0, 1, 14
+_DURATIONS = """
+    SELECT cell, {sums} FROM trial
+    WHERE launch IN (SELECT value FROM json_each(?))
+        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
+    GROUP BY cell{by}
+"""
+
+_ID, _CELL, _RUN, _CHECKS = 0, 1, 6, 14
 """Where they stand in a row of `_TRIALS`."""
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -127,6 +136,7 @@ def trial_rows(
     ids: Iterable[int],
     checks: Mapping[str, str],
     first_seed: int | None,
+    runs: RunLoads,
 ) -> Iterator[TrialRow]:
     """Yield attempts by id, in the order of the ids.
 
@@ -135,14 +145,14 @@ def trial_rows(
     """
     for piece in chunks(ids):
         rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
-        others = [
-            (row[_ID], checks[row[_CELL]])
-            for row in rows
-            if row[_CHECKS] and checks.get(row[_CELL], row[_CHECKS]) != row[_CHECKS]
-        ]
+        others = []
+        for row in rows:
+            present = checks.get(runs.cell(row[_CELL], row[_RUN]), row[_CHECKS])
+            if row[_CHECKS] and present != row[_CHECKS]:
+                others.append((row[_ID], present))
         by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
         for row in rows:
-            yield _trial_row(by_present.get(row[_ID], row), first_seed)
+            yield _trial_row(by_present.get(row[_ID], row), first_seed, runs)
 
 
 def _fetch(
@@ -152,11 +162,11 @@ def _fetch(
     return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
 
 
-def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
+def _trial_row(row: Row, first_seed: int | None, runs: RunLoads) -> TrialRow:
     kind, by_request, imported = row[11], row[13], row[17]
     return TrialRow(
         id=row[0],
-        cell=row[1],
+        cell=runs.cell(row[1], row[6]),
         build=row[2],
         seed=row[3],
         trial=row[4] if first_seed is None else row[3] - first_seed,
@@ -176,38 +186,46 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         turns=row[18],
         asked=row[19],
         concurrency=row[20],
+        load=runs.keys.get(row[6]),
         **dict(zip(MEASURED_COLUMNS, row[21:], strict=True)),
     )
 
 
-def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
+def replies(
+    connection: sqlite3.Connection, ids: list[int], runs: RunLoads = UNKNOWN_LOADS
+) -> list[tuple[int, str, ChatReply]]:
     """Return id, cell and reply of those attempts that have one, with the turns before it."""
     turns = Turns(connection, ids)
     return [
-        (number, cell, turns.whole(number, reply_from(message, reading, tuple(measured))))
-        for number, cell, message, reading, *measured in _fetch(
+        (
+            number,
+            runs.cell(cell, run),
+            turns.whole(number, reply_from(message, reading, tuple(measured))),
+        )
+        for number, cell, run, message, reading, *measured in _fetch(
             connection, _REPLIES, [(number, "") for number in ids]
         )
     ]
 
 
-def kept(connection: sqlite3.Connection, ids: Iterable[int]) -> Iterator[KeptReply]:
+def kept(connection: sqlite3.Connection, ids: Iterable[int], runs: RunLoads) -> Iterator[KeptReply]:
     """Yield those attempts that have a reply, in the order of their ids' list."""
     for piece in chunks(ids):
-        for number, cell, build, seed in _fetch(connection, _KEPT, [(id_, "") for id_ in piece]):
-            yield KeptReply(id=number, cell=cell, build=build, seed=seed)
+        for row in _fetch(connection, _KEPT, [(id_, "") for id_ in piece]):
+            number, cell, run, build, seed = row
+            yield KeptReply(id=number, cell=runs.cell(cell, run), build=build, seed=seed)
 
 
 def unjudged(
-    connection: sqlite3.Connection, ids: list[int], checks: Mapping[str, str]
+    connection: sqlite3.Connection, ids: list[int], checks: Mapping[str, str], runs: RunLoads
 ) -> list[int]:
     """Return those attempts whose reply the present checks have not judged, or raised at."""
     newest = _fetch(connection, _NEWEST, [(number, "") for number in ids])
-    others = [
-        (number, checks[cell])
-        for number, cell, judged_by, raised in newest
-        if raised or judged_by != checks[cell]
-    ]
+    others = []
+    for number, plain, run, judged_by, raised in newest:
+        present = checks[runs.cell(plain, run)]
+        if raised or judged_by != present:
+            others.append((number, present))
     return [number for (number,) in _fetch(connection, _UNJUDGED, others)]
 
 
@@ -216,7 +234,7 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
     found = _fetch(connection, _TRIALS, [(number, checks)])
     if not found:
         return None
-    trial = _trial_row(found[0], None)
+    trial = _trial_row(found[0], None, UNKNOWN_LOADS)
     body = connection.execute(
         "SELECT body FROM request WHERE digest = ?", (trial.request,)
     ).fetchone()
@@ -278,6 +296,21 @@ def last_build(connection: sqlite3.Connection, digest: str) -> Build | None:
         (digest,),
     ).fetchone()
     return build_from(row) if row else None
+
+
+def durations(connection: sqlite3.Connection, launches: str, runs: RunLoads) -> dict[str, float]:
+    """Return cell id → mean seconds of its measured trials; `launches` is a list of them, JSON."""
+    if not runs.marks:
+        return dict(connection.execute(_DURATIONS.format(sums="avg(latency_s)", by=""), [launches]))
+    means: dict[str, tuple[float, int]] = {}
+    sums = "launch, sum(latency_s), count(latency_s)"
+    for plain, run, total, count in connection.execute(
+        _DURATIONS.format(sums=sums, by=", launch"), [launches]
+    ):
+        cell = runs.cell(plain, run)
+        before, times = means.get(cell, (0.0, 0))
+        means[cell] = (before + total, times + count)
+    return {cell: total / count for cell, (total, count) in means.items()}
 
 
 def launch_builds(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
