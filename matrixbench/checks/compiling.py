@@ -85,6 +85,8 @@ def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> N
             judging = _unless_cut_off(negated(parts[0], written.get(parts[0].name)))
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
+        case CachedTokensCheck():  # how the reply ends says nothing of its prompt
+            judging = _alone(_simple(check, f"{where}.{name}"))
         case PythonCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:

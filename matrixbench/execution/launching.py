@@ -40,7 +40,7 @@ from matrixbench.execution.warming import WARM_UP, distinct_prompts, warm_up
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
 from matrixbench.spec.backends import ScriptedBackend
-from matrixbench.store.loads import LOAD
+from matrixbench.store.loads import LOAD, load_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -255,7 +255,8 @@ class Launches:
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
         )
-        await asyncio.to_thread(writer.note, number, LOAD, launch.launch.load.key)
+        load = load_note(launch.launch.load, info.concurrency)
+        await asyncio.to_thread(writer.note, number, LOAD, load)
         error: str | None = None
         try:
             await self._look(session, self._subject(launch, work, dropped), number, writer)

@@ -45,6 +45,14 @@ PROMPT_TIMES = frozenset(
 """Metrics that depend on how much of the prompt came from the server's cache."""
 
 
+OF_ONE_LOAD = PROMPT_TIMES | {
+    Metric.COMPLETION_TOKENS_PER_S,
+    Metric.COMPUTED_TOKENS,
+    Metric.CACHED_SHARE,
+}
+"""Metrics that are of trials under a cell's own load alone."""
+
+
 class Chart(Part):
     """A heatmap: which axes stand on which sides, and what the colour means."""
 

@@ -140,6 +140,21 @@ def test_a_square_without_times_says_why() -> None:
     )
 
 
+def test_a_picture_of_times_says_what_they_should_be_read_with() -> None:
+    """How much was cached, and that a dash may be another load; pictures of ratios do not."""
+    other = replace(SQUARE, cell="b", coordinates={"backend": "c8", "test": "u"})
+    warm = attempt("a", load="c8s8", concurrency=8, cached_tokens=90, computed_tokens=10)
+    frame = cell_frame([SQUARE, other], [], [warm, *ran("c1s8", 1, 9, cell="b")])
+
+    def subtitle(metric: Metric) -> str:
+        return " ".join(draw(frame, Chart(metric=metric), title="x").to_dict()["title"]["subtitle"])
+
+    said = subtitle(Metric.LATENCY_P50_S)
+    assert "90% of a square's prompt tokens from the cache" in said
+    assert "1 square with a dash: measured under another load" in said
+    assert "load" not in subtitle(Metric.SUCCESS_RATIO)
+
+
 def test_totals_say_how_many_cells_have_no_times() -> None:
     """A median over fewer cells than there are says so."""
     other = replace(SQUARE, cell="b")
