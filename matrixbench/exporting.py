@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
 from matrixbench.frame import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
+from matrixbench.frame.speeds import group_of, most_at_a_time, own_group
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from matrixbench.frame.speeds import Group
     from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
     from matrixbench.results import ResultCell, Results
@@ -156,7 +158,7 @@ def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
     There a square is a (model, temperature, server, test). Other axes that vary are put into the
     names: those of a model into the model's, the rest into the server's, so that no two cells
     meet in one square. So is that a server's build is unverified. Rejected trials are failures
-    there, errored ones are left out.
+    there, errored ones are left out, and so are the times of trials that ran under another load.
     """
     rows: dict[int, list[TrialRow]] = {}
     for cell, row in results.rows(store):
@@ -164,8 +166,12 @@ def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
             rows.setdefault(id(cell), []).append(row)
     measured = [cell for cell in results.cells if id(cell) in rows]
     naming = _Naming([cell.square.coordinates for cell in measured])
+    groups = {id(cell): set(map(group_of, rows[id(cell)])) for cell in measured}
+    most = most_at_a_time((cell.square, groups[id(cell)]) for cell in measured)
     for cell in measured:
-        yield _tool_bench_row(cell, rows[id(cell)], naming)
+        in_force = most.get((cell.square.launch, cell.square.build))
+        own = own_group(groups[id(cell)], cell.square, in_force)
+        yield _tool_bench_row(cell, rows[id(cell)], naming, own)
 
 
 class _Naming:
@@ -203,11 +209,13 @@ def _name(coordinates: Coordinates, axes: Sequence[str], joint: str) -> str:
     return joint.join(words)
 
 
-def _tool_bench_row(cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming) -> JsonObject:
+def _tool_bench_row(
+    cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming, own: Group | None
+) -> JsonObject:
     coordinates = cell.square.coordinates
     passed = [row for row in rows if row.outcome is Outcome.PASSED]
     others = [row for row in rows if row.outcome is not Outcome.PASSED]
-    times = [_times(passed), _times(others)]
+    times = [_times(passed, own), _times(others, own)]
     both = [*times[0], *times[1]]
     template = coordinates.get("chat_template")
     doubt = " (unverified)" if cell.square.unverified else ""
@@ -235,8 +243,9 @@ def _tool_bench_row(cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming)
     }
 
 
-def _times(rows: Iterable[TrialRow]) -> list[float]:
-    return [row.latency_s for row in rows if row.latency_s is not None]
+def _times(rows: Iterable[TrialRow], own: Group | None) -> list[float]:
+    """Return the latencies of those that ran under the cell's own load."""
+    return [row.latency_s for row in rows if row.latency_s is not None and group_of(row) == own]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table

@@ -88,6 +88,7 @@ def _launch_json(launch: LaunchPlan, held: Sequence[HeldBuild]) -> JsonObject:
         "name": launch.launch.name,
         "coordinates": launch.launch.coordinates,
         "kind": launch.launch.spec.kind,
+        "load": launch.launch.load.key,
         "build": None if build is None else build.id,
         "builds": [
             {

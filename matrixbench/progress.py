@@ -30,6 +30,7 @@ from matrixbench.execution.events import (
     TrialsSpared,
     TrialsStored,
     Unverified,
+    WarmingUp,
 )
 from matrixbench.records import Kind, Outcome
 from matrixbench.tables import counted, duration
@@ -47,6 +48,7 @@ _LINE_EVERY_S = 15.0
 """How often a log gets a line while nothing else happens."""
 
 _REFRESH_PER_S = 4
+_WARMING = "warming up"
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Tally:
     waiting: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event) -> None:  # noqa: C901  one case an event
         """Take an event into account."""
         match event:
             case RunStarted():
@@ -89,9 +91,12 @@ class Tally:
                 self.trials += event.trials - self.launch_trials
                 self.launch_trials = event.trials
                 self.recent.clear()
+            case WarmingUp():
+                self.stage = _WARMING
             case Interrupted():
                 self.stage = "stopping"
             case TrialDone():
+                self.stage = "" if self.stage == _WARMING else self.stage
                 self.ran += 1
                 self.launch_ran += 1
                 if event.kind is Kind.NO_REFERENCE:
@@ -165,7 +170,7 @@ def sizes(done_bytes: int, total_bytes: int | None) -> str:
     return f"{done_bytes / 1e6:,.0f} MB"
 
 
-def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line an event
+def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912  one line an event
     """Return the line that an event leaves behind, or None where it leaves none."""
     match event:
         case RunStarted():
@@ -182,6 +187,9 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911  one line a
         case LaunchFailed():
             hint = f"\n  {event.hint}" if event.hint else ""
             return f"{event.name}: given up: {event.message}{hint}"
+        case WarmingUp():
+            prompts = counted(event.prompts, "prompt")
+            return f"{event.name}: warming up, {prompts} computed before the trials"
         case ServerRestarted():
             return f"{event.name}: the server died and was started again"
         case Rejudged():

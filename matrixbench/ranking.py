@@ -135,6 +135,9 @@ def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str]) -> list[str]
     if alike := sum(row["one_reply"] for row in rows):
         cells = counted(alike, "cell")
         lines.append(f"{cells} gave one reply to several seeds: matrixbench status lists them")
+    if other := sum(row["other_load"] for row in rows):
+        cells = counted(other, "cell")
+        lines.append(f"latency, tok/s: without {cells} whose trials ran under another load")
     if len(rows) > 1 and len(by) == 1 and rows[0]["trials"]:
         best = label(rows[0][by[0]])
         lines.append(

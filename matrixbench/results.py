@@ -12,6 +12,7 @@ from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.launches import launches
+from matrixbench.plan.loads import ANY_LOAD, Loads, load_in
 from matrixbench.plan.origin import url_of
 from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
@@ -71,6 +72,7 @@ class Results:
         prepared: The plan; None where only the store knows the experiment.
         origins: Name and digest of each launch of the experiment, selected or not → where its
             server comes from; None where that was not looked at.
+        loads: The loads of its launches.
     """
 
     experiment: str
@@ -80,6 +82,7 @@ class Results:
     not_applicable: Sequence[NotApplicable] = ()
     prepared: Prepared | None = None
     origins: Mapping[tuple[str, str], Origin | None] = field(default_factory=dict)
+    loads: Loads = ANY_LOAD
 
     def rows(self, store: Store) -> Iterator[tuple[ResultCell, TrialRow]]:
         """Yield the newest attempt of each trial with its cell, oldest first.
@@ -141,6 +144,7 @@ class _Layer:
             trials=planned,
             cells=self.checks,
             checks={cell: checks for cell, checks in self.checks.items() if checks},
+            loads=results.loads,
         )
 
 
@@ -199,7 +203,7 @@ def results_of(
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise NothingSelectedError("no cell is selected", where=str(experiment.path))
     if store is not None:
-        again = rejudge(store, prepared.plan, prepared.of_cells)
+        again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
         if again.replies:
             replies = f"{again.replies:,} stored replies judged by the present checks"
             say(f"{replies}, {again.changed:,} changed")
@@ -211,6 +215,7 @@ def results_of(
         not_applicable=prepared.plan.not_applicable,
         prepared=prepared,
         origins=_origins(prepared),
+        loads=prepared.loads,
     )
 
 
@@ -279,6 +284,8 @@ def _planned_cell(
             planned=prepared.wanted.of(cell),
             greedy=is_greedy(cell.point.fields),
             until=prepared.wanted.until_of(cell),
+            launch=plan.launch.name,
+            load=plan.launch.load.key,
         ),
         launch=plan.launch.name,
         launch_digest=plan.launch.digest,
@@ -305,13 +312,15 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
         raise _unknown(store, name)
     selected = parse_where(where, axis_values(_coordinates(record, record.cells)))
     builds = _builds(store, record)
+    keys = _keys(store, record)
     kept: list[RecordedCell] = []
     cells: list[ResultCell] = []
     for cell in record.cells:
         coordinates = record.coordinates(cell)
         if selected(coordinates):
             kept.append(cell)
-            cells.append(_recorded_cell(cell, coordinates, record, builds[cell.launch]))
+            shown, load = builds[cell.launch], keys[cell.launch]
+            cells.append(_recorded_cell(cell, coordinates, record, shown, load))
     if not cells:
         raise NothingSelectedError("no cell is selected", where=f"{name} in {store.path}")
     axes = axis_values(_coordinates(record, kept))
@@ -320,7 +329,30 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
         cells=tuple(cells),
         axes=axes,
         origins={(launch.name, launch.digest): launch.origin for launch in record.launches},
+        loads=_recorded_loads(record, keys),
     )
+
+
+def _keys(store: Store, record: ExperimentRecord) -> list[str | None]:
+    """Return the load of each launch: what its cells carry, else what it ran under last."""
+    newest = store.newest_loads()
+    carried = {cell.launch: load_in(cell.cell) for cell in record.cells}
+    return [
+        carried.get(place) or newest.get((launch.name, launch.digest))
+        for place, launch in enumerate(record.launches)
+    ]
+
+
+def _recorded_loads(record: ExperimentRecord, keys: Sequence[str | None]) -> Loads:
+    apart: dict[str, dict[str, str]] = {}
+    of: dict[str, set[str]] = {}
+    for launch, key in zip(record.launches, keys, strict=True):
+        if key:
+            of.setdefault(launch.digest, set()).add(key)
+    for place in dict.fromkeys(cell.launch for cell in record.cells if load_in(cell.cell)):
+        launch, key = record.launches[place], keys[place]
+        apart.setdefault(launch.digest, {})[launch.name] = key or ""
+    return Loads(of={digest: frozenset(known) for digest, known in of.items()}, apart=apart)
 
 
 def _recorded_cell(
@@ -328,6 +360,7 @@ def _recorded_cell(
     coordinates: Coordinates,
     record: ExperimentRecord,
     shown: tuple[str | None, str],
+    load: str | None,
 ) -> ResultCell:
     launch, (build, doubt) = record.launches[cell.launch], shown
     return ResultCell(
@@ -339,6 +372,8 @@ def _recorded_cell(
             planned=cell.planned,
             greedy=cell.greedy,
             until=cell.until,
+            launch=launch.name,
+            load=load,
         ),
         launch=launch.name,
         launch_digest=launch.digest,

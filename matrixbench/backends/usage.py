@@ -7,7 +7,7 @@ known: a server may send anything, and none of it may end a run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.records import NO_USAGE, Usage
 
@@ -22,83 +22,106 @@ exact. What is larger is not known."""
 
 NANOSECONDS = 1e9
 _MILLISECONDS = 1e3
+_SECONDS = 1.0
 
-_NOTHING: Mapping[str, Any] = {}
+_Names: TypeAlias = "Mapping[str, tuple[str, float | None]]"
+"""A server's word → the field of `Usage`, and for a time the units in a second."""
+
+_TIMINGS: _Names = {
+    "cache_n": ("cached_tokens", None),
+    "prompt_n": ("computed_tokens", None),
+    "prompt_ms": ("prompt_s", _MILLISECONDS),
+    "predicted_n": ("predicted_tokens", None),
+    "predicted_ms": ("predicted_s", _MILLISECONDS),
+    "draft_n": ("draft_tokens", None),
+    "draft_n_accepted": ("draft_accepted_tokens", None),
+}
+"""llama.cpp's servers."""
+
+_PROMPT: _Names = {"cached_tokens": ("cached_tokens", None)}
+_WRITTEN: _Names = {
+    "reasoning_tokens": ("reasoning_tokens", None),
+    "accepted_prediction_tokens": ("accepted_prediction_tokens", None),
+    "rejected_prediction_tokens": ("rejected_prediction_tokens", None),
+}
+_DETAILS: Mapping[str, _Names] = {
+    "prompt_tokens_details": _PROMPT,
+    "input_tokens_details": _PROMPT,
+    "completion_tokens_details": _WRITTEN,
+    "output_tokens_details": _WRITTEN,
+}
+"""OpenAI's, which vLLM, SGLang, OpenRouter and most others send as well."""
+
+_DRAFTS: _Names = {
+    "total_draft_tokens_count": ("draft_tokens", None),
+    "accepted_draft_tokens_count": ("draft_accepted_tokens", None),
+}
+"""LM Studio's."""
+
+_USAGE: _Names = {
+    "prompt_cache_hit_tokens": ("cached_tokens", None),  # DeepSeek
+    "prompt_cache_miss_tokens": ("computed_tokens", None),
+    "cached_tokens": ("cached_tokens", None),  # Moonshot
+    "cache_read_input_tokens": ("cached_tokens", None),  # Anthropic, as proxies hand it on
+    "reasoning_tokens": ("reasoning_tokens", None),  # SGLang
+    "prompt_time": ("prompt_s", _SECONDS),  # Groq, TabbyAPI
+    "completion_time": ("predicted_s", _SECONDS),
+    **_DRAFTS,
+}
+_STATS: _Names = {"reasoning_output_tokens": ("reasoning_tokens", None), **_DRAFTS}
+_OLLAMA: _Names = {
+    "eval_count": ("predicted_tokens", None),
+    "prompt_eval_duration": ("prompt_s", NANOSECONDS),
+    "eval_duration": ("predicted_s", NANOSECONDS),
+}
 
 
 def usage_of(data: JsonObject) -> Usage:
     """Return what a reply of the OpenAI chat API counts beside prompt and completion tokens.
 
-    - llama.cpp's servers: `timings`.
-    - OpenAI's details of `usage`, which vLLM, SGLang, OpenRouter and most others send as well.
-    - DeepSeek's `prompt_cache_hit_tokens`, Moonshot's `cached_tokens`, Anthropic's
-      `cache_read_input_tokens` as proxies hand it on.
-    - LM Studio's `…_draft_tokens_count`, in `usage` or in `stats`.
-    - Groq's and TabbyAPI's `prompt_time` and `completion_time`.
+    Where a figure stands under several names, the first of the tables above is taken.
     """
-    timings, usage, stats = (_object(data, name) for name in ("timings", "usage", "stats"))
-    if not (timings or usage or stats):
-        return NO_USAGE
-    prompt = _object(usage, "prompt_tokens_details") or _object(usage, "input_tokens_details")
-    written = _object(usage, "completion_tokens_details") or _object(usage, "output_tokens_details")
-    cached, computed = _prompt(timings, usage, prompt)
-    predicted, predicted_s = count(timings, "predicted_n"), _ms(timings, "predicted_ms")
-    if predicted_s is None and (predicted_s := amount(usage, "completion_time")) is not None:
-        predicted = count(usage, "completion_tokens")
-    found = Usage(
-        cached_tokens=cached,
-        computed_tokens=computed,
-        predicted_tokens=predicted,
-        prompt_s=_first(_ms(timings, "prompt_ms"), amount(usage, "prompt_time")),
-        predicted_s=predicted_s,
-        draft_tokens=_first(
-            count(timings, "draft_n"),
-            count(usage, "total_draft_tokens_count"),
-            count(stats, "total_draft_tokens_count"),
-        ),
-        draft_accepted_tokens=_first(
-            count(timings, "draft_n_accepted"),
-            count(usage, "accepted_draft_tokens_count"),
-            count(stats, "accepted_draft_tokens_count"),
-        ),
-        reasoning_tokens=_first(
-            count(written, "reasoning_tokens"),
-            count(usage, "reasoning_tokens"),
-            count(stats, "reasoning_output_tokens"),
-        ),
-        accepted_prediction_tokens=count(written, "accepted_prediction_tokens"),
-        rejected_prediction_tokens=count(written, "rejected_prediction_tokens"),
-    )
-    return NO_USAGE if found == NO_USAGE else found
+    found: dict[str, Any] = {}
+    _take(found, data.get("timings"), _TIMINGS)
+    usage = data.get("usage")
+    if isinstance(usage, dict):
+        for name, names in _DETAILS.items():
+            if name in usage:
+                _take(found, usage[name], names)
+        timed = "predicted_s" in found
+        _take(found, usage, _USAGE)
+        if "predicted_s" in found and not timed:
+            found["predicted_tokens"] = count(usage, "completion_tokens")
+        _rest_of_prompt(found, usage)
+    if "stats" in data:
+        _take(found, data["stats"], _STATS)
+    return Usage(**found) if found else NO_USAGE
 
 
-def _prompt(
-    timings: Mapping[str, Any], usage: Mapping[str, Any], details: Mapping[str, Any]
-) -> tuple[int | None, int | None]:
-    """Return how many tokens of the prompt came from the cache, and how many were computed.
+def _take(found: dict[str, Any], holder: object, names: _Names) -> None:
+    """Add the figures that a part of a reply has, of those that are not known yet."""
+    if not isinstance(holder, dict):
+        return
+    for name, (field, units) in names.items():
+        if name not in holder or field in found:
+            continue
+        value = count(holder, name) if units is None else amount(holder, name)
+        if value is not None:
+            found[field] = value if units is None else value / units
 
-    Where one is told with the whole prompt, the other is the rest: older llama-servers tell what
-    was computed alone, hosted ones what was cached alone.
+
+def _rest_of_prompt(found: dict[str, Any], usage: JsonObject) -> None:
+    """Work out which tokens of the prompt were cached, or computed, where one of both is told.
+
+    Older llama-servers tell what was computed alone, hosted ones what was cached alone.
     """
-    cached = _first(
-        count(timings, "cache_n"),
-        count(details, "cached_tokens"),
-        count(usage, "prompt_cache_hit_tokens"),
-        count(usage, "cached_tokens"),
-        count(usage, "cache_read_input_tokens"),
-    )
-    computed = _first(count(timings, "prompt_n"), count(usage, "prompt_cache_miss_tokens"))
-    whole = _first(count(usage, "prompt_tokens"), count(usage, "input_tokens"))
-    if whole is not None:
-        if cached is None:
-            cached = _rest(whole, computed)
-        elif computed is None:
-            computed = _rest(whole, cached)
-    return cached, computed
-
-
-def _rest(whole: int, part: int | None) -> int | None:
-    return None if part is None or part > whole else whole - part
+    cached, computed = found.get("cached_tokens"), found.get("computed_tokens")
+    part = computed if cached is None else cached
+    if part is None or (cached is not None and computed is not None):
+        return
+    whole = count(usage, "prompt_tokens")
+    if whole is not None and part <= whole:
+        found["cached_tokens" if cached is None else "computed_tokens"] = whole - part
 
 
 def ollama_usage(data: JsonObject) -> Usage:
@@ -107,12 +130,9 @@ def ollama_usage(data: JsonObject) -> Usage:
     `prompt_eval_count` has the tokens from the cache in it, and nothing says how many they were: so
     neither these nor those that were computed are known.
     """
-    found = Usage(
-        predicted_tokens=count(data, "eval_count"),
-        prompt_s=_ns(data, "prompt_eval_duration"),
-        predicted_s=_ns(data, "eval_duration"),
-    )
-    return NO_USAGE if found == NO_USAGE else found
+    found: dict[str, Any] = {}
+    _take(found, data, _OLLAMA)
+    return Usage(**found) if found else NO_USAGE
 
 
 def amount(holder: Mapping[str, Any], name: str) -> float | None:
@@ -127,22 +147,3 @@ def count(holder: Mapping[str, Any], name: str) -> int | None:
     """Return a whole number that is not negative; None where there is none that makes sense."""
     value = amount(holder, name)
     return int(value) if value is not None and value.is_integer() else None
-
-
-def _object(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = holder.get(name)
-    return value if isinstance(value, dict) else _NOTHING
-
-
-def _first(*values: Any) -> Any:  # noqa: ANN401  counts or seconds
-    return next((value for value in values if value is not None), None)
-
-
-def _ms(holder: Mapping[str, Any], name: str) -> float | None:
-    value = amount(holder, name)
-    return None if value is None else value / _MILLISECONDS
-
-
-def _ns(holder: Mapping[str, Any], name: str) -> float | None:
-    value = amount(holder, name)
-    return None if value is None else value / NANOSECONDS

@@ -16,10 +16,12 @@ from matrixbench.charts.layout import (
     label_expression,
     lay_out,
 )
+from matrixbench.charts.metrics import percent
 from matrixbench.charts.palette import QUIET
 from matrixbench.charts.sides import resolve_sides, side_title
 from matrixbench.charts.squares import INTERVALS, Squares, squares
 from matrixbench.frame import IntervalKind
+from matrixbench.spec.charts import OF_ONE_LOAD, PROMPT_TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +47,22 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
         explained.append(f"bar: 95 % interval ({kinds}), 0 at the left edge, 1 at the right")
     if any("/" in row.get("count", "") for row in shown.rows):
         explained.append("n=4/10: 4 of 10 trials so far")
+    explained += _of_times(frame, chart)
     return picture(shown, sides, title=chart.title or title, explained=explained)
+
+
+def _of_times(frame: DataFrame, chart: Chart) -> list[str]:
+    """Return what times and rates should be read with."""
+    found: list[str] = []
+    shares = frame["cached_share"].dropna()
+    if chart.metric in PROMPT_TIMES and len(shares):
+        ends = dict.fromkeys(percent(float(share), 1) for share in (shares.min(), shares.max()))
+        found.append(f"{' to '.join(ends)} of a square's prompt tokens from the cache")
+    other = int(frame["speed_reason"].notna().sum())
+    if chart.metric in OF_ONE_LOAD and other:
+        dashed = "1 square" if other == 1 else f"{other:,} squares"
+        found.append(f"{dashed} with a dash: measured under another load")
+    return found
 
 
 def picture(shown: Squares, sides: Sides, *, title: str, explained: Sequence[str]) -> Drawing:

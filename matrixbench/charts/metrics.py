@@ -113,6 +113,11 @@ def _ratio(title: str, unit: Unit = _SHARE) -> Style:
     return Style(title=title, colours=SUCCESS, unit=unit, ends=_RATIO_ENDS)
 
 
+def _share(title: str) -> Style:
+    """Return how a share looks that is neither good nor bad by itself."""
+    return Style(title=title, colours=AMOUNT, unit=_SHARE, ends=_RATIO_ENDS)
+
+
 def _time(title: str) -> Style:
     return Style(title=title, colours=_SLOW_IS_DARK, unit=_TIME)
 
@@ -138,6 +143,11 @@ _STYLES: Mapping[Metric, Style] = {
     Metric.PROMPT_TOKENS_PER_S: _rate("median prompt tokens/s"),
     Metric.COMPLETION_TOKENS_PER_S: _rate("median completion tokens/s"),
     Metric.COMPLETION_TOKENS: Style(title="median completion tokens", colours=AMOUNT, unit=_NUMBER),
+    Metric.COMPUTED_TOKENS: Style(
+        title="median prompt tokens computed", colours=AMOUNT, unit=_NUMBER
+    ),
+    Metric.CACHED_SHARE: _share("prompt tokens from the cache"),
+    Metric.DRAFT_ACCEPTED_SHARE: _share("drafted tokens that were taken"),
     Metric.DISTINCT: Style(title="distinct replies", colours=AMOUNT, unit=_NUMBER, whole=True),
 }
 

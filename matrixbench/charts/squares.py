@@ -12,6 +12,7 @@ from matrixbench.charts.metrics import (
     WITH_INTERVAL,
     interval_of,
     number,
+    percent,
     seconds,
     style_of,
     value_of,
@@ -256,6 +257,8 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
 def _speed(cell: Mapping[str, Any]) -> Row:
     """Return what the tooltip says of times, rates and lengths; nothing of what is not known."""
     told: Row = {}
+    if cell["speed_reason"]:
+        told["times and rates"] = f"none: {cell['speed_reason']}"
     for title, name in (("latency", "latency"), ("time to first token", "time_to_first_token")):
         if _known(cell[f"{name}_p50_s"]):
             middle, upper = (seconds(cell[f"{name}_{share}_s"]) for share in ("p50", "p90"))
@@ -263,11 +266,25 @@ def _speed(cell: Mapping[str, Any]) -> Row:
     if _known(cell["token_gap_p50_s"]):
         middle, longest = (seconds(cell[f"token_gap_{share}_s"]) for share in ("p50", "max_p50"))
         told["time between tokens"] = f"median {middle}, median of the longest {longest}"
+    if cell["concurrency_in_force"]:
+        told["requests at a time"] = f"{cell['concurrency_in_force']}"
     for title, name in (("prompt", "prompt"), ("completion", "completion")):
         if _known(cell[f"{name}_tokens_per_s"]):
             told[title] = f"{number(cell[f'{name}_tokens_per_s'])} tokens/s"
+    return told | _lengths(cell)
+
+
+def _lengths(cell: Mapping[str, Any]) -> Row:
+    """Return what the tooltip says of tokens; nothing of what is not known."""
+    told: Row = {}
     if _known(cell["completion_tokens"]):
         told["completion tokens"] = number(cell["completion_tokens"])
+    if _known(cell["computed_tokens"]):
+        told["prompt tokens computed"] = number(cell["computed_tokens"])
+    if _known(cell["cached_share"]):
+        told["from the cache"] = f"{percent(cell['cached_share'], 1)} of the prompt tokens"
+    if _known(cell["draft_accepted_share"]):
+        told["drafts taken"] = f"{percent(cell['draft_accepted_share'], 1)} of the drafted tokens"
     return told
 
 

@@ -175,25 +175,36 @@ class BatchRun:
         self._sink = sink
         self._listener = listener
         self._state = _State(doubts=Doubts(answered))
+        self._in_force = 1
 
-    async def run(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> Refusal | None:
+    async def run(
+        self, tasks: Iterator[Task], interrupted: asyncio.Event, *, count: int | None = None
+    ) -> Refusal | None:
         """Send all trials; return the refusal that stopped the launch, or None.
+
+        Args:
+            tasks: The trials.
+            interrupted: Is set to stop in an orderly way.
+            count: How many there are at most; None where that is not known.
 
         Raises:
             ServerError: The server died more often than it may.
             StoreError: The trials cannot be stored.
         """
+        workers_wanted = self._session.info.concurrency
+        self._in_force = workers_wanted if count is None else max(1, min(workers_wanted, count))
         try:
             async with asyncio.TaskGroup() as workers:
                 running = [
                     workers.create_task(self._work(tasks, interrupted))
-                    for _ in range(self._session.info.concurrency)
+                    for _ in range(workers_wanted)
                 ]
                 watch = workers.create_task(_drop_when(interrupted, running))
                 await asyncio.wait(running)
                 watch.cancel()
         except* Exception as group:  # noqa: BLE001  the first cause is what the user needs
             raise _first(group) from None
+        self._in_force = 1
         while self._state.alone and not interrupted.is_set() and self._state.stop is None:
             task, deaths = self._state.alone.pop(0)
             await self._attempt(task, deaths, alone=True)
@@ -383,6 +394,7 @@ class BatchRun:
             refusal=answer if isinstance(answer, Refusal) else None,
             judgement=judgement,
             checks=checks.digest,
+            concurrency=self._in_force,
         )
         await self._sink.put(trial, body)
         self._listener(

@@ -75,6 +75,14 @@ class LaunchNoticed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmingUp:
+    """Its server computes so many prompts before the trials; these requests are no trials."""
+
+    name: str
+    prompts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRestarted:
     """A server died under way and was started again."""
 
@@ -180,6 +188,7 @@ Event: TypeAlias = (
     | LaunchStarting
     | LaunchReady
     | LaunchNoticed
+    | WarmingUp
     | ServerRestarted
     | TrialDone
     | TrialsSpared

@@ -22,6 +22,7 @@ from matrixbench.execution.events import (
     TrialDone,
     TrialsSpared,
     TrialsStored,
+    WarmingUp,
 )
 from matrixbench.execution.meanwhile import Meanwhile
 from matrixbench.execution.preparing import (
@@ -35,8 +36,11 @@ from matrixbench.execution.preparing import (
 from matrixbench.execution.schedule import interleave
 from matrixbench.execution.stopping import Stopping
 from matrixbench.execution.summary import RunSummary
+from matrixbench.execution.warming import WARM_UP, distinct_prompts, warm_up
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
+from matrixbench.spec.backends import ScriptedBackend
+from matrixbench.store.loads import LOAD, load_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +82,10 @@ def to_run(prepared: Prepared, store: Store) -> list[LaunchPlan]:
 def _raise_if(stopped: Refusal | None) -> None:
     if stopped is not None:
         raise ServerError(stopped.reason)
+
+
+def _trials_of(work: Sequence[CellWork]) -> int:
+    return sum(item.todo.bit_count() for item in work)
 
 
 class Launches:
@@ -246,8 +254,8 @@ class Launches:
         asked, toolless = split_off_tools(cells, info.effective)
         self._meanwhile.catch_up()
         work, dropped = (self._meanwhile.work(some, info.build) for some in (asked, toolless))
-        trials = sum(item.todo.bit_count() for item in work)
-        self._dropped += sum(item.todo.bit_count() for item in dropped)
+        trials = _trials_of(work)
+        self._dropped += _trials_of(dropped)
         self._tell(
             LaunchReady(
                 name=launch.launch.name,
@@ -271,17 +279,33 @@ class Launches:
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
         )
+        load = load_note(launch.launch.load, info.concurrency)
+        await asyncio.to_thread(writer.note, number, LOAD, load)
         error: str | None = None
         try:
             if trials or dropped:
                 await self._look(session, self._subject(launch, work, dropped), number, writer)
             if trials:
+                await self._warm_up(session, work, number, writer)
                 await self._run(session, self._trials(launch, number, info.build), work, writer)
         except ServerError as failure:
             error = failure.message
             raise
         finally:
             await asyncio.to_thread(writer.end_launch, number, ended_at=time(), error=error)
+
+    async def _warm_up(
+        self, session: Session, work: Sequence[CellWork], number: int, writer: Writer
+    ) -> None:
+        """Have the server compute each prompt first, where the file asks for it."""
+        file, launch = self._prepared.experiment.file, work[0].cell.launch
+        if not file.warm_up or file.faithful or isinstance(launch.spec, ScriptedBackend):
+            return
+        prompts = distinct_prompts(work, self._prompts)
+        self._tell(WarmingUp(name=launch.name, prompts=len(prompts)))
+        warming = warm_up(session, prompts, file.timeouts.request_s)
+        if (found := await unless_stopped(warming, self._stop)) is not None:
+            await asyncio.to_thread(writer.note, number, WARM_UP, found)
 
     async def _run(
         self, session: Session, batch: Batch, work: list[CellWork], writer: Writer
@@ -298,10 +322,12 @@ class Launches:
             answered=frozenset(cell for cell, progress in known.items() if progress.kept),
         )
         if stopping is None:
-            _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
+            tasks = interleave(work, batch.first_seed)
+            _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             return
         while work and not self._stop.is_set():
-            _raise_if(await run.run(stopping.tasks(work, batch.first_seed), self._stop))
+            tasks = stopping.tasks(work, batch.first_seed)
+            _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             work = stopping.rest()
 
     def _stopping(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.checks.judge import Checks, checks_of
@@ -14,9 +14,11 @@ from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
 from matrixbench.plan.axes import known_axes, known_handles
 from matrixbench.plan.builds import held_builds
+from matrixbench.plan.caching import cache_notes
 from matrixbench.plan.cells import NOTHING
 from matrixbench.plan.launches import launches
-from matrixbench.plan.matrix import Matrix, build_matrix
+from matrixbench.plan.loads import ANY_LOAD, load_notes
+from matrixbench.plan.matrix import Matrix, build_matrix, experiment_loads
 from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, PresentBuild
+    from matrixbench.plan.loads import Loads
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment
@@ -52,6 +55,7 @@ class Prepared:
         of_cells: What judges the stored replies of each cell.
         conversations: `id()` of a test → its compiled script, where it has one.
         judges: Which of them judge the trials of which cell, where cells may stop early.
+        loads: The loads of the experiment's launches.
         plan: What will run and why.
     """
 
@@ -66,6 +70,7 @@ class Prepared:
     conversations: dict[int, Conversation]
     judges: Judges | None
     plan: Plan
+    loads: Loads = ANY_LOAD
 
     def __repr__(self) -> str:
         """Say what the plan comes to: all of it would fill a notebook."""
@@ -145,12 +150,14 @@ def prepare(
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = wanted_of(file, trials)
     checks = {id(test): checks_of(test) for test in experiment.tests}
+    loads = experiment_loads(experiment)
     matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
     judges = None if wanted.until is None else judges_of(matrix, checks)
     history, newest = History(fresh=fresh), 0 if store is None else store.newest()
     if store is not None and not fresh:
-        history = _history(store, file, wanted, judges, any_build=any_build)
+        history = _history(store, file, wanted, (judges, loads), any_build=any_build)
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
+    plan = replace(plan, notes=(*plan.notes, *load_notes(loads), *cache_notes(file, matrix)))
     return Prepared(
         experiment=experiment,
         settings=settings,
@@ -163,6 +170,7 @@ def prepare(
         of_cells=of_cells,
         judges=judges,
         plan=plan,
+        loads=loads,
     )
 
 
@@ -200,7 +208,7 @@ def _comparing(
     matrix = comparable(matrix, compared)
     cells = [cell for group in matrix.launches for cell in group.cells]
     found = ChecksByCell(checks, compared)
-    found.read(store, experiment.file.name, experiment.file.seed, cells)
+    found.read(store, experiment, cells)
     return matrix, found
 
 
@@ -210,14 +218,20 @@ def history_of(store: Store, prepared: Prepared) -> History:
         store,
         prepared.experiment.file,
         prepared.wanted,
-        prepared.judges,
+        (prepared.judges, prepared.loads),
         any_build=prepared.history.any_build,
     )
 
 
 def _history(
-    store: Store, file: ExperimentFile, wanted: Wanted, judges: Judges | None, *, any_build: bool
+    store: Store,
+    file: ExperimentFile,
+    wanted: Wanted,
+    reading: tuple[Judges | None, Loads],
+    *,
+    any_build: bool,
 ) -> History:
+    judges, loads = reading
     return History(
         progress=store.progress(
             file.name,
@@ -225,10 +239,11 @@ def _history(
             trials=wanted.trials,
             request_timeout_s=file.timeouts.request_s,
             judges=judges,
+            loads=loads,
         ),
         builds=store.builds(),
         runs=store.launch_runs(),
-        durations=store.durations(),
+        durations=store.durations(loads=loads),
         any_build=any_build,
     )
 

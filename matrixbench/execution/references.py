@@ -17,6 +17,7 @@ from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import combine, digest
 from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import NotApplicable
+from matrixbench.plan.matrix import experiment_loads
 from matrixbench.plan.partners import Partners
 from matrixbench.plan.requests import is_greedy
 from matrixbench.records import Kind
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Cell, PresentBuild
     from matrixbench.plan.matrix import LaunchCells, Matrix
     from matrixbench.records import ChatReply, Judgement
+    from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
 LOADED_REPLIES = 1024
@@ -155,15 +157,12 @@ class ChecksByCell:
             self._plain[key] = CellChecks(digest=own.digest, checks=own)
         return self._plain[key]
 
-    def read(
-        self, store: Store | None, experiment: str, first_seed: int, cells: Iterable[Cell]
-    ) -> None:
+    def read(self, store: Store | None, experiment: Experiment, cells: Iterable[Cell]) -> None:
         """Look up which replies are there to compare with.
 
         Args:
             store: The store; None where nothing was ever run.
-            experiment: Whose fresh starts hold.
-            first_seed: The seed of trial 0.
+            experiment: Whose fresh starts and loads hold.
             cells: The cells that may be compared.
 
         Raises:
@@ -177,7 +176,12 @@ class ChecksByCell:
         for kept in (
             []
             if store is None
-            else store.kept(experiment, first_seed=first_seed, cells=self._ids(comparing))
+            else store.kept(
+                experiment.file.name,
+                first_seed=experiment.file.seed,
+                cells=self._ids(comparing),
+                loads=experiment_loads(experiment),
+            )
         ):
             trials.setdefault((kept.cell, kept.build), {})[kept.seed] = kept.id
             seeds.setdefault(kept.cell, {})[kept.id] = kept.seed

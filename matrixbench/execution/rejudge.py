@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from matrixbench.plan.loads import ANY_LOAD
+
 if TYPE_CHECKING:
     from matrixbench.execution.references import CellChecks, ChecksByCell
+    from matrixbench.plan.loads import Loads
     from matrixbench.plan.planner import Plan
     from matrixbench.records import Judgement, Kind
     from matrixbench.store.database import Store
@@ -31,7 +34,7 @@ class Rejudgement:
         return sum(judgement.kind is kind for judgement in self.judgements.values())
 
 
-def rejudge(store: Store, plan: Plan, checks: ChecksByCell) -> Rejudgement:
+def rejudge(store: Store, plan: Plan, checks: ChecksByCell, loads: Loads = ANY_LOAD) -> Rejudgement:
     """Judge every stored reply that the present checks have not seen, and keep what they say.
 
     Raises:
@@ -39,7 +42,7 @@ def rejudge(store: Store, plan: Plan, checks: ChecksByCell) -> Rejudgement:
     """
     done = Rejudgement()
     for layer in judged_by(plan, checks):
-        stale = store.stale({cell: of_cell.digest for cell, of_cell in layer.items()})
+        stale = store.stale({cell: of_cell.digest for cell, of_cell in layer.items()}, loads)
         judgements = [
             (trial, layer[cell].digest, layer[cell].judge(trial, reply))
             for trial, cell, reply in stale

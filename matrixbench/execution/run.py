@@ -93,7 +93,7 @@ async def execute(
         summary = await Launches(prepared, store, generation, tell, stop).run()
         if not prepared.of_cells.compares:
             if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
-                rejudge(store, prepared.plan, prepared.of_cells)
+                rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
             return summary
         again = prepare(
             experiment, settings, store=store, where=where, trials=trials, any_build=any_build
@@ -146,7 +146,7 @@ def _tell_unverified(prepared: Prepared, store: Store, tell: Listener) -> None:
 
 
 def _judge_again(prepared: Prepared, store: Store, tell: Listener) -> None:
-    again = rejudge(store, prepared.plan, prepared.of_cells)
+    again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
     if again.replies:
         tell(Rejudged(replies=again.replies, changed=again.changed))
 
@@ -159,7 +159,7 @@ def _compare(
     Replies of earlier runs are compared again where what they are compared with is new. The
     summary that is returned has what came of this run's, those of numbers above `before`.
     """
-    again = rejudge(store, prepared.plan, prepared.of_cells)
+    again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
     if not again.replies:
         return summary
     tell(Compared(replies=again.replies, waiting=again.of_kind(Kind.NO_REFERENCE)))

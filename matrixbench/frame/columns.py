@@ -46,8 +46,13 @@ COLUMNS: Mapping[str, str] = {
     "top_kind": "The most frequent kind of failure; of errors only where nothing else failed.",
     "top_count": "How many trials are of that kind.",
     "top_reason": "The most frequent reason of that kind.",
-    "latency_p50_s": "Median latency of the trials that count, in seconds; by_request ones, which "
-    "no model answered, left out.",
+    "speed_trials": "How many trials times and rates are of: those that count and ran under the "
+    "cell's own load; by_request ones, which no model answered, left out.",
+    "concurrency_in_force": "How many requests at a time the server was sent in these; missing "
+    "where that is not known.",
+    "speed_reason": "Why there are no times and rates although trials count: they ran under "
+    "another load; missing otherwise.",
+    "latency_p50_s": "Median latency of these trials, in seconds.",
     "latency_p90_s": "90th percentile of the same latencies, in seconds, linearly interpolated.",
     "time_to_first_token_p50_s": "Median time to the first token, in seconds.",
     "time_to_first_token_p90_s": "90th percentile of the time to the first token, in seconds.",
@@ -62,6 +67,12 @@ COLUMNS: Mapping[str, str] = {
     "completion_tokens_per_s": "Median rate of completion tokens, in tokens per second.",
     "completion_tokens_per_s_p90": "90th percentile of the same rates: one trial in ten is faster.",
     "completion_tokens": "Median number of completion tokens.",
+    "computed_tokens": "Median number of prompt tokens that the server computed, those from its "
+    "cache left out; missing where it does not say.",
+    "cached_share": "Which share of all prompt tokens came from the server's cache, between 0 and "
+    "1: times and rates of the prompt rest on the others alone.",
+    "draft_accepted_share": "Which share of all drafted tokens the model took, between 0 and 1; "
+    "missing where nothing was drafted.",
 }
 """What stands in each column of `cell_frame` that is not an axis, in the columns' order."""
 
@@ -91,6 +102,25 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "completion_tokens_per_s": "Rate of completion tokens, in tokens per second.",
     "token_gap_p50_s": "Median time between two tokens of a streamed reply, in seconds.",
     "token_gap_max_s": "Longest time between two tokens of a streamed reply, in seconds.",
+    "cached_tokens": "Prompt tokens that came from the server's cache; of a conversation all "
+    "requests' together, as the counts and times below.",
+    "computed_tokens": "Prompt tokens that the server computed.",
+    "cached_share": "cached_tokens / (cached_tokens + computed_tokens), between 0 and 1.",
+    "prompt_s": "How long the server says that it took to compute them, in seconds.",
+    "predicted_tokens": "Tokens that the server says it wrote, in predicted_s.",
+    "predicted_s": "How long the server says that writing took, in seconds.",
+    "draft_tokens": "Tokens that a draft (speculative decoding) proposed.",
+    "draft_accepted_tokens": "Those of them that the model took.",
+    "draft_accepted_share": "draft_accepted_tokens / draft_tokens, between 0 and 1.",
+    "reasoning_tokens": "Completion tokens that were reasoning.",
+    "accepted_prediction_tokens": "Tokens of a predicted output that were taken.",
+    "rejected_prediction_tokens": "Tokens of a predicted output that were not.",
+    "load": "What its launch was set to: c8s4 is 8 requests at a time to a server of 4 slots; "
+    "missing where that is not known.",
+    "concurrency_in_force": "How many requests at a time its server was sent; missing where that "
+    "is not known.",
+    "reply_model": "The model's name as the reply bore it.",
+    "fingerprint": "The server's fingerprint as the reply bore it.",
     "reply_digest": "Digest of the reply: equal replies have equal digests.",
     "launch": "Number of the launch that it ran in; `show --launch` prints what that was.",
     "imported": "Whether another tool measured it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.frame.columns import COLUMNS, TRIAL_COLUMNS, is_pass_column
+from matrixbench.frame.speeds import most_at_a_time
 from matrixbench.frame.tally import Tally, not_applicable, plain, summary
 from matrixbench.plan.values import label
 
@@ -45,7 +46,17 @@ def cell_frame(
     for trial in trials:
         if (tally := tallies.get((trial.cell, trial.build))) is not None:
             tally.add(trial)
-    records = [summary(square, tallies[square.cell, square.build]) for square in shown]
+    in_force = most_at_a_time(
+        (square, tallies[square.cell, square.build].speeds.groups) for square in shown
+    )
+    records = [
+        summary(
+            square,
+            tallies[square.cell, square.build],
+            in_force.get((square.launch, square.build)),
+        )
+        for square in shown
+    ]
     records += [not_applicable(cell) for cell in lacking]
     frame = _frame(
         [*(square.coordinates for square in shown), *(cell.coordinates for cell in lacking)],
@@ -96,9 +107,10 @@ def axes_of(frame: DataFrame) -> list[str]:
     ]
 
 
-_TEXTS = frozenset(
+_AS_THEY_ARE = frozenset(
     {
-        *("cell", "build", "unverified", "launches", "reason", "hint", "interval"),
+        *("cell", "build", "unverified", "launches", "reason", "hint", "interval", "load"),
+        *("speed_reason", "concurrency_in_force", "reply_model", "fingerprint"),
         *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
     }
 )
@@ -113,7 +125,7 @@ def _frame(coordinates: Sequence[Coordinates], columns: Mapping[str, list[Any]])
         # Values stay what the file says: 0 is not 0.0, null is not NaN.
         **{axis: pd.Series([p.get(axis) for p in coordinates], dtype=object) for axis in axes},
         **{
-            name: pd.Series(values, dtype=object if name in _TEXTS else None)
+            name: pd.Series(values, dtype=object if name in _AS_THEY_ARE else None)
             for name, values in columns.items()
         },
     }

@@ -6,17 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from math import floor, nan
+from math import nan
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from matrixbench.frame.speeds import Speeds
 from matrixbench.records import Kind, Outcome
 from matrixbench.stats import wilson_interval
 from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from matrixbench.plan.cells import Coordinates, NotApplicable
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -51,6 +50,9 @@ class Square:
         planned: How many trials the cell should have; where they are adaptive, at most.
         greedy: Whether its sampling is greedy.
         until: When fewer are enough; None where their number is fixed.
+        launch: The name of its launch.
+        load: The key of the load that it is measured under (`plan.loads`); None where that is not
+            known.
     """
 
     cell: str
@@ -60,6 +62,8 @@ class Square:
     unverified: str = ""
     greedy: bool = False
     until: Precision | None = None
+    launch: str = ""
+    load: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +78,7 @@ class Tally:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
-    measures: dict[str, list[float]] = field(default_factory=dict)
+    speeds: Speeds = field(default_factory=Speeds)
 
     def add(self, trial: TrialRow) -> None:
         """Count a trial."""
@@ -94,21 +98,7 @@ class Tally:
         if trial.by_request:
             self.by_request += 1
             return
-        for name in _MEASURES:
-            if (value := getattr(trial, name)) is not None:
-                self.measures.setdefault(name, []).append(value)
-
-
-_MEASURES: Mapping[str, tuple[str, str | None]] = {
-    "latency_s": ("latency_p50_s", "latency_p90_s"),
-    "time_to_first_token_s": ("time_to_first_token_p50_s", "time_to_first_token_p90_s"),
-    "token_gap_p50_s": ("token_gap_p50_s", "token_gap_p90_s"),
-    "token_gap_max_s": ("token_gap_max_p50_s", "token_gap_max_p90_s"),
-    "prompt_tokens_per_s": ("prompt_tokens_per_s", "prompt_tokens_per_s_p90"),
-    "completion_tokens_per_s": ("completion_tokens_per_s", "completion_tokens_per_s_p90"),
-    "completion_tokens": ("completion_tokens", None),
-}
-"""Field of a trial → the columns of its median and of its 90th percentile."""
+        self.speeds.add(trial)
 
 
 def plain(value: object) -> object:
@@ -116,8 +106,14 @@ def plain(value: object) -> object:
     return value.value if isinstance(value, StrEnum) else value
 
 
-def summary(square: Square, tally: Tally) -> dict[str, object]:
-    """Return what `columns.COLUMNS` names of a cell that applies."""
+def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[str, object]:
+    """Return what `columns.COLUMNS` names of a cell that applies.
+
+    Args:
+        square: The cell.
+        tally: Its trials.
+        in_force: How many requests at a time its launch was sent at most.
+    """
     passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
     n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
     # One that is understood stands at once; of others a second one stands, for the first as well.
@@ -158,7 +154,7 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
         "top_kind": plain(kind),
         "top_count": count,
         "top_reason": reason,
-        **_percentiles(tally.measures),
+        **tally.speeds.columns(square, in_force),
     }
 
 
@@ -200,23 +196,3 @@ def _most_frequent(found: Counter[tuple[str, str]]) -> tuple[str | None, int, st
     top, total = kinds.most_common(1)[0]
     reason = max((key for key in found if key[0] == top), key=found.__getitem__)[1]
     return top, total, reason
-
-
-def _percentiles(measures: Mapping[str, list[float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, (middle, upper) in _MEASURES.items():
-        ordered = sorted(measures.get(name, ()))
-        found[middle] = _quantile(ordered, 0.5)
-        if upper is not None:
-            found[upper] = _quantile(ordered, 0.9)
-    return found
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Interpolate linearly between order statistics: type 7 of Hyndman and Fan (1996)."""
-    if not ordered:
-        return nan
-    position = (len(ordered) - 1) * share
-    below = floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return float(ordered[below] + (ordered[above] - ordered[below]) * (position - below))

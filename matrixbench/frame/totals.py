@@ -34,6 +34,8 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "sampling is not greedy.",
     "unverified": "How many cells are shown under a build that may not be what the backend has "
     "now.",
+    "other_load": "How many cells have trials and yet no times and rates, since these ran under "
+    "another load.",
     "success_ratio": "Mean over tests of their success ratios, between 0 and 1; a test's is the "
     "mean over its cells.",
     "low": "Lower end of its 95 % interval for such tests: clustered by test, Student's.",
@@ -46,6 +48,9 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "prompt_tokens_per_s": "The same of the rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "The same of the rate of completion tokens, in tokens per second.",
     "completion_tokens": "The same of the number of completion tokens.",
+    "computed_tokens": "The same of the number of prompt tokens that were computed.",
+    "cached_share": "The same of the share of prompt tokens that came from the server's cache.",
+    "draft_accepted_share": "The same of the share of drafted tokens that the model took.",
 }
 """What stands in each column of `total_frame` that is not an axis, in the columns' order."""
 
@@ -57,6 +62,9 @@ _SPEEDS = (
     "prompt_tokens_per_s",
     "completion_tokens_per_s",
     "completion_tokens",
+    "computed_tokens",
+    "cached_share",
+    "draft_accepted_share",
 )
 _SERVER = ("backend", "binary", "model", "chat_template")
 _SERVER_PREFIXES = ("options.", "model.")
@@ -190,6 +198,7 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
         **{name: int(sum(cell[name] for cell in cells)) for name in _COUNTS},
         "one_reply": sum(bool(cell["one_reply"]) for cell in measured),
         "unverified": sum(isinstance(cell["unverified"], str) for cell in measured),
+        "other_load": sum(isinstance(cell["speed_reason"], str) for cell in measured),
         "success_ratio": nan if mean is None else mean.estimate,
         "low": 0.0 if mean is None else mean.interval.low,
         "high": 1.0 if mean is None else mean.interval.high,

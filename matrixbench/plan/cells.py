@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.plan.loads import Load
 from matrixbench.plan.values import harmless, label
 from matrixbench.spec.grid import is_file_mark
 from matrixbench.spec.reasoning import marks_of
@@ -54,6 +55,7 @@ class Launch:
         source: The model's part of the file, its axes filled in.
         template: The chat template.
         coordinates: The axes of this level.
+        load: What its server is sent at a time; no part of the digest.
     """
 
     digest: str
@@ -65,6 +67,7 @@ class Launch:
     source: Model
     template: Template
     coordinates: Coordinates
+    load: Load = field(default_factory=Load)
 
     @property
     def reasoning_marks(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 from matrixbench.identity import IDENTITY_VERSION, digest
 from matrixbench.plan.applicability import Obstacle, launch_obstacle, takes_file
 from matrixbench.plan.cells import Launch
+from matrixbench.plan.loads import load_of
 from matrixbench.plan.patterns import Level, level_of, narrow
 from matrixbench.plan.values import matches
 from matrixbench.spec.backends import (
@@ -114,6 +115,7 @@ def _of_model(
                 "chat_template": template.name,
                 **point,
             },
+            load=load_of(backend[1], faithful=experiment.file.faithful),
         )
         obstacle = launch_obstacle(
             backend[1], model[0], source, template, faithful=experiment.file.faithful

@@ -16,6 +16,7 @@ from matrixbench.plan.axes import (
 )
 from matrixbench.plan.cells import Cell, Launch, NotApplicable, RequestPoint
 from matrixbench.plan.launches import PossibleLaunch, launches
+from matrixbench.plan.loads import Loads, load_of, loads_of
 from matrixbench.plan.patterns import Level, Patterns
 from matrixbench.plan.requests import Requests, grid_size, points
 
@@ -78,6 +79,17 @@ def build_matrix(experiment: Experiment, where: Selector | None = None) -> Matri
     return builder.matrix(where)
 
 
+def experiment_loads(experiment: Experiment) -> Loads:
+    """Return the loads of an experiment's launches, selected or not."""
+    file = experiment.file
+    backends = file.backends.values()
+    keys = {load_of(backend, faithful=file.faithful).key for backend in backends}
+    if len(keys) == 1:  # nearly always; there may be very many launches
+        return Loads(keys=frozenset(keys))
+    every = [launches(experiment), *(launches(experiment, entry) for entry in file.include)]
+    return loads_of(possible.launch for some in every for possible in some)
+
+
 class _Builder:
     """Collects cells launch by launch."""
 
@@ -90,6 +102,7 @@ class _Builder:
         self._kept = 0
         self._groups: dict[str, LaunchCells] = {}
         self._not_applicable: dict[str, NotApplicable] = {}
+        self._loads = experiment_loads(experiment)
         self._test_digests = {id(test): digest(_asked(test)) for test in experiment.tests}
 
     def add_grids(self) -> None:
@@ -139,6 +152,7 @@ class _Builder:
         launch, obstacle = possible
         group, known = self._group(launch)
         launch = group.launch
+        load = self._loads.mark(launch)
         for test in tests:
             against_test = obstacle or test_obstacle(launch.spec, test)
             test_digest = self._test_digests[id(test)]
@@ -150,7 +164,8 @@ class _Builder:
                 if against is not None:
                     self._set_aside(launch, point, test, against)
                     continue
-                cell = Cell(combine(launch.digest, fields_digest, test_digest), launch, point, test)
+                cell_id = combine(launch.digest, fields_digest, test_digest) + load
+                cell = Cell(cell_id, launch, point, test)
                 if known is None or (cell.id, test.name) not in known:
                     group.cells.append(cell)
                     self._kept += 1

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ANY_BUILD = "--any-build counts what any build has done"
 """Why trials are unverified that the present build did not run."""
 
+_UNKNOWN_CONCURRENCY = 4
+"""Where only the server knows how many requests it works on at a time."""
+
 MANAGED_KINDS = frozenset({"llama-server", "command", "ollama"})
 """Backends whose servers are started here, unless they have a url."""
 
@@ -346,8 +349,7 @@ def launch_work(
 
 def expected_concurrency(launch: Launch) -> int:
     """Return how many requests at a time a launch will be sent."""
-    slots = getattr(launch.spec, "slots", 4)
-    return launch.spec.concurrency or slots
+    return launch.load.concurrency or _UNKNOWN_CONCURRENCY
 
 
 def _explain(

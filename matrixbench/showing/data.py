@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.exporting import trial_record
 from matrixbench.machine_output import plan_json
+from matrixbench.showing.counting import usage_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -185,6 +186,7 @@ def _turn(turn: Turn) -> JsonObject:
         "latency_s": latency_s if isfinite(latency_s) else None,
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
+        "usage": usage_json(reply.usage),
         "then": list(turn.then),
     }
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from matrixbench.plan.option_files import OPTION_FILES, changed_files, contents_of
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.showing.counting import usage_facts, usage_of_row
 from matrixbench.showing.transcript import (
     NOTED,
     STYLES,
@@ -159,12 +160,23 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
     for field, name, unit in _FACTS:
         if (value := getattr(row, field)) is not None:
             yield name, f"{value:.6g}{unit}"
+    yield from usage_facts(usage_of_row(row))
+    if row.concurrency is not None:
+        yield "requests at a time", f"{row.concurrency:,}"
     if earlier := shown.transcript.earlier:
         yield "turns", f"{len(earlier) + 1} (seconds and completion tokens are of all)"
     if row.asked_again:
         yield "asked", f"{row.asked} times, again after: {row.asked_again.replace(' ', ', ')}"
-    if row.finish_reason:
-        yield "finish reason", visible(row.finish_reason)
+    yield from _named_by_the_reply(row)
+
+
+def _named_by_the_reply(row: TrialRow) -> Iterator[tuple[str, str]]:
+    told = {
+        "finish reason": row.finish_reason,
+        "answered as": row.model,
+        "fingerprint": row.fingerprint,
+    }
+    return ((name, visible(text)) for name, text in told.items() if text)
 
 
 def _print_reproduction(shown: ShownTrial, out: Console) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
 from matrixbench.records import ChatReply, ServerView
+from matrixbench.showing.counting import usage_facts, usage_json
 from matrixbench.showing.data import (
     conversation_json,
     note_json,
@@ -120,6 +121,8 @@ def _measured(reply: ChatReply) -> Iterator[tuple[str, str]]:
         if (value := values[name]) is not None:
             words = name.removesuffix("_s").replace("_per", "/s").replace("_", " ")
             yield words, f"{value:.4g}{unit}"
+    yield from usage_facts((whole_conversation(reply) if reply.earlier else reply).usage)
+    yield "answered as", reply.model or ""
 
 
 def _measures(reply: ChatReply) -> dict[str, float | int | None]:
@@ -135,6 +138,7 @@ def _measures(reply: ChatReply) -> dict[str, float | int | None]:
         "completion_tokens": reply.completion_tokens,
         "prompt_tokens_per_s": timing.prompt_tokens_per_s,
         "completion_tokens_per_s": timing.completion_tokens_per_s,
+        **usage_json(reply.usage),
     }
 
 
@@ -179,6 +183,8 @@ def _trial(tried: Tried) -> JsonObject:
         **reply_json(reply),
         **conversation_json(reply, tried.answer.earlier),
         "finish_reason": None if reply is None else reply.finish_reason,
+        "reply_model": None if reply is None else reply.model,
+        "fingerprint": None if reply is None else reply.fingerprint,
         **({} if reply is None else _measures(reply)),
         "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],
         "notes": [note_json(note) for note in judgement.notes],

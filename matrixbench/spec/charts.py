@@ -31,7 +31,30 @@ class Metric(StrEnum):
     PROMPT_TOKENS_PER_S = "prompt_tokens_per_s"
     COMPLETION_TOKENS_PER_S = "completion_tokens_per_s"
     COMPLETION_TOKENS = "completion_tokens"
+    COMPUTED_TOKENS = "computed_tokens"
+    CACHED_SHARE = "cached_share"
+    DRAFT_ACCEPTED_SHARE = "draft_accepted_share"
     DISTINCT = "distinct"
+
+
+PROMPT_TIMES = frozenset(
+    {
+        Metric.LATENCY_P50_S,
+        Metric.LATENCY_P90_S,
+        Metric.TIME_TO_FIRST_TOKEN_P50_S,
+        Metric.TIME_TO_FIRST_TOKEN_P90_S,
+        Metric.PROMPT_TOKENS_PER_S,
+    }
+)
+"""Metrics that depend on how much of the prompt came from the server's cache."""
+
+
+OF_ONE_LOAD = PROMPT_TIMES | {
+    Metric.COMPLETION_TOKENS_PER_S,
+    Metric.COMPUTED_TOKENS,
+    Metric.CACHED_SHARE,
+}
+"""Metrics that are of trials under a cell's own load alone."""
 
 
 class Chart(Part):

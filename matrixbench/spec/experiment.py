@@ -90,6 +90,10 @@ class ExperimentFile(Part):
     canary: bool = True
     """After a server's start, ask it three short questions: do seeds differ, does one repeat?"""
 
+    warm_up: bool = False
+    """Before a launch's trials, have the server compute each prompt: so the first cell of a shared
+    prompt is as fast as the others. Costs one request of one token for each."""
+
     timeouts: Timeouts = Timeouts()
     """How long things may take."""
 

@@ -1,7 +1,8 @@
 """Which attempts count: of several with the same cell, build and seed the newest one.
 
-Newest is the highest (generation, id). For an experiment only the generations from its floor on
-count, which `--fresh` raises, for all of its cells or for some.
+Newest is the highest (generation, id); one under the launch's own load comes before all others.
+For an experiment only the generations from its floor on count, which `--fresh` raises, for all of
+its cells or for some.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matrixbench.plan.cells import CellProgress
+from matrixbench.plan.loads import load_in, plain_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Container
+    from collections.abc import Container, Iterator, Mapping
+
+    from matrixbench.store.encoding import Row
+    from matrixbench.store.loads import RunLoads
 
 KEPT, STANDS, ERRORED, SHORT = range(4)
 
@@ -37,17 +42,17 @@ ATTEMPTS_WANTED = """
 """
 
 _ATTEMPTS = f"""
-    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH}
+    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH}, trial.launch
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
-    WHERE {ATTEMPTS_WANTED}
+    WHERE {ATTEMPTS_WANTED} AND {{runs}}
     ORDER BY trial.generation, trial.id
 """  # noqa: S608  only our own constants are put in
 
 _KEYS = """
-    SELECT id, build, cell, seed, generation
+    SELECT id, build, cell, seed, generation, launch
     FROM trial INDEXED BY trial_generation
-    WHERE generation >= :floor AND seed >= :first_seed AND seed < :seed_end
+    WHERE generation >= :floor AND seed >= :first_seed AND seed < :seed_end AND {runs}
     ORDER BY generation DESC, id DESC
 """
 
@@ -65,8 +70,10 @@ class Floors:
     cells: dict[str, int]
 
     def hide(self, cell: str, generation: int) -> bool:
-        """Whether trials of that generation are too old for the cell."""
-        return generation < self.base or generation < self.cells.get(cell, 0)
+        """Whether trials of that generation are too old for the cell, whatever its load."""
+        if generation < self.base or generation < self.cells.get(cell, 0):
+            return True
+        return load_in(cell) is not None and generation < self.cells.get(plain_id(cell), 0)
 
 
 def floors_of(connection: sqlite3.Connection, experiment: str) -> Floors:
@@ -148,14 +155,23 @@ def parameters_of(wanted: Wanted, floors: Floors) -> dict[str, float]:
     }
 
 
+def rows_by_pass(
+    connection: sqlite3.Connection, query: str, parameters: Mapping[str, float], runs: RunLoads
+) -> Iterator[Row]:
+    """Yield the rows of a query, those that matter less first."""
+    for condition in runs.passes():
+        yield from connection.execute(query.format(runs=condition), parameters)
+
+
 def read_progress(
-    connection: sqlite3.Connection, floors: Floors, wanted: Wanted
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, runs: RunLoads
 ) -> dict[str, dict[str, CellProgress]]:
-    """Return build id → cell id → what is known of its trials, in one pass over the store."""
-    rows = connection.execute(_ATTEMPTS, parameters_of(wanted, floors))
+    """Return build id → cell id → what is known of its trials."""
+    rows = rows_by_pass(connection, _ATTEMPTS, parameters_of(wanted, floors), runs)
     tallies = Tallies()
     progress: dict[str, dict[str, CellProgress]] = {}
-    for build, cell, index, generation, worth in rows:
+    for build, plain, index, generation, worth, run in rows:
+        cell = runs.cell(plain, run) if runs.marks else plain
         if floors.cells and floors.hide(cell, generation):
             continue
         cells = progress.get(build)
@@ -166,17 +182,20 @@ def read_progress(
 
 
 def current_ids(
-    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, cells: Container[str] | None
+    connection: sqlite3.Connection,
+    floors: Floors,
+    wanted: Wanted,
+    cells: Container[str] | None,
+    runs: RunLoads,
 ) -> array[int]:
     """Return the ids of the attempts that count, oldest first; `cells` None means all."""
-    rows = connection.execute(
-        _KEYS,
-        {"floor": floors.base, "first_seed": wanted.first_seed, "seed_end": wanted.seed_end},
-    )
     ids = array("q")
     # One mask a cell for each block of seeds: nearly always one block, whatever the first seed.
     blocks: dict[tuple[int, int], dict[str, int]] = {}
-    for number, build, cell, seed, generation in rows:
+    for number, build, plain, seed, generation, run in _newest_first(
+        connection, floors, wanted, runs
+    ):
+        cell = runs.cell(plain, run) if runs.marks else plain
         if (cells is not None and cell not in cells) or floors.hide(cell, generation):
             continue
         block, place = divmod(seed, _BLOCK)
@@ -185,5 +204,17 @@ def current_ids(
         if not mask >> place & 1:
             masks[cell] = mask | 1 << place
             ids.append(number)
+    if runs.others:
+        return array("q", sorted(ids))
     ids.reverse()
     return ids
+
+
+def _newest_first(
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, runs: RunLoads
+) -> Iterator[Row]:
+    for condition in reversed(runs.passes()):
+        yield from connection.execute(
+            _KEYS.format(runs=condition),
+            {"floor": floors.base, "first_seed": wanted.first_seed, "seed_end": wanted.seed_end},
+        )

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
 from matrixbench.errors import StoreError
+from matrixbench.plan.loads import ANY_LOAD
 from matrixbench.store import reading
 from matrixbench.store.attempts import SEED_END, Wanted, current_ids, floors_of, read_progress
 from matrixbench.store.connection import (
@@ -20,6 +21,7 @@ from matrixbench.store.connection import (
     version_of,
 )
 from matrixbench.store.judging import add_judgements, stale_replies
+from matrixbench.store.loads import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
 from matrixbench.store.migrations import MIGRATIONS
 from matrixbench.store.outcomes import read_judged_progress
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from matrixbench.plan.cells import CellProgress
+    from matrixbench.plan.loads import Loads
     from matrixbench.plan.origin import LaunchRun
     from matrixbench.records import Build, ChatReply, Judgement, Trial
     from matrixbench.store.outcomes import Judges
@@ -170,12 +173,14 @@ class Store:
         trials: int,
         request_timeout_s: float,
         judges: Judges | None = None,
+        loads: Loads = ANY_LOAD,
     ) -> dict[str, dict[str, CellProgress]]:
         """Return build id → cell id → what is known of its trials 0 … `trials` − 1.
 
         Bit i of a mask stands for seed `first_seed` + i. A timeout under a limit shorter than
         `request_timeout_s` is `short`; a reply is kept whatever its checks say of it. What they
         say, `judged`, is told where `judges` are given, and nothing of it is written down.
+        Cells of launches that only their load tells apart have it in their id.
         """
         wanted = Wanted(
             first_seed=first_seed,
@@ -184,9 +189,10 @@ class Store:
         )
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
+            runs = run_loads(self._connection, loads)
             if judges is None:
-                return read_progress(self._connection, floors, wanted)
-            return read_judged_progress(self._connection, floors, wanted, judges)
+                return read_progress(self._connection, floors, wanted, runs)
+            return read_judged_progress(self._connection, floors, wanted, judges, runs)
 
     def builds(self) -> dict[str, Build]:
         """Return every build by its id, oldest first."""
@@ -202,6 +208,11 @@ class Store:
         """Return name and digest of an experiment's launches that could not be started last."""
         with translated(self.path):
             return reading.failed_starts(self._connection, experiment)
+
+    def newest_loads(self) -> dict[tuple[str, str], str]:
+        """Return name and digest of a launch → the key of the load that it ran under last."""
+        with translated(self.path):
+            return newest_keys(self._connection)
 
     def noted(self, name: str) -> list[LaunchNote]:
         """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""
@@ -225,24 +236,19 @@ class Store:
                 )
             )
 
-    def durations(self, launch_digests: Collection[str] | None = None) -> dict[str, float]:
+    def durations(
+        self, launch_digests: Collection[str] | None = None, loads: Loads = ANY_LOAD
+    ) -> dict[str, float]:
         """Return cell id → mean seconds of its measured trials, of some launches or all."""
         with translated(self.path):
+            runs = run_loads(self._connection, loads)
             rows = self._connection.execute("SELECT id, digest FROM launch")
             chosen = [
                 str(number)
                 for number, digest in rows
                 if launch_digests is None or digest in launch_digests
             ]
-            return dict(
-                self._connection.execute(
-                    """SELECT cell, avg(latency_s) FROM trial
-                    WHERE launch IN (SELECT value FROM json_each(?))
-                        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
-                    GROUP BY cell""",
-                    (f"[{','.join(chosen)}]",),
-                )
-            )
+            return reading.durations(self._connection, f"[{','.join(chosen)}]", runs)
 
     # Attempts, and their texts.
 
@@ -254,6 +260,7 @@ class Store:
         trials: int | None = None,
         cells: Container[str] | None = None,
         checks: Mapping[str, str] | None = None,
+        loads: Loads = ANY_LOAD,
     ) -> Iterator[TrialRow]:
         """Yield the attempts that count, oldest first, each with the judgement that counts.
 
@@ -264,14 +271,16 @@ class Store:
             cells: Cells to read; None for all.
             checks: Cell id → digest of its present checks. The newest judgement by these
                 counts; where there is none, and for cells that are missing, the newest of all.
+            loads: The experiment's: trials under its own come before others.
         """
         wanted = Wanted(
             first_seed=first_seed, seed_end=SEED_END if trials is None else first_seed + trials
         )
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
-            ids = current_ids(self._connection, floors, wanted, cells)
-            yield from reading.trial_rows(self._connection, ids, checks or {}, first_seed)
+            runs = run_loads(self._connection, loads)
+            ids = current_ids(self._connection, floors, wanted, cells, runs)
+            yield from reading.trial_rows(self._connection, ids, checks or {}, first_seed, runs)
 
     def transcript(self, trial: int, *, checks: str = "") -> Transcript:
         """Return an attempt's texts, by its number.
@@ -292,15 +301,20 @@ class Store:
     # Judging again.
 
     def kept(
-        self, experiment: str, *, first_seed: int, cells: Container[str]
+        self,
+        experiment: str,
+        *,
+        first_seed: int,
+        cells: Container[str],
+        loads: Loads = ANY_LOAD,
     ) -> Iterator[KeptReply]:
         """Yield the attempts of some cells that count and have a reply, oldest first."""
         wanted = Wanted(first_seed=first_seed, seed_end=SEED_END)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
-            yield from reading.kept(
-                self._connection, current_ids(self._connection, floors, wanted, cells)
-            )
+            runs = run_loads(self._connection, loads)
+            ids = current_ids(self._connection, floors, wanted, cells, runs)
+            yield from reading.kept(self._connection, ids, runs)
 
     def newest(self) -> int:
         """Return the number of the newest attempt; 0 where there is none."""
@@ -324,16 +338,20 @@ class Store:
             ((_, _, reply),) = reading.replies(self._connection, [trial])
         return reply
 
-    def stale(self, checks: Mapping[str, str]) -> Iterator[tuple[int, str, ChatReply]]:
+    def stale(
+        self, checks: Mapping[str, str], loads: Loads = ANY_LOAD
+    ) -> Iterator[tuple[int, str, ChatReply]]:
         """Yield trial number, cell and reply wherever the present checks have not judged yet.
 
         Args:
             checks: Cell id → digest of its present checks; other cells are left alone.
+            loads: The experiment's.
 
         Only the newest attempts count. Those at which a check raised come again each time.
         """
         with translated(self.path):
-            yield from stale_replies(self._connection, checks)
+            runs = run_loads(self._connection, loads)
+            yield from stale_replies(self._connection, checks, runs)
 
     def add_judgements(self, judgements: Iterable[tuple[int, str, Judgement]]) -> int:
         """Keep what checks say of stored replies; return how many outcomes changed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest_bytes
+from matrixbench.plan.loads import plain_id
 from matrixbench.plan.origin import Origin
 from matrixbench.records import (
     NO_USAGE,
@@ -169,7 +170,7 @@ def trial_values(trial: Trial, build: int) -> Row:
     """Return the values of `TRIAL_COLUMNS` after the id; `build` is the build's number."""
     key, refusal, reply = trial.key, trial.refusal, trial.reply
     head = (
-        key.cell,
+        plain_id(key.cell),
         build,
         key.seed,
         key.generation,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.records import ChatReply, Judgement
+    from matrixbench.store.loads import RunLoads
 
 _GROUP = 512
 
@@ -30,14 +31,14 @@ _TURNS = f"""
 
 
 def stale_replies(
-    connection: sqlite3.Connection, checks: Mapping[str, str]
+    connection: sqlite3.Connection, checks: Mapping[str, str], runs: RunLoads
 ) -> Iterator[tuple[int, str, ChatReply]]:
     """Yield id, cell and reply of the newest attempts that the present checks have not judged."""
     everything = Wanted(first_seed=0, seed_end=SEED_END)
-    for piece in chunks(current_ids(connection, Floors(0, {}), everything, checks)):
-        ids = unjudged(connection, piece, checks)
+    for piece in chunks(current_ids(connection, Floors(0, {}), everything, checks, runs)):
+        ids = unjudged(connection, piece, checks, runs)
         if ids:
-            yield from replies(connection, ids)
+            yield from replies(connection, ids, runs)
 
 
 def add_judgements(path: Path, judgements: Iterable[tuple[int, str, Judgement]]) -> int:

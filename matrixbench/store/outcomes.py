@@ -20,6 +20,7 @@ from matrixbench.store.attempts import (
     Tallies,
     Wanted,
     parameters_of,
+    rows_by_pass,
 )
 from matrixbench.store.reading import chunks, replies
 
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
 
     from matrixbench.records import ChatReply
     from matrixbench.store.encoding import Row
+    from matrixbench.store.loads import RunLoads
 
 _JUDGED = f"""
     SELECT trial.id, build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH},
-        trial.outcome IS NOT NULL, verdict.checks, verdict.outcome
+        trial.outcome IS NOT NULL, verdict.checks, verdict.outcome, trial.launch
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
     LEFT JOIN verdict ON verdict.trial = trial.id
-    WHERE {ATTEMPTS_WANTED}
+    WHERE {ATTEMPTS_WANTED} AND {{runs}}
     ORDER BY trial.generation, trial.id, verdict.turn
 """  # noqa: S608  only our own constants are put in
 
@@ -56,14 +58,15 @@ class Judges:
 
 
 def read_judged_progress(
-    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, judges: Judges
+    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, judges: Judges, runs: RunLoads
 ) -> dict[str, dict[str, CellProgress]]:
     """Return what `attempts.read_progress` does, with what the present checks make of it."""
     reading = _Reading(judges, wanted.seed_end - wanted.first_seed)
-    for row in connection.execute(_JUDGED, parameters_of(wanted, floors)):
-        if floors.cells and floors.hide(row[2], row[4]):
+    for row in rows_by_pass(connection, _JUDGED, parameters_of(wanted, floors), runs):
+        cell = runs.cell(row[2], row[9]) if runs.marks else row[2]
+        if floors.cells and floors.hide(cell, row[4]):
             continue
-        reading.add(row)
+        reading.add(row, cell)
     reading.judge_rest(connection)
     return reading.progress
 
@@ -85,9 +88,9 @@ class _Reading:
         self._first_bits: dict[int, tuple[int, int]] = {}
         self._number = -1
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, cell: str) -> None:
         """Take a row of `_JUDGED` into account: an attempt, and one judgement of its reply."""
-        number, build, cell, index, _, worth, refused, checks, outcome = row
+        number, build, _, index, _, worth, refused, checks, outcome, _ = row
         digests = self._judges.cells.get(cell)
         first = number != self._number
         if first:
@@ -115,7 +118,8 @@ class _Reading:
         """Judge the replies that the present checks have not judged, or raised at, and finish."""
         places = {number: place for place, number in self._unjudged.items()}
         for ids in chunks(places):
-            for number, cell, reply in replies(connection, ids):
+            for number, _, reply in replies(connection, ids):
+                cell = places[number][1]
                 for position, digest in enumerate(self._judges.cells[cell]):
                     self._set(places[number], position, self._judges.judge(digest, reply))
         self._share()

@@ -22,6 +22,7 @@ from matrixbench.store.encoding import (
     reply_from,
     verdicts_from,
 )
+from matrixbench.store.loads import UNKNOWN_LOADS
 from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
 from matrixbench.store.turns import Turns
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.records import Build, ChatReply, JsonObject
+    from matrixbench.store.loads import RunLoads
 
 CHUNK = 512
 """Attempts read by one query. Between queries no read transaction is open, so that a slow reader
@@ -82,13 +84,13 @@ _TRIALS = f"""
 """  # noqa: S608  only our own constants are put in
 
 _REPLIES = f"""
-    SELECT trial.id, trial.cell, reply.message, reply.reading, {_MEASURED}
+    SELECT trial.id, trial.cell, trial.launch, reply.message, reply.reading, {_MEASURED}
     {_WANTED}
     CROSS JOIN reply ON reply.trial = trial.id
 """
 
 _KEPT = f"""
-    SELECT trial.id, trial.cell, build.id, trial.seed
+    SELECT trial.id, trial.cell, trial.launch, build.id, trial.seed
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     WHERE trial.outcome IS NULL
@@ -99,7 +101,7 @@ _VERDICTS = f"""
 """
 
 _NEWEST = f"""
-    SELECT trial.id, trial.cell, verdict.checks, verdict.kind IS 'check_raised'
+    SELECT trial.id, trial.cell, trial.launch, verdict.checks, verdict.kind IS 'check_raised'
     {_WANTED} {_COUNTING}
     WHERE trial.outcome IS NULL
 """
@@ -124,7 +126,14 @@ _LAUNCHES = """
     FROM launch LEFT JOIN build ON build.number = launch.build
 """
 
-_ID, _CELL, _CHECKS = 0, 1, 14
+_DURATIONS = """
+    SELECT cell, {sums} FROM trial
+    WHERE launch IN (SELECT value FROM json_each(?))
+        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
+    GROUP BY cell{by}
+"""
+
+_ID, _CELL, _RUN, _CHECKS = 0, 1, 6, 14
 """Where they stand in a row of `_TRIALS`."""
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -142,6 +151,7 @@ def trial_rows(
     ids: Iterable[int],
     checks: Mapping[str, str],
     first_seed: int | None,
+    runs: RunLoads,
 ) -> Iterator[TrialRow]:
     """Yield attempts by id, in the order of the ids.
 
@@ -150,14 +160,14 @@ def trial_rows(
     """
     for piece in chunks(ids):
         rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
-        others = [
-            (row[_ID], checks[row[_CELL]])
-            for row in rows
-            if row[_CHECKS] and checks.get(row[_CELL], row[_CHECKS]) != row[_CHECKS]
-        ]
+        others = []
+        for row in rows:
+            present = checks.get(runs.cell(row[_CELL], row[_RUN]), row[_CHECKS])
+            if row[_CHECKS] and present != row[_CHECKS]:
+                others.append((row[_ID], present))
         by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
         for row in rows:
-            yield _trial_row(by_present.get(row[_ID], row), first_seed)
+            yield _trial_row(by_present.get(row[_ID], row), first_seed, runs)
 
 
 def _asked_again(kinds: str | None, *, beyond: int) -> str | None:
@@ -172,11 +182,11 @@ def _fetch(
     return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
 
 
-def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
+def _trial_row(row: Row, first_seed: int | None, runs: RunLoads) -> TrialRow:
     kind, by_request, imported = row[11], row[13], row[17]
     return TrialRow(
         id=row[0],
-        cell=row[1],
+        cell=runs.cell(row[1], row[6]),
         build=row[2],
         seed=row[3],
         trial=row[4] if first_seed is None else row[3] - first_seed,
@@ -197,6 +207,7 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         asked=row[19],
         concurrency=row[20],
         noted="" if row[21] is None else _noted(row[21]),
+        load=runs.keys.get(row[6]),
         asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
         **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
     )
@@ -208,34 +219,41 @@ def _noted(verdicts: str) -> str:
     return " ".join(dict.fromkeys(note.kind.value for note in notes_from(verdicts)))
 
 
-def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
+def replies(
+    connection: sqlite3.Connection, ids: list[int], runs: RunLoads = UNKNOWN_LOADS
+) -> list[tuple[int, str, ChatReply]]:
     """Return id, cell and reply of those attempts that have one, with the turns before it."""
     turns = Turns(connection, ids)
     return [
-        (number, cell, turns.whole(number, reply_from(message, reading, tuple(measured))))
-        for number, cell, message, reading, *measured in _fetch(
+        (
+            number,
+            runs.cell(cell, run),
+            turns.whole(number, reply_from(message, reading, tuple(measured))),
+        )
+        for number, cell, run, message, reading, *measured in _fetch(
             connection, _REPLIES, [(number, "") for number in ids]
         )
     ]
 
 
-def kept(connection: sqlite3.Connection, ids: Iterable[int]) -> Iterator[KeptReply]:
+def kept(connection: sqlite3.Connection, ids: Iterable[int], runs: RunLoads) -> Iterator[KeptReply]:
     """Yield those attempts that have a reply, in the order of their ids' list."""
     for piece in chunks(ids):
-        for number, cell, build, seed in _fetch(connection, _KEPT, [(id_, "") for id_ in piece]):
-            yield KeptReply(id=number, cell=cell, build=build, seed=seed)
+        for row in _fetch(connection, _KEPT, [(id_, "") for id_ in piece]):
+            number, cell, run, build, seed = row
+            yield KeptReply(id=number, cell=runs.cell(cell, run), build=build, seed=seed)
 
 
 def unjudged(
-    connection: sqlite3.Connection, ids: list[int], checks: Mapping[str, str]
+    connection: sqlite3.Connection, ids: list[int], checks: Mapping[str, str], runs: RunLoads
 ) -> list[int]:
     """Return those attempts whose reply the present checks have not judged, or raised at."""
     newest = _fetch(connection, _NEWEST, [(number, "") for number in ids])
-    others = [
-        (number, checks[cell])
-        for number, cell, judged_by, raised in newest
-        if raised or judged_by != checks[cell]
-    ]
+    others = []
+    for number, plain, run, judged_by, raised in newest:
+        present = checks[runs.cell(plain, run)]
+        if raised or judged_by != present:
+            others.append((number, present))
     return [number for (number,) in _fetch(connection, _UNJUDGED, others)]
 
 
@@ -244,7 +262,7 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
     found = _fetch(connection, _TRIALS, [(number, checks)])
     if not found:
         return None
-    trial = _trial_row(found[0], None)
+    trial = _trial_row(found[0], None, UNKNOWN_LOADS)
     body = connection.execute(
         "SELECT body FROM request WHERE digest = ?", (trial.request,)
     ).fetchone()
@@ -296,6 +314,21 @@ def launches(connection: sqlite3.Connection, experiment: str | None) -> list[Sto
         {"experiment": experiment},
     ).fetchall()
     return [_stored_launch(connection, row) for row in rows]
+
+
+def durations(connection: sqlite3.Connection, launches: str, runs: RunLoads) -> dict[str, float]:
+    """Return cell id → mean seconds of its measured trials; `launches` is a list of them, JSON."""
+    if not runs.marks:
+        return dict(connection.execute(_DURATIONS.format(sums="avg(latency_s)", by=""), [launches]))
+    means: dict[str, tuple[float, int]] = {}
+    sums = "launch, sum(latency_s), count(latency_s)"
+    for plain, run, total, count in connection.execute(
+        _DURATIONS.format(sums=sums, by=", launch"), [launches]
+    ):
+        cell = runs.cell(plain, run)
+        before, times = means.get(cell, (0.0, 0))
+        means[cell] = (before + total, times + count)
+    return {cell: total / count for cell, (total, count) in means.items()}
 
 
 def launch_runs(connection: sqlite3.Connection) -> list[LaunchRun]:

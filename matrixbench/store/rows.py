@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.records import accepted_share, cached_share
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -105,10 +107,11 @@ class TrialRow:
     (`store.figures`). `score` is the mean of the scores that its checks gave.
     `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
     requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
-    many the server was sent at a time; both are None where an older version wrote the row.
-    `asked_again` names why, a kind for each time beyond the first. What the server counted is as in
-    `records.Usage`. `noted` are the kinds of what was noticed of the reply, each once, with spaces
-    between. Units are in the names; `started_at` is Unix time in seconds.
+    many the server was sent at a time, under the setting whose key (`plan.loads`) is `load`; the
+    three are None where an older version wrote the row. `asked_again` names why, a kind for each
+    time beyond the first. What the server counted is as in `records.Usage`. `noted` are the kinds
+    of what was noticed of the reply, each once, with spaces between. Units are in the names;
+    `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -155,6 +158,27 @@ class TrialRow:
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
     noted: str = ""
+    load: str | None = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Which share of the prompt came from the cache, between 0 and 1."""
+        return cached_share(self.cached_tokens, self.computed_tokens)
+
+    @property
+    def draft_accepted_share(self) -> float | None:
+        """Which share of the drafted tokens the model took, between 0 and 1."""
+        return accepted_share(self.draft_accepted_tokens, self.draft_tokens)
+
+    @property
+    def reply_model(self) -> str | None:
+        """The model's name as the reply bore it: in tables `model` is the experiment's name."""
+        return self.model
+
+    @property
+    def concurrency_in_force(self) -> int | None:
+        """How many requests at a time its server was sent; None where that is not known."""
+        return self.concurrency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

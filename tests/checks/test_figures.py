@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -84,6 +85,13 @@ def test_a_server_that_says_nothing_of_its_cache_leaves_the_trial_unjudged() -> 
     judgement = checks.judge(cached(None))
     assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.NOT_REPORTED)
     assert "the server reports no tokens from the cache" in judgement.reason
+
+
+def test_a_reply_that_was_cut_off_has_the_prompt_that_it_has() -> None:
+    """Its end is no excuse for what the cache did before it began."""
+    checks = compile_checks([CachedTokensCheck(cached_tokens=Bounds(min=1))])
+    judgement = checks.judge(replace(cached(0), finish_reason="length"))
+    assert judgement.kind is Kind.WRONG_CACHED_TOKENS
 
 
 @pytest.mark.parametrize("bounds", [Bounds(), Bounds(min=2, max=1), Bounds(max="fast")])

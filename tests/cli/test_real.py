@@ -187,3 +187,39 @@ def test_a_native_server_runs_beside_the_embedded_one(
     assert (plan["remaining"], plan["verified"]) == (0, True)
     assert len({launch["build"] for launch in plan["launches"]}) == 2
     assert left_behind(cli.folder) == []
+
+
+def test_a_warm_up_has_each_prompt_in_the_cache_before_the_first_trial(
+    real: CommandLine, write: Write
+) -> None:
+    """Without it the first trial of a shared prompt computes all of it, and is told from others."""
+    package = (ROOT / "experiments" / "quickstart.yaml").read_text()
+    models = package[package.index("models:") : package.index("chat_templates:")]
+    words = " ".join(f"Word {number} is {number * 7 % 13}." for number in range(20))
+    shares: dict[str, list[float]] = {}
+    for name, asked in (("cold", ""), ("warm", "warm_up: true\n")):
+        write(
+            f"name: {name}\ntrials: 1\ncanary: false\nmax_tokens: 2\n{asked}"
+            "backends: {s: {kind: llama-server, context: 1024, slots: 1}}\n"
+            f"{models}"
+            "sampling: {temperature: [0.5, 1]}\n"
+            "tests:\n"
+            f"  - name: long\n    messages: [{{role: user, content: {words}}}]\n"
+            "    expect: [{cached_tokens: {min: 1}}]\n"
+        )
+        ran = real("execute", "exp.yaml", "--json", "--store", f"{name}.db", timeout_s=300)
+        assert ran.returncode == 0, ran.stderr
+        told = real("export", "exp.yaml", "--trials", "--store", f"{name}.db").stdout
+        rows = [json.loads(line) for line in told.splitlines()]
+        shares[name] = sorted(row["cached_share"] for row in rows)
+        kinds = sorted(str(row["kind"]) for row in rows)
+        assert kinds == (["None", "None"] if asked else ["None", "wrong_cached_tokens"])
+        assert all(row["cached_tokens"] + row["computed_tokens"] > 100 for row in rows)
+    assert shares["cold"][0] == 0
+    assert min(shares["warm"] + shares["cold"][1:]) > 0.9
+    said = real(
+        "show", "exp.yaml", "--store", "warm.db", "--trial", "0", "--where", "temperature=1"
+    )
+    assert "prompt tokens (" in said.stdout
+    launch = real("show", "exp.yaml", "--store", "warm.db", "--launch").stdout
+    assert '"prompts": 1' in launch

@@ -152,6 +152,30 @@ async def test_each_trial_is_asked_once_with_its_seed(load: Load) -> None:
     assert max(ran.session.flying_at.values()) == 3
 
 
+async def test_each_trial_says_how_many_were_sent_at_a_time(load: Load) -> None:
+    """That is what the server was sent, not what it may be sent: fewer trials are fewer at once."""
+    experiment = load(EXPERIMENT)
+    cells = build_matrix(experiment).launches[0].cells
+    prompts = Prompts({id(test): compile_checks(test.expect) for test in experiment.tests})
+    for todo, at_a_time in ((0b1, 4), (0b111, 8)):
+        shelf, session = Shelf(), Scripted(lambda *_: said("good"), concurrency=8)
+        batch_run = BatchRun(session, BATCH, prompts, shelf, lambda _: None)
+        work = [CellWork(cell, todo) for cell in cells]
+        count = len(cells) * todo.bit_count()
+        await batch_run.run(interleave(work, seed=1), asyncio.Event(), count=count)
+        assert {trial.concurrency for trial in shelf.trials} == {at_a_time}
+
+
+async def test_a_trial_that_runs_again_alone_says_so(load: Load) -> None:
+    """Its time is that of a server with nothing else to do."""
+    busy = Refusal(outcome=Outcome.ERRORED, kind=Kind.OVERLOADED, reason="full", alone=True)
+    ran = await run(
+        load,
+        Scripted(lambda request, tries: busy if request.trial and tries == 1 else said("good")),
+    )
+    assert {(trial.trial, trial.concurrency) for trial in ran.trials} == {(0, 3), (1, 1)}
+
+
 async def test_what_the_request_decides_is_not_repeated(load: Load) -> None:
     """One trial stands for the cell that the template rejects; the others run on."""
     no = Refusal(outcome=Outcome.REJECTED, kind=Kind.TEMPLATE_ERROR, reason="no", by_request=True)
