@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matrixbench.measured import cell_frame, trial_frame
     from matrixbench.notebook import show_progress
     from matrixbench.pairing import compare
-    from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Verdict
+    from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
     from matrixbench.spec.charts import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
 
@@ -43,6 +43,7 @@ __all__ = [
     "Timing",
     "ToolCall",
     "Turn",
+    "Usage",
     "Verdict",
     "build_plan",
     "cell_frame",
@@ -74,6 +75,7 @@ _HOMES = {
     "Timing": "records",
     "ToolCall": "records",
     "Turn": "records",
+    "Usage": "records",
     "Verdict": "records",
     "build_plan": "execution.planning",
     "cell_frame": "measured",

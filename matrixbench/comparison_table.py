@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
-from matrixbench.comparison.values import ALPHA, Basis, Verdict
+from matrixbench.comparison.values import ALPHA, Basis, Missing, Verdict
 from matrixbench.plan.values import label
 from matrixbench.stats.proportions import minimum_detectable_drop
 from matrixbench.tables import bare_table, counted
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         CellResult,
         Certain,
         Comparison,
+        Count,
+        Extreme,
+        Gate,
         Overall,
         TestResult,
     )
@@ -35,6 +38,9 @@ ROWS = 30
 
 _TESTS_ACROSS = 4
 """With fewer tests an interval for «such tests» is too wide to say anything."""
+
+IGNORED = "--missing ignore"
+"""How it was asked for that missing trials be left out."""
 
 _COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
 _BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
@@ -106,14 +112,24 @@ def verdict_line(candidate: CandidateResult) -> str:
         Verdict.REGRESSION: f"regression: a drop of more than {gate.max_drop:g} is shown",
         Verdict.UNDECIDED: f"undecided whether the drop is at most {gate.max_drop:g}",
     }[gate.verdict]
-    if gate.verdict is not Verdict.UNDECIDED:
-        return said
+    if gate.missing is Missing.IGNORE:
+        said += f", trials without a verdict left out ({IGNORED})"
+    elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
+        said += ", whatever the trials without a verdict would have said"
+    return _undecided(candidate, said) if gate.verdict is Verdict.UNDECIDED else said
+
+
+def _undecided(candidate: CandidateResult, said: str) -> str:
+    gate, overall = candidate.gate, candidate.overall
     if gate.unverified:  # no number of trials would decide
         return f"{said}: unverified build"
-    overall = candidate.overall
-    if overall is not None and overall.p <= ALPHA and overall.difference.estimate < 0:
-        said = f"a drop is shown (p = {_p(overall.p)}); {said}"
-    if gate.trials_per_cell is None and candidate.overall is None:
+    if (p := _shown_drop(candidate)) is not None:
+        said = f"a drop is shown (p = {_p(p)}); {said}"
+    if gate.unsettled:
+        said = f"{said}: {gate.unsettled}"
+        if gate.trials_per_cell is None or _missing_may_decide(gate):
+            return said
+    if gate.trials_per_cell is None and overall is None:
         return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
     if gate.trials_per_cell is None:
         return f"{said}; no number of trials would decide: the drop is too close to the limit"
@@ -125,6 +141,20 @@ def verdict_line(candidate: CandidateResult) -> str:
     )
 
 
+def _missing_may_decide(gate: Gate) -> bool:
+    """Return whether the trials that were due could show it to be no worse, once all are there."""
+    return gate.best is not None and gate.best.verdict is Verdict.NO_WORSE
+
+
+def _shown_drop(candidate: CandidateResult) -> float | None:
+    """Return the p-value of a drop that is shown, also with missing trials at their best."""
+    best = candidate.gate.best
+    overall = candidate.overall if best is None else best.overall
+    if overall is None or overall.p > ALPHA or overall.difference.estimate >= 0:
+        return None
+    return overall.p
+
+
 def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
     return (
         f"{comparison.experiment}: {comparison.axis} {candidate.name} against "
@@ -134,6 +164,9 @@ def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
 
 def _lines(candidate: CandidateResult) -> list[str]:
     lines = [] if candidate.overall is None else _overall(candidate.overall)
+    for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
+        lines.append(_count(whose, count))
+    lines += _ends(candidate.gate)
     sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
     if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
         lines.append(f"{counted(alike, 'sampled cell')} with one reply to several seeds on a side")
@@ -179,6 +212,40 @@ def _overall(overall: Overall) -> list[str]:
             f"{overall.pairs.better} better, phi {_number(overall.phi)}"
         )
     return lines
+
+
+def _count(whose: str, count: Count) -> str:
+    """Say how many trials of a side count, and what became of the others."""
+    said = (
+        f"{whose}: {count.counted:,} of {counted(count.due, 'trial')} count ({count.rejected:,} "
+        f"rejected), {count.errored:,} errored ({counted(count.raised, 'check')} raised), "
+        f"{count.never_asked:,} never asked"
+    )
+    if count.without_partner:
+        said += f", {count.without_partner:,} of cells that only the other side has"
+    return said
+
+
+def _ends(gate: Gate) -> list[str]:
+    """Say what all trials would say with the missing ones at either end, or that nobody asked."""
+    if gate.missing is Missing.IGNORE:
+        return [f"trials without a verdict are left out, as if by chance ({IGNORED})"]
+    ends = (("worst", gate.worst), ("best", gate.best))
+    return [f"missing trials at their {name}: {_end(end)}" for name, end in ends if end is not None]
+
+
+def _end(end: Extreme) -> str:
+    said = []
+    if end.overall is not None:
+        (up, down), difference = end.overall.ratios, end.overall.difference
+        low, high = difference.interval.low, difference.interval.high
+        said.append(
+            f"{up:.3f} against {down:.3f}, difference {_signed(difference.estimate)}, "
+            f"95 % {_signed(low)} to {_signed(high)}"
+        )
+    if end.certain.cells:
+        said.append(f"difference {_signed(end.certain.mean)} over cells without chance")
+    return "; ".join(said) or "nothing could be compared"
 
 
 def _across(overall: Overall) -> str:

@@ -113,7 +113,10 @@ def _explained(*, across: bool) -> str:
         "their trials are chance"
     )
     if across:
-        said += "; for such tests: the tests are a sample too (clustered by test)"
+        said += (
+            "; for such tests: the tests are a sample too (clustered by test), and tests that fail "
+            "rarely but wholly are not seen"
+        )
     return f"{said}. latency, tok/s: medians over cells."
 
 

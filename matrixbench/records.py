@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     # The model answered, and a check said no.
     NO_TOOL_CALL = "no_tool_call"
+    CALL_IN_CONTENT = "call_in_content"
     UNWANTED_TOOL_CALL = "unwanted_tool_call"
     WRONG_CALL_COUNT = "wrong_call_count"
     WRONG_TOOL = "wrong_tool"
@@ -32,12 +33,14 @@ class Kind(StrEnum):
     WRONG_CONTENT = "wrong_content"
     NO_REASONING = "no_reasoning"
     WRONG_REASONING = "wrong_reasoning"
+    REASONING_IN_CONTENT = "reasoning_in_content"
     NOT_JSON = "not_json"
     SCHEMA_MISMATCH = "schema_mismatch"
     PATH_MISMATCH = "path_mismatch"
     WRONG_FINISH_REASON = "wrong_finish_reason"
     WRONG_LATENCY = "wrong_latency"
     WRONG_LENGTH = "wrong_length"
+    WRONG_CACHED_TOKENS = "wrong_cached_tokens"
     UNWANTED = "unwanted"
     OWN_CHECK = "own_check"
     UNLIKE_REFERENCE = "unlike_reference"
@@ -60,6 +63,7 @@ class Kind(StrEnum):
     OVERLOADED = "overloaded"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    WRONG_MODEL = "wrong_model"
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
     NOT_REPORTED = "not_reported"
@@ -85,13 +89,91 @@ class Timing:
     `latency_s` is from the first byte sent to the last byte received.
     `time_to_first_token_s` is measured by the client when streaming, else the server's own prompt
     processing time. Rates are tokens per second as the server reports them, or completion tokens
-    over latency where it reports none.
+    over latency where it reports none. The gaps are the times between one arrival of tokens and the
+    next one, by the client's clock: tokens that came in one read from the network are one arrival.
+    There are none unless the reply was streamed, and came in more than one read.
     """
 
     latency_s: float
     time_to_first_token_s: float | None = None
     prompt_tokens_per_s: float | None = None
     completion_tokens_per_s: float | None = None
+    token_gap_p50_s: float | None = None
+    token_gap_max_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a server counts of a request beside its prompt and completion tokens.
+
+    Everything is None where the server says nothing of it.
+
+    Args:
+        cached_tokens: Tokens of the prompt that came from the cache.
+        computed_tokens: Tokens of the prompt that were computed, in `prompt_s` seconds.
+        predicted_tokens: Tokens that were written, in `predicted_s` seconds.
+        prompt_s: Seconds that the prompt's computed tokens took.
+        predicted_s: Seconds that writing took.
+        draft_tokens: Tokens that a draft (speculative decoding) proposed.
+        draft_accepted_tokens: Those of them that the model took.
+        reasoning_tokens: Completion tokens that were reasoning.
+        accepted_prediction_tokens: Tokens of a predicted output that were taken.
+        rejected_prediction_tokens: Tokens of a predicted output that were not.
+    """
+
+    cached_tokens: int | None = None
+    computed_tokens: int | None = None
+    predicted_tokens: int | None = None
+    prompt_s: float | None = None
+    predicted_s: float | None = None
+    draft_tokens: int | None = None
+    draft_accepted_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Which share of the prompt came from the cache, between 0 and 1."""
+        return cached_share(self.cached_tokens, self.computed_tokens)
+
+    @property
+    def draft_accepted_share(self) -> float | None:
+        """Which share of the drafted tokens the model took, between 0 and 1."""
+        return accepted_share(self.draft_accepted_tokens, self.draft_tokens)
+
+
+def cached_share(cached: int | None, computed: int | None) -> float | None:
+    """Return which share of a prompt came from the cache; None where that is not known."""
+    if cached is None or computed is None or not cached + computed:
+        return None
+    return cached / (cached + computed)
+
+
+def accepted_share(accepted: int | None, drafted: int | None) -> float | None:
+    """Return which share of drafted tokens was taken; None where nothing was drafted."""
+    return None if not drafted or accepted is None or accepted > drafted else accepted / drafted
+
+
+NO_USAGE = Usage()
+"""The usage of a server that counts nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One time that a request was sent, and what came of it: asked again, or not a plain reply.
+
+    Args:
+        kind: What the answer meant; None where it was a reply.
+        reason: The same in one line; never holds a secret.
+        latency_s: Seconds until it came, where they were measured.
+        body: What came over the wire, without secrets and cut to a bound; None where nothing did.
+    """
+
+    kind: Kind | None
+    reason: str
+    latency_s: float | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +181,8 @@ class ChatRequest:
     """What one trial asks.
 
     Args:
-        body: The chat request in OpenAI's shape, without `model`, `seed` and `stream`.
+        body: The chat request in OpenAI's shape, without `model` and `seed`. `stream` is in it
+            where it is true.
         seed: 0 … 2³²−2 (−1 and 2³²−1 mean «random» to llama.cpp).
         trial: The trial's index, from 0.
         test: The test's name; only the scripted backend looks at it.
@@ -138,6 +221,10 @@ class ChatReply:
             All other fields are of the last request alone.
         turn_limit: The conversation would have gone on, but for its `max_turns`.
         view: How the server went about it, where the request asked for that (`verbose`).
+        usage: What the server counted.
+        model: The model's name as the reply bore it.
+        attempts: The answers before this one to the same request, oldest first: it was asked
+            once more than there are.
     """
 
     message: JsonObject
@@ -152,6 +239,9 @@ class ChatReply:
     earlier: tuple[Turn, ...] = ()
     turn_limit: bool = False
     view: ServerView | None = None
+    usage: Usage = NO_USAGE
+    model: str | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +268,14 @@ class Refusal:
         by_request: The request alone decides this: every repeat would give the same.
         stops_launch: No request of this launch can succeed (401, 403, 404).
         alone: It was the load, not the request: worth one more try with nothing beside it.
+        unexplained: Nobody knows what it means: asked again before it is believed.
         latency_s: Seconds until the refusal, where they were measured.
         earlier: The replies that came before it, where a conversation was refused at a later turn.
+        pieces: How many events with a part of the reply had come before it; None where the request
+            did not ask for a stream. Not stored.
+        attempts: The answers before this one to the same request, oldest first.
+        body: What came over the wire, without secrets and cut to a bound; None where that is not
+            kept.
     """
 
     outcome: Outcome
@@ -188,8 +284,12 @@ class Refusal:
     by_request: bool = False
     stops_launch: bool = False
     alone: bool = False
+    unexplained: bool = False
     latency_s: float | None = None
     earlier: tuple[Turn, ...] = ()
+    pieces: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +307,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What was noticed of a reply, whatever its checks say: something is not where it belongs."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What all checks of a test make of one reply: the first `no` names kind and reason."""
 
@@ -214,6 +322,7 @@ class Judgement:
     kind: Kind | None = None
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> Judgement:
@@ -270,6 +379,7 @@ class Trial:
         refusal: What came instead of a reply, or None.
         judgement: What the checks said; for a refusal, its outcome, kind and reason.
         checks: Digest of the checks that gave the judgement.
+        concurrency: How many requests at a time its server was sent; None where that is unknown.
     """
 
     key: TrialKey
@@ -282,3 +392,4 @@ class Trial:
     refusal: Refusal | None
     judgement: Judgement
     checks: str
+    concurrency: int | None = None

@@ -344,7 +344,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         if "parser_500" in said:
             error = 'llama-server returned invalid tool call arguments for "f": unexpected end'
-            self.reply({"error": error}, 500)
+            if asked.get("stream"):
+                begun = {"message": {"role": "assistant", "content": "hm"}, "done": False}
+                self.stream([begun, {"error": error}])
+            else:
+                self.reply({"error": error}, 500)
             return
         tokens = sum(len(re.findall(r"\w+", m["content"])) for m in asked["messages"])
         context = options.get("num_ctx", 4096)
@@ -355,7 +359,11 @@ class Handler(BaseHTTPRequestHandler):
             }
             self.reply({"error": json.dumps(inner)}, 400)
             return
-        self.reply(reply(asked, seed, min(tokens, context // 2)))
+        done = reply(asked, seed, min(tokens, context // 2))
+        if asked.get("stream"):
+            self.stream(streamed(done))
+        else:
+            self.reply(done)
 
 
 def reply(asked: dict[str, Any], seed: int, tokens: int) -> dict[str, Any]:
@@ -385,6 +393,29 @@ def reply(asked: dict[str, Any], seed: int, tokens: int) -> dict[str, Any]:
         "eval_count": 16,
         "eval_duration": 800000000,
     }
+
+
+def streamed(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the lines of a streamed reply: a word each, calls each whole, the figures last.
+
+    A reply that repeats a token is given up without a last line.
+    """
+    common = {key: done[key] for key in ("model", "created_at")}
+    message = done["message"]
+    parts: list[dict[str, Any]] = []
+    for field in ("thinking", "content"):
+        words = (message.get(field) or "").split(" ")
+        parts += [
+            {"content": "", field: (" " if i else "") + word}
+            for i, word in enumerate(words)
+            if word
+        ]
+    parts += [{"content": "", "tool_calls": [call]} for call in message.get("tool_calls") or []]
+    lines = [{**common, "message": {"role": "assistant", **part}, "done": False} for part in parts]
+    if not done["done"]:
+        again = {**common, "message": {"role": "assistant", "content": " again"}, "done": False}
+        return [*lines, *[again] * 31]
+    return [*lines, {**done, "message": {"role": "assistant", "content": ""}}]
 
 
 def say(line: str) -> None:

@@ -7,17 +7,28 @@ At start: `slow_start:SECONDS` (before it binds), `loading:N` (503 to the first 
 with nobody probing it is loaded after a second), `exit_at_start:CODE`, `port_taken`,
 `ignore_sigterm`, `fork_worker` (a child in the same group that ignores SIGTERM; its pid goes to
 FAKE_PIDFILE), `n_ctx:N`, `slots:N` (what `/props` says), `no_tools` (the template has no place for
-tools), `cache_type_k:TYPE`, `cache_type_v:TYPE`, `flash_attn:enabled|disabled` (what the log says
-from verbosity 4).
+tools), `no_models` (no list of them), `cache_type_k:TYPE`, `cache_type_v:TYPE`,
+`flash_attn:enabled|disabled` (what the log says from verbosity 4).
 
 Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE is there),
-`die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`, `hang`,
+`die_at_turn:N` (once, likewise, with N replies in the messages), `die_on_seed:SEED`,
+`freeze_after:N` (it stops itself as SIGSTOP does, once, likewise), `hang`,
 `hang_after:N`, `delay:SECONDS`, `drip:SECONDS`, `garbage`, `truncated_json`, `wrong_content_type`,
 `huge:MB`, `parser_500`, `parser_500_ratio:P` (by seed), `context_400` (`context_400:N`: from N
 replies in the messages on), `context_500` (`context_500:busy`: only beside another chat),
-`template_400`, `server_500:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1), `unauthorized`,
+`template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N` (FAKE_RETRY_AFTER, default 1),
+`unauthorized`,
 `not_found` (`:all`: everywhere but `/health`), `error_in_stream`, `close_keepalive` (the second
-request of a connection gets no answer), `same_reply`, `random_reply`.
+request of a connection gets no answer), `same_reply`, `random_reply`, `lora_reply` (the first line
+of the file that `--lora` names).
+
+Streams: `stream:STYLE`, how calls are cut into deltas: `zero` (every index is 0), `fat` (id and
+name with every piece), `bare` (neither id nor index), `objects` (arguments as objects), `summary`
+(the call once more at the end, its arguments encoded twice), `loses` (the calls do not come),
+`done` (`[DONE]` alone), `cut` (no end), `event_error` (an error by the event's name),
+`no_usage_field` (`stream_options` is refused with a 400), `open` (nothing ends the body after
+`[DONE]`), `unended` (the connection breaks after it). `stream_pause:SECONDS` before each event,
+`stream_silent_after:N` events for ever.
 
 Replies: FAKE_REPLY, a JSON assistant message; FAKE_REPLIES, a JSON list of them, taken by seed;
 FAKE_TURNS, a JSON list of them, taken by how many replies the messages hold (the last repeats);
@@ -81,6 +92,8 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("-fit, --fit", "[on|off]", "whether to adjust unset arguments to fit in device memory"),
     ("--lora", "FNAME", "path to LoRA adapter"),
     ("-m, --model", "FNAME", "model path to load"),
+    ("-md, --model-draft", "FNAME", "draft model for speculative decoding (default: unused)"),
+    ("--slot-save-path", "PATH", "path to save slot kv cache (default: disabled)"),
     ("--offline", "", "Offline mode: forces use of cache, prevents network access"),
     ("--log-file", "FNAME", "Log to file"),
     ("--log-colors", ON_OFF, "Set colored logging ('on', 'off', or 'auto')"),
@@ -188,6 +201,11 @@ def error_body(code: int, message: str, kind: str, **more: object) -> bytes:
     return json.dumps({"error": {"code": code, "message": message, "type": kind, **more}}).encode()
 
 
+def first_line(path: str) -> str:
+    """Return the first line of a file; a text of its own where there is none."""
+    return Path(path).read_text().partition("\n")[0] if path else "no adapter"
+
+
 class Reply(Exception):  # noqa: N818  a reply that ends the handling of a request
     """A status, a body, and what goes with them."""
 
@@ -207,6 +225,7 @@ class FakeServer:
         self.modes = modes
         self.alias = (flags.alias or Path(flags.model or "fake-model").name).split(",")[0]
         self.model_path = flags.model or ""
+        self.lora = flags.lora or ""
         self.keys = api_keys(flags)
         auto = int(flags.parallel or -1) < 0
         unified = flags.kv_unified if flags.kv_unified is not None else auto
@@ -271,9 +290,9 @@ class FakeServer:
         self.decoded += 0 if self.hangs() else 1
         models = {"object": "list", "data": [model | {"meta": {"n_ctx": self.n_ctx}}]}
         caps = {"supports_tools": self.tools, "supports_tool_calls": self.tools}
+        lists = {} if "no_models" in self.modes else {"/v1/models": models, "/models": models}
         return {
-            "/v1/models": models,
-            "/models": models,
+            **lists,
             "/slots": [
                 {
                     "id": slot,
@@ -306,6 +325,8 @@ class FakeServer:
         if n <= int(modes.get("rate_limit") or 0):
             wait = os.environ.get("FAKE_RETRY_AFTER", "1")
             raise Reply(429, error_body(429, "Slow down", "rate_limit"), **{"retry-after": wait})
+        if n <= int(modes.get("busy_503") or 0):
+            raise Reply(503, error_body(503, "the roof is full", "unavailable_error"))
         if n <= int(modes.get("server_500") or 0):
             raise Reply(500, error_body(500, "the roof is on fire", "server_error"))
         if "parser_500" in modes or share("parser", seed) < float(
@@ -322,10 +343,18 @@ class FakeServer:
             text = "Unable to generate parser for this template. Automatic parser failed."
             raise Reply(400, error_body(400, text, "invalid_request_error"))
 
+    def refuse_options(self, asked: dict[str, Any]) -> None:
+        """Refuse a field that an older server does not know."""
+        if self.modes.get("stream") == "no_usage_field" and "stream_options" in asked:
+            text = "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options')}]"
+            raise Reply(400, error_body(400, text, "BadRequestError"))
+
     def message(self, asked: dict[str, Any], seed: int) -> dict[str, Any]:
         """Return the assistant's message."""
         if one := os.environ.get("FAKE_REPLY"):
             return dict(json.loads(one))
+        if "lora_reply" in self.modes:
+            return {"role": "assistant", "content": first_line(self.lora)}
         if several := os.environ.get("FAKE_REPLIES"):
             choices = json.loads(several)
             return dict(choices[seed % len(choices)])
@@ -382,9 +411,11 @@ class FakeServer:
         try:
             await self.misbehave(seed, turn_of(asked))
             self.refuse(number, seed, turn_of(asked))
+            self.refuse_options(asked)
             done = self.completion(asked, seed)
             if asked.get("stream") or "error_in_stream" in self.modes:
-                await self.stream(done, out)
+                options = asked.get("stream_options") or {}
+                await self.stream(done, out, usage=bool(options.get("include_usage")))
                 return
             await self.answer(done, out)
         finally:
@@ -403,6 +434,8 @@ class FakeServer:
         await asyncio.sleep(float(modes.get("delay") or 0))
         dies = "die_after" in modes and self.chats > int(modes["die_after"])
         dies = dies or modes.get("die_on_seed") == str(seed)
+        if "freeze_after" in modes and self.chats > int(modes["freeze_after"]) and first_time():
+            os.kill(os.getpid(), signal.SIGSTOP)
         once = "die_once" in modes or modes.get("die_at_turn") == str(turn)
         if dies or (once and first_time()):
             say("GGML_ASSERT failed: the roof is on fire")
@@ -442,16 +475,30 @@ class FakeServer:
             await out.drain()
         out.write(chunk(b'"}}]}') + chunk(b""))
 
-    async def stream(self, done: dict[str, Any], out: asyncio.StreamWriter) -> None:
+    async def stream(self, done: dict[str, Any], out: asyncio.StreamWriter, *, usage: bool) -> None:
         """Send a reply as server-sent events."""
+        modes, style = self.modes, self.modes.get("stream", "")
         out.write(head(200, None, {"content-type": "text/event-stream"}))
-        events = pieces(done)
-        if "error_in_stream" in self.modes:
+        events = [] if style == "done" else pieces(done, style, usage=usage)
+        if "error_in_stream" in modes:
             events = [*events[:2], json.loads(error_body(500, PARSER_ERROR, "server_error"))]
-        for event in events:
+        for number, event in enumerate(events):
+            if number == int(modes.get("stream_silent_after") or -1):
+                await asyncio.Event().wait()
+            await asyncio.sleep(float(modes.get("stream_pause") or 0))
             out.write(chunk(b"data: " + json.dumps(event).encode() + b"\n\n"))
             await out.drain()
-        out.write(chunk(b"data: [DONE]\n\n") + chunk(b""))
+        if style == "event_error":
+            out.write(chunk(b"event: error\ndata: " + CONTEXT_ERROR.encode() + b"\n\n"))
+        if style != "cut":
+            out.write(chunk(b"data: [DONE]\n\n"))
+        await out.drain()
+        if style == "open":
+            await asyncio.Event().wait()
+        if style == "unended":
+            out.close()
+            return
+        out.write(chunk(b""))
 
     async def serve(self, inp: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -511,8 +558,11 @@ def note(asked: dict[str, Any], in_flight: int) -> None:
     os.close(file)
 
 
-def pieces(done: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the events of a streamed reply: timings come last, with no choices and no usage."""
+def pieces(done: dict[str, Any], style: str, *, usage: bool) -> list[dict[str, Any]]:
+    """Return the events of a streamed reply: timings come last, with no choices.
+
+    A usage is there where it was asked for.
+    """
     common = {key: done[key] for key in ("id", "created", "model", "system_fingerprint")}
     common["object"] = "chat.completion.chunk"
     choice = done["choices"][0]
@@ -521,16 +571,39 @@ def pieces(done: dict[str, Any]) -> list[dict[str, Any]]:
     for field in ("reasoning_content", "content"):
         words = (message.get(field) or "").split(" ")
         deltas += [{field: (" " if i else "") + word} for i, word in enumerate(words) if word]
-    for index, call in enumerate(message.get("tool_calls") or []):
-        function, text = call["function"], call["function"]["arguments"]
-        first = {"index": index, "id": call.get("id"), "type": "function"}
-        first["function"] = {"name": function["name"], "arguments": text[:3]}
-        rest = {"index": index, "function": {"arguments": text[3:]}}
-        deltas += [{"tool_calls": [first]}, {"tool_calls": [rest]}]
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]})
-    end = {"choices": [], "timings": done["timings"]}
+    calls = [] if style == "loses" else message.get("tool_calls") or []
+    for index, call in enumerate(calls):
+        deltas += [{"tool_calls": [delta]} for delta in call_deltas(index, call, style)]
+    choices: list[dict[str, Any]] = [
+        {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+    ]
+    finish = "stop" if style == "loses" else choice["finish_reason"]
+    if style != "cut":
+        choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    end: dict[str, Any] = {"choices": [], "timings": done["timings"]}
+    if usage:
+        end["usage"] = done["usage"]
     return [*({**common, "choices": [one]} for one in choices), {**common, **end}]
+
+
+def call_deltas(index: int, call: dict[str, Any], style: str) -> list[dict[str, Any]]:
+    """Return a call in pieces, in the manner of one kind of server."""
+    name, text = call["function"]["name"], call["function"]["arguments"]
+    place: dict[str, Any] = {} if style == "bare" else {"index": 0 if style == "zero" else index}
+    known: dict[str, Any] = {} if style == "bare" else {"id": call.get("id")}
+    if style == "objects":
+        function = {"name": name, "arguments": json.loads(text)}
+        return [{**place, **known, "type": "function", "function": function}]
+    again: dict[str, Any] = {**known, "type": "function"} if style == "fat" else {}
+    named = {"name": name} if style == "fat" else {}
+    deltas: list[dict[str, Any]] = [
+        {**place, **known, "type": "function", "function": {"name": name, "arguments": text[:3]}},
+        {**place, **again, "function": {**named, "arguments": text[3:]}},
+    ]
+    if style == "summary":
+        function = {"name": name, "arguments": json.dumps(text)}
+        deltas.append({**place, **known, "type": "function", "function": function})
+    return deltas
 
 
 def head(status: int, length: int | None, headers: dict[str, str]) -> bytes:

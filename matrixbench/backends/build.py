@@ -18,10 +18,11 @@ from matrixbench.backends.executable import ServerHelp, embedded_help, parse_hel
 from matrixbench.backends.file_hashes import FileHashes
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
+from matrixbench.plan.option_files import file_details, with_contents
 from matrixbench.records import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from matrixbench.backends.executable import Executable
     from matrixbench.backends.protocol import ModelSource
@@ -218,17 +219,26 @@ def known_flags(executable: Executable, hashes: FileHashes) -> frozenset[str]:
 
 
 def llama_server_build(
-    executable: Executable, model: ModelSource | None, hashes: FileHashes
+    executable: Executable,
+    model: ModelSource | None,
+    hashes: FileHashes,
+    contents: Mapping[str, str] | None = None,
 ) -> Build:
     """Return the build that a launch with this executable and model would have.
 
     No server is started and nothing is fetched.
 
+    Args:
+        executable: The server.
+        model: The model; None where none is asked for.
+        hashes: The memory of file hashes.
+        contents: The digests of the files that the launch's options name.
+
     Raises:
         ServerError: A file of the server or of the model cannot be read.
     """
-    server = server_sha256(executable, hashes)
-    version = server_version(executable, server, hashes)
+    program, contents = server_sha256(executable, hashes), contents or {}
+    version = server_version(executable, program, hashes)
     device = hashes.for_now("device", device_name)
     weights = _model_digest(model, hashes)
     details = {
@@ -236,7 +246,9 @@ def llama_server_build(
         "build_number": version.number,
         "commit": version.commit,
         "compiler": version.compiler,
+        **file_details(program, contents),
     }
+    server = with_contents(program, contents)
     identity = {"kind": KIND, "server": server, "model": weights, "device": device}
     return Build(
         id=digest(identity),

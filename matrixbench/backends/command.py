@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.backends.address import beside
 from matrixbench.backends.build import device_name
 from matrixbench.backends.managed import HOST, Endurance, ManagedSession
+from matrixbench.backends.option_files import (
+    GONE_ON,
+    check_contents,
+    file_contents,
+    marked_only,
+    meant_by,
+)
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.program import build_text, find_program, identify
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import context_in, of_model, page, reported
+from matrixbench.backends.served_names import listed_names, unlisted
 from matrixbench.backends.server_arguments import template_file
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
+from matrixbench.plan.option_files import file_details, with_contents
 from matrixbench.records import Build
 from matrixbench.spec.backends import CommandBackend
 from matrixbench.spec.command_line import names_in, render_argv
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.program import Program
     from matrixbench.backends.protocol import LaunchOrder, Session
+    from matrixbench.backends.served_names import Remark
     from matrixbench.records import JsonObject
 
 KIND = "command"
@@ -95,9 +105,11 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
     backend = order.backend
     if not isinstance(backend, CommandBackend):
         raise TypeError(f"a command cannot be opened for {type(backend).__name__}")
+    found = meant_by(order, marked_only, environ)
+    order = replace(order, options=found.options)
     env = command_environment(order, backend, environ)
     lasting, program = located(order, environ)
-    look = partial(identify, lasting, program, hashes)
+    look = partial(identify, lasting, program, hashes, apart={file.path for file in found.files})
     return CommandRecipe(
         order=order,
         backend=backend,
@@ -105,6 +117,8 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
         look=look,
         env=env,
         device=hashes.for_now("device", device_name),
+        contents=file_contents(found.files, hashes),
+        read=partial(file_contents, found.files, hashes),
     )
 
 
@@ -188,6 +202,8 @@ class CommandRecipe:
     look: Callable[[], Program]
     env: Mapping[str, str]
     device: str
+    contents: Mapping[str, str]
+    read: Callable[[], Mapping[str, str]]
 
     @property
     def name(self) -> str:
@@ -260,8 +276,9 @@ class CommandRecipe:
             raise ServerError(
                 f"{self.name}: the server's files have changed since the launch began",
                 where=str(self.program.path),
-                hint="--resume goes on with what is there now, as another build.",
+                hint=GONE_ON,
             )
+        check_contents(self.name, self.contents, await asyncio.to_thread(self.read))
         listed = await page(chat, beside(f"{started.url}{self.backend.base_path}", "/models"))
         said = {**of_model(listed, None), **await reported(chat, started.url)}
         if isinstance(path := said.get("model_path"), str):
@@ -273,14 +290,29 @@ class CommandRecipe:
             command=started.command.argv,
             effective=said,
             log=started.command.log,
+            asked_model=self.order.model.id,
+            strict_model=self.backend.strict_model,
+            noticed=self._named(listed_names(listed)),
         )
+
+    def _named(self, names: tuple[str, ...]) -> tuple[Remark, ...]:
+        """Return what to say of the models that the server lists.
+
+        Raises:
+            ServerError: The one that is asked for is not among them, and that is to end here.
+        """
+        remark = unlisted(self.order.model.id, names)
+        if remark is not None and self.backend.strict_model:
+            raise ServerError(f"{self.name}: {remark.message}", hint=remark.hint)
+        return (remark,) if remark else ()
 
     def build(self, said: JsonObject) -> Build:
         """Return what runs: the program by content, and the software that it says it is."""
         names = {name: said[name] for name in NAMED_BY if name in said}
+        program = self.program.digest
         identity = {
             "kind": KIND,
-            "server": build_text(self.program.digest, names),
+            "server": build_text(with_contents(program, self.contents), names),
             "model": self.order.model.sha256 or "",
             "device": self.device,
         }
@@ -293,6 +325,7 @@ class CommandRecipe:
                 "sha256": self.program.sha256,
                 "python_packages": self.program.packages,
                 "files": self.program.files,
+                **file_details(program, self.contents),
             },
         )
 

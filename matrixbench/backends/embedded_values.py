@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -75,13 +76,19 @@ def _text_of(path: str) -> str:
 
 def set_number(field: str, *, least: int) -> Callable[[Library, Params, str], None]:
     """Return a setter of a field; a dot leads into a part of the parameters."""
-    path, _, name = field.rpartition(".")
 
     def apply(_x: Library, params: Params, value: str) -> None:
-        part = getattr(params, path) if path else params
-        setattr(part, name, _integer(value, least=least))
+        _put(params, field, _integer(value, least=least))
 
     return apply
+
+
+def _put(params: Params, field: str, value: object) -> None:
+    """Set a field; each dot in its name leads into a part of the parameters."""
+    *parts, name = field.split(".")
+    for part in parts:
+        params = getattr(params, part)
+    setattr(params, name, value)
 
 
 def set_switch(field: str) -> Callable[[Library, Params, str], None]:
@@ -166,13 +173,56 @@ def set_api_keys(_x: Library, params: Params, value: str) -> None:
     params.api_keys = keys
 
 
-def set_lora(x: Library, params: Params, value: str) -> None:
-    """Set the LoRA adapters, files separated by commas."""
-    adapters = []
-    for path in value.split(","):
-        if not Path(path).is_file():
-            raise FlagError(f"there is no file {path}")
+def set_file(field: str) -> Callable[[Library, Params, str], None]:
+    """Return a setter of a file's path; a dot leads into a part of the parameters."""
+
+    def apply(_x: Library, params: Params, value: str) -> None:
+        _put(params, field, _file(value))
+
+    return apply
+
+
+def set_draft_model(x: Library, params: Params, value: str) -> None:
+    """Set the model that drafts tokens, and that there is one, as llama-server infers from it."""
+    set_file("speculative.draft.mparams.path")(x, params, value)
+    params.speculative.types = [x.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+
+
+def set_grammar_file(x: Library, params: Params, value: str) -> None:
+    """Set the grammar of requests that bring none to a file's text."""
+    params.sampling.grammar = x.CommonGrammar(
+        x.common_grammar_type.COMMON_GRAMMAR_TYPE_USER, _text_of(value)
+    )
+
+
+def add_lora(x: Library, params: Params, value: str) -> None:
+    """Add LoRA adapters, files separated by commas; one with a comma stands in double quotes."""
+    _add_adapters(x, params, [(path, 1.0) for path in next(csv.reader([value]), [])])
+
+
+def add_scaled_lora(x: Library, params: Params, value: str) -> None:
+    """Add LoRA adapters, each as `FNAME:SCALE`."""
+    found = []
+    for item in next(csv.reader([value]), []):
+        path, _, scale = item.rpartition(":")
+        try:
+            found.append((path, float(scale)))
+        except ValueError:
+            raise FlagError("FNAME:SCALE is expected, separated by commas") from None
+    _add_adapters(x, params, found)
+
+
+def _add_adapters(x: Library, params: Params, found: Sequence[tuple[str, float]]) -> None:
+    adapters = list(params.lora_adapters)
+    for path, scale in found:
         adapter = x.CommonAdapterLoraInfo()
-        adapter.path = path
+        adapter.path = _file(path)
+        adapter.scale = scale
         adapters.append(adapter)
     params.lora_adapters = adapters
+
+
+def _file(path: str) -> str:
+    if not Path(path).is_file():
+        raise FlagError(f"there is no file {path}")
+    return path

@@ -11,6 +11,8 @@ from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
 from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import told_query
+from matrixbench.backends.served_names import listed_names, unlisted
+from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 KIND = "endpoint"
 DEFAULT_CONCURRENCY = 4
-MAX_CONNECTIONS = 256
 """Where neither the file nor the server says how many requests at a time."""
+
+MAX_CONNECTIONS = 256
+"""Where the file does not say how many; a server may claim to work on thirty millions."""
 
 
 class EndpointOpener:
@@ -79,6 +83,7 @@ class EndpointSession:
         self._chat = chat
         self._model = model
         self._address = address
+        self._root = root_of(address.url)
         self._info = info
         self._policy = policy
 
@@ -89,7 +94,9 @@ class EndpointSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        return await self._chat.ask(request)
+        pages = (beside(self._root, "/health"), beside(self._address.url, "/models"))
+        slots = self._root if "build_info" in self._info.effective else None  # llama.cpp's
+        return await ask_watching(self._chat, request, pages=pages, root=slots)
 
     def absolve(self, deaths: int) -> None:
         """Do nothing: nobody counts the deaths of a server that is not ours."""
@@ -107,7 +114,8 @@ class EndpointSession:
                 await self._policy.sleep(self._policy.wait_s(tried, None))
             else:
                 break
-        self._check(await _reported(self._chat, self._address, self._model))
+        said, _ = await _reported(self._chat, self._address, self._model)
+        self._check(said)
         return False
 
     def _check(self, said: JsonObject) -> None:
@@ -145,18 +153,30 @@ async def _open(
         connections=connections or MAX_CONNECTIONS,
         policy=policy,
         pace=pace,
+        proxied=True,
     )
     try:
-        said = await _reported(chat, address, order.model.id)
+        said, names = await _reported(chat, address, order.model.id)
         _check_context(address, backend.context, said)
+        remark = unlisted(order.model.id, names)
+        if remark is not None and backend.strict_model:
+            raise ServerError(remark.message, where=address.shown, hint=remark.hint)
         info = SessionInfo(
             build=endpoint_build(address.shown, said, told_query(address.url)),
-            concurrency=connections or said.get("total_slots") or DEFAULT_CONCURRENCY,
+            concurrency=connections or _at_a_time(said),
             effective=said,
+            asked_model=order.model.id,
+            strict_model=backend.strict_model,
+            noticed=(remark,) if remark else (),
         )
         yield EndpointSession(chat, address, info, policy, order.model.id)
     finally:
         await chat.aclose()
+
+
+def _at_a_time(said: JsonObject) -> int:
+    """Return how many requests a server says it works on, up to what can be kept open."""
+    return min(said.get("total_slots") or DEFAULT_CONCURRENCY, MAX_CONNECTIONS)
 
 
 async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  JSON from outside
@@ -189,10 +209,16 @@ async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  J
     return data if status == 200 else None  # noqa: PLR2004  OK
 
 
-async def _reported(chat: OpenAiChat, address: Address, model: str | None) -> JsonObject:
-    """Return what the server says of itself and of the model, without what changes by itself."""
+async def _reported(
+    chat: OpenAiChat, address: Address, model: str | None
+) -> tuple[JsonObject, tuple[str, ...]]:
+    """Return what the server says of itself and of the model, without what changes by itself.
+
+    With it come the names of the models that it lists.
+    """
     listed = await _models(chat, address)
-    return {**of_model(listed, model), **await reported(chat, root_of(address.url))}
+    said = {**of_model(listed, model), **await reported(chat, root_of(address.url))}
+    return said, listed_names(listed)
 
 
 def _check_context(address: Address, wanted: int | None, said: JsonObject) -> None:

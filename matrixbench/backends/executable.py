@@ -127,10 +127,14 @@ def _checked(name: str, found_by: str, env: Mapping[str, str]) -> Executable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpEntry:
-    """What the help says of a flag: whether it takes a value, and its text on one line."""
+    """What the help says of a flag: whether it takes a value, and its text on one line.
+
+    `value` is what its value is called, such as `FNAME`; empty for a flag that takes none.
+    """
 
     takes_value: bool
     text: str
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +173,8 @@ def parse_help(text: str) -> ServerHelp:
         match = _HEAD.match(head)
         if match is None:
             continue
-        entry = HelpEntry(takes_value=match["value"] is not None, text=words)
+        value = match["value"]
+        entry = HelpEntry(takes_value=value is not None, text=words, value=(value or "").strip())
         flags |= {name.strip(): entry for name in match["names"].split(",")}
         if "--chat-template" in match["names"] and _LIST in words:
             listed = words.split(_LIST, 1)[1].split("(env:")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.build import llama_server_build, server_help, server_sha256
@@ -14,6 +14,13 @@ from matrixbench.backends.managed import (
     Endurance,
     ManagedSession,
     PortTakenError,
+)
+from matrixbench.backends.option_files import (
+    GONE_ON,
+    check_contents,
+    file_contents,
+    llama_server_options,
+    meant_by,
 )
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.protocol import SessionInfo
@@ -27,6 +34,7 @@ from matrixbench.backends.server_arguments import (
 from matrixbench.backends.server_log import asks, check_loaded, read_log
 from matrixbench.backends.server_props import check_props, effective
 from matrixbench.errors import ServerError
+from matrixbench.plan.option_files import contents_of, program_of
 from matrixbench.spec.backends import LlamaServerBackend
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from matrixbench.backends.file_hashes import FileHashes
     from matrixbench.backends.managed import Started
     from matrixbench.backends.openai_chat import OpenAiChat
+    from matrixbench.backends.option_files import OptionFile
     from matrixbench.backends.protocol import LaunchOrder, Session
     from matrixbench.backends.server_log import Loaded
     from matrixbench.records import Build
@@ -88,12 +97,16 @@ class LlamaServerOpener:
         executable = find_executable(backend, order.binary, environ=self.environ)
         if (file := template_file(order)) is not None:
             file.write_text(order.template.text or "", encoding="utf-8")
+        known = server_help(executable, self.hashes)
+        found = meant_by(order, llama_server_options(known), self.environ)
+        contents = file_contents(found.files, self.hashes)
         return LlamaServerRecipe(
-            order=order,
+            order=replace(order, options=found.options),
             executable=executable,
-            build=llama_server_build(executable, order.model, self.hashes),
+            build=llama_server_build(executable, order.model, self.hashes, contents),
             hashes=self.hashes,
-            known=server_help(executable, self.hashes),
+            known=known,
+            files=found.files,
             env=server_environment(self.environ, backend.env),
             concurrency=1 if order.faithful else backend.concurrency or slots_of(order),
         )
@@ -108,6 +121,7 @@ class LlamaServerRecipe:
     build: Build
     hashes: FileHashes
     known: ServerHelp
+    files: tuple[OptionFile, ...]
     env: Mapping[str, str]
     concurrency: int
 
@@ -196,12 +210,14 @@ class LlamaServerRecipe:
 
         A server that died may have been rebuilt meanwhile, and a start takes what is there.
         """
-        if server_sha256(self.executable, self.hashes) != self.build.server:
+        if server_sha256(self.executable, self.hashes) != program_of(self.build):
             raise ServerError(
                 f"{self.name}: the server's files have changed since the launch began",
                 where=str(self.executable.path),
-                hint="--resume goes on with what is there now, as another build.",
+                hint=GONE_ON,
             )
+        now = file_contents(self.files, self.hashes)
+        check_contents(self.name, contents_of(self.build), now)
 
     async def _loaded(self, started: Started) -> Loaded:
         """Return what the log tells; where it matters, wait for the thread that writes it."""

@@ -161,15 +161,20 @@ class ManagedSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        if self._restarting.locked():
+            async with self._restarting:  # what is asked now is for the server that comes back
+                pass
         process = self._process
         if process is None:
+            # Whoever hears this brings it back, or learns that it stays away: it decides nothing.
             return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
+                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
             )
         self._asked += 1
         if self._asked % LOG_SEEN_EVERY == 0:
             await asyncio.to_thread(shorten, process.command.log)
-        answer = await ask_watching(self._chats[-1], self._url, request)
+        pages = (f"{self._url}{self._recipe.ready_path}", f"{self._url}/v1/models")
+        answer = await ask_watching(self._chats[-1], request, pages=pages, root=self._url)
         self._hung = isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG
         if isinstance(answer, ChatReply):
             self._answered += 1

@@ -7,23 +7,26 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.address import root_of, shown_url
+from matrixbench.backends.address import beside, root_of, shown_url
 from matrixbench.backends.ollama_model import OllamaModel
 from matrixbench.backends.ollama_places import Attached, Managed
 from matrixbench.backends.ollama_server import find_ollama, models_folder
+from matrixbench.backends.option_files import file_contents, marked_only, meant_by
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.token_flow import ask_watching
 from matrixbench.errors import ServerError
 from matrixbench.records import Kind, Outcome, Refusal
 from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.file_hashes import FileHashes
     from matrixbench.backends.ollama_http import OllamaApi, OllamaChat
     from matrixbench.backends.ollama_places import Server
+    from matrixbench.backends.option_files import OptionFile
     from matrixbench.backends.protocol import LaunchOrder, Session
     from matrixbench.records import ChatReply, ChatRequest, JsonObject
 
@@ -62,7 +65,9 @@ class OllamaOpener:
         backend = order.backend
         if not isinstance(backend, OllamaBackend):
             raise ServerError(f"{order.name}: not a backend of kind ollama")
-        server = await asyncio.to_thread(self._server, order, backend)
+        found = await asyncio.to_thread(meant_by, order, marked_only, self.environ)
+        order = replace(order, options=found.options)
+        server = await asyncio.to_thread(self._server, order, backend, found.files)
         session = OllamaSession(order, backend, server, self)
         try:
             await session.start()
@@ -70,7 +75,9 @@ class OllamaOpener:
         finally:
             await _to_its_end(session.close())
 
-    def _server(self, order: LaunchOrder, backend: OllamaBackend) -> Server:
+    def _server(
+        self, order: LaunchOrder, backend: OllamaBackend, files: Sequence[OptionFile]
+    ) -> Server:
         if backend.url is not None:
             url = root_of(backend.url)
             return Attached(url=url, shown=shown_url(url))
@@ -81,6 +88,7 @@ class OllamaOpener:
             environ=self.environ,
             hashes=self.hashes,
             models=models_folder(backend, self.environ),
+            contents=file_contents(files, self.hashes),
         )
 
 
@@ -155,11 +163,15 @@ class OllamaSession:
 
     async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
         """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        if self._reviving.locked():
+            async with self._reviving:  # what is asked now is for the server that comes back
+                pass
         if not self._chats:
             return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.SERVER_CRASHED, reason="no server is running"
+                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
             )
-        answer = await self._chats[-1].ask(request)
+        chat = self._chats[-1]
+        answer = await ask_watching(chat, request, pages=(beside(chat.root, "/api/version"),))
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_CRASHED:
             # Ollama lives on when the program that runs the model dies. To the trials it is the
             # same: those in flight are lost, and one of them may have killed it.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.openai_reply import Answer, classify, excerpt, storable
+from matrixbench.backends.bodies import decoded, storable
+from matrixbench.backends.faults import fault_in
+from matrixbench.backends.ollama_stream import whole_chat
+from matrixbench.backends.openai_reply import Answer, broken, called_name, classify
+from matrixbench.backends.openai_stream import MalformedError
+from matrixbench.backends.usage import NANOSECONDS, count, ollama_usage
 from matrixbench.plan.ollama_limits import arguments_of, schema_of
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
+from matrixbench.records import ChatReply, Refusal, Timing, ToolCall
 from matrixbench.spec.ollama_names import EFFORTS, MAX_TOKENS, PASSED_ON, SAMPLING
 
 if TYPE_CHECKING:
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
 
     from matrixbench.records import ChatRequest, JsonObject
 
-NANOSECONDS = 1e9
 _SUCCESS = range(200, 300)
 
 
@@ -59,6 +62,8 @@ def native_body(request: ChatRequest, served: Served) -> JsonObject:
         options["stop"] = [stop] if isinstance(stop, str) else stop
     body = {**served.body(), "messages": native_messages(fields["messages"]), "options": options}
     body |= {name: fields[name] for name in (*PASSED_ON, "tools") if name in fields}
+    if fields.get("stream"):
+        body["stream"] = True
     if (effort := fields.get("reasoning_effort")) is not None:
         body["think"] = EFFORTS[effort]
     if (form := _format(fields.get("response_format"))) is not None:
@@ -110,98 +115,45 @@ def _native_call(call: JsonObject) -> JsonObject:
     return {**given, "function": function}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """What an error's text means."""
-
-    text: re.Pattern[str]
-    kind: Kind
-    outcome: Outcome = Outcome.REJECTED
-    by_request: bool = True
-
-
-def _text(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)
-
-
-_RULES = (
-    # First: after these words Ollama repeats the last error line of its runner's log, which may be
-    # of an earlier request («exceeds the available context size» was seen after a SIGKILL).
-    _Rule(
-        text=_text(
-            r"^an error was encountered while running the model"
-            r"|model runner has unexpectedly stopped|runner process (has terminated|no longer)"
-        ),
-        kind=Kind.SERVER_CRASHED,
-        outcome=Outcome.ERRORED,
-        by_request=False,
-    ),
-    _Rule(
-        text=_text(r"prompt is longer than the context length"),
-        kind=Kind.CONTEXT_OVERFLOW,
-    ),
-    _Rule(text=_text(r"does not support tools"), kind=Kind.TEMPLATE_ERROR),
-    _Rule(
-        text=_text(r'does not support \w+|^option ".*" must be|^invalid format'),
-        kind=Kind.BAD_REQUEST,
-    ),
-    _Rule(text=_text(r"^template: "), kind=Kind.TEMPLATE_ERROR),
-    # The model's output, which one of the built-in parsers or the runner's could not read.
-    _Rule(
-        text=_text(
-            r"invalid tool call|pars(e|ing) (\w+ ){0,3}(call|argument|json|xml|object|value)"
-            r"|incomplete \w+ tool call|malformed atem|function name|undeclared \w+ function"
-            r"|tool .* is not declared|required argument|^tool '.*' not found"
-        ),
-        kind=Kind.UNPARSED_OUTPUT,
-        by_request=False,
-    ),
-)
-
-
 def understand(answer: Answer) -> ChatReply | Refusal:
     """Return what an answer of `/api/chat` means.
 
-    Errors are `{"error": TEXT}`, and only the text tells a request's own fault from the server's:
-    both come as 400 or 500. What is not peculiar to Ollama is judged like any other server's.
+    Its errors are `{"error": TEXT}`, and mean what they mean of any other server.
     """
     try:
-        data = storable(json.loads(answer.body))
+        data = _data(answer)
     except (ValueError, RecursionError):
         return classify(answer)
-    error = data.get("error") if isinstance(data, dict) else None
-    if isinstance(error, str) and error:
-        rule = next((rule for rule in _RULES if rule.text.search(error)), None)
-        if rule is not None and answer.status not in {401, 403, 404}:
-            return _refusal(rule, error, answer)
-    if error or answer.status not in _SUCCESS:
+    if answer.status not in _SUCCESS or fault_in(answer.status, data) is not None:
         return classify(answer)
     message = data.get("message") if isinstance(data, dict) else None
     if not isinstance(message, dict):
-        return _bad_reply("no message", answer)
+        return broken(answer, MalformedError("no message"))
     try:
         return _reply(data, message, answer)
+    except MalformedError as error:
+        return broken(answer, error)
     except (KeyError, TypeError, AttributeError):
-        return _bad_reply("a tool call without a function", answer)
+        return broken(answer, MalformedError("a tool call without a function"))
 
 
-def _refusal(rule: _Rule, error: str, answer: Answer) -> Refusal:
-    return Refusal(
-        outcome=rule.outcome,
-        kind=rule.kind,
-        reason=f"HTTP {answer.status}: {excerpt(error.encode(errors='replace'))}",
-        by_request=rule.by_request,
-        latency_s=answer.latency_s,
-    )
+def _data(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
+    """Return what an answer holds, in the shape of one that was not streamed.
 
-
-def _bad_reply(what: str, answer: Answer) -> Refusal:
-    return Refusal(
-        outcome=Outcome.ERRORED,
-        kind=Kind.BAD_REPLY,
-        reason=f"bad reply: {what}: {excerpt(answer.body) or 'an empty body'}",
-        latency_s=answer.latency_s,
-    )
+    An error is one object, also where a stream was asked for.
+    """
+    try:
+        data = json.loads(answer.body)
+    except ValueError:
+        if answer.streamed is not None:
+            return storable(answer.streamed.whole())
+        try:
+            return storable(whole_chat(answer.body))
+        except ValueError:
+            return decoded(answer)
+    if answer.streamed is None or answer.status not in _SUCCESS:
+        return storable(data)
+    return storable(answer.streamed.whole())
 
 
 def _reply(data: JsonObject, message: JsonObject, answer: Answer) -> ChatReply:
@@ -214,9 +166,11 @@ def _reply(data: JsonObject, message: JsonObject, answer: Answer) -> ChatReply:
         reasoning=thinking if isinstance(thinking, str) and thinking else None,
         tool_calls=calls,
         finish_reason=_finish_reason(data, called=bool(calls)),
-        prompt_tokens=_count(data, "prompt_eval_count"),
-        completion_tokens=_count(data, "eval_count"),
+        prompt_tokens=count(data, "prompt_eval_count"),
+        completion_tokens=count(data, "eval_count"),
         timing=_timing(data, answer),
+        model=model if isinstance(model := data.get("model"), str) else None,
+        usage=ollama_usage(data),
     )
 
 
@@ -228,7 +182,7 @@ def _tool_call(call: JsonObject) -> ToolCall:
             {} if arguments is None else arguments, separators=(",", ":"), ensure_ascii=False
         )
     return ToolCall(
-        name=str(function.get("name") or ""),
+        name=called_name(function),
         arguments=arguments,
         id=call_id if isinstance(call_id, str) and call_id else None,
     )
@@ -254,18 +208,19 @@ def _timing(data: JsonObject, answer: Answer) -> Timing:
     The prompt's rate is left out: its tokens are counted with those that came from the cache, the
     time without.
     """
-    prompt_ns, ns = _count(data, "prompt_eval_duration"), _count(data, "eval_duration")
-    tokens = _count(data, "eval_count")
+    prompt_ns, ns = count(data, "prompt_eval_duration"), count(data, "eval_duration")
+    tokens = count(data, "eval_count")
     rate = None
     if tokens is not None and tokens > 1 and ns:
         rate = tokens * NANOSECONDS / ns
+    arrivals = None if answer.streamed is None else answer.streamed.arrivals
+    first_s = None if arrivals is None else arrivals.first_s
+    if first_s is None and prompt_ns is not None:
+        first_s = prompt_ns / NANOSECONDS
     return Timing(
         latency_s=answer.latency_s,
-        time_to_first_token_s=None if prompt_ns is None else prompt_ns / NANOSECONDS,
+        time_to_first_token_s=first_s,
         completion_tokens_per_s=rate,
+        token_gap_p50_s=None if arrivals is None else arrivals.gap_p50_s,
+        token_gap_max_s=None if arrivals is None else arrivals.gap_max_s,
     )
-
-
-def _count(data: JsonObject, name: str) -> int | None:
-    value = data.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

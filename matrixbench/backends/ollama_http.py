@@ -15,15 +15,17 @@ import aiohttp
 
 from matrixbench.backends.address import beside
 from matrixbench.backends.ollama_chat import Served, native_body, understand
+from matrixbench.backends.ollama_stream import OllamaStream
 from matrixbench.backends.openai_chat import CONNECT_TIMEOUT_S, OpenAiChat
 from matrixbench.backends.reported import PROBE_TIMEOUT_S
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
+    from matrixbench.backends.openai_chat import Listener
     from matrixbench.backends.openai_reply import Answer
     from matrixbench.backends.retry import RetryPolicy
     from matrixbench.records import JsonObject, Refusal
@@ -44,11 +46,15 @@ class OllamaChat(OpenAiChat):
     """One model of an Ollama, asked by its own chat API."""
 
     path: ClassVar[str] = "/api/chat"
+    stream_options: ClassVar[Mapping[str, Any]] = {}
+    asks_after_crash: ClassVar[bool] = False
+    """Its session finds out whether the request is what its runner died of."""
 
     def __init__(
         self, *, url: str, served: Served, name: str, connections: int, policy: RetryPolicy
     ) -> None:
         super().__init__(base_url=url, connections=connections, policy=policy)
+        self.root = url
         self._served = served
         self._name = name
 
@@ -60,6 +66,7 @@ class OllamaChat(OpenAiChat):
         request = ChatRequest(body=body, seed=0, trial=0, test="", timeout_s=PROBE_TIMEOUT_S)
         asked = {**native_body(request, self._served), "_debug_render_only": True}
         asked["options"] |= {"num_predict": 1}
+        asked["stream"] = False
         try:
             _, data = await self.post(self._url, asked, PROBE_TIMEOUT_S)
         except ConnectionError:
@@ -67,6 +74,9 @@ class OllamaChat(OpenAiChat):
         told = data.get("_debug_info") if isinstance(data, dict) else None
         prompt = told.get("rendered_template") if isinstance(told, dict) else None
         return prompt if isinstance(prompt, str) else None
+
+    def _listener(self, content_type: str, *, streams: bool) -> Listener | None:
+        return OllamaStream(self._secrets.masked) if streams or "ndjson" in content_type else None
 
     def _payload(self, request: ChatRequest) -> bytes:
         return json.dumps(native_body(request, self._served), separators=(",", ":")).encode()

@@ -131,6 +131,7 @@ class Managed:
     environ: Mapping[str, str] = field(repr=False)
     hashes: FileHashes
     models: Path
+    contents: Mapping[str, str] = field(default_factory=dict)
     attached: bool = False
     command: ServerCommand | None = None
     url: str = ""
@@ -205,7 +206,12 @@ class Managed:
     async def build(self, version: str, model: str) -> Build:
         """Return the executable with all that it may load, the model, and this machine."""
         return await asyncio.to_thread(
-            managed_build, self.executable, model, self.hashes, version=version
+            managed_build,
+            self.executable,
+            model,
+            self.hashes,
+            version=version,
+            contents=self.contents,
         )
 
     def checked(self) -> JsonObject:

@@ -14,6 +14,7 @@ from matrixbench.backends.ollama_tags import manifest_path
 from matrixbench.backends.process import server_environment
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
+from matrixbench.plan.option_files import file_details, with_contents
 from matrixbench.records import Build
 from matrixbench.spec.ollama_names import SERVER_OPTIONS, SWITCHES
 
@@ -168,7 +169,14 @@ def server_digest(executable: Path, hashes: FileHashes) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-def managed_build(executable: Path, model: str, hashes: FileHashes, *, version: str = "") -> Build:
+def managed_build(
+    executable: Path,
+    model: str,
+    hashes: FileHashes,
+    *,
+    version: str = "",
+    contents: Mapping[str, str] | None = None,
+) -> Build:
     """Return the build of a server that is started here.
 
     Args:
@@ -176,18 +184,21 @@ def managed_build(executable: Path, model: str, hashes: FileHashes, *, version: 
         model: The digest of the tag, or of the file that a tag is made from.
         hashes: The memory of file hashes.
         version: What the server says of its version, where it was asked.
+        contents: The digests of the files that the launch's options name.
 
     Raises:
         ServerError: A file cannot be read.
     """
     device = hashes.for_now("device", device_name)
+    program, contents = server_digest(executable, hashes), contents or {}
     identity: JsonObject = {
         "kind": KIND,
-        "server": server_digest(executable, hashes),
+        "server": with_contents(program, contents),
         "model": model,
         "device": device,
     }
-    return Build(id=digest(identity), **identity, version=version)
+    details = file_details(program, contents)
+    return Build(id=digest(identity), **identity, version=version, details=details)
 
 
 def present_build(
@@ -197,6 +208,7 @@ def present_build(
     *,
     environ: Mapping[str, str],
     hashes: FileHashes,
+    contents: Mapping[str, str] | None = None,
 ) -> Build:
     """Return the build that a server started now would have; starts nothing, fetches nothing.
 
@@ -206,6 +218,7 @@ def present_build(
         model: The tag as `id`, or the digest of the file that a tag is made from.
         environ: The environment.
         hashes: The memory of file hashes.
+        contents: The digests of the files that the launch's options name.
 
     Raises:
         ServerError: There is no executable, or the model is not on this machine.
@@ -216,7 +229,7 @@ def present_build(
         found = manifest_digest(models_folder(backend, environ), model.id)
     if found is None:
         raise ServerError(f"model {model.name} is not on this machine")
-    return managed_build(executable, found, hashes)
+    return managed_build(executable, found, hashes, contents=contents)
 
 
 def attached_build(shown: str, version: str, model: str) -> Build:

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from matrixbench.backends.openai_stream import MalformedError, whole_reply
+from matrixbench.backends.bodies import decoded, is_cut, is_html
+from matrixbench.backends.faults import fault_in, fault_of_text, without_prompt
+from matrixbench.backends.openai_stream import REASONING, MalformedError, content_texts
+from matrixbench.backends.refusals import row_of
+from matrixbench.backends.usage import usage_of
+from matrixbench.nesting import DEEPEST
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, Timing, ToolCall
 
 if TYPE_CHECKING:
+    from matrixbench.backends.arrivals import Arrivals
+    from matrixbench.backends.faults import Fault
     from matrixbench.records import JsonObject
 
 EXCERPT_CHARACTERS = 200
+BROKEN = "bad reply: "
+"""How the reason begins of a body that holds no reply, and no error either."""
+
+KEPT_BYTES = 64 * 1024
+"""So much of a body is kept with a trial that it refused."""
+
 _LARGEST = 2.0**53
 """No count or rate comes near it; NaN, infinity and overlong integers are taken as missing."""
+
+
+class Streamed(Protocol):
+    """A reply that came as a stream, put together."""
+
+    arrivals: Arrivals
+
+    def whole(self) -> JsonObject:
+        """Return it in the shape of one that was not streamed, or the error that came.
+
+        Raises:
+            MalformedError: It cannot be put together.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,146 +50,48 @@ class Answer:
     Args:
         status: The HTTP status.
         content_type: The header's value; empty where it is missing.
-        body: All of the body.
+        body: All of the body, without secrets.
         latency_s: From the first byte sent to the last byte received.
-        first_token_s: When the first token arrived; None when not streamed.
+        streamed: What was put together while a stream came; None where the body is read as it is.
+        proxied: Whether a proxy may stand before the server, whose words may be in the body.
+        unbounded: Whether nothing but the end of the connection tells where the body ends.
+        asked: The request's body, whose words are not the server's.
     """
 
     status: int
     content_type: str
     body: bytes
     latency_s: float
-    first_token_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
-    """An error as the body tells it: the body's own status where it names one."""
-
-    status: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """Which faults mean what: statuses from `low` to `high`, and a text where one must match."""
-
-    low: int
-    high: int
-    text: re.Pattern[str] | None = None
-    outcome: Outcome = Outcome.ERRORED
-    kind: Kind
-    by_request: bool = False
-    stops_launch: bool = False
-    alone: bool = False
-
-    def matches(self, fault: _Fault) -> bool:
-        return self.low <= fault.status <= self.high and (
-            self.text is None or self.text.search(fault.text) is not None
-        )
-
-
-def _text(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
-
-
-_REJECTED = Outcome.REJECTED
-_RULES = (
-    # llama.cpp names the error's type; OpenAI's code and vLLM's wording say the same.
-    _Rule(
-        low=400,
-        high=599,
-        text=_text(
-            r"exceed_context_size|context_length_exceeded|maximum context length"
-            r"|exceeds the available context size"
-        ),
-        outcome=_REJECTED,
-        kind=Kind.CONTEXT_OVERFLOW,
-        by_request=True,
-    ),
-    # The model failed, not the server. Only the message tells it from a fault.
-    _Rule(
-        low=500,
-        high=599,
-        text=_text(r"does not match the expected .{0,80}format|failed to parse input"),
-        outcome=_REJECTED,
-        kind=Kind.UNPARSED_OUTPUT,
-    ),
-    # Under unified KV the slots fight for one cache: this is load.
-    _Rule(
-        low=500,
-        high=599,
-        text=_text(r"context size has been exceeded"),
-        kind=Kind.OVERLOADED,
-        alone=True,
-    ),
-    # A bad schema comes as a template error too, and only its text tells it.
-    _Rule(
-        low=400,
-        high=422,
-        text=_text(r"JSON schema error"),
-        outcome=_REJECTED,
-        kind=Kind.BAD_REQUEST,
-        by_request=True,
-    ),
-    _Rule(
-        low=400,
-        high=422,
-        text=_text(r"generate parser for this template|\bchat[ _]template\b|\bjinja\b"),
-        outcome=_REJECTED,
-        kind=Kind.TEMPLATE_ERROR,
-        by_request=True,
-    ),
-    # Older builds let an exception of the template engine through as a 500 with its place.
-    _Rule(
-        low=400,
-        high=599,
-        text=_text(r"\bat row \d+, column \d+"),
-        outcome=_REJECTED,
-        kind=Kind.TEMPLATE_ERROR,
-        by_request=True,
-    ),
-    # Redirects are not followed: the key must not travel, and a POST would become a GET.
-    _Rule(low=300, high=399, kind=Kind.NOT_FOUND, stops_launch=True),
-    _Rule(low=401, high=403, kind=Kind.UNAUTHORIZED, stops_launch=True),
-    _Rule(low=404, high=405, kind=Kind.NOT_FOUND, stops_launch=True),
-    _Rule(low=408, high=408, kind=Kind.SERVER_ERROR),
-    _Rule(low=429, high=429, kind=Kind.RATE_LIMITED),
-    _Rule(low=400, high=499, outcome=_REJECTED, kind=Kind.BAD_REQUEST, by_request=True),
-    _Rule(low=501, high=501, outcome=_REJECTED, kind=Kind.BAD_REQUEST, by_request=True),
-    _Rule(low=500, high=599, kind=Kind.SERVER_ERROR),
-)
-
-_STATUS_OF_TYPE = {
-    "invalid_request_error": 400,
-    "exceed_context_size_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "not_supported_error": 501,
-    "unavailable_error": 503,
-}
+    streamed: Streamed | None = None
+    proxied: bool = False
+    unbounded: bool = False
+    asked: JsonObject | None = None
 
 
 def classify(answer: Answer) -> ChatReply | Refusal:
     """Return what an answer means.
 
-    Bodies are looked at before statuses: an error inside a 200, also inside its stream, is the
-    error that it says it is, and the status that an error's body names outranks the header's.
+    Bodies are looked at before headers and statuses: what parses as JSON or as an event stream is
+    that, whatever its content type. An error inside a 200, also inside its stream, is the error
+    that it says it is, and the status that an error's body names outranks the header's.
     """
     try:
-        data = _decoded(answer)
-        if (fault := _fault(answer.status, data)) is not None:
-            return _refusal(fault, answer.latency_s)
+        data = decoded(answer)
+        if (fault := fault_in(answer.status, data)) is not None:
+            return refusal_of(fault, answer)
         if answer.status < 300:  # noqa: PLR2004  the statuses of success
             return _reply(data, answer)
     except (ValueError, RecursionError) as error:
         if answer.status < 300:  # noqa: PLR2004  the statuses of success
-            return _bad_reply(answer, error)
-    text = excerpt(answer.body) or "no further word"
-    return _refusal(_Fault(status=answer.status, text=text), answer.latency_s)
+            return broken(answer, error)
+    html = is_html(answer.body)
+    return refusal_of(fault_of_text(answer.status, answer.body, html=html), answer)
+
+
+def too_deep_reply(answer: Answer) -> Refusal:
+    """Return what a body means that nobody can go down into."""
+    reason = f"{BROKEN}JSON nested more than {DEEPEST} levels deep: {excerpt(answer.body)}"
+    return _refusal(Kind.UNPARSED_OUTPUT, reason, answer, outcome=Outcome.REJECTED)
 
 
 def excerpt(body: bytes) -> str:
@@ -174,96 +101,85 @@ def excerpt(body: bytes) -> str:
     return shown if len(shown) <= EXCERPT_CHARACTERS else shown[:EXCERPT_CHARACTERS] + "…"
 
 
-def storable(data: Any) -> Any:  # noqa: ANN401  JSON from outside
-    """Return JSON with its surrogates joined to characters, and `?` for those that have no mate.
-
-    A lone surrogate is valid JSON, but no UTF-8 text, file or database can hold it.
-    """
-    joined = json.loads(json.dumps(data))
-    return json.loads(json.dumps(joined, ensure_ascii=False).encode(errors="replace"))
-
-
-def _decoded(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
-    body, kind = answer.body, answer.content_type
-    if "event-stream" in kind or body.startswith((b"data:", b"error:")):
-        return storable(whole_reply(body))
-    if answer.status < 300 and kind and "json" not in kind:  # noqa: PLR2004  success
-        raise MalformedError(f"content type {kind.split(';')[0]!r} instead of JSON")
-    data = json.loads(body)
-    return storable(data) if b"\\ud" in body or b"\\uD" in body else data
-
-
-def _fault(status: int, data: Any) -> _Fault | None:  # noqa: ANN401  JSON from outside
-    if not isinstance(data, dict):
-        return None
-    error = data.get("error")
-    if not error:  # vLLM's older shape, and FastAPI's
-        if data.get("object") != "error" and (status < 400 or "choices" in data):  # noqa: PLR2004
-            return None
-        error = data if "message" in data else {"message": data.get("detail", data)}
-    if not isinstance(error, dict):
-        error = {"message": error}
-    code, kind, message = error.get("code"), error.get("type"), error.get("message") or error
-    names = [name for name in (kind, code) if isinstance(name, str)]
-    if isinstance(code, int) and 400 <= code <= 599:  # noqa: PLR2004  the statuses of errors
-        status = code
-    elif status < 400:  # noqa: PLR2004  the statuses of errors
-        status = next((_STATUS_OF_TYPE[name] for name in names if name in _STATUS_OF_TYPE), 500)
-    if not isinstance(message, str):
-        message = json.dumps(message, ensure_ascii=False)
-    return _Fault(status=status, text=" ".join([message, *(f"({name})" for name in names)]))
-
-
-def _refusal(fault: _Fault, latency_s: float) -> Refusal:
-    rule = next((rule for rule in _RULES if rule.matches(fault)), None)
-    reason = f"HTTP {fault.status}: {excerpt(fault.text.encode(errors='replace'))}"
-    if rule is None:
-        return Refusal(
-            outcome=Outcome.ERRORED, kind=Kind.BAD_REPLY, reason=reason, latency_s=latency_s
-        )
-    return Refusal(
-        outcome=rule.outcome,
-        kind=rule.kind,
-        reason=reason,
-        by_request=rule.by_request,
-        stops_launch=rule.stops_launch,
-        alone=rule.alone,
-        latency_s=latency_s,
+def refusal_of(fault: Fault, answer: Answer) -> Refusal:
+    """Return what an error means, with the body that told it."""
+    own = replace(fault, text=without_prompt(fault.text, answer.asked))
+    row = row_of(own, proxied=answer.proxied)
+    status = answer.status if fault.guessed else fault.status
+    reason = f"HTTP {status}: {excerpt(fault.text.encode(errors='replace'))}"
+    if row is None:  # a status of success or of none
+        return _refusal(Kind.BAD_REPLY, reason, answer, outcome=Outcome.ERRORED)
+    return replace(
+        _refusal(row.kind, reason, answer, outcome=row.outcome),
+        by_request=row.by_request,
+        stops_launch=row.stops_launch,
+        alone=row.alone,
+        unexplained=row.unexplained,
     )
 
 
-def _bad_reply(answer: Answer, error: Exception) -> Refusal:
+def broken(answer: Answer, error: Exception) -> Refusal:
+    """Return what a 200 means that holds no reply.
+
+    A server that sends one was asked, and has answered: whoever uses it gets nothing. A web page
+    is no word of the server's. And where only the end of the connection ends a body, one that is
+    cut off may be a lost connection.
+    """
     what = str(error) if isinstance(error, MalformedError) else "not JSON"
+    reason = f"{BROKEN}{what}: {excerpt(answer.body) or 'an empty body'}"
+    if is_html(answer.body):
+        return _refusal(Kind.BAD_REPLY, reason, answer, outcome=Outcome.ERRORED)
+    refusal = _refusal(Kind.UNPARSED_OUTPUT, reason, answer, outcome=Outcome.REJECTED)
+    return replace(refusal, unexplained=answer.unbounded and is_cut(answer.body))
+
+
+def kept(body: bytes) -> str:
+    """Return a body as it is kept beside a trial: text, and no more than is looked at."""
+    text = body[:KEPT_BYTES].decode(errors="replace")
+    return text if len(body) <= KEPT_BYTES else f"{text}… ({len(body):,} bytes in all)"
+
+
+def _refusal(kind: Kind, reason: str, answer: Answer, *, outcome: Outcome) -> Refusal:
     return Refusal(
-        outcome=Outcome.ERRORED,
-        kind=Kind.BAD_REPLY,
-        reason=f"bad reply: {what}: {excerpt(answer.body) or 'an empty body'}",
+        outcome=outcome,
+        kind=kind,
+        reason=reason,
         latency_s=answer.latency_s,
+        body=kept(answer.body),
     )
 
 
 def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from outside
-    try:
-        choice = data["choices"][0]
-        message = choice["message"]
-    except (KeyError, IndexError, TypeError):
-        raise MalformedError("no choices with a message") from None
-    if not isinstance(message, dict):
-        raise MalformedError("the message is no object")
+    choice, message = _first_choice(data)
     timings = data.get("timings")
     prompt_tokens, completion_tokens = _tokens(data.get("usage"), timings)
     return ChatReply(
         message=message,
         content=_content(message.get("content")),
-        reasoning=_text_or_none(message.get("reasoning_content") or message.get("reasoning")),
-        tool_calls=_tool_calls(message.get("tool_calls") or ()),
+        reasoning=_reasoning(message),
+        tool_calls=_tool_calls(message.get("tool_calls") or _legacy_call(message)),
         finish_reason=_text_or_none(choice.get("finish_reason")),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         timing=_timing(timings, answer, completion_tokens),
         fingerprint=_text_or_none(data.get("system_fingerprint")),
+        model=_text_or_none(data.get("model")),
+        usage=usage_of(data),
         view=_view(data.get("__verbose")),
     )
+
+
+def _first_choice(data: Any) -> tuple[JsonObject, JsonObject]:  # noqa: ANN401  JSON from outside
+    try:
+        choice = data["choices"][0]
+        message = choice.get("message")
+        if message is None and isinstance(choice.get("text"), str):  # a completion's shape
+            message = {"role": "assistant", "content": choice["text"]}
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise MalformedError("no choices with a message") from None
+    if not isinstance(message, dict):
+        raise MalformedError("the message is no object")
+    return choice, message
 
 
 def _view(told: object) -> ServerView | None:
@@ -279,14 +195,17 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _content(value: object) -> str | None:
-    match value:
-        case None | str():
-            return value
-        case list():
-            texts = [part.get("text") for part in value if isinstance(part, dict)]
-            return "".join(text for text in texts if isinstance(text, str))
-        case _:
-            raise MalformedError("content is neither text nor null nor a list of parts")
+    if value is None or isinstance(value, str):
+        return value
+    return "".join(text for field, text in content_texts(value) if field == "content")
+
+
+def _reasoning(message: JsonObject) -> str | None:
+    told = next(filter(None, map(message.get, REASONING)), None)
+    content = message.get("content")
+    if told is None and isinstance(content, list):
+        told = "".join(text for field, text in content_texts(content) if field != "content")
+    return told if isinstance(told, str) and told else None
 
 
 def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401  JSON from outside
@@ -298,6 +217,24 @@ def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401  JSON from 
         raise MalformedError("a tool call without a function") from None
 
 
+def _legacy_call(message: JsonObject) -> list[JsonObject]:
+    """Return the call of a message as it was written before there could be several."""
+    function = message.get("function_call")
+    return [{"function": function}] if function else []
+
+
+def called_name(function: JsonObject) -> str:
+    """Return the name of the function that a call calls.
+
+    Raises:
+        MalformedError: It has none.
+    """
+    name = function.get("name")
+    if not isinstance(name, str) or not name:
+        raise MalformedError("a tool call without a name")
+    return name
+
+
 def _tool_call(call: JsonObject, function: JsonObject) -> ToolCall:
     arguments, call_id = function.get("arguments"), call.get("id")
     if arguments is None:
@@ -305,7 +242,7 @@ def _tool_call(call: JsonObject, function: JsonObject) -> ToolCall:
     elif not isinstance(arguments, str):
         arguments = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
     return ToolCall(
-        name=str(function.get("name") or ""),
+        name=called_name(function),
         arguments=arguments,
         id=call_id if isinstance(call_id, str) and call_id else None,
     )
@@ -320,7 +257,8 @@ def _tokens(usage: object, timings: object) -> tuple[int | None, int | None]:
 
 
 def _timing(timings: object, answer: Answer, completion_tokens: int | None) -> Timing:
-    first_token_s = answer.first_token_s
+    arrivals = None if answer.streamed is None else answer.streamed.arrivals
+    first_token_s = None if arrivals is None else arrivals.first_s
     if first_token_s is None and (prompt_ms := _number(timings, "prompt_ms")) is not None:
         first_token_s = prompt_ms / 1000
     rate = _number(timings, "predicted_per_second")
@@ -331,6 +269,8 @@ def _timing(timings: object, answer: Answer, completion_tokens: int | None) -> T
         time_to_first_token_s=first_token_s,
         prompt_tokens_per_s=_number(timings, "prompt_per_second"),
         completion_tokens_per_s=rate,
+        token_gap_p50_s=None if arrivals is None else arrivals.gap_p50_s,
+        token_gap_max_s=None if arrivals is None else arrivals.gap_max_s,
     )
 
 

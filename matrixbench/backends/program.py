@@ -15,7 +15,7 @@ from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from matrixbench.backends.file_hashes import FileHashes
     from matrixbench.identity import Json
@@ -74,7 +74,9 @@ def find_program(name: str, env: Mapping[str, str]) -> Path:
     raise ServerError(what, where=name, hint="the first element of argv names the server's program")
 
 
-def identify(arguments: Sequence[str], path: Path, hashes: FileHashes) -> Program:
+def identify(
+    arguments: Sequence[str], path: Path, hashes: FileHashes, *, apart: Collection[Path] = ()
+) -> Program:
     """Return what a command line runs.
 
     A Python program is a few lines that import the rest, so that its own digest never changes: the
@@ -86,6 +88,7 @@ def identify(arguments: Sequence[str], path: Path, hashes: FileHashes) -> Progra
             model, which counts by itself.
         path: Its executable.
         hashes: The memory of digests.
+        apart: Files that do not count here, since the build tells of them by themselves.
 
     Raises:
         ServerError: A file cannot be read.
@@ -95,7 +98,8 @@ def identify(arguments: Sequence[str], path: Path, hashes: FileHashes) -> Progra
         sha256 = hashes.sha256(first)
         shared = sorted({hashes.sha256(file) for file in rest})
         packages = _packages(path)
-        files = [hashes.sha256(file) for file in _named_files(arguments[1:])]
+        named = (file for file in _named_files(arguments[1:]) if file not in apart)
+        files = [hashes.sha256(file) for file in named]
     except OSError as error:
         raise ServerError(f"cannot be read: {error}", where=str(path)) from error
     parts: dict[str, Json] = {"program": sha256, "shared": shared}

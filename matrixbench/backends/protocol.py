@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from matrixbench.backends.served_names import Remark
     from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject, Refusal
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template
@@ -73,6 +74,10 @@ class SessionInfo:
         command: Its command line; empty for a server that was not started here.
         effective: What it reports of itself (`/props` and the like), without secrets.
         log: Its log file, or None.
+        asked_model: The name by which the file asks for a model of a server that may have
+            others; None where no other could answer.
+        strict_model: Whether another model's answer ends the launch.
+        noticed: What its results should be read with.
     """
 
     build: Build
@@ -80,6 +85,9 @@ class SessionInfo:
     command: tuple[str, ...] = ()
     effective: JsonObject = field(default_factory=dict)
     log: Path | None = None
+    asked_model: str | None = None
+    strict_model: bool = False
+    noticed: tuple[Remark, ...] = ()
 
 
 class Session(Protocol):

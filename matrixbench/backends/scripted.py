@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,16 @@ class ScriptedSession:
         """Return the reply whose turn it is: trial i of a test gets reply i modulo their number.
 
         Where that is a list, its replies are taken turn by turn, and the last one repeats.
-        Completion tokens are words, counted at white space, calls' arguments included.
+        Completion tokens are words, counted at white space, calls' arguments included. A streamed
+        reply comes in one piece: its first token comes with the last.
         """
+        answer = await self._answer(request)
+        if isinstance(answer, Refusal) or not request.body.get("stream"):
+            return answer
+        timing = replace(answer.timing, time_to_first_token_s=answer.timing.latency_s)
+        return replace(answer, timing=timing)
+
+    async def _answer(self, request: ChatRequest) -> ChatReply | Refusal:
         started = time.perf_counter()
         await asyncio.sleep(self._backend.delay_s)
         replies = _replies(self._backend, request.test)

@@ -13,7 +13,7 @@ from matrixbench.spec.backends import LlamaServerBackend
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.backends.executable import ServerHelp
+    from matrixbench.backends.executable import HelpEntry, ServerHelp
     from matrixbench.backends.protocol import LaunchOrder
 
 HOST = "127.0.0.1"
@@ -199,9 +199,16 @@ def _option(name: str, value: Any, known: ServerHelp) -> list[str]:  # noqa: ANN
         case list() | tuple() if "comma-separated" in entry.text:
             return [flag, ",".join(_text(item) for item in value)]
         case list() | tuple():
-            return [word for item in value for word in (flag, _text(item))]
+            return [word for item in value for word in (flag, *_words(_text(item), entry))]
         case _:
-            return [flag, _text(value)]
+            return [flag, *_words(_text(value), entry)]
+
+
+def _words(text: str, entry: HelpEntry) -> list[str]:
+    """Return a value as the arguments that it is: older builds take `FNAME SCALE`, as two."""
+    path, colon, scale = text.rpartition(":")
+    apart = colon and entry.value.split()[1:] in (["SCALE"], ["S"])
+    return [path, scale] if apart else [text]
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  YAML's values

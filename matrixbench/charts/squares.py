@@ -42,6 +42,7 @@ BY_REQUEST = "decided by the request"
 UNVERIFIED = "unverified: may be another build's"
 STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
+REASONING = "reasoning left in the content"
 
 _TOLD_ONLY_WHERE_SHOWN = {
     Metric.SUCCESS_RATIO_WITHOUT_REJECTED,
@@ -182,9 +183,9 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     row: Row = {"status": _state(cell, value), "ink": DARK_INK}
     if cell["trials"]:
         row["count"] = _count(cell)
-    row |= {mark: 1 for mark in ("errored", "stopped") if cell[mark]}
-    if cell["unverified"]:
-        row["unverified"] = 1
+    row |= {mark: 1 for mark in ("errored", "stopped", "unverified") if cell[mark]}
+    if cell["reasoning_in_content"]:
+        row["reasoning"] = 1
     if cell["one_reply"]:
         row["single"] = ONE_REPLY
     if cell["greedy"] or cell["by_request"]:
@@ -235,6 +236,9 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     if cell["distinct"]:
         flag = f" ({ONE_REPLY})" if cell["one_reply"] else ""
         told["distinct replies"] = f"{cell['distinct']} in {cell['trials']} trials{flag}"
+    for title, name in (("reasoning left in content", "reasoning"), ("calls in content", "call")):
+        if found := cell[f"{name}_in_content"]:
+            told[title] = f"{found} of {cell['trials']} trials"
     told |= _speed(cell)
     if cell["build"]:
         told["build"] = cell["build"]
@@ -250,6 +254,9 @@ def _speed(cell: Mapping[str, Any]) -> Row:
         if _known(cell[f"{name}_p50_s"]):
             middle, upper = (seconds(cell[f"{name}_{share}_s"]) for share in ("p50", "p90"))
             told[title] = f"median {middle}, 90th percentile {upper}"
+    if _known(cell["token_gap_p50_s"]):
+        middle, longest = (seconds(cell[f"token_gap_{share}_s"]) for share in ("p50", "max_p50"))
+        told["time between tokens"] = f"median {middle}, median of the longest {longest}"
     for title, name in (("prompt", "prompt"), ("completion", "completion")):
         if _known(cell[f"{name}_tokens_per_s"]):
             told[title] = f"{number(cell[f'{name}_tokens_per_s'])} tokens/s"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.excerpt import EXPECTED_CHARS, REASON_CHARS, one_line, shown
-from matrixbench.checks.verdicts import UnjudgeableError, no
+from matrixbench.checks.excerpt import EXPECTED_CHARS, REASON_CHARS, as_text, one_line, shown
+from matrixbench.checks.verdicts import FaultError, UnjudgeableError, no
 from matrixbench.records import Kind, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from matrixbench.checks.verdicts import Judging, Reference
     from matrixbench.records import ChatReply
@@ -36,7 +36,9 @@ def all_of(parts: Sequence[NamedRule]) -> Judging:
     """Return the rule that every part holds. The score is the mean of the parts' scores."""
 
     def judging(reply: ChatReply, reference: Reference) -> Verdict:
-        verdicts = [part.rule(reply, reference) for part in parts]
+        verdicts, faults = _heard((part, reply, reference) for part in parts)
+        if faults:
+            raise faults[0]
         score = sum(map(score_of, verdicts)) / len(verdicts)
         refused = [index for index, verdict in enumerate(verdicts) if not verdict.passed]
         if not refused:
@@ -54,14 +56,34 @@ def any_of(parts: Sequence[NamedRule]) -> Judging:
     """Return the rule that a part holds. The score is the best of the parts' scores."""
 
     def judging(reply: ChatReply, reference: Reference) -> Verdict:
-        verdicts = [part.rule(reply, reference) for part in parts]
+        verdicts, faults = _heard((part, reply, reference) for part in parts)
         score = max(map(score_of, verdicts))
         if any(verdict.passed for verdict in verdicts):
             return Verdict(check=ANY, passed=True, score=score)
+        if faults:
+            raise faults[0]
         kind = verdicts[0].kind or Kind.CHECK_RAISED
         return no(ANY, kind, _none_holds(parts, verdicts), score)
 
     return judging
+
+
+def _heard(
+    asked: Iterable[tuple[NamedRule, ChatReply, Reference]],
+) -> tuple[list[Verdict], list[FaultError]]:
+    """Return what rules say, and which stumbled: a no, but nothing that a `not` could turn round.
+
+    Every one is asked, so that their order makes no difference.
+    """
+    verdicts: list[Verdict] = []
+    faults: list[FaultError] = []
+    for part, reply, reference in asked:
+        try:
+            verdicts.append(part.rule(reply, reference))
+        except FaultError as fault:
+            faults.append(fault)
+            verdicts.append(no(part.name, fault.kind, fault.reason))
+    return verdicts, faults
 
 
 def negated(part: NamedRule, written: object) -> Judging:
@@ -125,10 +147,14 @@ def _at_number(turn: int, rule: NamedRule) -> Judging:
 
 def _at_some(turn: AnyTurn, rule: NamedRule) -> Judging:
     def judging(reply: ChatReply, reference: Reference) -> Verdict:
-        verdicts = []
-        for number in range(1, len(reply.earlier) + 2):
-            meant = reply_at(reply, number) or reply
-            verdicts.append(rule.rule(meant, _reference_at(reference, number)))
+        numbers = range(1, len(reply.earlier) + 2)
+        verdicts, faults = _heard(
+            (rule, reply_at(reply, number) or reply, _reference_at(reference, number))
+            for number in numbers
+        )
+        passed = [verdict.passed for verdict in verdicts]
+        if faults and not (turn == "any" and any(passed)):
+            raise faults[0]
         refused = [number for number, verdict in enumerate(verdicts, 1) if not verdict.passed]
         scores = list(map(score_of, verdicts))
         scored = any(verdict.score is not None for verdict in verdicts) or len(verdicts) > 1
@@ -177,5 +203,5 @@ def _none_holds(parts: Sequence[NamedRule], verdicts: Sequence[Verdict]) -> str:
 def _said(reply: ChatReply) -> str:
     """Return what a reply says, in short."""
     if reply.tool_calls:
-        return one_line(", ".join(call.name for call in reply.tool_calls), EXPECTED_CHARS)
+        return one_line(", ".join(as_text(call.name) for call in reply.tool_calls), EXPECTED_CHARS)
     return shown(reply.content)

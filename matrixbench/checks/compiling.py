@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from matrixbench.checks.combining import NamedRule, all_of, any_of, at_turn, negated
 from matrixbench.checks.content import compile_content, compile_finish_reason, compile_reasoning
 from matrixbench.checks.excerpt import one_line
-from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.figures import (
+    compile_cached_tokens,
+    compile_completion_tokens,
+    compile_latency,
+)
+from matrixbench.checks.guarding import guarded
 from matrixbench.checks.json_content import compile_json
+from matrixbench.checks.misplaced import unless_reasoning_is_there
 from matrixbench.checks.own import compile_own
 from matrixbench.checks.same import compile_same_as
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
+from matrixbench.checks.verdicts import FaultError
 from matrixbench.records import Kind
 from matrixbench.spec.checks import (
     AllCheck,
     AnyCheck,
+    CachedTokensCheck,
     CompletionTokensCheck,
     ContentCheck,
     FinishReasonCheck,
@@ -36,11 +44,25 @@ from matrixbench.spec.checks import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matrixbench.checks.calls_in_text import Finder
     from matrixbench.checks.own import OwnFunction
     from matrixbench.checks.verdicts import Judging, Reference, Rule
     from matrixbench.records import ChatReply, Verdict
     from matrixbench.spec.checks import Check
 
+
+_NO: Mapping[type, Kind] = {
+    ToolCallsCheck: Kind.BAD_ARGUMENTS,
+    NoToolCallsCheck: Kind.UNWANTED_TOOL_CALL,
+    ContentCheck: Kind.WRONG_CONTENT,
+    ReasoningCheck: Kind.WRONG_REASONING,
+    FinishReasonCheck: Kind.WRONG_FINISH_REASON,
+    LatencyCheck: Kind.WRONG_LATENCY,
+    CompletionTokensCheck: Kind.WRONG_LENGTH,
+    CachedTokensCheck: Kind.WRONG_CACHED_TOKENS,
+    JsonCheck: Kind.SCHEMA_MISMATCH,
+}
+"""What a check says of a reply over which it stumbles."""
 
 SimpleCheck: TypeAlias = (
     ToolCallsCheck
@@ -50,24 +72,28 @@ SimpleCheck: TypeAlias = (
     | FinishReasonCheck
     | LatencyCheck
     | CompletionTokensCheck
+    | CachedTokensCheck
     | JsonCheck
 )
 """A check that looks at the reply alone, and needs nothing but what the file says."""
 
 
-def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> NamedRule:
+def compile_check(
+    check: Check, where: str, own: Mapping[str, OwnFunction], find: Finder
+) -> NamedRule:
     """Return a check that is ready to judge.
 
     Args:
         check: The check.
         where: Its place, for messages.
         own: Place → function, for each check in Python.
+        find: Finds a call that was written into a text.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong.
     """
     name = check_name(check) or type(check).__name__
-    parts = [compile_check(part, f"{where}.{at}", own) for at, part in parts_of(check)]
+    parts = [compile_check(part, f"{where}.{at}", own, find) for at, part in parts_of(check)]
     judging: Judging
     match check:
         case AllCheck():
@@ -76,19 +102,32 @@ def compile_check(check: Check, where: str, own: Mapping[str, OwnFunction]) -> N
             judging = any_of(parts)
         case NotCheck():
             written = check.not_.model_dump(by_alias=True, exclude_unset=True)
-            judging = _unless_cut_off(negated(parts[0], written.get(parts[0].name)))
+            judging = negated(parts[0], written.get(parts[0].name))
+            if _reads_text(check.not_):
+                judging = unless_reasoning_is_there(judging)
+            judging = _unless_cut_off(judging)
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
         case PythonCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
-            judging = _unless_cut_off(_alone(_simple(check, f"{where}.{name}")))
+            judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
+            if _reads_text(check):
+                judging = unless_reasoning_is_there(judging)
+            judging = _unless_cut_off(judging)
     rule = NamedRule(name=name, rule=judging)
     if check.turn is None:
         return rule
     # Checks of several turns stand beside each other in a transcript: which is which?
     turn = f"turn {check.turn}" if isinstance(check.turn, int) else f"{check.turn} turn"
     return _called(f"{name} ({turn})", at_turn(check.turn, rule))
+
+
+def _reads_text(check: Check) -> bool:
+    """Return whether a check, with all its parts, looks at nothing but content and reasoning."""
+    if isinstance(check, AllCheck | AnyCheck | NotCheck):
+        return all(_reads_text(part) for _, part in parts_of(check))
+    return isinstance(check, ContentCheck | ReasoningCheck | JsonCheck)
 
 
 def _called(name: str, judging: Judging) -> NamedRule:
@@ -100,10 +139,10 @@ def _called(name: str, judging: Judging) -> NamedRule:
     return NamedRule(name=name, rule=judge)
 
 
-def _simple(check: SimpleCheck, where: str) -> Rule:  # noqa: PLR0911  one for each check
+def _simple(check: SimpleCheck, where: str, find: Finder) -> Rule:  # noqa: PLR0911  one for each check
     match check:
         case ToolCallsCheck():
-            return compile_tool_calls(check.tool_calls, where=where)
+            return compile_tool_calls(check.tool_calls, where=where, find=find)
         case NoToolCallsCheck():
             return compile_no_tool_calls()
         case ContentCheck():
@@ -116,6 +155,8 @@ def _simple(check: SimpleCheck, where: str) -> Rule:  # noqa: PLR0911  one for e
             return compile_latency(check.latency_s, where=where)
         case CompletionTokensCheck():
             return compile_completion_tokens(check.completion_tokens, where=where)
+        case CachedTokensCheck():
+            return compile_cached_tokens(check.cached_tokens, where=where)
         case JsonCheck():
             content = check.json_
             return compile_json(content if isinstance(content, JsonContent) else None, where=where)
@@ -131,7 +172,12 @@ def _unless_cut_off(judging: Judging) -> Judging:
     """Return a rule whose no to what was cut off says so first: a reply, or a conversation."""
 
     def judge(reply: ChatReply, reference: Reference) -> Verdict:
-        verdict = judging(reply, reference)
+        try:
+            verdict = judging(reply, reference)
+        except FaultError as fault:
+            if reply.finish_reason == "length":
+                raise FaultError(Kind.TRUNCATED, f"cut off: {fault.reason}") from fault
+            raise
         if verdict.passed or verdict.kind is Kind.NO_TURN:
             return verdict
         if reply.finish_reason == "length":

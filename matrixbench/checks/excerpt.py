@@ -44,4 +44,22 @@ def shown(value: Any, limit: int = FOUND_CHARS) -> str:  # noqa: ANN401  any JSO
     if isinstance(value, str) and len(value) > limit:
         # Only the ends are seen: the middle of a long reply is not worth escaping.
         value = f"{value[:limit]}{value[-limit:]}" if len(value) > 2 * limit else value
-    return one_line(json.dumps(value, ensure_ascii=False), limit)
+    return one_line(_json(value, limit), limit)
+
+
+def as_text(value: object) -> str:
+    """Return a text as it is, and what should have been one as JSON."""
+    return value if isinstance(value, str) else shown(value)
+
+
+def _json(value: Any, limit: int) -> str:  # noqa: ANN401  any JSON value
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:  # nested deeply: its end is not worth the way there
+        pieces = json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value)
+        beginning = ""
+        for piece in pieces:
+            beginning += piece
+            if len(beginning) > limit:
+                break
+        return f"{beginning}…"

@@ -1,21 +1,27 @@
-"""Checks of what was measured beside the reply: `latency_s` and `completion_tokens`."""
+"""Checks of what was measured beside the reply: its latency, and what the server counted."""
 
 from __future__ import annotations
 
-from math import isnan
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.numbers import compile_bounds
+from matrixbench.checks.numbers import compile_bounds, is_nan, is_number, written
 from matrixbench.checks.verdicts import UnjudgeableError, no, yes
 from matrixbench.records import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, Verdict
     from matrixbench.spec.matchers import Bounds
 
 LATENCY = "latency_s"
 COMPLETION_TOKENS = "completion_tokens"
+CACHED_TOKENS = "cached_tokens"
+
+BEYOND = 2**53
+"""No figure that means something comes near it."""
 
 
 def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
@@ -31,12 +37,12 @@ def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         seconds = reply.timing.latency_s
-        if within(seconds):
-            return passed
-        if isnan(seconds):
+        if not is_number(seconds) or is_nan(seconds):
             reason = f"expected {said} s, but a saved reply has no latency"
             raise UnjudgeableError(Kind.NOT_REPORTED, reason)
-        return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {seconds:.3g} s")
+        if within(seconds):
+            return passed
+        return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {_seconds(seconds)} s")
 
     return rule
 
@@ -49,17 +55,70 @@ def compile_completion_tokens(bounds: Bounds, *, where: str = "") -> Rule:
     Raises:
         CheckError: The bounds are wrong.
     """
-    within, said = compile_bounds(bounds, where=where)
-    passed = yes(COMPLETION_TOKENS)
+    counted = _Counted(
+        check=COMPLETION_TOKENS,
+        kind=Kind.WRONG_LENGTH,
+        of=lambda reply: reply.completion_tokens,
+        missing="completion tokens",
+    )
+    return counted.within(bounds, where)
 
-    def rule(reply: ChatReply) -> Verdict:
-        tokens = reply.completion_tokens
-        if tokens is None:
-            reason = f"expected {said} tokens, but the server reports no completion tokens"
-            raise UnjudgeableError(Kind.NOT_REPORTED, reason)
-        if within(tokens):
-            return passed
-        kind = Kind.WRONG_LENGTH
-        return no(COMPLETION_TOKENS, kind, f"expected {said} tokens, found {tokens:,}")
 
-    return rule
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < BEYOND else written(seconds)
+
+
+def _whole(tokens: int) -> str:
+    return f"{tokens:,}" if tokens < BEYOND else written(tokens)
+
+
+def compile_cached_tokens(bounds: Bounds, *, where: str = "") -> Rule:
+    """Return the rule that so many tokens of the prompt came from the server's cache.
+
+    The rule raises `UnjudgeableError` where the server does not say.
+
+    Raises:
+        CheckError: The bounds are wrong.
+    """
+    counted = _Counted(
+        check=CACHED_TOKENS,
+        kind=Kind.WRONG_CACHED_TOKENS,
+        of=lambda reply: reply.usage.cached_tokens,
+        missing="tokens from the cache",
+        noun="tokens from the cache",
+    )
+    return counted.within(bounds, where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """A figure that a server counts.
+
+    Args:
+        check: The check's name.
+        kind: Of the verdict of a reply whose figure lies outside.
+        of: A reply → the figure; None where the server does not tell it.
+        missing: What a server does not report then.
+        noun: What is counted.
+    """
+
+    check: str
+    kind: Kind
+    of: Callable[[ChatReply], int | None]
+    missing: str
+    noun: str = "tokens"
+
+    def within(self, bounds: Bounds, where: str) -> Rule:
+        within, said = compile_bounds(bounds, where=where)
+        passed = yes(self.check)
+
+        def rule(reply: ChatReply) -> Verdict:
+            tokens = self.of(reply)
+            if tokens is None or not is_number(tokens) or is_nan(tokens):
+                reason = f"expected {said} {self.noun}, but the server reports no {self.missing}"
+                raise UnjudgeableError(Kind.NOT_REPORTED, reason)
+            if within(tokens):
+                return passed
+            return no(self.check, self.kind, f"expected {said} {self.noun}, found {_whole(tokens)}")
+
+        return rule

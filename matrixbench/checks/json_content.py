@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
+from matrixbench.checks.json_schema import compile_schema
+from matrixbench.checks.json_text import read_json
 from matrixbench.checks.matchers import as_matcher, compile_matcher
-from matrixbench.checks.patterns import found_in
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
 from matrixbench.spec.value_paths import Missing, PathProblem, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from jsonschema import ValidationError
+    from collections.abc import Mapping, Sequence
 
     from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
-    from matrixbench.records import ChatReply, JsonObject, Verdict
+    from matrixbench.records import ChatReply, Verdict
     from matrixbench.spec.checks import JsonContent
     from matrixbench.spec.value_paths import Step
 
@@ -44,20 +42,20 @@ def compile_json(expected: JsonContent | None, *, where: str = "") -> Rule:
     """
     schema = None if expected is None else expected.schema_
     fenced = expected is not None and expected.fenced
-    complaint = None if schema is None else _compile_schema(schema, where)
+    complaint = None if schema is None else compile_schema(schema, where)
     paths = () if expected is None else _compile_paths(expected.paths, where)
     parts = len(paths) + (complaint is not None)
     passed = yes(JSON, 1.0 if paths else None)
 
     def rule(reply: ChatReply) -> Verdict:
         none = 0.0 if paths else None
-        if not reply.content:
+        if not reply.content or not isinstance(reply.content, str):
             found = f"expected JSON, found {shown(reply.content)}"
             return no(JSON, Kind.NO_CONTENT, found, none)
         text = fenced_text(reply.content) if fenced else reply.content
         try:
-            value = _STRICT.decode(text)
-        except (ValueError, RecursionError) as error:
+            value = read_json(text, constants=False)
+        except ValueError as error:
             return no(JSON, Kind.NOT_JSON, f"expected JSON, found {shown(text)}: {error}", none)
         said = None if complaint is None else complaint(value)
         mismatches = [reason for path in paths if (reason := path(value)) is not None]
@@ -104,56 +102,3 @@ def fenced_text(content: str) -> str:
     """Return the inside of the first fenced code block, or the whole text where there is none."""
     found = _FENCED.search(content)
     return content if found is None else found["body"]
-
-
-def _refuse_constant(name: str) -> Any:  # noqa: ANN401  the decoder's signature; it never returns
-    raise ValueError(f"{name} is not JSON")
-
-
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
-"""Python's own decoder takes NaN and Infinity, which other readers of JSON do not."""
-
-
-def _pattern(*given: Any) -> Iterator[ValidationError]:  # noqa: ANN401  jsonschema has no types
-    """Do what `pattern` means, in a second at most: jsonschema's own search cannot be stopped."""
-    from jsonschema import ValidationError  # noqa: PLC0415  heavy: 0.1 s, few tests need it
-
-    _, pattern, value, _ = given
-    if isinstance(value, str) and not found_in(pattern, value):
-        yield ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-def _properties(*given: Any) -> Iterator[ValidationError]:  # noqa: ANN401  the same
-    """Do what `patternProperties` means, likewise."""
-    validator, patterns, value, _ = given
-    for pattern, schema in patterns.items() if isinstance(value, dict) else ():
-        for name, item in value.items():
-            if found_in(pattern, name):
-                yield from validator.descend(item, schema, path=name, schema_path=pattern)
-
-
-def _compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None]:
-    """Return a function that says where a value breaks the schema, or None."""
-    from jsonschema import Draft202012Validator  # noqa: PLC0415  heavy: 0.1 s, few tests need it
-    from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415  the same
-    from jsonschema.validators import extend  # noqa: PLC0415  the same
-    from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415  the same
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise CheckError(
-            f"this is no JSON Schema: {one_line(error.message)}",
-            where=f"{where}.schema{error.json_path[1:]}",
-            hint="Schemas are read as JSON Schema, draft 2020-12.",
-        ) from error
-    # A registry of its own: the default one would fetch what a $ref names from the network.
-    own = {"pattern": _pattern, "patternProperties": _properties}
-    kind = extend(Draft202012Validator, own)  # type: ignore[no-untyped-call]
-    validator = kind(schema, registry=EMPTY_REGISTRY)
-
-    def complaint(value: Any) -> str | None:  # noqa: ANN401  any JSON value
-        error = best_match(validator.iter_errors(value))
-        return None if error is None else f"at {error.json_path}: {error.message}"
-
-    return complaint

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from matrixbench.checks.calls_in_text import call_finder
 from matrixbench.checks.compiling import compile_check
 from matrixbench.checks.excerpt import one_line
+from matrixbench.checks.misplaced import notes_of
 from matrixbench.checks.own import load_own
+from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import reference_key
-from matrixbench.checks.verdicts import UnjudgeableError
+from matrixbench.checks.verdicts import FaultError, UnjudgeableError, no
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
@@ -18,6 +21,7 @@ from matrixbench.spec.checks import PythonCheck, SameAsCheck, every_check
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matrixbench.checks.calls_in_text import Finder
     from matrixbench.checks.combining import NamedRule
     from matrixbench.checks.own import OwnFunction
     from matrixbench.checks.verdicts import Reference
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from matrixbench.spec.load import TestCase
     from matrixbench.spec.origin import Origin
 
-CHECKS_VERSION = 2
+CHECKS_VERSION = 3
 """Part of every checks' digest. Raise it when the same text of a check may now give another
 verdict, kind or reason: stored replies are then judged again."""
 
@@ -48,25 +52,42 @@ class Checks:
         rules: The compiled checks, in the file's order.
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
+        find: Finds a call that was written into a text.
+        marks: The marks of reasoning that are taken apart before the checks see a reply.
     """
 
     digest: str
     rules: tuple[NamedRule, ...]
     accepted: Judgement
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
+    marks: tuple[str, ...] = ()
+
+    def taking_apart(self, marks: tuple[str, ...]) -> Checks:
+        """Return the checks for replies whose content may hold reasoning between such marks.
+
+        They have another digest: a reply is judged again where the marks change.
+        """
+        if marks == self.marks:
+            return self
+        meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
+        return replace(self, digest=meant, marks=marks)
 
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
 
-        Every check runs. The first one that says no names kind and reason; one that raises makes
-        the trial `errored`, whatever the others say, for then nothing was measured.
+        Every check runs. The first one that says no names kind and reason. A function of one's own
+        that raises makes the trial `errored`, whatever the others say, for then nothing was
+        measured; a shipped check that stumbles over a reply says no.
         """
-        verdicts = tuple(_verdict(named, reply, reference) for named in self.rules)
+        notes = notes_of(reply, self.marks, self.find)
+        seen = taken_apart(reply, self.marks)
+        verdicts = tuple(_verdict(named, seen, reference) for named in self.rules)
         refused = [verdict for verdict in verdicts if not verdict.passed]
         if not refused:
-            if verdicts == self.accepted.verdicts:
+            if verdicts == self.accepted.verdicts and not notes:
                 return self.accepted
-            return Judgement(outcome=Outcome.PASSED, verdicts=verdicts)
+            return Judgement(outcome=Outcome.PASSED, verdicts=verdicts, notes=notes)
         raised = [verdict for verdict in refused if verdict.kind in UNJUDGED]
         first = (raised or refused)[0]
         return Judgement(
@@ -74,16 +95,21 @@ class Checks:
             kind=first.kind,
             reason=first.reason,
             verdicts=verdicts,
+            notes=notes,
         )
 
 
 def checks_of(test: TestCase) -> Checks:
     """Return a test's checks, ready to judge; see `compile_checks`."""
-    return compile_checks(test.expect, where=test.name, origin=test.origin)
+    return compile_checks(test.expect, where=test.name, origin=test.origin, tools=test.tools)
 
 
 def compile_checks(
-    expect: Sequence[Check], *, where: str = "", origin: Origin | None = None
+    expect: Sequence[Check],
+    *,
+    where: str = "",
+    origin: Origin | None = None,
+    tools: Sequence[JsonObject] = (),
 ) -> Checks:
     """Return checks that are ready to judge. Without any check, every reply passes.
 
@@ -93,6 +119,7 @@ def compile_checks(
         expect: The checks of one test.
         where: The test's place or name, for messages.
         origin: Where the test stands, for checks in Python.
+        tools: The tools that the test offers, as they are sent.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong, or a check in Python
@@ -100,8 +127,10 @@ def compile_checks(
     """
     prefix = f"{where}: " if where else ""
     own = _own_functions(expect, prefix, origin)
+    find = call_finder(_names_of(tools))
     rules = tuple(
-        compile_check(check, f"{prefix}expect[{index}]", own) for index, check in enumerate(expect)
+        compile_check(check, f"{prefix}expect[{index}]", own, find)
+        for index, check in enumerate(expect)
     )
     passed = tuple(Verdict(check=named.name, passed=True) for named in rules)
     accepted = Judgement(outcome=Outcome.PASSED, verdicts=passed)
@@ -109,6 +138,7 @@ def compile_checks(
         digest=checks_digest(expect, where=where, own=own),
         rules=rules,
         accepted=accepted,
+        find=find,
         compares={
             reference_key(check.same_as): check.same_as
             for _, check in every_check(expect)
@@ -139,6 +169,13 @@ def checks_digest(
         ) from error
 
 
+def _names_of(tools: Sequence[JsonObject]) -> list[str]:
+    """Return the names of tools in OpenAI's shape."""
+    functions = (tool.get("function") for tool in tools)
+    names = (function.get("name") for function in functions if isinstance(function, dict))
+    return [name for name in names if isinstance(name, str)]
+
+
 def _own_functions(
     expect: Sequence[Check], prefix: str, origin: Origin | None
 ) -> dict[str, OwnFunction]:
@@ -159,6 +196,8 @@ def _verdict(named: NamedRule, reply: ChatReply, reference: Reference) -> Verdic
         return named.rule(reply, reference)
     except UnjudgeableError as error:
         kind, reason = error.kind, error.reason
+    except FaultError as fault:
+        return no(named.name, fault.kind, fault.reason)
     except Exception as error:  # noqa: BLE001  a check's own fault must not count against the model
         kind, reason = Kind.CHECK_RAISED, f"the check raised {type(error).__name__}: {error}"
     return Verdict(check=named.name, passed=False, kind=kind, reason=one_line(reason))

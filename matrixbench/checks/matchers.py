@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
-from matrixbench.checks.numbers import compile_bounds, compile_number, number_in
+from matrixbench.checks.json_values import json_equal
+from matrixbench.checks.numbers import compile_bounds, compile_number, number_in, written
 from matrixbench.checks.patterns import REGEX_TIMEOUT_S, compile_pattern
 from matrixbench.errors import CheckError
 from matrixbench.spec.matchers import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
@@ -91,39 +92,11 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     return match
 
 
-def json_equal(left: Any, right: Any) -> bool:  # noqa: ANN401  any JSON value
-    """Return whether two JSON values are equal: 1 is 1.0, but true is not 1."""
-    match left:
-        case bool() | None:
-            return left is right
-        case int() | float():
-            return (
-                isinstance(right, int | float)
-                and right is not True
-                and right is not False
-                and (left == right)
-            )
-        case dict():
-            return (
-                isinstance(right, dict)
-                and left.keys() == right.keys()
-                and all(json_equal(item, right[key]) for key, item in left.items())
-            )
-        case list() | tuple():
-            return (
-                isinstance(right, list | tuple)
-                and len(left) == len(right)
-                and all(map(json_equal, left, right))
-            )
-        case _:
-            return bool(left == right)
-
-
 def json_type_is(value: Any, name: str) -> bool:  # noqa: ANN401  any JSON value
     """Return whether a JSON value has the named type; 1.0 is an integer, as in JSON Schema."""
     if isinstance(value, float) and name == "integer":
         return value.is_integer()
-    return name in _JSON_TYPES[type(value)]
+    return name in _JSON_TYPES.get(type(value), frozenset())
 
 
 def _conditions(matcher: Matcher, where: str) -> tuple[Condition, ...]:
@@ -179,7 +152,7 @@ def _number_conditions(matcher: Matcher, where: str) -> list[Condition]:
         found = number_in(value, place)
         if isinstance(found, str):
             return found
-        return shown(value) if place == "whole" else f"{found:.15g} in {shown(value)}"
+        return shown(value) if place == "whole" else f"{written(found)} in {shown(value)}"
 
     return [Condition(meets, f"{'' if place == 'whole' else f'{place} '}number {said}", told)]
 

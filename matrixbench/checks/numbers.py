@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.checks.excerpt import shown
@@ -32,9 +32,21 @@ _NUMBER = re.compile(
 """A number as English texts write it: `-1,234.5` and `6.02e23`, also before a unit."""
 
 
+_DECIMALS = Context(prec=10_000)
+"""Enough for every number that a file or a reply can hold: sums are exact."""
+
+
 def is_number(value: object) -> bool:
     """Return whether a JSON value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def written(number: float) -> str:
+    """Return a number for people. A whole number may be beyond what a float can say."""
+    try:
+        return f"{number:.15g}"
+    except OverflowError:
+        return f"{Decimal(number):.15g}"
 
 
 def numbers_in(text: str) -> list[float]:
@@ -67,16 +79,16 @@ def compile_bounds(bounds: Bounds, *, where: str = "") -> tuple[Within, str]:
     if least is None and most is None:
         raise CheckError("no bound is given", where=where, hint="Give it min, max or both.")
     if least is not None and most is not None and least > most:
-        raise CheckError(f"nothing lies between {_said(least)} and {_said(most)}", where=where)
+        raise CheckError(f"nothing lies between {written(least)} and {written(most)}", where=where)
     if least is None:
         return _at_most(most or 0.0)
     if most is None:
-        return (lambda number: number >= least), f"at least {_said(least)}"
-    return (lambda number: least <= number <= most), f"{_said(least)} to {_said(most)}"
+        return (lambda number: number >= least), f"at least {written(least)}"
+    return (lambda number: least <= number <= most), f"{written(least)} to {written(most)}"
 
 
 def _at_most(most: float) -> tuple[Within, str]:
-    return (lambda number: number <= most), f"at most {_said(most)}"
+    return (lambda number: number <= most), f"at most {written(most)}"
 
 
 def compile_number(matcher: NumberMatcher, *, where: str = "") -> tuple[Within, str]:
@@ -95,9 +107,15 @@ def compile_number(matcher: NumberMatcher, *, where: str = "") -> tuple[Within, 
     tolerance = _known(matcher.tolerance, f"{where}.tolerance") or 0.0
     if tolerance < 0:
         raise CheckError("a tolerance is not negative", where=f"{where}.tolerance")
-    low, high = _exact(value) - _exact(tolerance), _exact(value) + _exact(tolerance)
-    about = f" ± {_said(tolerance)}" if tolerance else ""
-    return (lambda number: low <= _exact(number) <= high), f"{_said(value)}{about}"
+    low = _DECIMALS.subtract(_exact(value), _exact(tolerance))
+    high = _DECIMALS.add(_exact(value), _exact(tolerance))
+    about = f" ± {written(tolerance)}" if tolerance else ""
+
+    def within(number: float) -> bool:
+        # NaN is near nothing, and decimals refuse to be compared with it.
+        return not is_nan(number) and low <= _exact(number) <= high
+
+    return within, f"{written(value)}{about}"
 
 
 def _read(text: str) -> float:
@@ -108,13 +126,14 @@ def _read(text: str) -> float:
         return float(plain)
 
 
+def is_nan(number: float) -> bool:
+    """Return whether a number is NaN; `math.isnan` raises where a float cannot follow."""
+    return number != number  # noqa: PLR0124  NaN alone is not equal to itself
+
+
 def _exact(number: float) -> Decimal:
     """Return a number as it is written, for 2.6 is 0.1 from 2.5 to everybody but the machine."""
-    return Decimal(repr(number))
-
-
-def _said(number: float) -> str:
-    return f"{number:.15g}"
+    return Decimal(number) if isinstance(number, int) else Decimal(repr(number))
 
 
 def _known(bound: float | str | None, where: str) -> float | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb
@@ -26,12 +26,13 @@ from matrixbench.checks.excerpt import one_line, shown
 from matrixbench.checks.verdicts import UnjudgeableError, no, yes
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest, digest_bytes
-from matrixbench.records import ChatReply, Kind, Verdict
+from matrixbench.records import ChatReply, Kind, Turn, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from matrixbench.checks.verdicts import Rule
+    from matrixbench.records import JsonObject
     from matrixbench.spec.checks import PythonCheck
 
 PYTHON = "python"
@@ -105,7 +106,7 @@ def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
     def rule(reply: ChatReply) -> Verdict:
         try:
             with _aside(), _running():
-                said = _plain(function(deepcopy(reply), **deepcopy(arguments)))
+                said = _plain(function(copied_reply(reply), **deepcopy(arguments)))
         except (Exception, *_LEAVING) as error:
             reason = f"{own.name} raised {_told(error)}{_line_of(error)}"
             raise UnjudgeableError(Kind.CHECK_RAISED, reason) from error
@@ -162,6 +163,36 @@ def interrupt_own() -> None:
         raise InterruptedError("interrupted")
 
 
+def copied_reply(reply: ChatReply) -> ChatReply:
+    """Return a copy of a reply that may be changed, however deeply its messages are nested."""
+    return replace(
+        reply,
+        message=_copied(reply.message),
+        earlier=tuple(
+            Turn(reply=copied_reply(turn.reply), then=tuple(map(_copied, turn.then)))
+            for turn in reply.earlier
+        ),
+    )
+
+
+def _copied(value: JsonObject) -> JsonObject:
+    copy: JsonObject = {}
+    waiting: list[tuple[Any, Any]] = [(value, copy)]
+    while waiting:
+        original, target = waiting.pop()
+        items = original.items() if isinstance(original, dict) else enumerate(original)
+        for key, item in items:
+            holds = isinstance(item, dict | list)
+            new = ({} if isinstance(item, dict) else []) if holds else item
+            if isinstance(target, dict):
+                target[key] = new
+            else:
+                target.append(new)
+            if holds:
+                waiting.append((item, new))
+    return copy
+
+
 def _plain(said: object) -> object:
     """Return what a function said as Python has it: NumPy and PyTorch have numbers of their own."""
     if isinstance(said, bool | int | float | str | Verdict):
@@ -174,7 +205,10 @@ def _own_verdict(said: Verdict, name: str) -> Verdict:
     score = None if said.score is None else _score(said.score, name)
     if said.passed:
         return yes(PYTHON, score)
-    return no(PYTHON, said.kind or Kind.OWN_CHECK, said.reason or f"{name} says no", score)
+    kind = Kind(
+        said.kind or Kind.OWN_CHECK
+    )  # a text that names none raises: it could not be stored
+    return no(PYTHON, kind, said.reason or f"{name} says no", score)
 
 
 def _score(number: float, name: str) -> float:

@@ -12,7 +12,7 @@ from matrixbench.checks.excerpt import one_line
 from matrixbench.errors import CheckError
 
 REGEX_TIMEOUT_S = 1.0
-"""How long one search may take; beyond it the check raises, and its trial is errored."""
+"""How long one search may take; beyond it the check says no."""
 
 _SIGN = re.compile(
     r"(?P<kept>\\N\{[^}]*\}|\\.|\{(?!\})\d*,?\d*\})"

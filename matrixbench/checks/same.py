@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.checks.excerpt import one_line, shown
-from matrixbench.checks.matchers import json_equal
+from matrixbench.checks.excerpt import as_text, one_line, shown
+from matrixbench.checks.guarding import guarded
+from matrixbench.checks.json_text import read_json
+from matrixbench.checks.json_values import json_equal
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.identity import canonical_json
 from matrixbench.records import Kind
@@ -45,10 +46,15 @@ def compile_same_as(axes: Mapping[str, Any]) -> Judging:
     passed = yes(SAME_AS)
 
     def judging(reply: ChatReply, reference: Reference) -> Verdict:
-        said = difference(reference(key), reply)
-        if said is None:
-            return passed
-        return no(SAME_AS, Kind.UNLIKE_REFERENCE, f"unlike {name}: {said}")
+        expected = reference(key)
+
+        def rule(found: ChatReply) -> Verdict:
+            said = difference(expected, found)
+            if said is None:
+                return passed
+            return no(SAME_AS, Kind.UNLIKE_REFERENCE, f"unlike {name}: {said}")
+
+        return guarded(rule, Kind.UNLIKE_REFERENCE)(reply)
 
     return judging
 
@@ -64,7 +70,7 @@ def difference(expected: ChatReply, found: ChatReply) -> str | None:
         ("content", expected.content, found.content),
     ):
         if (one or "") != (other or ""):
-            return f"{name} {_first_difference(one or '', other or '')}"
+            return f"{name} {_first_difference(as_text(one or ''), as_text(other or ''))}"
     if len(expected.tool_calls) != len(found.tool_calls):
         count = len(expected.tool_calls)
         calls = f"{count or 'no'} {'call' if count == 1 else 'calls'}{_names(expected)}"
@@ -78,15 +84,20 @@ def difference(expected: ChatReply, found: ChatReply) -> str | None:
 
 
 def _first_difference(expected: str, found: str) -> str:
-    at = next(
-        (
-            place
-            for place, pair in enumerate(zip(expected, found, strict=False))
-            if pair[0] != pair[1]
-        ),
-        min(len(expected), len(found)),
-    )
+    at = _common(expected, found)
     return f"at character {at + 1}: expected {_around(expected, at)}, found {_around(found, at)}"
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _around(text: str, at: int) -> str:
@@ -103,15 +114,19 @@ def _same_call(one: ToolCall, other: ToolCall) -> bool:
     if one.arguments == other.arguments:
         return True
     try:
-        return json_equal(json.loads(one.arguments or "{}"), json.loads(other.arguments or "{}"))
-    except (ValueError, RecursionError):
+        return json_equal(_arguments(one), _arguments(other))
+    except ValueError:
         return False
 
 
+def _arguments(call: ToolCall) -> object:
+    return read_json(as_text(call.arguments or "{}"), constants=True)
+
+
 def _call(call: ToolCall) -> str:
-    return f"{one_line(call.name, 16)}({one_line(call.arguments, 24)})"
+    return f"{one_line(as_text(call.name), 16)}({one_line(as_text(call.arguments), 24)})"
 
 
 def _names(reply: ChatReply) -> str:
-    names = ", ".join(call.name for call in reply.tool_calls)
+    names = ", ".join(as_text(call.name) for call in reply.tool_calls)
     return f" ({one_line(names, 24)})" if names else ""

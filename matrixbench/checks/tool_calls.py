@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, one_line, shown
+from matrixbench.checks.calls_in_text import call_finder, call_in_answer
+from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, as_text, one_line, shown
+from matrixbench.checks.json_text import read_json
 from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
 from matrixbench.checks.verdicts import no, yes
 from matrixbench.errors import CheckError
@@ -17,6 +18,7 @@ from matrixbench.spec.checks import ToolCalls
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from matrixbench.checks.calls_in_text import Finder
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, ToolCall, Verdict
     from matrixbench.spec.checks import ExpectedCall
@@ -51,11 +53,24 @@ def compile_no_tool_calls() -> Rule:
     return rule
 
 
-def compile_tool_calls(expected: Sequence[ExpectedCall] | ToolCalls, *, where: str = "") -> Rule:
+_NONE_OFFERED = call_finder(())
+
+
+def compile_tool_calls(
+    expected: Sequence[ExpectedCall] | ToolCalls,
+    *,
+    where: str = "",
+    find: Finder = _NONE_OFFERED,
+) -> Rule:
     """Return the rule that a reply calls the expected tools.
 
     The score is the share of the expected calls that are found, in the order that is asked for;
     calls beyond those that are allowed make it smaller.
+
+    Args:
+        expected: The calls.
+        where: The check's place, for messages.
+        find: Finds a call that was written into a text, where the reply has none.
 
     Raises:
         CheckError: A matcher is wrong, or no reply could have as many calls as are asked for.
@@ -71,7 +86,7 @@ def compile_tool_calls(expected: Sequence[ExpectedCall] | ToolCalls, *, where: s
     def rule(reply: ChatReply) -> Verdict:
         found = reply.tool_calls
         if len(found) not in allowed:
-            verdict = _miscounted(wanted, allowed, reply)
+            verdict = _miscounted(wanted, allowed, reply, find)
         else:
             refused = _compare(wanted, found, order)
             if refused is None:
@@ -210,7 +225,7 @@ def _compare(
     arguments = [_parse(call) for call in found]
     for call, parsed in zip(found, arguments, strict=True):
         if isinstance(parsed, str):
-            return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{one_line(call.name, 24)}: {parsed}")
+            return no(TOOL_CALLS, Kind.BAD_ARGUMENTS, f"{_short(call.name, 24)}: {parsed}")
 
     def same_call(one: int, other: int) -> bool:
         return same_name(one, other) and _mismatch(wanted[one], arguments[other]) is None
@@ -237,12 +252,12 @@ def _parse(call: ToolCall) -> dict[str, Any] | str:
 
     Numbers that JSON lacks (`NaN`) pass, as they do in `json.loads`, which users' own code calls.
     """
-    text = call.arguments
+    text = as_text(call.arguments or "")
     if not text.strip():
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text, constants=True)
+    except ValueError:
         return f"expected arguments in JSON, found {shown(text, FOUND_CHARS)}"
     if not isinstance(value, dict):
         return f"expected arguments as a JSON object, found {shown(value, FOUND_CHARS)}"
@@ -282,12 +297,19 @@ def _wrong_tool(wanted: Sequence[WantedCall], missing: int, found: Sequence[Tool
     return no(TOOL_CALLS, Kind.WRONG_TOOL, f"expected a call of {name}, found {calls}")
 
 
-def _miscounted(wanted: Sequence[WantedCall], allowed: range, reply: ChatReply) -> Verdict:
+def _miscounted(
+    wanted: Sequence[WantedCall], allowed: range, reply: ChatReply, find: Finder
+) -> Verdict:
     if allowed.stop == 1:
         return _unwanted(TOOL_CALLS, reply)
     names = one_line(_names(call.name for call in wanted), EXPECTED_CHARS)
     expected = _counted(allowed) + (f" ({names})" if names else "")
     if not reply.tool_calls:
+        content = reply.content if isinstance(reply.content, str) else ""
+        if (written := call_in_answer(content, find)) is not None:
+            name = one_line(written.name, EXPECTED_CHARS // 2)
+            found = f"found {name} written into the content ({written.notation})"
+            return no(TOOL_CALLS, Kind.CALL_IN_CONTENT, f"expected {expected}, {found}")
         found = f"found none; content {shown(reply.content, FOUND_CHARS)}"
         return no(TOOL_CALLS, Kind.NO_TOOL_CALL, f"expected {expected}, {found}")
     calls = one_line(_names(call.name for call in reply.tool_calls), FOUND_CHARS)
@@ -309,9 +331,13 @@ def _counted(allowed: range) -> str:
 
 def _unwanted(check: str, reply: ChatReply) -> Verdict:
     call = reply.tool_calls[0]
-    found = f"{len(reply.tool_calls)}: {one_line(call.name, 24)}({one_line(call.arguments, 40)})"
+    found = f"{len(reply.tool_calls)}: {_short(call.name, 24)}({_short(call.arguments, 40)})"
     return no(check, Kind.UNWANTED_TOOL_CALL, f"expected no tool call, found {found}")
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return ", ".join(map(as_text, names))
+
+
+def _short(text: str, limit: int) -> str:
+    return one_line(as_text(text), limit)

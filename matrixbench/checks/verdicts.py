@@ -33,6 +33,23 @@ class UnjudgeableError(Exception):
         self.reason = reason
 
 
+class FaultError(Exception):
+    """A shipped check stumbled over a reply: that is a no, also where it stands under a `not`.
+
+    A model must not leave the count by what it writes, and what nobody could look at is no proof of
+    the opposite.
+
+    Args:
+        kind: The kind of the check's own no.
+        reason: One line for people.
+    """
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = one_line(reason)
+
+
 def yes(check: str, score: float | None = None) -> Verdict:
     """Return the verdict of a check that passed; rules make it once and hand it out again."""
     return Verdict(check=check, passed=True, score=score)

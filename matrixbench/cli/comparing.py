@@ -26,6 +26,13 @@ class Rows(StrEnum):
     TEST = "test"
 
 
+class WithoutVerdict(StrEnum):
+    """What is made of missing trials; as `comparison.values.Missing`, which is imported late."""
+
+    WORST = "worst"
+    IGNORE = "ignore"
+
+
 Baseline = Annotated[
     str,
     typer.Option(
@@ -49,6 +56,14 @@ Output = Annotated[
 MaxDrop = Annotated[
     float, typer.Option("--max-drop", help="The drop of the mean success ratio that is allowed.")
 ]
+MissingTrials = Annotated[
+    WithoutVerdict,
+    typer.Option(
+        "--missing",
+        help="Trials that were due and have no verdict. worst: the gate is undecided where they "
+        "could change what it says. ignore: they are left out, as if missing by chance.",
+    ),
+]
 AsGate = Annotated[
     bool,
     typer.Option(
@@ -65,6 +80,7 @@ def compare(  # noqa: PLR0913  the options of one command
     by: Annotated[Rows, typer.Option("--by", help="What a row of the table is.")] = Rows.CELL,
     max_drop: MaxDrop = 0.1,
     gate: AsGate = False,
+    missing: MissingTrials = WithoutVerdict.WORST,
     output: Output = None,
     where: Where = None,
     store: StorePath = None,
@@ -78,7 +94,9 @@ def compare(  # noqa: PLR0913  the options of one command
 
     _check_output(output)
     with open_results(target, where, store) as (results, opened):
-        found = compare_results(results, opened, baseline=baseline, max_drop=max_drop)
+        found = compare_results(
+            results, opened, baseline=baseline, max_drop=max_drop, missing=missing
+        )
     _show(found, by, as_json=as_json)
     if output is not None:
         _write(found, by, output)

@@ -78,7 +78,9 @@ def try_test(
     else:
         if seed is not None:
             raise UsageError("--seed is sent to a server, and --reply sends nothing")
-        tried = [_saved(choosing.choose_test(experiment, test or (), where or ()), reply, show)]
+        chosen = choosing.choose_test(experiment, test or (), where or ())
+        marks = choosing.marks_of_all(experiment, where or ())
+        tried = [_saved(chosen, reply, marks, show)]
     if as_json:
         _print_json(experiment, tried)
     elif len(tried) > 1:
@@ -124,13 +126,15 @@ def _sent(
     return tried
 
 
-def _saved(test: TestCase, reply: str, show: Callable[[Tried], None]) -> Tried:
+def _saved(
+    test: TestCase, reply: str, marks: tuple[str, ...], show: Callable[[Tried], None]
+) -> Tried:
     """Judge a saved reply by the checks of a test."""
     from matrixbench.checks.judge import checks_of  # noqa: PLC0415  --help stays fast
     from matrixbench.execution.saved_reply import read_reply  # noqa: PLC0415  the same
     from matrixbench.execution.trying import judged  # noqa: PLC0415  the same
 
-    tried = judged(test, read_reply(reply), checks_of(test))
+    tried = judged(test, read_reply(reply), checks_of(test).taking_apart(marks))
     show(tried)
     return tried
 

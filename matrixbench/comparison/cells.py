@@ -26,14 +26,23 @@ SHARED_SEEDS = 0.5
 """Pairs are used where they are at least this share of the trials of the larger side."""
 
 
-def assess(pairs: Sequence[CellPair]) -> list[tuple[CellResult, Stratum | None]]:
+def assess(
+    pairs: Sequence[CellPair], *, each: bool = True
+) -> list[tuple[CellResult, Stratum | None]]:
     """Return what is known of each pair of cells; the stratum where there is chance in it.
 
     Cells that share seeds are tested as pairs (exact McNemar) where the correlation within cells,
     pooled over all of them, says that pairing holds, else by Boschloo's test. Holm's correction
     runs over all cells with a p-value.
+
+    Args:
+        pairs: The pairs of cells.
+        each: Whether each cell is tested by itself. All of them together do not need it, but for
+            adaptive trials, and exact tests of many cells take long.
     """
     found = [_described(pair) for pair in pairs]
+    if not each and not any(pair.adaptive for pair in pairs):
+        return found
     strata = [stratum for _, stratum in found if stratum is not None]
     correlation = pooled_phi(stratum.pairs() for stratum in strata if stratum.paired)
     as_pairs = correlation is not None and correlation >= PAIRING_PAYS
@@ -53,7 +62,7 @@ def basis_of(pair: CellPair) -> Basis:
     up, down = pair.candidate, pair.baseline
     if not up.passed or not down.passed:
         return Basis.NOT_COMPARABLE
-    if up.cell == down.cell and up.build == down.build:
+    if pair.shared:
         return Basis.SHARED
     if up.by_request or down.by_request:
         return Basis.BY_REQUEST

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
         CellResult,
         Certain,
         Comparison,
+        Count,
+        Extreme,
         Gate,
         Overall,
+        Trials,
     )
     from matrixbench.records import JsonObject
     from matrixbench.stats.paired import Pairs
@@ -23,12 +26,14 @@ def comparison_json(comparison: Comparison) -> JsonObject:
 
     Ratios, differences (candidate less baseline), drops and p-values are between −1 and 1; `low`
     and `high` are the ends of 95 % intervals, null where there is no chance; counts are counts.
+    `check_raised` is a part of `errored`; `missing` is what was due and has no verdict.
     """
     return {
         "experiment": comparison.experiment,
         "axis": comparison.axis,
         "baseline": comparison.baseline,
         "verdict": comparison.verdict.value,
+        "missing": comparison.missing.value,
         "candidates": [_candidate(candidate) for candidate in comparison.candidates],
     }
 
@@ -40,6 +45,10 @@ def _candidate(candidate: CandidateResult) -> JsonObject:
         "gate": _gate(candidate.gate),
         "overall": None if candidate.overall is None else _overall(candidate.overall),
         "certain": _certain(candidate.certain),
+        "trials": {
+            "candidate": _count(candidate.counts[0]),
+            "baseline": _count(candidate.counts[1]),
+        },
         "not_comparable": candidate.not_comparable,
         "without_partner": {"candidate": up, "baseline": down},
         "tests": [
@@ -62,6 +71,37 @@ def _gate(gate: Gate) -> JsonObject:
         "trials_per_cell": gate.trials_per_cell,
         "more_trials": gate.more_trials,
         "unverified": list(gate.unverified),
+        "missing": gate.missing.value,
+        "unsettled": gate.unsettled or None,
+        "worst": None if gate.worst is None else _extreme(gate.worst),
+        "best": None if gate.best is None else _extreme(gate.best),
+    }
+
+
+def _count(count: Count) -> JsonObject:
+    return {
+        "due": count.due,
+        "counted": count.counted,
+        "rejected": count.rejected,
+        "errored": count.errored,
+        "check_raised": count.raised,
+        "never_asked": count.never_asked,
+        "without_partner": count.without_partner,
+        "missing": count.missing,
+    }
+
+
+def _extreme(extreme: Extreme) -> JsonObject:
+    overall = extreme.overall
+    return {
+        "verdict": extreme.verdict.value,
+        "candidate_ratio": None if overall is None else overall.ratios[0],
+        "baseline_ratio": None if overall is None else overall.ratios[1],
+        "difference": None if overall is None else overall.difference.estimate,
+        "low": None if overall is None else overall.difference.interval.low,
+        "high": None if overall is None else overall.difference.interval.high,
+        "p": None if overall is None else overall.p,
+        "certain": _certain(extreme.certain),
     }
 
 
@@ -109,6 +149,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],
+        **_lacking("candidate", cell.pair.candidate),
+        **_lacking("baseline", cell.pair.baseline),
         "difference": None if cell.difference is None else cell.difference.estimate,
         "low": cell.difference.interval.low if cell.difference and sampled else None,
         "high": cell.difference.interval.high if cell.difference and sampled else None,
@@ -121,6 +163,16 @@ def _cell(cell: CellResult) -> JsonObject:
         "visible_drop": cell.visible_drop,
         "same": cell.same,
         "same_replies": cell.same_replies,
+    }
+
+
+def _lacking(side: str, trials: Trials) -> JsonObject:
+    return {
+        f"{side}_rejected": trials.rejected,
+        f"{side}_errored": trials.errored,
+        f"{side}_check_raised": trials.raised,
+        f"{side}_never_asked": trials.never_asked,
+        f"{side}_missing": len(trials.missing),
     }
 
 

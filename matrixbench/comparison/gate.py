@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from matrixbench.comparison.missing import lacking, unsettled
 from matrixbench.comparison.values import ALPHA, Basis, Gate, Verdict
 from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.stratified import MOST_TRIALS, no_worse, trials_to_decide, worse
@@ -13,7 +14,13 @@ from matrixbench.stats.stratified import MOST_TRIALS, no_worse, trials_to_decide
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.comparison.values import CellResult, Certain, Overall
+    from matrixbench.comparison.values import (
+        Candidate,
+        CellResult,
+        Certain,
+        Extreme,
+        Overall,
+    )
     from matrixbench.stats.stratified import Stratum
 
 _ROUNDING = 1e-9
@@ -42,26 +49,13 @@ def decide(
     lies above −max_drop; they are a regression where all of it lies below *and* the exact
     stratified test says that there is a difference. Each error has a chance of at most about
     2.5 %. Certain cells need no statistics: their mean difference is what it is. Cells that could
-    not be compared leave the gate undecided, and so do those whose build is unverified.
+    not be compared leave the gate undecided, unless the others are a regression.
+
+    All of that of the trials that have a verdict. `bounded` says what the missing ones leave of it.
     """
-    missing = [cell for cell in results if cell.basis is Basis.NOT_COMPARABLE]
-    unverified = _unverified(results)
-    parts = [
-        _sampled(overall, max_drop) if overall is not None else None,
-        _certain(certain, max_drop) if certain.cells else None,
-        _missing(len(missing), len(results)) if missing else None,
-        unverified,
-    ]
-    found = [part for part in parts if part is not None] or [_NOTHING]
-    verdict = next(
-        (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
-        Verdict.NO_WORSE,
-    )
-    reasons = tuple(part.reason for part in found)
-    doubts = _doubts(results)
-    others = [part for part in found if part is not unverified]
-    if verdict is not Verdict.UNDECIDED or all(p.verdict is Verdict.NO_WORSE for p in others):
-        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, unverified=doubts)
+    verdict, reasons = judge(results, overall, certain, max_drop=max_drop)
+    if verdict is not Verdict.UNDECIDED:
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
     needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
@@ -69,8 +63,107 @@ def decide(
         reasons=reasons,
         trials_per_cell=needed,
         more_trials=None if needed is None else _more(results, needed),
-        unverified=doubts,
     )
+
+
+def judge(
+    results: Sequence[CellResult],
+    overall: Overall | None,
+    certain: Certain,
+    *,
+    max_drop: float,
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the verdict that `decide` speaks of, and its reasons."""
+    uncompared = sum(cell.basis is Basis.NOT_COMPARABLE for cell in results)
+    parts = [
+        _sampled(overall, max_drop) if overall is not None else None,
+        _certain(certain, max_drop) if certain.cells else None,
+        _not_comparable(uncompared, len(results)) if uncompared else None,
+    ]
+    found = [part for part in parts if part is not None] or [_NOTHING]
+    verdict = next(
+        (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
+        Verdict.NO_WORSE,
+    )
+    return verdict, tuple(part.reason for part in found)
+
+
+def bounded(
+    measured: Gate,
+    candidate: Candidate,
+    results: Sequence[CellResult],
+    worst: Extreme,
+    best: Extreme,
+) -> Gate:
+    """Return the verdict that stands whatever the missing trials would have said.
+
+    It is no worse only where all trials that were due say so with each missing one at its worst
+    for the candidate, and a regression only where they say so with each at its best: the mean
+    difference of whatever they would have said lies between those two, so that neither verdict
+    can turn into the other. Anything else is undecided, however clear what was measured looks;
+    and so is everything as long as no pair of cells was measured on both sides.
+
+    Args:
+        measured: The gate over the trials that have a verdict.
+        candidate: The candidate with its cells and the baseline's.
+        results: What is known of their pairs.
+        worst: What all trials say with each missing one at its worst for the candidate.
+        best: What they say with each at its best.
+    """
+    compared = any(cell.difference is not None for cell in results)
+    reasons = tuple(f"of what has a verdict: {reason}" for reason in measured.reasons)
+    bounds = replace(measured, worst=worst, best=best, trials_per_cell=None, more_trials=None)
+    if compared and worst.verdict is Verdict.NO_WORSE:
+        said = "no worse with each missing trial at its worst, too"
+        return replace(bounds, verdict=Verdict.NO_WORSE, reasons=(*reasons, said))
+    if compared and best.verdict is Verdict.REGRESSION:
+        said = "a regression with each missing trial at its best, too"
+        return replace(bounds, verdict=Verdict.REGRESSION, reasons=(*reasons, said))
+    # Where both ends are undecided, so is everything between them: more trials are what it takes.
+    open_either_way = worst.verdict is best.verdict
+    why = lacking(candidate) if open_either_way else unsettled(candidate, worst, best)
+    needed = _to_be_had(measured, results)
+    return replace(
+        bounds,
+        verdict=Verdict.UNDECIDED,
+        reasons=(*reasons, why),
+        unsettled="" if open_either_way else why,
+        trials_per_cell=needed,
+        more_trials=None if needed is None else _more(results, needed),
+    )
+
+
+def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
+    """Return the verdict that stands where builds are unverified: none but a regression.
+
+    Nobody knows whether the trials are those of what is there, so that no number of them decides.
+    """
+    doubts = tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
+    if not doubts:
+        return gate
+    cells = sum(bool(cell.pair.unverified) for cell in results)
+    said = f"unverified build in {cells} of {len(results)} pairs of cells"
+    gate = replace(gate, reasons=(*gate.reasons, "; ".join([said, *doubts])), unverified=doubts)
+    if gate.verdict is Verdict.REGRESSION:
+        return gate
+    return replace(gate, verdict=Verdict.UNDECIDED, trials_per_cell=None, more_trials=None)
+
+
+def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
+    """Return the trials a cell that would decide; those that were due are among them."""
+    if measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None:
+        return None
+    due = max(
+        (
+            max(len(side.passed) + len(side.missing), cell.pair.planned)
+            for cell in results
+            if not cell.pair.shared and not any(cell.pair.greedy)
+            for side in (cell.pair.candidate, cell.pair.baseline)
+            if side.missing
+        ),
+        default=0,
+    )
+    return max(due, measured.trials_per_cell or 0) or None
 
 
 def _sampled(overall: Overall, max_drop: float) -> _Part:
@@ -101,25 +194,12 @@ def _certain(certain: Certain, max_drop: float) -> _Part:
     return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _missing(missing: int, cells: int) -> _Part:
+def _not_comparable(uncompared: int, cells: int) -> _Part:
     return _Part(
         verdict=Verdict.UNDECIDED,
-        reason=f"{missing} of {cells} pairs of cells cannot be compared: not measured on both "
+        reason=f"{uncompared} of {cells} pairs of cells cannot be compared: not measured on both "
         "sides, or greedy on one",
     )
-
-
-def _doubts(results: Sequence[CellResult]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
-
-
-def _unverified(results: Sequence[CellResult]) -> _Part | None:
-    """Say that builds are unverified: nobody knows whether these trials are theirs."""
-    cells = sum(bool(cell.pair.unverified) for cell in results)
-    if not cells:
-        return None
-    said = f"unverified build in {cells} of {len(results)} pairs of cells"
-    return _Part(verdict=Verdict.UNDECIDED, reason="; ".join([said, *_doubts(results)]))
 
 
 def _trials_needed(

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison import adaptive
 from matrixbench.comparison.cells import assess
-from matrixbench.comparison.gate import decide
+from matrixbench.comparison.gate import bounded, decide, doubted, judge
+from matrixbench.comparison.missing import End, any_missing, completed, count
 from matrixbench.comparison.values import (
     Basis,
     CandidateResult,
     Certain,
     Comparison,
+    Extreme,
+    Missing,
     Overall,
     TestResult,
+    Verdict,
 )
 from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import Pairs, pooled_phi
@@ -29,7 +33,7 @@ from matrixbench.stats.stratified import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from matrixbench.comparison.values import Candidate, CellResult
+    from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate
     from matrixbench.stats.stratified import Stratum
 
 MAX_DROP = 0.1
@@ -43,6 +47,7 @@ def compare_cells(
     axis: str,
     baseline: str,
     max_drop: float = MAX_DROP,
+    missing: Missing = Missing.WORST,
 ) -> Comparison:
     """Return what pairs of cells say.
 
@@ -52,13 +57,14 @@ def compare_cells(
         axis: What is compared.
         baseline: The value that is the baseline.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
+        missing: What is made of trials that were due and have no verdict.
 
     Raises:
         ValueError: `max_drop` is not within [0, 1].
     """
     if not 0 <= max_drop <= 1:
         raise ValueError(f"a drop of {max_drop} is not between 0 and 1")
-    results = [_compared(candidate, max_drop) for candidate in candidates]
+    results = [_compared(candidate, max_drop, missing) for candidate in candidates]
     overalls = _holm_over([result.overall for result in results])
     return Comparison(
         experiment=experiment,
@@ -68,24 +74,61 @@ def compare_cells(
             replace(result, overall=overall)
             for result, overall in zip(results, overalls, strict=True)
         ),
+        missing=missing,
     )
 
 
-def _compared(candidate: Candidate, max_drop: float) -> CandidateResult:
+def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> CandidateResult:
     found = assess(candidate.pairs)
     results = [result for result, _ in found]
     strata = [stratum for _, stratum in found if stratum is not None]
     overall = _overall(found)
     certain = _certain(results)
+    gate = decide(results, strata, overall, certain, max_drop=max_drop)
+    candidates_own = sum(bool(pair.candidate.cell) for pair in candidate.alone)
     return CandidateResult(
         name=candidate.name,
         cells=tuple(results),
         tests=_by_test(found),
         overall=overall,
         certain=certain,
-        gate=decide(results, strata, overall, certain, max_drop=max_drop),
-        without_partner=candidate.without_partner,
+        gate=doubted(_allowing(gate, candidate, results, missing), results),
+        counts=count(candidate),
+        without_partner=(candidates_own, len(candidate.alone) - candidates_own),
     )
+
+
+def _allowing(
+    measured: Gate, candidate: Candidate, results: Sequence[CellResult], missing: Missing
+) -> Gate:
+    """Return the gate with what missing trials make of it."""
+    measured = replace(measured, missing=missing)
+    if missing is Missing.IGNORE or not any_missing(candidate):
+        return measured
+    worst, best = (_extreme(candidate, end, measured.max_drop) for end in (End.WORST, End.BEST))
+    return bounded(measured, candidate, results, worst, best)
+
+
+def _extreme(candidate: Candidate, end: End, max_drop: float) -> Extreme:
+    """Return what all trials say with the missing ones put in to one end.
+
+    Cells that one side only has are among them; but they are no part of what both sides were
+    asked, and must not water that down: a verdict holds with and without them.
+    """
+    extreme = _read(completed(candidate.pairs, end), max_drop)
+    if not candidate.alone:
+        return extreme
+    every = _read(completed([*candidate.pairs, *candidate.alone], end), max_drop)
+    agreed = every.verdict is extreme.verdict
+    return every if agreed else replace(every, verdict=Verdict.UNDECIDED)
+
+
+def _read(pairs: Sequence[CellPair], max_drop: float) -> Extreme:
+    found = assess(pairs, each=False)
+    results = [result for result, _ in found]
+    overall, certain = _overall(found), _certain(results)
+    verdict, _ = judge(results, overall, certain, max_drop=max_drop)
+    return Extreme(verdict=verdict, overall=overall, certain=certain)
 
 
 def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | None:

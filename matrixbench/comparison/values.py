@@ -37,6 +37,16 @@ class Basis(StrEnum):
     """Nothing was measured on a side, or only one side is greedy."""
 
 
+class Missing(StrEnum):
+    """What is made of trials that were due and have no verdict."""
+
+    WORST = "worst"
+    """No worse is only what stays so with each of them at its worst for the candidate, a regression
+    only what stays one with each of them at its best."""
+    IGNORE = "ignore"
+    """They are left out, as if they were missing at random."""
+
+
 class Verdict(StrEnum):
     """What the gate says."""
 
@@ -55,7 +65,11 @@ class Trials:
         passed: Seed → whether it passed.
         replies: Seed → digest of the reply; None for a refusal.
         by_request: Whether the request alone decides: one trial stands for the cell.
-        errored: How many trials measured nothing.
+        missing: Seeds of the trials that were due and have no verdict.
+        rejected: How many of those that count the server refused.
+        errored: How many trials were asked and have no verdict.
+        raised: How many of them have a reply, at which a check raised.
+        never_asked: How many trials were due and not asked.
         adaptive: Whether their number depends on what came out.
         unverified: Why the build may not be what the backend has now; empty where it is.
     """
@@ -65,7 +79,11 @@ class Trials:
     passed: Mapping[int, bool] = field(default_factory=dict)
     replies: Mapping[int, str | None] = field(default_factory=dict)
     by_request: bool = False
+    missing: frozenset[int] = frozenset()
+    rejected: int = 0
     errored: int = 0
+    raised: int = 0
+    never_asked: int = 0
     adaptive: bool = False
     unverified: str = ""
 
@@ -111,6 +129,12 @@ class CellPair:
         """Why a side's build may not be what its backend has now: each reason once."""
         reasons = (self.candidate.unverified, self.baseline.unverified)
         return tuple(dict.fromkeys(filter(None, reasons)))
+
+    @property
+    def shared(self) -> bool:
+        """Whether both sides are one cell of one build, so that they have the same trials."""
+        up, down = self.candidate, self.baseline
+        return up.cell == down.cell and up.build == down.build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +252,21 @@ class TestResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extreme:
+    """What all trials that were due would say if the missing ones all went one way.
+
+    Args:
+        verdict: The gate's.
+        overall: All sampled cells; None where there is none.
+        certain: All cells that equality decides.
+    """
+
+    verdict: Verdict
+    overall: Overall | None
+    certain: Certain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Whether a candidate is no worse than the baseline by more than a limit.
 
@@ -238,6 +277,11 @@ class Gate:
         trials_per_cell: Trials of each cell that would decide if the ratios stayed as they are;
             None where it is decided, or no number would.
         more_trials: How many more that are, over all cells of both sides.
+        missing: What was made of trials without a verdict.
+        unsettled: Why trials without a verdict leave it undecided; empty where they do not.
+        worst: What all trials would say with each missing one at its worst for the candidate: its
+            own as failures, the baseline's as passes. None where none is missing.
+        best: The same with each at its best for the candidate.
         unverified: Why builds may not be what the backends have now; then nothing passes, whatever
             the trials say.
     """
@@ -247,7 +291,37 @@ class Gate:
     reasons: tuple[str, ...]
     trials_per_cell: int | None = None
     more_trials: int | None = None
+    missing: Missing = Missing.WORST
+    unsettled: str = ""
+    worst: Extreme | None = None
+    best: Extreme | None = None
     unverified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """The trials of one side, over all cells that either side has.
+
+    Args:
+        due: Trials that should have a verdict: those that count, and the missing ones.
+        counted: Trials with a verdict.
+        rejected: How many of these the server refused: they count, as no success.
+        errored: Trials that were asked and have no verdict.
+        raised: How many of these have a reply, at which a check raised.
+        never_asked: Trials that were due and not asked.
+        missing: Trials that were due and have no verdict, of cells that the two sides do not
+            share: these could change what the comparison says.
+        without_partner: How many of these are of cells that only the other side has.
+    """
+
+    due: int
+    counted: int
+    rejected: int
+    errored: int
+    raised: int
+    never_asked: int
+    missing: int
+    without_partner: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +335,7 @@ class CandidateResult:
         overall: All sampled cells; None where there is none.
         certain: All cells that equality decides.
         gate: Whether it is no worse.
+        counts: The trials of the candidate, and of the baseline.
         without_partner: Cells of the candidate, and of the baseline, that have no counterpart.
     """
 
@@ -270,6 +345,7 @@ class CandidateResult:
     overall: Overall | None
     certain: Certain
     gate: Gate
+    counts: tuple[Count, Count]
     without_partner: tuple[int, int] = (0, 0)
 
     @property
@@ -287,12 +363,14 @@ class Comparison:
         axis: What is compared.
         baseline: The value that is the baseline.
         candidates: The others.
+        missing: What was made of trials without a verdict.
     """
 
     experiment: str
     axis: str
     baseline: str
     candidates: tuple[CandidateResult, ...]
+    missing: Missing = Missing.WORST
 
     def __repr__(self) -> str:
         """Say what it comes to: all of it would fill a notebook."""
@@ -325,8 +403,17 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A candidate's name, its pairs of cells, and how many cells of both sides have no partner."""
+    """What is known of a candidate and the baseline.
+
+    Args:
+        name: The candidate's name.
+        pairs: Its cells with the baseline's.
+        alone: Cells that one side only has, each with an empty other side of which every trial is
+            missing (`pairing.sides.alone`).
+        earlier: Whether the baseline is an earlier build, which cannot be asked any more.
+    """
 
     name: str
     pairs: Sequence[CellPair]
-    without_partner: tuple[int, int] = (0, 0)
+    alone: Sequence[CellPair] = ()
+    earlier: bool = False

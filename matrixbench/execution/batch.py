@@ -8,9 +8,11 @@ from enum import Enum, auto
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.backends.served_names import misnamed
 from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
-from matrixbench.execution.events import ServerRestarted, TrialDone
+from matrixbench.execution.doubts import Doubts, attempts_of, with_attempts
+from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
     ChatReply,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.events import Listener
     from matrixbench.execution.schedule import Task
     from matrixbench.plan.cells import Cell
-    from matrixbench.records import JsonObject
+    from matrixbench.records import Attempt, JsonObject
     from matrixbench.spec.load import TestCase
 
 DROP_AFTER_S = 5.0
@@ -86,6 +88,7 @@ class Prompts:
         self._checks = checks
         self._conversations = conversations or {}
         self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
+        self._of_launch: dict[tuple[int, int], Checks] = {}
 
     def body(self, cell: Cell) -> tuple[JsonObject, str]:
         """Return a cell's request body and its digest."""
@@ -95,9 +98,13 @@ class Prompts:
             self._bodies[key] = (body, digest(body))
         return self._bodies[key]
 
-    def checks(self, test: TestCase) -> Checks:
-        """Return a test's compiled checks."""
-        return self._checks[id(test)]
+    def checks(self, cell: Cell) -> Checks:
+        """Return the compiled checks of a cell: its test's, for the replies of its server."""
+        key = (id(cell.launch), id(cell.test))
+        if key not in self._of_launch:
+            checks = self._checks[id(cell.test)]
+            self._of_launch[key] = checks.taking_apart(cell.launch.reasoning_marks)
+        return self._of_launch[key]
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
@@ -105,7 +112,10 @@ class Prompts:
 
 
 def request_body(cell: Cell) -> JsonObject:
-    """Return what a cell sends, in OpenAI's shape, without model, seed and stream."""
+    """Return what a cell sends, in OpenAI's shape, without model and seed.
+
+    `stream` is in it where it is true: false is what is sent without a word.
+    """
     test = cell.test
     tools: JsonObject = {"tools": list(test.tools)} if test.tools else {}
     return {"messages": list(test.messages), **tools, **cell.point.fields}
@@ -127,24 +137,44 @@ class _State:
     killers: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     hung_in_a_row: int = 0
+    doubts: Doubts = field(default_factory=Doubts)
+    heard: dict[Task, tuple[Attempt, ...]] = field(default_factory=dict)
     alone: list[tuple[Task, int]] = field(default_factory=list)
     stop: Refusal | None = None
+    named: str | None = None
+    told: bool = False
     revive: asyncio.Lock = field(default_factory=asyncio.Lock)
     epoch: int = 0
 
 
 class BatchRun:
-    """Runs the trials of one launch, a number of them at a time."""
+    """Runs the trials of one launch, a number of them at a time.
+
+    Args:
+        session: The server.
+        batch: What its trials share.
+        prompts: What each cell sends, and how it is judged.
+        sink: Where the trials go.
+        listener: Is told what happens.
+        answered: Cells that the store has answers of already.
+    """
 
     def __init__(
-        self, session: Session, batch: Batch, prompts: Prompts, sink: Sink, listener: Listener
+        self,
+        session: Session,
+        batch: Batch,
+        prompts: Prompts,
+        sink: Sink,
+        listener: Listener,
+        *,
+        answered: frozenset[str] = frozenset(),
     ) -> None:
         self._session = session
         self._batch = batch
         self._prompts = prompts
         self._sink = sink
         self._listener = listener
-        self._state = _State()
+        self._state = _State(doubts=Doubts(answered))
 
     async def run(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> Refusal | None:
         """Send all trials; return the refusal that stopped the launch, or None.
@@ -183,6 +213,9 @@ class BatchRun:
             # trials would only cost one restart each.
             self._state.alone.append((task, 0))
             return
+        if self._state.revive.locked():
+            async with self._state.revive:  # a request sent now would be held to have met a death
+                pass
         batch = self._batch
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()
@@ -195,21 +228,50 @@ class BatchRun:
             timeout_s=batch.timeout_s,
         )
         conversation = self._prompts.conversation(task.cell.test)
-        answer = await converse(self._session.ask, request, conversation)
+        with self._state.doubts.asking(task.cell.id):
+            answer = await converse(self._session.ask, request, conversation)
+        answer = with_attempts(answer, self._state.heard.pop(task, ()))
         if answer.earlier:
             self._state.answered.add(task.cell.id)
             self._state.hung_in_a_row = 0
+        answer = self._of_another_model(answer)
         if isinstance(answer, Refusal):
             refusal = await self._settle(answer, task, deaths, epoch, alone=alone)
             if refusal is None:
+                self._state.heard[task] = attempts_of(answer)
                 return
             answer = refusal
         else:
             self._state.answered.add(task.cell.id)
+            self._state.doubts.replied(task.cell.id)
             self._state.hung_in_a_row = 0
         await self._store(task, answer, body, body_digest, started_at)
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG:
             await self._after_hang(alone=alone)
+
+    def _of_another_model(self, answer: ChatReply | Refusal) -> ChatReply | Refusal:
+        """Say once that another model answers; where that is not to be, return a refusal."""
+        info = self._session.info
+        if not isinstance(answer, ChatReply) or answer.model == self._state.named:
+            return answer
+        remark = misnamed(info.asked_model, answer.model)
+        if remark is not None and info.strict_model:
+            return Refusal(
+                outcome=Outcome.ERRORED,
+                kind=Kind.WRONG_MODEL,
+                reason=remark.message,
+                stops_launch=True,
+                latency_s=answer.timing.latency_s,
+                earlier=answer.earlier,
+                attempts=answer.attempts,
+            )
+        self._state.named = answer.model
+        if remark is not None and not info.noticed and not self._state.told:
+            self._state.told = True
+            self._listener(
+                LaunchNoticed(name=self._batch.name, message=remark.message, hint=remark.hint)
+            )
+        return answer
 
     async def _settle(
         self, refusal: Refusal, task: Task, deaths: int, epoch: int, *, alone: bool
@@ -218,6 +280,7 @@ class BatchRun:
         if refusal.stops_launch:
             self._state.stop = refusal
             return refusal
+        refusal = self._state.doubts.settled(task.cell.id, refusal)
         if refusal.by_request:
             self._state.stood.add(task.cell.id)
             return refusal
@@ -300,7 +363,7 @@ class BatchRun:
         started_at: float,
     ) -> None:
         batch = self._batch
-        checks = self._prompts.checks(task.cell.test)
+        checks = self._prompts.checks(task.cell)
         judgement = (
             checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
         )

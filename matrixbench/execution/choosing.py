@@ -90,6 +90,22 @@ def choose_test(experiment: Experiment, tests: Sequence[str], where: Sequence[st
     return named[0]
 
 
+def marks_of_all(experiment: Experiment, where: Sequence[str]) -> tuple[str, ...]:
+    """Return the marks of reasoning that are taken out of every selected launch's replies.
+
+    A saved reply is no launch's. Where launches differ, none is taken out: a note tells of them.
+
+    Raises:
+        UsageError: A selector is wrong.
+        SpecError: The matrix is too large.
+    """
+    handles = known_handles(experiment)
+    selector = parse_where(where, known_axes(experiment), handles=handles)
+    groups = build_matrix(experiment, selector).launches
+    marks = {group.launch.reasoning_marks for group in groups}
+    return marks.pop() if len(marks) == 1 else ()
+
+
 def _named(experiment: Experiment, patterns: Sequence[str]) -> tuple[TestCase, ...]:
     names = list(dict.fromkeys(test.name for test in experiment.tests))
     if not patterns:

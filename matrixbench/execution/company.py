@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
+from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
@@ -55,7 +56,7 @@ class Company:
             if not isinstance(answer, ChatReply):
                 reason = f"{other.launch.name} gave no reply to compare with"
                 raise UnjudgeableError(Kind.NO_REFERENCE, reason)
-            return answer
+            return taken_apart(answer, other.launch.reasoning_marks)
 
         return reference
 

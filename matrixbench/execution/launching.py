@@ -258,6 +258,10 @@ class Launches:
                 seconds=seconds,
             )
         )
+        for remark in info.noticed:
+            self._tell(
+                LaunchNoticed(name=launch.launch.name, message=remark.message, hint=remark.hint)
+            )
         known = launch.build
         confirmed = known.verified and known.build is not None and known.build.id == info.build.id
         if not trials and not dropped and confirmed:
@@ -284,7 +288,15 @@ class Launches:
     ) -> None:
         """Send the trials of a launch; where they are adaptive, until each cell has enough."""
         stopping = self._stopping(batch, work, session.info.build, writer)
-        run = BatchRun(session, batch, self._prompts, stopping or writer, self._count)
+        known = self._meanwhile.history.under(session.info.build)
+        run = BatchRun(
+            session,
+            batch,
+            self._prompts,
+            stopping or writer,
+            self._count,
+            answered=frozenset(cell for cell, progress in known.items() if progress.kept),
+        )
         if stopping is None:
             _raise_if(await run.run(interleave(work, batch.first_seed), self._stop))
             return

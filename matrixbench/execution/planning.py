@@ -239,10 +239,16 @@ def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
     Greedy cells have nothing to stop for, and those that are compared with other cells' replies
     know nothing before those are there.
     """
-    own = {test: (of_test.digest,) for test, of_test in checks.items()}
+    by_digest: dict[str, Checks] = {}
     cells: dict[str, tuple[str, ...]] = {}
     comparing: set[str] = set()
     for group in matrix.launches:
+        apart = {
+            test: of_test.taking_apart(group.launch.reasoning_marks)
+            for test, of_test in checks.items()
+        }
+        by_digest |= {of_test.digest: of_test for of_test in apart.values()}
+        own = {test: (of_test.digest,) for test, of_test in apart.items()}
         for cell in group.cells:
             if is_greedy(cell.point.fields):
                 continue
@@ -251,11 +257,10 @@ def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
                 continue
             mine = own[id(cell.test)]
             known = cells.setdefault(cell.id, mine)
-            if known is not mine and mine[0] not in known:
+            if mine[0] not in known:
                 cells[cell.id] = known + mine
     for cell_id in comparing & cells.keys():
         del cells[cell_id]
-    by_digest = {of_test.digest: of_test for of_test in checks.values()}
     return Judges(cells=cells, judge=lambda digest, reply: by_digest[digest].judge(reply).outcome)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import named_cell
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import combine, digest
@@ -44,6 +45,7 @@ class Partner:
         build: The build that its replies are taken from; None where none is known.
         greedy: Whether any of its replies will do, since all should be the same.
         unverified: Why that build may not be what its backend has now; empty where it is.
+        marks: The marks of reasoning that its server leaves in the content.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Partner:
     build: str | None
     greedy: bool
     unverified: str = ""
+    marks: tuple[str, ...] = ()
 
 
 Compared: TypeAlias = "Partner | Obstacle | None"
@@ -103,7 +106,9 @@ class CellChecks:
     def _reference(self, trial: int, reply: ChatReply) -> Reference:
         def reference(key: str) -> ChatReply:
             other = self.others[key]
-            return reply if other is None else self._reply(other, self.seeds.get(trial))
+            if other is None:
+                return taken_apart(reply, self.checks.marks)
+            return taken_apart(self._reply(other, self.seeds.get(trial)), other.partner.marks)
 
         return reference
 
@@ -129,10 +134,9 @@ class ChecksByCell:
     def __init__(
         self, checks: Mapping[int, Checks], compared: Mapping[int, Mapping[str, Compared]]
     ) -> None:
+        self._checks = checks
         self._compared = compared
-        self._by_test = {
-            test: CellChecks(digest=own.digest, checks=own) for test, own in checks.items()
-        }
+        self._plain: dict[tuple[int, int], CellChecks] = {}
         self._by_cell: dict[int, CellChecks] = {}
 
     @property
@@ -142,7 +146,14 @@ class ChecksByCell:
 
     def of(self, cell: Cell) -> CellChecks:
         """Return what judges a cell."""
-        return self._by_cell.get(id(cell)) or self._by_test[id(cell.test)]
+        return self._by_cell.get(id(cell)) or self._without_others(cell)
+
+    def _without_others(self, cell: Cell) -> CellChecks:
+        key = (id(cell.launch), id(cell.test))
+        if key not in self._plain:
+            own = self._checks[id(cell.test)].taking_apart(cell.launch.reasoning_marks)
+            self._plain[key] = CellChecks(digest=own.digest, checks=own)
+        return self._plain[key]
 
     def read(
         self, store: Store | None, experiment: str, first_seed: int, cells: Iterable[Cell]
@@ -172,7 +183,7 @@ class ChecksByCell:
             seeds.setdefault(kept.cell, {})[kept.id] = kept.seed
         load = None if store is None else lru_cache(LOADED_REPLIES)(store.reply)
         for cell in comparing:
-            checks = self._by_test[id(cell.test)].checks
+            checks = self._without_others(cell).checks
             others = {
                 key: _replies(other, trials) if isinstance(other, Partner) else None
                 for key, other in self._compared[id(cell)].items()
@@ -204,7 +215,8 @@ def _stands_for(other: Replies | None) -> str:
     """Return the digest of what a cell is compared with; a trial's reply never changes."""
     if other is None:
         return digest(None)
-    return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()]])
+    marks = [list(other.partner.marks)] if other.partner.marks else []
+    return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()], *marks])
 
 
 def compared_with(
@@ -250,6 +262,7 @@ def _partner(
         build=None if build is None else build.id,
         greedy=is_greedy(found.point.fields),
         unverified="" if build is None or present.verified else doubt,
+        marks=found.launch.reasoning_marks,
     )
 
 

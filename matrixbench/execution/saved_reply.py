@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.ollama_chat import understand
-from matrixbench.backends.openai_reply import Answer, classify
+from matrixbench.backends.openai_reply import BROKEN, Answer, classify
 from matrixbench.errors import UsageError
-from matrixbench.records import ChatReply, Kind, Refusal, Turn
+from matrixbench.records import ChatReply, Refusal, Turn
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject
@@ -45,8 +45,8 @@ def read_reply(name: str) -> ChatReply | Refusal:
     answer = _answer(data)
     if answer is None and suffix != ".json":
         answer = _heard({"role": "assistant", "content": text.removesuffix("\n")})
-    if isinstance(answer, Refusal) and answer.kind is Kind.BAD_REPLY:
-        raise _no_reply(answer.reason.removeprefix("bad reply: "), where)
+    if isinstance(answer, Refusal) and answer.reason.startswith(BROKEN):
+        raise _no_reply(answer.reason.removeprefix(BROKEN), where)
     if answer is None:
         found = "not JSON" if data is None else "JSON of another shape"
         raise _no_reply(found, where)

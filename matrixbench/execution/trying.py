@@ -233,6 +233,9 @@ class _Trying:
             asked, toolless = split_off_tools(cells, session.info.effective)
             self._tell_ready(launch, session, len(asked), monotonic() - began)
             dropped += toolless
+            for remark in session.info.noticed:
+                noticed = LaunchNoticed(name=launch.name, message=remark.message, hint=remark.hint)
+                self._tell(noticed)
             if any(cell in self._company.added for cell in asked):
                 message = "asked as well: same_as compares with its reply"
                 self._tell(LaunchNoticed(name=launch.name, message=message, hint=""))
@@ -255,7 +258,7 @@ class _Trying:
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
         self._company.heard[place_of(cell)] = answer
-        checks = self._company.checks(cell.test)
+        checks = self._company.checks(cell.test).taking_apart(cell.launch.reasoning_marks)
         found = judged(cell.test, answer, checks, self._company.reference(cell))
         return replace(
             found,

@@ -10,7 +10,8 @@ import time
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, assert_never
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_never
 
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.errors import ServerError, StoreError
@@ -29,12 +30,12 @@ from matrixbench.spec.backends import (
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
     from matrixbench.backends.executable import ServerHelp
+    from matrixbench.backends.option_files import Meant, PathOptions
     from matrixbench.backends.protocol import Session, SessionInfo
     from matrixbench.errors import MatrixbenchError
     from matrixbench.execution.settings import Settings
@@ -56,6 +57,7 @@ class Workshop:
         self._started = time.strftime("%Y%m%d-%H%M%S")
         self._hashes: FileHashes | None = None
         self._present: dict[tuple[str, ...], PresentBuild] = {}
+        self._helps: dict[tuple[str, str | None], ServerHelp | None] = {}
 
     @property
     def hashes(self) -> FileHashes:
@@ -73,6 +75,12 @@ class Workshop:
         else's), the build is None and the note says why. Where only the running server knows the
         rest, the build is what can be known. Its origin is there in any case.
         """
+        present = self._present_build(launch)
+        missing = self.meant(launch).missing() if names_files(launch.options) else ()
+        notes = tuple(fault.told for fault in missing)
+        return replace(present, notes=notes) if notes else present
+
+    def _present_build(self, launch: Launch) -> PresentBuild:
         match launch.spec:
             case ScriptedBackend():
                 from matrixbench.backends.scripted import SCRIPTED_BUILD  # noqa: PLC0415
@@ -83,7 +91,9 @@ class Workshop:
             case EndpointBackend():
                 return _unknown(origin_in_file(launch), "an endpoint is asked only when it runs")
             case LlamaServerBackend():
-                key = (launch.backend, launch.binary or "", launch.source.model_dump_json())
+                files = self.meant(launch).files if names_files(launch.options) else ()
+                source = launch.source.model_dump_json()
+                key = (launch.backend, launch.binary or "", source, *(file.name for file in files))
                 if key not in self._present:
                     self._present[key] = self._present_llama_server(launch, launch.spec)
                 return self._present[key]
@@ -120,7 +130,9 @@ class Workshop:
             case CommandBackend():
                 from matrixbench.backends.command import located  # noqa: PLC0415  only here
 
-                arguments, path = located(self._command_order(launch, spec), environ)
+                order = self._command_order(launch, spec)
+                order = replace(order, options=self.meant(launch).options)
+                arguments, path = located(order, environ)
                 return at_file(replace(origin, argv=arguments), path)
             case OllamaBackend(url=None):
                 from matrixbench.backends.ollama_server import find_ollama  # noqa: PLC0415
@@ -132,6 +144,7 @@ class Workshop:
     def _present_llama_server(self, launch: Launch, backend: LlamaServerBackend) -> PresentBuild:
         from matrixbench.backends.build import llama_server_build, server_sha256  # noqa: PLC0415
         from matrixbench.backends.executable import find_executable  # noqa: PLC0415  only here
+        from matrixbench.plan.option_files import with_contents  # noqa: PLC0415  only here
 
         origin = self.origin(launch)
         try:
@@ -139,10 +152,12 @@ class Workshop:
             if source is not None:
                 origin = replace(origin, model=source.sha256 or "")
             executable = find_executable(backend, launch.binary, environ=self._settings.environ)
+            contents = self._contents(launch)
             if source is None:
-                origin = replace(origin, program=server_sha256(executable, self.hashes))
+                program = server_sha256(executable, self.hashes)
+                origin = replace(origin, program=with_contents(program, contents))
                 return _unknown(origin, f"model {launch.model} is not on this machine", gone=True)
-            build = llama_server_build(executable, source, self.hashes)
+            build = llama_server_build(executable, source, self.hashes, contents)
         except (ServerError, OSError) as error:
             return _unknown(origin, error, gone=True)
         return PresentBuild(build=build, verified=True, origin=origin.of_build(build))
@@ -193,6 +208,7 @@ class Workshop:
                 ModelSource(name=launch.model, id=tag, sha256=sha256),
                 environ=self._settings.environ,
                 hashes=self.hashes,
+                contents=self._contents(launch),
             )
         except (ServerError, OSError) as error:
             return _unknown(origin, error, gone=True)
@@ -209,6 +225,48 @@ class Workshop:
 
         executable = find_executable(backend, launch.binary, environ=self._settings.environ)
         return server_help(executable, self.hashes)
+
+    def meant(self, launch: Launch) -> Meant:
+        """Return a launch's options as its server is given them, and the files that they name.
+
+        Where a llama-server's `--help` cannot be read, what is known of llama.cpp tells which
+        options take a path.
+        """
+        from matrixbench.backends.option_files import (  # noqa: PLC0415  only where needed
+            llama_server_options,
+            marked_only,
+            meant,
+        )
+
+        kinds: PathOptions = marked_only
+        if isinstance(launch.spec, LlamaServerBackend):
+            kinds = llama_server_options(self._help(launch, launch.spec))
+        base = self._settings.here or Path.cwd()
+        return meant(launch.options, kinds, base=base, environ=self._settings.environ)
+
+    def _help(self, launch: Launch, backend: LlamaServerBackend) -> ServerHelp | None:
+        key = launch.backend, launch.binary
+        if key not in self._helps:
+            try:
+                self._helps[key] = self.server_help(launch, backend)
+            except ServerError:
+                self._helps[key] = None
+        return self._helps[key]
+
+    def _contents(self, launch: Launch) -> Mapping[str, str]:
+        """Return the digests of the files that a launch's options name.
+
+        Raises:
+            ServerError: A path stands for nothing, or a file is missing or cannot be read.
+        """
+        from matrixbench.backends.option_files import file_contents  # noqa: PLC0415  the same
+
+        if not names_files(launch.options):
+            return {}
+        found = self.meant(launch)
+        for fault in found.missing():
+            raise fault.error
+        return file_contents(found.files, self.hashes)
 
     def _located(self, launch: Launch) -> ModelFiles | None:
         return locate(launch.source, cache=self._settings.cache, environ=self._settings.environ)
@@ -329,6 +387,11 @@ def _unknown(
     note = str(why).partition("\n")[0]
     origin = lacking(origin, why) if gone else origin
     return PresentBuild(build=None, verified=False, note=note, origin=origin)
+
+
+def names_files(options: Mapping[str, Any]) -> bool:
+    """Return whether options may name files: whether any holds a text, a list or a mapping."""
+    return any(isinstance(value, str | list | tuple | dict) for value in options.values())
 
 
 def _needs_file(launch: Launch) -> bool:

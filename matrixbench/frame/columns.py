@@ -40,6 +40,9 @@ COLUMNS: Mapping[str, str] = {
     "distinct": "How many different replies the trials that count gave.",
     "one_reply": "Whether several trials gave one and the same reply although their sampling is "
     "not greedy: the cell may have been measured once.",
+    "reasoning_in_content": "How many of the trials that count left reasoning in the content, also "
+    "where it was taken apart.",
+    "call_in_content": "How many of the trials that count wrote a call into the content.",
     "top_kind": "The most frequent kind of failure; of errors only where nothing else failed.",
     "top_count": "How many trials are of that kind.",
     "top_reason": "The most frequent reason of that kind.",
@@ -48,6 +51,12 @@ COLUMNS: Mapping[str, str] = {
     "latency_p90_s": "90th percentile of the same latencies, in seconds, linearly interpolated.",
     "time_to_first_token_p50_s": "Median time to the first token, in seconds.",
     "time_to_first_token_p90_s": "90th percentile of the time to the first token, in seconds.",
+    "token_gap_p50_s": "Median over trials of the median time between tokens of a streamed reply, "
+    "in seconds; missing where none was streamed.",
+    "token_gap_p90_s": "90th percentile over trials of the same medians, in seconds.",
+    "token_gap_max_p50_s": "Median over trials of the longest time between tokens of a streamed "
+    "reply, in seconds.",
+    "token_gap_max_p90_s": "90th percentile over trials of the same longest times, in seconds.",
     "prompt_tokens_per_s": "Median rate of prompt processing, in tokens per second.",
     "prompt_tokens_per_s_p90": "90th percentile of the same rates: one trial in ten is faster.",
     "completion_tokens_per_s": "Median rate of completion tokens, in tokens per second.",
@@ -67,13 +76,21 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "reason": "The failure's reason, one line.",
     "by_request": "Whether the request alone decided the outcome.",
     "score": "Mean of the scores that its checks gave, between 0 and 1; missing where none does.",
+    "noted": "What was noticed of the reply whatever its checks say: reasoning_in_content, "
+    "call_in_content or both; missing where nothing was.",
     "turns": "Requests that were sent: 1, and in a conversation one for each reply.",
+    "asked": "How often they were sent: more than `turns` where one was sent again; missing in "
+    "trials that an older version stored.",
+    "asked_again": "Why they were sent again: the kind of each answer before the one that counts "
+    "(`reply` where it was one), with spaces between; missing otherwise.",
     "latency_s": "From the first byte sent to the last byte received, in seconds.",
     "time_to_first_token_s": "Time to the first token, in seconds.",
     "prompt_tokens": "Number of prompt tokens.",
     "completion_tokens": "Number of completion tokens.",
     "prompt_tokens_per_s": "Rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "Rate of completion tokens, in tokens per second.",
+    "token_gap_p50_s": "Median time between two tokens of a streamed reply, in seconds.",
+    "token_gap_max_s": "Longest time between two tokens of a streamed reply, in seconds.",
     "reply_digest": "Digest of the reply: equal replies have equal digests.",
     "launch": "Number of the launch that it ran in; `show --launch` prints what that was.",
     "imported": "Whether another tool measured it.",

@@ -70,7 +70,7 @@ def trial_frame(squares: Iterable[Square], trials: Iterable[TrialRow]) -> DataFr
         (square, trial) for trial in trials for square in by_cell.get((trial.cell, trial.build), ())
     ]
     columns = {
-        name: [plain(getattr(trial, name)) for _, trial in rows]
+        name: [_of_trial(trial, name) for _, trial in rows]
         for name in TRIAL_COLUMNS
         if name != "unverified"
     }
@@ -80,6 +80,11 @@ def trial_frame(squares: Iterable[Square], trials: Iterable[TrialRow]) -> DataFr
         [square.coordinates for square, _ in rows],
         {name: columns[name] for name in TRIAL_COLUMNS},
     )
+
+
+def _of_trial(trial: TrialRow, name: str) -> object:
+    value = plain(getattr(trial, name))
+    return None if name == "noted" and value == "" else value
 
 
 def axes_of(frame: DataFrame) -> list[str]:
@@ -94,7 +99,7 @@ def axes_of(frame: DataFrame) -> list[str]:
 _TEXTS = frozenset(
     {
         *("cell", "build", "unverified", "launches", "reason", "hint", "interval"),
-        *("top_kind", "top_reason", "kind", "reply_digest"),
+        *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
     }
 )
 """Columns that may hold None, which must stay None and not become NaN."""

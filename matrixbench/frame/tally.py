@@ -10,7 +10,7 @@ from math import floor, nan
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from matrixbench.records import Outcome
+from matrixbench.records import Kind, Outcome
 from matrixbench.stats import wilson_interval
 from matrixbench.stats.sequential import sequential_interval
 
@@ -72,6 +72,7 @@ class Tally:
     replies: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
     measures: dict[str, list[float]] = field(default_factory=dict)
 
@@ -86,6 +87,8 @@ class Tally:
             self.failures[trial.kind or "", trial.reason] += 1
         if trial.reply_digest is not None:
             self.replies[trial.reply_digest] += 1
+        if trial.noted:
+            self.noted.update(trial.noted.split())
         if trial.score is not None:
             self.scores.append(trial.score)
         if trial.by_request:
@@ -99,6 +102,8 @@ class Tally:
 _MEASURES: Mapping[str, tuple[str, str | None]] = {
     "latency_s": ("latency_p50_s", "latency_p90_s"),
     "time_to_first_token_s": ("time_to_first_token_p50_s", "time_to_first_token_p90_s"),
+    "token_gap_p50_s": ("token_gap_p50_s", "token_gap_p90_s"),
+    "token_gap_max_s": ("token_gap_max_p50_s", "token_gap_max_p90_s"),
     "prompt_tokens_per_s": ("prompt_tokens_per_s", "prompt_tokens_per_s_p90"),
     "completion_tokens_per_s": ("completion_tokens_per_s", "completion_tokens_per_s_p90"),
     "completion_tokens": ("completion_tokens", None),
@@ -115,7 +120,8 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
     """Return what `columns.COLUMNS` names of a cell that applies."""
     passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
     n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
-    by_request = 0 < n == tally.by_request
+    # One that is understood stands at once; of others a second one stands, for the first as well.
+    by_request = 0 < n == rejected and tally.by_request > 0
     repeats = not (square.greedy or by_request)
     until = square.until if repeats else None
     stopped = until is not None and n < square.planned and until.reached(passed, n)
@@ -147,6 +153,8 @@ def summary(square: Square, tally: Tally) -> dict[str, object]:
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),
         "one_reply": not square.greedy and len(tally.replies) == 1 < tally.replies.total() == n,
+        "reasoning_in_content": tally.noted[Kind.REASONING_IN_CONTENT],
+        "call_in_content": tally.noted[Kind.CALL_IN_CONTENT],
         "top_kind": plain(kind),
         "top_count": count,
         "top_reason": reason,

@@ -10,7 +10,7 @@ from matrixbench.errors import UsageError
 from matrixbench.frame.columns import pass_columns
 from matrixbench.frame.pass_k import with_pass_k
 from matrixbench.frame.tables import axes_of
-from matrixbench.frame.tally import CellStatus
+from matrixbench.frame.tally import CellStatus, IntervalKind
 from matrixbench.plan.values import label
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
@@ -42,6 +42,7 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "these_high": "Upper end of the same interval.",
     "latency_p50_s": "Median over cells of their median latencies, in seconds.",
     "time_to_first_token_p50_s": "The same of the time to the first token, in seconds.",
+    "token_gap_p50_s": "The same of the time between tokens of streamed replies, in seconds.",
     "prompt_tokens_per_s": "The same of the rate of prompt processing, in tokens per second.",
     "completion_tokens_per_s": "The same of the rate of completion tokens, in tokens per second.",
     "completion_tokens": "The same of the number of completion tokens.",
@@ -52,6 +53,7 @@ _COUNTS = ("trials", "passed", "failed", "rejected", "errored")
 _SPEEDS = (
     "latency_p50_s",
     "time_to_first_token_p50_s",
+    "token_gap_p50_s",
     "prompt_tokens_per_s",
     "completion_tokens_per_s",
     "completion_tokens",
@@ -210,7 +212,9 @@ def _ratio(cell: _Row) -> Ratio:
     ratio = float(cell["success_ratio"])
     if isnan(cell["low"]):
         return ratio_of(ratio, 1)
-    return Ratio(estimate=ratio, interval=Interval(low=cell["low"], high=cell["high"]))
+    interval = Interval(low=cell["low"], high=cell["high"])
+    wilson = cell["interval"] == IntervalKind.WILSON
+    return Ratio(estimate=ratio, interval=interval, n=cell["trials"] if wilson else None)
 
 
 def _mean(tests: Iterable[Sequence[_Row]], name: str) -> float:

@@ -1,6 +1,7 @@
 """From an experiment and its store to a comparison.
 
-`sides` reads what was measured, `by_value` pairs the values of an axis, `by_build` two builds.
+`sides` reads what was measured, `due` says what should have been, `by_value` pairs the values of an
+axis, `by_build` two builds.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.totals import MAX_DROP, compare_cells
+from matrixbench.comparison.values import Missing
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.stored import opened
@@ -33,6 +35,7 @@ def compare(
     baseline: str,
     where: str | Sequence[str] = (),
     max_drop: float = MAX_DROP,
+    missing: str = Missing.WORST,
     say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Return how cells differ that differ only in what `baseline` names.
@@ -44,6 +47,8 @@ def compare(
             build before the present one; `build=ID`: the one whose id begins so.
         where: Selector expressions; all must hold, for both sides.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
+        missing: `worst`: trials without a verdict leave the gate undecided where they could change
+            what it says. `ignore`: they are left out.
         say: Is told how many replies were judged again.
 
     Raises:
@@ -54,16 +59,29 @@ def compare(
     settings = settings or settings_for(experiment)
     with opened(experiment, settings) as store:
         results = results_of(experiment, settings, store, where=where, say=say)
-        return compare_results(results, store, baseline=baseline, max_drop=max_drop)
+        return compare_results(
+            results, store, baseline=baseline, max_drop=max_drop, missing=missing
+        )
 
 
 def compare_results(
-    results: Results, store: Store, *, baseline: str, max_drop: float = MAX_DROP
+    results: Results,
+    store: Store,
+    *,
+    baseline: str,
+    max_drop: float = MAX_DROP,
+    missing: str = Missing.WORST,
 ) -> Comparison:
     """Return the comparison of results that are opened already; see `compare`."""
     if not 0 <= max_drop <= 1:
         raise UsageError(
             f"a drop of {max_drop:g} is not between 0 and 1", hint="for example --max-drop 0.1"
+        )
+    if missing not in set(Missing):
+        raise UsageError(
+            f"«{missing}» is nothing that can be made of missing trials",
+            where="--missing",
+            hint=f"write {' or '.join(Missing)}",
         )
     axis, value = _named(baseline)
     results = under_present_builds(results)
@@ -72,7 +90,12 @@ def compare_results(
     else:
         candidates, told = by_value(results, store, axis, value)
     comparison = compare_cells(
-        candidates, experiment=results.experiment, axis=axis, baseline=told, max_drop=max_drop
+        candidates,
+        experiment=results.experiment,
+        axis=axis,
+        baseline=told,
+        max_drop=max_drop,
+        missing=Missing(missing),
     )
     if not any(cell.trials[0] for found in comparison.candidates for cell in found.cells):
         raise NothingSelectedError(

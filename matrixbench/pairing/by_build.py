@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.values import Candidate
 from matrixbench.errors import UsageError
-from matrixbench.pairing.sides import pair_of, sides_of
+from matrixbench.pairing.sides import alone, pair_of, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,15 +55,21 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
             for cell in kept
         ),
     )
-    present = sides_of(replace(results, cells=tuple(kept)), store)
-    pairs = [
-        pair_of(candidate, baseline)
-        for candidate, baseline in zip(present, sides_of(before, store), strict=True)
-    ]
+    sides = sides_of(results, store)
+    present = [side for side in sides if earlier.get(_launch(side.cell)) is not None]
     names = sorted({str(side.trials.build) for side in present})
     told = sorted({earlier[_launch(cell)] for cell in kept})
-    rest = len(results.cells) - len(kept)
-    candidate = Candidate(name=f"build {_short(names)}", pairs=pairs, without_partner=(rest, 0))
+    candidate = Candidate(
+        name=f"build {_short(names)}",
+        pairs=[
+            pair_of(candidate, baseline)
+            for candidate, baseline in zip(present, sides_of(before, store), strict=True)
+        ],
+        alone=[
+            alone(side, candidate=True) for side in sides if earlier.get(_launch(side.cell)) is None
+        ],
+        earlier=True,
+    )
     return [candidate], f"build {_short(told)}"
 
 

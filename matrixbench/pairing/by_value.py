@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from matrixbench.comparison.values import Candidate
 from matrixbench.errors import UsageError
 from matrixbench.pairing.by_build import BUILD
-from matrixbench.pairing.sides import pair_of, sides_of
+from matrixbench.pairing.sides import alone, pair_of, sides_of
 from matrixbench.plan.values import label, same
 
 if TYPE_CHECKING:
@@ -92,15 +92,18 @@ def _against(
         coordinates = sides[0].cell.square.coordinates
         parts = [f"{other}={label(coordinates.get(other))}" for other in varying]
         keys = [tuple(side.value(other) for other in common) for side in sides]
-        paired = [
-            pair_of(side, partners[key])
-            for side, key in zip(sides, keys, strict=True)
-            if key in partners
-        ]
+        keyed = list(zip(sides, keys, strict=True))
         yield Candidate(
             name=" · ".join([name, *parts]),
-            pairs=paired,
-            without_partner=(len(sides) - len(paired), len(partners.keys() - set(keys))),
+            pairs=[pair_of(side, partners[key]) for side, key in keyed if key in partners],
+            alone=[
+                *(alone(side, candidate=True) for side, key in keyed if key not in partners),
+                *(
+                    alone(side, candidate=False)
+                    for key, side in partners.items()
+                    if key not in set(keys)
+                ),
+            ],
         )
 
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.values import CellPair, Trials
 from matrixbench.identity import canonical_json
+from matrixbench.pairing.due import Due, Tally
 from matrixbench.plan.values import label
-from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
     from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
-    from matrixbench.store.rows import TrialRow
 
 _MISSING = "missing"
-
-
-@dataclass(slots=True, eq=False)
-class _Tally:
-    passed: dict[int, bool] = field(default_factory=dict)
-    replies: dict[int, str | None] = field(default_factory=dict)
-    by_request: int = 0
-    errored: int = 0
-
-    def add(self, row: TrialRow) -> None:
-        if row.outcome is Outcome.ERRORED:
-            self.errored += 1
-            return
-        self.passed[row.seed] = row.outcome is Outcome.PASSED
-        self.replies[row.seed] = row.reply_digest
-        self.by_request += row.by_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,25 +58,29 @@ def under_present_builds(results: Results) -> Results:
 
 def sides_of(results: Results, store: Store) -> list[Side]:
     """Return the selected cells with their trials, in the file's order."""
-    tallies: dict[ResultCell, _Tally] = {cell: _Tally() for cell in results.cells}
+    tallies: dict[ResultCell, Tally] = {cell: Tally() for cell in results.cells}
     for cell, row in results.rows(store):
         tallies[cell].add(row)
-    return [
-        Side(
-            cell=cell,
-            trials=Trials(
-                cell=cell.square.cell,
-                build=cell.square.build,
-                passed=tally.passed,
-                replies=tally.replies,
-                by_request=0 < len(tally.passed) == tally.by_request,
-                errored=tally.errored,
-                adaptive=cell.square.until is not None,
-                unverified=cell.square.unverified if tally.passed or tally.errored else "",
-            ),
-        )
-        for cell, tally in tallies.items()
-    ]
+    due = Due(tallies, results, store)
+    return [Side(cell=cell, trials=_trials(cell, tally, due)) for cell, tally in tallies.items()]
+
+
+def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
+    lacking = [trial for trial in due.trials(cell) if cell.first_seed + trial not in tally.passed]
+    return Trials(
+        cell=cell.square.cell,
+        build=cell.square.build,
+        passed=tally.passed,
+        replies=tally.replies,
+        by_request=tally.stands,
+        missing=frozenset(cell.first_seed + trial for trial in lacking),
+        rejected=tally.rejected,
+        errored=len(tally.errored),
+        raised=tally.raised,
+        never_asked=sum(trial not in tally.errored for trial in lacking),
+        adaptive=cell.square.until is not None,
+        unverified=cell.square.unverified if tally.passed or tally.errored else "",
+    )
 
 
 def pair_of(candidate: Side, baseline: Side) -> CellPair:
@@ -106,4 +93,29 @@ def pair_of(candidate: Side, baseline: Side) -> CellPair:
         baseline=baseline.trials,
         greedy=(up.greedy, down.greedy),
         planned=max(up.planned, down.planned),
+    )
+
+
+def alone(side: Side, *, candidate: bool) -> CellPair:
+    """Return a cell that one side only has, with an empty other side that lacks every trial.
+
+    Args:
+        side: The cell.
+        candidate: Whether the candidate has it; else the baseline.
+    """
+    has = side.trials
+    square = side.cell.square
+    lacks = Trials(
+        cell="",
+        build=None,
+        missing=frozenset({*has.passed, *has.missing}),
+        adaptive=has.adaptive,
+    )
+    return CellPair(
+        coordinates=square.coordinates,
+        test=label(square.coordinates.get("test")),
+        candidate=has if candidate else lacks,
+        baseline=lacks if candidate else has,
+        greedy=(square.greedy, square.greedy),
+        planned=square.planned,
     )

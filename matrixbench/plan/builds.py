@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.identity import digest
+from matrixbench.plan.option_files import program_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -152,7 +153,8 @@ def _server(build: str, builds: Mapping[str, Build]) -> _Server:
     if build not in builds:
         return "", build, ""
     known = builds[build]
-    return known.kind, known.server, known.device
+    # Without the files that options name: they belong to the model more than to the server.
+    return known.kind, program_of(known), known.device
 
 
 def version_name(build: Build) -> str:

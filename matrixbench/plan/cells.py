@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.plan.values import harmless
+from matrixbench.plan.values import harmless, label
+from matrixbench.spec.grid import is_file_mark
+from matrixbench.spec.reasoning import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +33,8 @@ class Why(StrEnum):
     MORE_TRIALS = "more trials wanted"
     SERVER_CHANGED = "server changed"
     MODEL_CHANGED = "model changed"
+    FILES_CHANGED = "files of options changed"
+    FILES_UNKNOWN = "files of options were not recorded"
     ERRORED = "errored before"
     TIMEOUT_RAISED = "timeout raised"
     FRESH = "fresh start"
@@ -63,14 +67,24 @@ class Launch:
     coordinates: Coordinates
 
     @property
+    def reasoning_marks(self) -> tuple[str, ...]:
+        """Marks of reasoning that are taken out of the content before checks see a reply."""
+        return marks_of(self.source.reasoning_in_content, self.spec.reasoning_in_content)
+
+    @property
     def name(self) -> str:
         """A short name for people: the values of its axes."""
         return " · ".join(
             harmless(str(value))
             if axis in {"backend", "binary", "model", "chat_template"}
-            else harmless(f"{axis.split('.', 1)[-1]}={value}")
+            else harmless(f"{axis.split('.', 1)[-1]}={_written(value)}")
             for axis, value in self.coordinates.items()
         )
+
+
+def _written(value: object) -> object:
+    """Return a value as a launch's name holds it: of a file its path, as the file says it."""
+    return label(value) if is_file_mark(value) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,6 +193,8 @@ class PresentBuild:
         recorded: It is the latter, so that only asking the server can tell what it is by now.
         note: Why it could not be verified.
         origin: Where the server comes from; None where nobody looked.
+        last: The build that ran last; None where nothing has run.
+        notes: What will keep the launch from starting, as far as it can be seen.
     """
 
     build: Build | None
@@ -186,6 +202,8 @@ class PresentBuild:
     recorded: bool = False
     note: str = ""
     origin: Origin | None = None
+    last: Build | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def read(self) -> bool:

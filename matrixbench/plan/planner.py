@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentBuild, Why
+from matrixbench.plan.option_files import changed_files, contents_of, same_but_for_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -240,8 +241,24 @@ def plan_matrix(
         launches=tuple(planned),
         not_applicable=matrix.not_applicable,
         adaptive=wanted.until is not None,
-        notes=tuple(filter(None, [wanted.note])),
+        notes=tuple(filter(None, [wanted.note, *_of_files(planned)])),
     )
+
+
+def _of_files(planned: Sequence[LaunchPlan]) -> Iterator[str]:
+    """Yield what should be known of files that options name: missing ones, and changed ones."""
+    told: dict[str, list[str]] = {}
+    for plan in planned:
+        for note in plan.build.notes:
+            told.setdefault(note, []).append(plan.launch.name)
+        build, last = plan.build.build, plan.build.last
+        if build is None or last is None or not plan.why.get(Why.FILES_CHANGED):
+            continue
+        for name in changed_files(build, last):
+            note = f"what is in {name} has changed since it was measured"
+            told.setdefault(note, []).append(plan.launch.name)
+    for note, names in told.items():
+        yield f"{names[0] if len(names) == 1 else f'{len(names):,} launches'}: {note}"
 
 
 def plan_launch(
@@ -388,4 +405,7 @@ def _why_new(cell: str, build: Build | None, history: History) -> Why:
         return Why.NEW
     if build is not None and any(other.server == build.server for other in others):
         return Why.MODEL_CHANGED
-    return Why.SERVER_CHANGED
+    alike = [other for other in others if build and same_but_for_files(build, other)]
+    if any(contents_of(other) for other in alike):
+        return Why.FILES_CHANGED
+    return Why.FILES_UNKNOWN if alike else Why.SERVER_CHANGED

@@ -9,6 +9,7 @@ from matrixbench.identity import digest
 from matrixbench.plan.cells import RequestPoint
 from matrixbench.plan.patterns import Level, level_of, narrow
 from matrixbench.spec.grid import axis_values, grid_points
+from matrixbench.spec.rules import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,6 +90,8 @@ class Requests:
     def _fields(self, point: Point, own: JsonObject) -> JsonObject:
         asked = {axis.removeprefix("request."): value for axis, value in point.items()}
         fields = {"max_tokens": self._max_tokens, **asked, **own}
+        if fields.get(STREAM) is False:  # what every request was before it could be said
+            del fields[STREAM]
         return {name: value for name, value in fields.items() if value is not None}
 
 

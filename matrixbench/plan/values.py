@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from matrixbench.identity import canonical_json
+from matrixbench.spec.grid import is_file_mark
 
 
 class Several(tuple[str, ...]):
@@ -31,6 +32,8 @@ def label(value: object) -> str:
             return value
         case None | bool() | int() | float():
             return _scalar(value)
+        case {"file": str(text)} if is_file_mark(value):
+            return text
         case _:
             return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matrixbench.execution.planning import Prepared
-    from matrixbench.records import Build, ChatReply, JsonObject, ServerView, Turn, Verdict
+    from matrixbench.records import (
+        Attempt,
+        Build,
+        ChatReply,
+        JsonObject,
+        Note,
+        ServerView,
+        Turn,
+        Verdict,
+    )
     from matrixbench.results import ResultCell
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
@@ -75,6 +84,10 @@ def status_json(prepared: Prepared, status: Status) -> JsonObject:
             {"kind": found.kind, "count": found.count, "example": found.example}
             for found in status.unmeasured
         ],
+        "asked_again": {
+            "trials": status.asked_again.trials,
+            "kinds": dict(status.asked_again.kinds),
+        },
         "one_reply": [
             {"cell": square.cell, "coordinates": square.coordinates, "trials": trials}
             for square, trials in status.one_reply
@@ -119,7 +132,13 @@ def _texts(transcript: Transcript) -> JsonObject:
     return {
         **reply_json(transcript.reply),
         **conversation_json(transcript.reply, transcript.earlier),
+        "attempts": [
+            attempt_json(attempt, turn)
+            for turn, attempts in transcript.attempts.items()
+            for attempt in attempts
+        ],
         "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
+        "notes": [note_json(note) for note in transcript.notes],
     }
 
 
@@ -142,6 +161,17 @@ def conversation_json(reply: ChatReply | None, earlier: Sequence[Turn]) -> JsonO
     return {
         "earlier": [_turn(turn) for turn in earlier],
         "turn_limit": reply is not None and reply.turn_limit,
+    }
+
+
+def attempt_json(attempt: Attempt, turn: int) -> JsonObject:
+    """Return an answer that is kept beside the replies, with what came over the wire."""
+    return {
+        "turn": turn,
+        "kind": _plain(attempt.kind) if attempt.kind else None,
+        "reason": attempt.reason,
+        "latency_s": attempt.latency_s,
+        "body": attempt.body,
     }
 
 
@@ -173,6 +203,11 @@ def verdict_json(verdict: Verdict) -> JsonObject:
         "reason": verdict.reason or None,
         "score": verdict.score,
     }
+
+
+def note_json(note: Note) -> JsonObject:
+    """Return what was noticed of a reply."""
+    return {"kind": str(note.kind), "text": note.text}
 
 
 def _launch(shown: ShownLaunch) -> JsonObject:

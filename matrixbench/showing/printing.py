@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from matrixbench.plan.option_files import OPTION_FILES, changed_files, contents_of
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
 from matrixbench.showing.transcript import (
+    NOTED,
     STYLES,
     json_text,
+    print_attempts,
+    print_notes,
     print_pairs,
     print_reply,
     print_request,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from matrixbench.frame import Square
+    from matrixbench.records import Build
     from matrixbench.showing.provenance import ShownLaunch
     from matrixbench.showing.replies import ShownCell, ShownReply, ShownTrial
     from matrixbench.showing.status import LaunchStatus, Status
@@ -51,6 +56,8 @@ _REASON = 92
 _FACTS = (
     ("latency_s", "latency", " s"),
     ("time_to_first_token_s", "first token after", " s"),
+    ("token_gap_p50_s", "time between tokens", " s"),
+    ("token_gap_max_s", "longest of these", " s"),
     ("prompt_tokens", "prompt tokens", ""),
     ("completion_tokens", "completion tokens", ""),
     ("completion_tokens_per_s", "completion tokens/s", ""),
@@ -90,10 +97,14 @@ def _print_reply(reply: ShownReply, out: Console) -> None:
         f"  {first.kind}" if first.kind else "",
         (f"  {_trials_text(reply.trials)}", "dim"),
         (f"  {first.turns} turns" if first.turns > 1 else "", "dim"),
+        (f"  asked again: {first.asked_again}" if first.asked_again else "", "dim"),
     )
     out.print(line)
     if first.reason:
         out.print(Text(f"      {visible(first.reason)}"))
+    for kind in dict.fromkeys(note.kind for note in reply.transcript.notes):
+        if kind is not first.kind:
+            out.print(Text(f"      noted: {NOTED.get(kind, kind)}", "yellow"))
     earlier = [turn.reply for turn in reply.transcript.earlier]
     # What a refused conversation said last is the nearest thing to a reply that there is.
     if said := excerpt(reply.transcript.reply or next(reversed(earlier), None), _EXCERPT):
@@ -121,6 +132,7 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
         print_reply(shown.transcript.reply, out)
     else:
         print_turns(shown.transcript.earlier, out)
+    print_attempts(shown.transcript, out)
     title("verdict", out)
     out.print(
         Text.assemble((row.outcome.value, STYLES[row.outcome]), f"  {row.kind}" if row.kind else "")
@@ -128,6 +140,7 @@ def print_trial(shown: ShownTrial, out: Console) -> None:
     if row.reason:
         out.print(Text(visible(row.reason)))
     print_verdicts(shown.transcript.verdicts, out)
+    print_notes(shown.transcript.notes, out)
     _print_reproduction(shown, out)
 
 
@@ -148,6 +161,8 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
             yield name, f"{value:.6g}{unit}"
     if earlier := shown.transcript.earlier:
         yield "turns", f"{len(earlier) + 1} (seconds and completion tokens are of all)"
+    if row.asked_again:
+        yield "asked", f"{row.asked} times, again after: {row.asked_again.replace(' ', ', ')}"
     if row.finish_reason:
         yield "finish reason", visible(row.finish_reason)
 
@@ -168,19 +183,22 @@ def _print_reproduction(shown: ShownTrial, out: Console) -> None:
 
 def print_launches(launches: Iterable[ShownLaunch], out: Console) -> None:
     """Print where results come from, one launch run after another."""
+    before: dict[str, ShownLaunch] = {}
     for number, shown in enumerate(launches):
         if number:
             out.print()
         record = shown.launch.record
         out.print(Text(f"launch {shown.launch.id}: {record.name}", "bold"))
-        print_pairs(_launch_facts(shown), out)
+        print_pairs(_launch_facts(shown, before.get(record.digest)), out)
+        if record.build is not None:
+            before[record.digest] = shown
         if record.command:
             out.print(Text("command"))
             for word in record.command:
                 out.print(Text(f"    {visible(word)}"), soft_wrap=True)
 
 
-def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
+def _launch_facts(shown: ShownLaunch, before: ShownLaunch | None) -> Iterator[tuple[str, str]]:
     launch, record, build = shown.launch, shown.launch.record, shown.launch.record.build
     yield "experiment", record.experiment + (" (imported)" if record.imported else "")
     yield "trials", f"{shown.trials:,} of the selected ones"
@@ -195,7 +213,9 @@ def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
         yield "version", build.version
         yield "model", build.model
         yield "device", build.device
-        yield from _nested("build", build.details)
+        details = {key: value for key, value in build.details.items() if key != OPTION_FILES}
+        yield from _nested("build", details)
+        yield from _files(build, before)
     yield from _nested("effective", record.effective)
     if record.origin is not None:
         yield from _nested("origin", record.origin.to_json())
@@ -206,6 +226,15 @@ def _launch_facts(shown: ShownLaunch) -> Iterator[tuple[str, str]]:
         yield "request timeout", f"{record.request_timeout_s:g} s"
     if record.log:
         yield "log", record.log
+
+
+def _files(build: Build, before: ShownLaunch | None) -> Iterator[tuple[str, str]]:
+    """Yield the files that options name, with what is in them, and whether that was so before."""
+    last = None if before is None else before.launch.record.build
+    changed = () if last is None else changed_files(build, last)
+    for name, content in contents_of(build).items():
+        since = f" (changed since launch {before.launch.id})" if before and name in changed else ""
+        yield f"file {visible(name)}", f"{content}{since}"
 
 
 def _nested(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -236,6 +265,11 @@ def print_status(status: Status, out: Console) -> None:
         for found in status.unmeasured:
             example = visible(found.example)[:_REASON]
             out.print(Text(f"  {found.count:>7,}  {found.kind}, for example: {example}"))
+    if again := status.asked_again.trials:
+        out.print()
+        out.print(f"asked more than once: {counted(again, 'trial')}", style="bold")
+        for kind, times in status.asked_again.kinds.items():
+            out.print(f"  {times:>7,}  {'times' if times > 1 else 'time'} after {kind}")
     if status.one_reply:
         _print_one_reply(status.one_reply, out)
     given_up = [launch for launch in status.launches if launch.given_up]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
 from matrixbench.showing.reproducing import Reproduction, reproduction
+from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matrixbench.plan.cells import Launch
     from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
     from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
@@ -139,9 +142,21 @@ def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
         reproduction=reproduction(
             transcript,
             launch.record if launch else None,
-            cell.cell.launch if cell.cell else None,
+            _as_given(results, cell),
         ),
     )
+
+
+def _as_given(results: Results, cell: ResultCell) -> Launch | None:
+    """Return a cell's launch; of Ollama, with the paths in its options as its server got them.
+
+    Those became variables, which no record of the launch holds. Of other servers the command line
+    is stored.
+    """
+    launch = cell.cell.launch if cell.cell else None
+    if launch is None or results.prepared is None or not isinstance(launch.spec, OllamaBackend):
+        return launch
+    return replace(launch, options=Workshop(results.prepared.settings).meant(launch).options)
 
 
 def _index(row: TrialRow) -> int:

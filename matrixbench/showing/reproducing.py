@@ -13,6 +13,7 @@ from matrixbench.backends.ollama_chat import Served, native_body
 from matrixbench.backends.ollama_model import load_options
 from matrixbench.backends.ollama_server import server_settings
 from matrixbench.backends.ollama_tags import full_name
+from matrixbench.backends.stream_options import STREAM_OPTIONS
 from matrixbench.records import ChatRequest
 from matrixbench.spec.backends import (
     CommandBackend,
@@ -88,6 +89,7 @@ def reproduction(
     body: JsonObject = {
         "stream": False,
         **transcript.body,
+        **(STREAM_OPTIONS if transcript.body.get("stream") else {}),
         "seed": transcript.trial.seed,
         **_model(record, launch),
     }
@@ -134,7 +136,9 @@ def _server_line(env: Mapping[str, str], command: Sequence[str]) -> str:
 
 def _request_line(url: str, body: JsonObject, *, key: str | None = None) -> str:
     """Return the line that sends a body; `key` is the variable that holds a server's key."""
-    words = ["curl", "-sS", url, "-H", shlex.quote("Content-Type: application/json")]
+    # Without -N, curl holds back what streams.
+    words = ["curl", "-sSN" if body.get("stream") else "-sS", url]
+    words += ["-H", shlex.quote("Content-Type: application/json")]
     if key:
         # In double quotes, for the shell has to put the key in.
         words += ["-H", f'"Authorization: Bearer ${key}"']

@@ -30,6 +30,19 @@ class Unmeasured:
     example: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedAgain:
+    """Trials whose requests were sent more than once, and why.
+
+    Args:
+        trials: How many.
+        kinds: Kind of an answer after which it was sent again → how often, most frequent first.
+    """
+
+    trials: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LaunchStatus:
     """What has become of one launch.
@@ -54,6 +67,7 @@ class Status:
         plan: What is done and what remains.
         outcomes: Outcome → trials, each trial once.
         unmeasured: What could not be measured, most frequent kind first.
+        asked_again: What was asked more than once.
         one_reply: Cells whose several trials gave one reply although their sampling is not
             greedy, with how many trials.
         launches: One for each launch, in the file's order.
@@ -62,6 +76,7 @@ class Status:
     plan: Plan
     outcomes: Mapping[Outcome, int]
     unmeasured: tuple[Unmeasured, ...]
+    asked_again: AskedAgain
     one_reply: tuple[tuple[Square, int], ...]
     launches: tuple[LaunchStatus, ...]
 
@@ -74,6 +89,8 @@ class _Count:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     by_launch: dict[str, Counter[Outcome]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
+    asked_again: set[int] = field(default_factory=set)
+    why_again: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     replies: dict[ResultCell, Counter[str]] = field(default_factory=dict)
 
@@ -86,6 +103,9 @@ class _Count:
             return
         self.seen.add((row.id, cell.checks))
         self.outcomes[row.outcome] += 1
+        if row.asked_again and row.id not in self.asked_again:
+            self.asked_again.add(row.id)
+            self.why_again.update(row.asked_again.split())
         if row.outcome is Outcome.ERRORED:
             kind = row.kind or "unknown"
             self.errors[kind] += 1
@@ -115,6 +135,9 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
         unmeasured=tuple(
             Unmeasured(kind=kind, count=number, example=count.examples[kind])
             for kind, number in count.errors.most_common()
+        ),
+        asked_again=AskedAgain(
+            trials=len(count.asked_again), kinds=dict(count.why_again.most_common())
         ),
         one_reply=tuple(
             (cell.square, found.total())

@@ -12,16 +12,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from matrixbench.records import Outcome
+from matrixbench.records import Kind, Outcome
 from matrixbench.showing.wording import arguments_text, visible
 from matrixbench.tables import bare_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
-    from matrixbench.records import ChatReply, JsonObject, Turn, Verdict
+    from matrixbench.records import ChatReply, JsonObject, Note, Turn, Verdict
+    from matrixbench.store.rows import Transcript
 
 STYLES = {
     Outcome.PASSED: "green",
@@ -30,6 +31,12 @@ STYLES = {
     Outcome.ERRORED: "yellow",
 }
 """The colour of each outcome on a terminal; its name always stands beside it."""
+
+NOTED: Mapping[Kind, str] = {
+    Kind.REASONING_IN_CONTENT: "reasoning in the content",
+    Kind.CALL_IN_CONTENT: "a call in the content",
+}
+"""What each kind of note is called."""
 
 _VALUE = 60
 _NAMED = "messages", "tools"
@@ -128,6 +135,24 @@ def _print_one_reply(reply: ChatReply, name: str, out: Console, before: str | No
         print_block(arguments_text(call), out)
 
 
+def print_attempts(transcript: Transcript, out: Console) -> None:
+    """Print what came over the wire beside the replies: why it was asked again, and each body.
+
+    Where there is no reply, the last of them is the refusal itself.
+    """
+    last = max(transcript.attempts, default=0)
+    for turn, attempts in transcript.attempts.items():
+        which = f" to request {turn + 1}" if last else ""
+        for number, attempt in enumerate(attempts, 1):
+            refused = transcript.reply is None and turn == last and attempt is attempts[-1]
+            counts = refused and attempt.body is not None and attempt.kind == transcript.trial.kind
+            what = "the answer, as it came" if counts else f"answer {number}{which}, asked again"
+            title(f"{what}: {attempt.kind or 'reply'}", out)
+            print_block(visible(attempt.reason), out)
+            if attempt.body:
+                _print_raw(attempt.body, out)
+
+
 def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
     """Print what each check said: whether it passed, which it is, and why not."""
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -143,6 +168,18 @@ def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
             Text("  ".join(filter(None, [score, why]))),
         )
     out.print(table)
+
+
+def print_notes(notes: Iterable[Note], out: Console) -> None:
+    """Print what was noticed of a reply whatever its checks said: what is not where it belongs."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for note in notes:
+        words = NOTED.get(note.kind, str(note.kind))
+        table.add_row(Text("  ! noted", "yellow"), Text(f"{words}: {visible(note.text)}"))
+    if table.row_count:
+        out.print(table)
 
 
 def title(text: str, out: Console) -> None:

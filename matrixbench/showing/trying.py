@@ -10,10 +10,17 @@ from rich.text import Text
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
 from matrixbench.records import ChatReply, ServerView
-from matrixbench.showing.data import conversation_json, reply_json, verdict_json, view_json
+from matrixbench.showing.data import (
+    conversation_json,
+    note_json,
+    reply_json,
+    verdict_json,
+    view_json,
+)
 from matrixbench.showing.transcript import (
     STYLES,
     print_block,
+    print_notes,
     print_pairs,
     print_prompt,
     print_reply,
@@ -103,6 +110,8 @@ def _measured(reply: ChatReply) -> Iterator[tuple[str, str]]:
     for name, unit in (
         ("latency_s", " s"),
         ("time_to_first_token_s", " s"),
+        ("token_gap_p50_s", " s"),
+        ("token_gap_max_s", " s"),
         ("prompt_tokens", ""),
         ("completion_tokens", ""),
         ("prompt_tokens_per_s", ""),
@@ -120,6 +129,8 @@ def _measures(reply: ChatReply) -> dict[str, float | int | None]:
     return {
         "latency_s": timing.latency_s if isfinite(timing.latency_s) else None,
         "time_to_first_token_s": timing.time_to_first_token_s,
+        "token_gap_p50_s": timing.token_gap_p50_s,
+        "token_gap_max_s": timing.token_gap_max_s,
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "prompt_tokens_per_s": timing.prompt_tokens_per_s,
@@ -135,6 +146,7 @@ def _print_verdict(tried: Tried, out: Console) -> None:
     if not judgement.verdicts:
         out.print(Text(visible(judgement.reason) or "  no check: every reply passes"))
     print_verdicts(judgement.verdicts, out)
+    print_notes(judgement.notes, out)
 
 
 def counts_line(tried: Iterable[Tried]) -> str:
@@ -169,6 +181,7 @@ def _trial(tried: Tried) -> JsonObject:
         "finish_reason": None if reply is None else reply.finish_reason,
         **({} if reply is None else _measures(reply)),
         "verdicts": [verdict_json(verdict) for verdict in judgement.verdicts],
+        "notes": [note_json(note) for note in judgement.notes],
         "log": None if tried.log is None else str(tried.log),
         "log_tail": tried.log_tail or None,
     }

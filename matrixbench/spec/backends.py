@@ -10,6 +10,7 @@ from pydantic import Field, Tag
 
 from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, Part
 from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
+from matrixbench.spec.reasoning import ReasoningInContent  # noqa: TC001  the same
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -28,6 +29,10 @@ class BackendPart(Part):
 
     replica: PositiveInt = 1
     """Keeps the trials of two otherwise equal backends apart, for an A/A test."""
+
+    reasoning_in_content: ReasoningInContent | None = None
+    """Marks of reasoning that this server leaves in the content, by the names of docs/checks.md;
+    `true` for all. Checks then see reasoning and answer apart. No part of a cell's identity."""
 
 
 class LlamaServerBackend(BackendPart):
@@ -57,7 +62,7 @@ class LlamaServerBackend(BackendPart):
 
     options: GridOrGrids = {}
     """llama-server's own long flags without the dashes; a list is an axis, `{value: [...]}` a list
-    that is one value. A list of mappings means their union."""
+    that is one value. A list of mappings means their union. Paths are relative to the file."""
 
 
 class Ready(Part):
@@ -92,11 +97,16 @@ class CommandBackend(BackendPart):
 
     options: GridOrGrids = {}
     """Values for the command line's `options.NAME`; a list is an axis, `{value: [...]}` a list that
-    is one value. A list of mappings means their union."""
+    is one value. A list of mappings means their union. `{file: PATH}` is a path, relative to the
+    file, whose content belongs to the build."""
 
     honours: list[str] = []
     """Sampling fields that this server honours beyond temperature, top_p, seed, max_tokens and
     stop."""
+
+    strict_model: bool = False
+    """Whether the launch ends where the server lists other models than the `id` that is asked for,
+    or another model answers. Without it that is said once."""
 
     chat_template: bool = False
     """Whether the command line can give it a chat template."""
@@ -162,6 +172,10 @@ class EndpointBackend(BackendPart):
 
     url: str
     """The API's base, usually ending in `/v1`; `${VAR}` expands."""
+
+    strict_model: bool = False
+    """Whether the launch ends where the server lists other models than the `id` that is asked for,
+    or another model answers. Without it that is said once."""
 
     api_key_env: str | None = None
     """The name of the environment variable that holds the key. The key itself is never stored."""

@@ -24,6 +24,10 @@ class Metric(StrEnum):
     LATENCY_P90_S = "latency_p90_s"
     TIME_TO_FIRST_TOKEN_P50_S = "time_to_first_token_p50_s"  # noqa: S105  no password
     TIME_TO_FIRST_TOKEN_P90_S = "time_to_first_token_p90_s"  # noqa: S105  no password
+    TOKEN_GAP_P50_S = "token_gap_p50_s"  # noqa: S105  no password
+    TOKEN_GAP_P90_S = "token_gap_p90_s"  # noqa: S105  no password
+    TOKEN_GAP_MAX_P50_S = "token_gap_max_p50_s"  # noqa: S105  no password
+    TOKEN_GAP_MAX_P90_S = "token_gap_max_p90_s"  # noqa: S105  no password
     PROMPT_TOKENS_PER_S = "prompt_tokens_per_s"
     COMPLETION_TOKENS_PER_S = "completion_tokens_per_s"
     COMPLETION_TOKENS = "completion_tokens"

@@ -26,7 +26,7 @@ _MATCHED = ("content", "reasoning", "finish_reason")
 _MAY_BE_NULL = ("equals", "type")
 """Conditions of a matcher for which null is a value; any other one says nothing then."""
 
-_BOUNDED = ("latency_s", "completion_tokens")
+_BOUNDED = ("latency_s", "completion_tokens", "cached_tokens")
 
 _NAMING = "write package.module:function; the module may stand beside the file"
 _FUNCTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")

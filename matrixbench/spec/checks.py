@@ -140,6 +140,13 @@ class CompletionTokensCheck(CheckPart):
     """Bounds in tokens, as the server counts them."""
 
 
+class CachedTokensCheck(CheckPart):
+    """Checks how many tokens of the prompt came from the server's cache."""
+
+    cached_tokens: Bounds
+    """Bounds in tokens, as the server counts them."""
+
+
 class AllCheck(CheckPart):
     """Checks that must all hold."""
 
@@ -190,6 +197,7 @@ _CHECKS: dict[str, type[Part]] = {
     "finish_reason": FinishReasonCheck,
     "latency_s": LatencyCheck,
     "completion_tokens": CompletionTokensCheck,
+    "cached_tokens": CachedTokensCheck,
     "all": AllCheck,
     "any": AnyCheck,
     "not": NotCheck,
@@ -222,6 +230,7 @@ Check: TypeAlias = Annotated[
     | Annotated[FinishReasonCheck, Tag(f"{TAG}finish_reason")]
     | Annotated[LatencyCheck, Tag(f"{TAG}latency_s")]
     | Annotated[CompletionTokensCheck, Tag(f"{TAG}completion_tokens")]
+    | Annotated[CachedTokensCheck, Tag(f"{TAG}cached_tokens")]
     | Annotated[AllCheck, Tag(f"{TAG}all")]
     | Annotated[AnyCheck, Tag(f"{TAG}any")]
     | Annotated[NotCheck, Tag(f"{TAG}not")]

@@ -28,6 +28,15 @@ Point: TypeAlias = dict[str, Any]
 """Field → value: one choice from every axis of a grid."""
 
 
+FILE = "file"
+"""The key that marks a path among the values of `options`: `{file: PATH}`."""
+
+
+def is_file_mark(value: object) -> bool:
+    """Return whether a value is `{file: …}`, which names a file instead of being one."""
+    return isinstance(value, dict) and value.keys() == {FILE}
+
+
 def axis_values(entry: Any) -> tuple[Any, ...]:  # noqa: ANN401  YAML data
     """Return the values that a grid's entry stands for: `{value: X}` and scalars stand for one."""
     match entry:

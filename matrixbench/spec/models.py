@@ -10,6 +10,7 @@ from pydantic import Field
 
 from matrixbench.spec.base import Part
 from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
+from matrixbench.spec.reasoning import ReasoningInContent  # noqa: TC001  the same
 
 
 class PackageFile(Part):
@@ -57,6 +58,9 @@ class Model(Part):
 
     backends: list[str] | None = None
     """The backends that this model runs on. Default: all."""
+
+    reasoning_in_content: ReasoningInContent | None = None
+    """Marks of reasoning that servers leave in this model's content, over what a backend says."""
 
 
 class ChatTemplate(Part):

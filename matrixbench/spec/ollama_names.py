@@ -80,6 +80,8 @@ EFFORTS: Mapping[str, bool | str] = {
 """`reasoning_effort` → `think`."""
 
 REQUEST_FIELDS = (
-    SAMPLING | PASSED_ON | {*MAX_TOKENS, "stop", "num_keep", "response_format", "reasoning_effort"}
+    SAMPLING
+    | PASSED_ON
+    | {*MAX_TOKENS, "stop", "num_keep", "response_format", "reasoning_effort", "stream"}
 )
 """Every field of a request that reaches the model."""

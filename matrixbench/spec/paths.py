@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrixbench.spec.nodes import Document, Finding, Loc, Node
+from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
 from matrixbench.spec.wording import choose, quoted
 
 if TYPE_CHECKING:
@@ -88,6 +88,31 @@ class Places:
 
     def _tell(self, node: Node, message: str, hint: str = "") -> None:
         self.findings.append(Finding(place=node.place, message=message, hint=hint))
+
+
+class PathProblem(ValueError):  # noqa: N818  not for users: the caller adds the place
+    """A text that stands for no path: why, and the way out."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def path_of(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
+    """Return the absolute path that a text stands for, as `Places.path` does.
+
+    It is for texts of which only a server's `--help` tells that they are paths.
+
+    Raises:
+        PathProblem: It stands for none.
+    """
+    places = Places(base=base, environ=environ)
+    path = places.path(Node(place=Place(file="", line=0, column=0), value=text))
+    if path is None:
+        found = places.findings[0]
+        raise PathProblem(found.message, found.hint)
+    return path
 
 
 def resolved(document: Document, places: Places) -> dict[Loc, str]:

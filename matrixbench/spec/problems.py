@@ -234,7 +234,7 @@ def _way_out(expected: str, node: Node | None) -> str:  # noqa: PLR0911  one for
             return "write {} for an empty one"
         case "a list", None:
             return "write [] for an empty one"
-        case "a list", str() | int() | float():
+        case "a list" | "a list or true or false", str() | int() | float():
             return f"write [{' '.join(text.split())}]"
         case "a text", bool() | int() | float():
             return f'put it in quotes: "{text}"'

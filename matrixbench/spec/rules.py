@@ -55,10 +55,16 @@ RESERVED_FIELDS: Mapping[str, str] = {
     "seed": "say it with `seed:` at the top level; trial i sends seed + i",
     "n": "say it with `trials:`; a trial is one reply",
     "n_predict": "say it with `max_tokens:`",
-    "stream": "matrixbench decides how a reply is fetched",
-    "stream_options": "matrixbench decides how a reply is fetched",
+    "stream_options": "say `stream: true`; the usage of a stream is then asked for",
 }
 """Request fields that matrixbench fills in itself, and the way to say what is meant."""
+
+STREAM = "stream"
+"""The request field that asks for a reply piece by piece."""
+
+_STREAM_HINT = (
+    "in the file's own `request:`, stream: [false, true] measures both; a test has one of the two"
+)
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Signs that a terminal or a line of text obeys instead of showing them."""
@@ -224,6 +230,9 @@ def request_findings(field: str, entry: Entry, value: Node) -> Iterator[Finding]
     if field in RESERVED_FIELDS:
         message = f"the request field {quoted(field)} is not given here"
         yield Finding(place=entry.place, message=message, hint=RESERVED_FIELDS[field])
+    if field == STREAM and not isinstance(value.value, bool | None):
+        message = f"stream: expected true or false, found {found(value)}"
+        yield Finding(place=value.place, message=message, hint=_STREAM_HINT)
     if field == "max_tokens" and not _is_count(value.value):
         message = f"max_tokens: expected a whole number of at least 1, found {found(value)}"
         yield Finding(place=value.place, message=message, hint="no reply may be without a cap")

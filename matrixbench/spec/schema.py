@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.spec.experiment import ExperimentFile
-from matrixbench.spec.rules import RESERVED_FIELDS, SAMPLING_FIELDS, WHOLE_NUMBERS
+from matrixbench.spec.rules import RESERVED_FIELDS, SAMPLING_FIELDS, STREAM, WHOLE_NUMBERS
 from matrixbench.spec.tests import Suite
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ _AXES: Mapping[str, str] = {
     "suite": "Names of suites, as they call themselves.",
     "tag": "Tags: the tests that have any of them.",
 }
+_STREAM = "Whether the reply is sent piece by piece, as agents ask for it. Default: false."
+_ON_OFF: JsonObject = {"type": ["boolean", "null"]}
 _SKIPPED = "Ignored: a place for anchors."
 
 
@@ -98,7 +100,10 @@ def write_schemas(folder: Path) -> None:
 
 def _schema(model: type[Part], title: str) -> JsonObject:
     made: JsonObject = _tidy(model.model_json_schema(by_alias=True))
-    made["$defs"]["Test"]["properties"]["request"]["propertyNames"] = _none_of(RESERVED_FIELDS)
+    for part in {"Test", "SuiteReference"} & made["$defs"].keys():
+        request = made["$defs"][part]["properties"]["request"]
+        request["propertyNames"] = _none_of(RESERVED_FIELDS)
+        request["properties"] = {STREAM: {"description": _STREAM, **_ON_OFF}}
     return {
         "$schema": DIALECT,
         "title": title,
@@ -162,6 +167,8 @@ def _request_grid() -> JsonObject:
         "description": "Request field → a value, a list of values, or {value: X}.",
         "type": "object",
         "propertyNames": _none_of((*RESERVED_FIELDS, *SAMPLING_FIELDS)),
+        "properties": {STREAM: {"description": _STREAM, **_axis(_ON_OFF)}},
+        "additionalProperties": True,
     }
 
 

@@ -7,7 +7,13 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, Interval, wilson_interval
+from matrixbench.stats.proportions import (
+    CONFIDENCE,
+    Interval,
+    normal_quantile,
+    score_interval,
+    wilson_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +45,42 @@ def student_quantile(df: float, *, confidence: float = CONFIDENCE) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A cell's success ratio with its interval."""
+    """A cell's success ratio with its interval.
+
+    Args:
+        estimate: The ratio.
+        interval: Its interval.
+        n: The trials behind it where the interval is Wilson's; None where it is another.
+    """
 
     estimate: float
     interval: Interval
+    n: float | None = None
+
+    def at(self, quantile: float) -> Interval:
+        """Return the interval at another normal quantile than that of 95 %.
+
+        Of one that is not Wilson's the reaches are scaled.
+        """
+        if self.n is not None:
+            return score_interval(self.estimate * self.n, self.n, quantile)
+        scale = quantile / normal_quantile(CONFIDENCE)
+        return Interval(
+            low=self.estimate - scale * (self.estimate - self.interval.low),
+            high=self.estimate + scale * (self.interval.high - self.estimate),
+        )
+
+    @property
+    def standard_error(self) -> float:
+        """The estimated one; 0 where every trial came out alike."""
+        if self.n is None:
+            return self.interval.half_width / normal_quantile(CONFIDENCE)
+        return sqrt(self.estimate * (1 - self.estimate) / self.n)
+
+    @property
+    def scale(self) -> float:
+        """What the standard error is proportional to where all ratios are one and the same."""
+        return 1.0 if self.n is None else 1 / sqrt(self.n)
 
 
 def ratio_of(successes: float, n: float, *, confidence: float = CONFIDENCE) -> Ratio:
@@ -54,7 +92,7 @@ def ratio_of(successes: float, n: float, *, confidence: float = CONFIDENCE) -> R
     if not n:
         raise ValueError("a ratio needs a trial")
     interval = wilson_interval(successes, n, confidence=confidence)
-    return Ratio(estimate=successes / n, interval=interval)
+    return Ratio(estimate=successes / n, interval=interval, n=n)
 
 
 def mean_over_tests(
@@ -78,7 +116,7 @@ def mean_over_tests(
         return None
     ratios = [fmean(cell.estimate for cell in cells) for cells in known]
     estimate = fmean(ratios)
-    these = mean_of_these_tests(known)
+    these = mean_of_these_tests(known, confidence=confidence)
     if len(ratios) == 1:
         return Mean(estimate=estimate, interval=these, standard_error=None, tests=1)
     error = stdev(ratios) / sqrt(len(ratios))
@@ -94,23 +132,29 @@ def mean_over_tests(
     )
 
 
-def mean_of_these_tests(tests: Sequence[Sequence[Ratio]]) -> Interval:
+def mean_of_these_tests(
+    tests: Sequence[Sequence[Ratio]], *, confidence: float = CONFIDENCE
+) -> Interval:
     """Return the interval of the mean ratio over these very tests: only their trials are chance.
 
-    Intervals of the tests are combined by squaring and adding (G. Y. Zou and A. Donner,
-    Statistics in Medicine 27 (2008); X. Yan and X. G. Su, Statistics in Biopharmaceutical Research
-    2(3) (2010)). Cells of one test share their seeds, so that they may go wholly together: their
-    reaches are averaged, which is the widest.
+    The stratified Wilson interval of X. Yan and X. G. Su (Statistics in Biopharmaceutical Research
+    2(3) (2010)), a test being a stratum: each has Wilson's interval at the quantile
+    z · √Σ(w·se)² / Σ(w·se), and their ends are averaged with the weights w = 1 / tests. Where
+    every trial of every test came out alike no standard error is known and the quantile is 0 / 0:
+    its limit is taken, z / √tests where all have as many trials. Cells of one test share their
+    seeds, so that they may go wholly together: their ends and standard errors are averaged.
 
     Raises:
         ValueError: There is no test, or one without cells.
     """
     if not tests or not all(tests):
         raise ValueError("a mean needs tests, and every test a cell")
-    estimate = fmean(fmean(cell.estimate for cell in cells) for cells in tests)
-    below = [fmean(cell.estimate - cell.interval.low for cell in cells) for cells in tests]
-    above = [fmean(cell.interval.high - cell.estimate for cell in cells) for cells in tests]
+    errors = [fmean(cell.standard_error for cell in cells) for cells in tests]
+    if not any(errors):
+        errors = [fmean(cell.scale for cell in cells) for cells in tests]
+    quantile = normal_quantile(confidence) * sqrt(sum(e * e for e in errors)) / sum(errors)
+    ends = [[cell.at(quantile) for cell in cells] for cells in tests]
     return Interval(
-        low=max(0.0, estimate - sqrt(sum(reach**2 for reach in below)) / len(tests)),
-        high=min(1.0, estimate + sqrt(sum(reach**2 for reach in above)) / len(tests)),
+        low=max(0.0, fmean(fmean(end.low for end in found) for found in ends)),
+        high=min(1.0, fmean(fmean(end.high for end in found) for found in ends)),
     )

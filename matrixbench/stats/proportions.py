@@ -51,9 +51,17 @@ def wilson_interval(successes: float, n: float, *, confidence: float = CONFIDENC
     Raises:
         ValueError: `successes` is not between 0 and `n`, or `confidence` not between 0 and 1.
     """
+    return score_interval(successes, n, normal_quantile(confidence))
+
+
+def score_interval(successes: float, n: float, z: float) -> Interval:
+    """Return Wilson's score interval at a quantile of the normal distribution.
+
+    Raises:
+        ValueError: `successes` is not between 0 and `n`.
+    """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
-    z = normal_quantile(confidence)
     if n == 0:
         return Interval(low=0.0, high=1.0)
     ratio = successes / n

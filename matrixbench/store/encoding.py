@@ -8,14 +8,52 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest_bytes
 from matrixbench.plan.origin import Origin
-from matrixbench.records import Build, ChatReply, Kind, Timing, ToolCall, Verdict
+from matrixbench.records import (
+    NO_USAGE,
+    Build,
+    ChatReply,
+    Kind,
+    Note,
+    Refusal,
+    Timing,
+    ToolCall,
+    Usage,
+    Verdict,
+)
 from matrixbench.store.figures import refused_after_s, whole_conversation
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
-    from matrixbench.records import JsonObject, Judgement, Trial
+    from collections.abc import Iterator
+
+    from matrixbench.records import Attempt, JsonObject, Judgement, Trial
 
 Row: TypeAlias = tuple[Any, ...]
+
+MEASURED_COLUMNS = (
+    "latency_s",
+    "time_to_first_token_s",
+    "prompt_tokens_per_s",
+    "completion_tokens_per_s",
+    "prompt_tokens",
+    "completion_tokens",
+    "finish_reason",
+    "fingerprint",
+    "token_gap_p50_s",
+    "token_gap_max_s",
+    "model",
+    "cached_tokens",
+    "computed_tokens",
+    "predicted_tokens",
+    "prompt_s",
+    "predicted_s",
+    "draft_tokens",
+    "draft_accepted_tokens",
+    "reasoning_tokens",
+    "accepted_prediction_tokens",
+    "rejected_prediction_tokens",
+)
+"""The columns that the tables `trial` and `turn` share, in the order of `measured_values`."""
 
 TRIAL_COLUMNS = (
     "id",
@@ -32,17 +70,17 @@ TRIAL_COLUMNS = (
     "kind",
     "reason",
     "by_request",
-    "latency_s",
-    "time_to_first_token_s",
-    "prompt_tokens_per_s",
-    "completion_tokens_per_s",
-    "prompt_tokens",
-    "completion_tokens",
-    "finish_reason",
-    "fingerprint",
+    *MEASURED_COLUMNS,
     "reply_digest",
+    "asked",
+    "concurrency",
 )
 """The columns of the table `trial`, in the order of `trial_values` (whose first is the `id`)."""
+
+NOTE = "note"
+"""The key by which a note is told from the verdicts before it."""
+
+_KINDS = frozenset(Kind)
 
 JUDGEMENT_COLUMNS = ("checks", "outcome", "kind", "reason", "score", "verdicts")
 """The columns of the table `verdict` after `trial` and `turn`, in `judgement_values`' order."""
@@ -151,15 +189,30 @@ def trial_values(trial: Trial, build: int) -> Row:
             plain(said.reason),
             int(refusal is not None and refusal.by_request),
             refused_after_s(refusal) if refusal else None,
-            *(None,) * 8,
+            *_NOT_MEASURED,
+            None,
+            asked(refusal) if refusal else None,
+            trial.concurrency,
         )
     whole = reply if not reply.earlier else whole_conversation(reply)
-    return (*head, None, None, None, 0, *measured_values(whole), _reply_digest(reply))
+    return (
+        *(*head, None, None, None, 0, *measured_values(whole)),
+        *(_reply_digest(reply), asked(reply), trial.concurrency),
+    )
+
+
+_NOT_MEASURED = (None,) * (len(MEASURED_COLUMNS) - 1)
+"""What a refusal has of `MEASURED_COLUMNS` after its latency."""
+
+
+def asked(answer: ChatReply | Refusal) -> int:
+    """Return how often a trial's requests were sent; a conversation's turns together."""
+    return 1 + len(answer.attempts) + sum(1 + len(turn.reply.attempts) for turn in answer.earlier)
 
 
 def measured_values(reply: ChatReply) -> Row:
-    """Return the columns of `TRIAL_COLUMNS` from `latency_s` to `fingerprint`."""
-    timing = reply.timing
+    """Return the values of `MEASURED_COLUMNS`."""
+    timing, usage = reply.timing, reply.usage
     return (
         timing.latency_s,
         timing.time_to_first_token_s,
@@ -169,6 +222,19 @@ def measured_values(reply: ChatReply) -> Row:
         reply.completion_tokens,
         plain(reply.finish_reason),
         plain(reply.fingerprint),
+        timing.token_gap_p50_s,
+        timing.token_gap_max_s,
+        plain(reply.model),
+        usage.cached_tokens,
+        usage.computed_tokens,
+        usage.predicted_tokens,
+        usage.prompt_s,
+        usage.predicted_s,
+        usage.draft_tokens,
+        usage.draft_accepted_tokens,
+        usage.reasoning_tokens,
+        usage.accepted_prediction_tokens,
+        usage.rejected_prediction_tokens,
     )
 
 
@@ -187,7 +253,15 @@ def reply_values(reply: ChatReply) -> Row:
     """Return `message, reading`; the reading is None where the message says it all by itself."""
     reading = (reply.content, reply.reasoning, _call_rows(reply.tool_calls))
     same = reading == _reading(reply.message)
-    return json_text(reply.message), None if same else json_text(reading)
+    return _valid_json(reply.message), None if same else json_text(reading)
+
+
+def _valid_json(message: JsonObject) -> str:
+    """Return a message as JSON; numbers that JSON cannot say (NaN, 1e999) are null."""
+    text = json_text(message)
+    if "NaN" in text or "Infinity" in text:  # perhaps in a text
+        text = json_text(json.loads(text, parse_constant=lambda _: None))
+    return text
 
 
 def _call_rows(calls: tuple[ToolCall, ...]) -> list[list[str | None]]:
@@ -205,14 +279,10 @@ def _reading(message: JsonObject) -> tuple[Any, Any, list[list[Any]]]:
 
 
 def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
-    """Turn stored texts and measurements back into the reply.
-
-    `row` is latency, time to first token, prompt and completion rate, prompt and completion
-    tokens, finish reason, fingerprint.
-    """
+    """Turn stored texts and measurements, the values of `MEASURED_COLUMNS`, back into the reply."""
     said: JsonObject = json.loads(message)
     content, reasoning, calls = json.loads(reading) if reading else _reading(said)
-    prompt_tokens, tokens, finish, fingerprint = row[4:]
+    prompt_tokens, tokens, finish, fingerprint = row[4:8]
     return ChatReply(
         message=said,
         content=content,
@@ -225,18 +295,52 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
         completion_tokens=tokens,
         timing=timing_from(row),
         fingerprint=fingerprint,
+        model=row[10],
+        usage=usage_from(row),
     )
 
 
 def timing_from(row: Row) -> Timing:
-    """Turn the first four values of `measured_values` back into the timing."""
+    """Turn the values of `MEASURED_COLUMNS` back into the timing."""
     latency_s, first_s, prompt_rate, rate = row[:4]
     return Timing(
         latency_s=latency_s,
         time_to_first_token_s=first_s,
         prompt_tokens_per_s=prompt_rate,
         completion_tokens_per_s=rate,
+        token_gap_p50_s=row[8],
+        token_gap_max_s=row[9],
     )
+
+
+def usage_from(row: Row) -> Usage:
+    """Turn the values of `MEASURED_COLUMNS` back into the usage."""
+    counted = dict(zip(MEASURED_COLUMNS[11:], row[11:], strict=True))
+    return NO_USAGE if all(value is None for value in counted.values()) else Usage(**counted)
+
+
+ATTEMPT_COLUMNS = ("turn", "number", "kind", "reason", "latency_s", "body")
+"""The columns of the table `attempt` after the trial, in the order of `attempt_rows`."""
+
+
+def attempt_rows(trial: Trial) -> Iterator[Row]:
+    """Yield a row for each answer that is kept beside the reply that counts."""
+    said = trial.reply or trial.refusal
+    if said is None:
+        return
+    for number, turn in enumerate(said.earlier):
+        yield from _attempt_rows(number, turn.reply.attempts)
+    last = len(said.earlier)
+    yield from _attempt_rows(last, said.attempts)
+    if isinstance(said, Refusal) and said.body is not None:
+        place = last, len(said.attempts)
+        yield (*place, said.kind.value, plain(said.reason), said.latency_s, plain(said.body))
+
+
+def _attempt_rows(turn: int, attempts: tuple[Attempt, ...]) -> Iterator[Row]:
+    for number, one in enumerate(attempts):
+        kind = one.kind.value if one.kind else None
+        yield (turn, number, kind, plain(one.reason), one.latency_s, plain(one.body))
 
 
 def judgement_values(judgement: Judgement, checks: str) -> Row:
@@ -248,7 +352,12 @@ def judgement_values(judgement: Judgement, checks: str) -> Row:
         judgement.kind.value if judgement.kind else None,
         plain(judgement.reason),
         sum(scores) / len(scores) if scores else None,
-        json_text([_verdict_object(verdict) for verdict in judgement.verdicts]),
+        json_text(
+            [
+                *(_verdict_object(verdict) for verdict in judgement.verdicts),
+                *(_note_object(note) for note in judgement.notes),
+            ]
+        ),
     )
 
 
@@ -263,6 +372,11 @@ def _verdict_object(verdict: Verdict) -> JsonObject:
     return said
 
 
+def _note_object(note: Note) -> JsonObject:
+    """Return a note as it stands behind the verdicts: to older versions one that passed."""
+    return {"check": "", "passed": True, NOTE: note.kind, "reason": note.text}
+
+
 def verdicts_from(text: str) -> tuple[Verdict, ...]:
     """Turn the verdicts of `judgement_values` back into records."""
     return tuple(
@@ -274,6 +388,16 @@ def verdicts_from(text: str) -> tuple[Verdict, ...]:
             score=said.get("score"),
         )
         for said in json.loads(text)
+        if NOTE not in said
+    )
+
+
+def notes_from(text: str) -> tuple[Note, ...]:
+    """Turn the notes of `judgement_values` back into records; one of a newer kind is left out."""
+    return tuple(
+        Note(kind=Kind(said[NOTE]), text=said.get("reason", ""))
+        for said in json.loads(text)
+        if said.get(NOTE) in _KINDS
     )
 
 

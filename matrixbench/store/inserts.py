@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from matrixbench.store.encoding import (
+    ATTEMPT_COLUMNS,
     JUDGEMENT_COLUMNS,
     TRIAL_COLUMNS,
+    attempt_rows,
     build_values,
     json_text,
     judgement_values,
@@ -37,6 +39,7 @@ def _insert(table: str, columns: Sequence[str], *, or_ignore: bool = False) -> s
 _TRIAL = _insert("trial", TRIAL_COLUMNS)
 _REPLY = _insert("reply", ("trial", "message", "reading"))
 _TURN = _insert("turn", ("trial", *TURN_COLUMNS))
+_ATTEMPT = _insert("attempt", ("trial", *ATTEMPT_COLUMNS))
 _VERDICT = _insert("verdict", ("trial", "turn", *JUDGEMENT_COLUMNS))
 _REQUEST = _insert("request", ("digest", "body"), or_ignore=True)
 _BUILD = _insert(
@@ -67,13 +70,15 @@ _LAUNCH = _insert(
 class Group:
     """Trials that are stored together, encoded; where there is no reply a row is None.
 
-    `turns` are rows with the index of their trial, for trials that were conversations.
+    `turns` are rows with the index of their trial, for trials that were conversations, and
+    `attempts` such rows for those whose request had other answers, or was refused with one.
     """
 
     trials: list[Row]
     replies: list[Row | None]
     verdicts: list[Row | None]
     turns: list[tuple[int, Row]]
+    attempts: list[tuple[int, Row]]
 
     @classmethod
     def of(cls, trials: Sequence[tuple[Trial, int]]) -> Self:
@@ -86,6 +91,7 @@ class Group:
                 for trial, _ in trials
             ],
             [(i, row) for i, (trial, _) in enumerate(trials) for row in turn_rows(trial)],
+            [(i, row) for i, (trial, _) in enumerate(trials) for row in attempt_rows(trial)],
         )
 
     def insert(self, connection: sqlite3.Connection) -> None:
@@ -96,6 +102,7 @@ class Group:
         connection.executemany(_REPLY, _numbered(self.replies, first))
         connection.executemany(_VERDICT, _numbered(self.verdicts, first, 0))
         connection.executemany(_TURN, ((first + i, *row) for i, row in self.turns))
+        connection.executemany(_ATTEMPT, ((first + i, *row) for i, row in self.attempts))
 
 
 def _numbered(rows: Sequence[Row | None], first: int, *more: int) -> Iterator[Row]:

@@ -193,4 +193,43 @@ _ORIGIN: Migration = (
     "ALTER TABLE experiment_launch ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL, _CELL_CHECKS, _ORIGIN)
+# What a server counted of each request, which model it named, how often it was asked and with how
+# many others beside it; null in rows of before, where nobody knows.
+_COUNTED: tuple[tuple[str, str], ...] = (
+    ("token_gap_p50_s", "REAL"),
+    ("token_gap_max_s", "REAL"),
+    ("model", "TEXT"),
+    ("cached_tokens", "INTEGER"),
+    ("computed_tokens", "INTEGER"),
+    ("predicted_tokens", "INTEGER"),
+    ("prompt_s", "REAL"),
+    ("predicted_s", "REAL"),
+    ("draft_tokens", "INTEGER"),
+    ("draft_accepted_tokens", "INTEGER"),
+    ("reasoning_tokens", "INTEGER"),
+    ("accepted_prediction_tokens", "INTEGER"),
+    ("rejected_prediction_tokens", "INTEGER"),
+)
+_USAGE: Migration = (
+    *(
+        f"ALTER TABLE {table} ADD COLUMN {name} {kind}"
+        for table in ("trial", "turn")
+        for name, kind in _COUNTED
+    ),
+    "ALTER TABLE trial ADD COLUMN asked INTEGER",
+    "ALTER TABLE trial ADD COLUMN concurrency INTEGER",
+    # The answers to a request that were not the one that counts, and what came over the wire where
+    # that was no reply: few trials have any. `turn` and `number` count from 0.
+    """CREATE TABLE attempt (
+        trial INTEGER NOT NULL REFERENCES trial (id),
+        turn INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        kind TEXT,
+        reason TEXT NOT NULL,
+        latency_s REAL,
+        body TEXT,
+        PRIMARY KEY (trial, turn, number)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CELLS, _TURNS, _UNTIL, _CELL_CHECKS, _USAGE, _ORIGIN)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import StoreError
 from matrixbench.plan.origin import LaunchRun, Origin
-from matrixbench.records import Outcome
+from matrixbench.records import Attempt, Outcome
 from matrixbench.store.encoding import (
+    ATTEMPT_COLUMNS,
+    MEASURED_COLUMNS,
+    NOTE,
     Row,
     build_from,
     kind_from,
     launch_from,
+    notes_from,
     reply_from,
     verdicts_from,
 )
@@ -47,9 +52,15 @@ _WANTED = """
     CROSS JOIN trial ON trial.id = wanted.id
 """
 
-_MEASURED = """trial.latency_s, trial.time_to_first_token_s, trial.prompt_tokens_per_s,
-    trial.completion_tokens_per_s, trial.prompt_tokens, trial.completion_tokens,
-    trial.finish_reason, trial.fingerprint"""
+_MEASURED = ", ".join(f"trial.{name}" for name in MEASURED_COLUMNS)
+
+_ASKED_AGAIN = """
+    SELECT group_concat(kind, ' ') FROM (
+        SELECT coalesce(attempt.kind, 'reply') AS kind FROM attempt
+        WHERE attempt.trial = trial.id ORDER BY attempt.turn, attempt.number
+    )
+"""
+"""The kinds of all answers that are kept; a refusal's own is the last of them."""
 
 _TRIALS = f"""
     SELECT trial.id, trial.cell, build.id, trial.seed, trial.trial_index, trial.generation,
@@ -58,8 +69,12 @@ _TRIALS = f"""
         CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END,
         coalesce(trial.reason, verdict.reason, ''),
         trial.by_request, coalesce(verdict.checks, ''), verdict.score,
-        {_MEASURED}, trial.reply_digest, launch.imported,
-        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id))
+        trial.reply_digest, launch.imported,
+        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
+        trial.asked, trial.concurrency,
+        CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END,
+        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END,
+        {_MEASURED}
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
@@ -145,6 +160,11 @@ def trial_rows(
             yield _trial_row(by_present.get(row[_ID], row), first_seed)
 
 
+def _asked_again(kinds: str | None, *, beyond: int) -> str | None:
+    """Return the kinds of the answers after which it was asked again: the first so many."""
+    return " ".join((kinds or "").split()[:beyond]) or None if beyond > 0 else None
+
+
 def _fetch(
     connection: sqlite3.Connection, query: str, wanted: Sequence[tuple[int, str]]
 ) -> list[Row]:
@@ -153,7 +173,7 @@ def _fetch(
 
 
 def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
-    kind, by_request, imported = row[11], row[13], row[25]
+    kind, by_request, imported = row[11], row[13], row[17]
     return TrialRow(
         id=row[0],
         cell=row[1],
@@ -171,18 +191,21 @@ def _trial_row(row: Row, first_seed: int | None) -> TrialRow:
         by_request=by_request == 1,
         checks=row[14],
         score=row[15],
-        latency_s=row[16],
-        time_to_first_token_s=row[17],
-        prompt_tokens_per_s=row[18],
-        completion_tokens_per_s=row[19],
-        prompt_tokens=row[20],
-        completion_tokens=row[21],
-        finish_reason=row[22],
-        fingerprint=row[23],
-        reply_digest=row[24],
+        reply_digest=row[16],
         imported=imported == 1,
-        turns=row[26],
+        turns=row[18],
+        asked=row[19],
+        concurrency=row[20],
+        noted="" if row[21] is None else _noted(row[21]),
+        asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
+        **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
     )
+
+
+@lru_cache(maxsize=1024)
+def _noted(verdicts: str) -> str:
+    """Return the kinds of the notes that stand behind verdicts, each once."""
+    return " ".join(dict.fromkeys(note.kind.value for note in notes_from(verdicts)))
 
 
 def replies(connection: sqlite3.Connection, ids: list[int]) -> list[tuple[int, str, ChatReply]]:
@@ -233,7 +256,22 @@ def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Tran
         reply=reply[0][2] if reply else None,
         earlier=reply[0][2].earlier if reply else Turns(connection, [number]).earlier(number),
         verdicts=verdicts_from(verdicts) if verdicts else (),
+        attempts=_attempts(connection, number),
+        notes=notes_from(verdicts) if verdicts else (),
     )
+
+
+def _attempts(connection: sqlite3.Connection, number: int) -> dict[int, tuple[Attempt, ...]]:
+    """Return turn → the answers that are kept beside the replies that count, oldest first."""
+    found: dict[int, tuple[Attempt, ...]] = {}
+    rows = connection.execute(
+        f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempt WHERE trial = ? ORDER BY turn, number",  # noqa: S608  only our own constants are put in
+        (number,),
+    )
+    for turn, _, kind, reason, latency_s, body in rows:
+        one = Attempt(kind=kind_from(kind), reason=reason, latency_s=latency_s, body=body)
+        found[turn] = (*found.get(turn, ()), one)
+    return found
 
 
 def _object(text: str) -> JsonObject:

@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrixbench.plan.origin import Origin
-    from matrixbench.records import Build, ChatReply, JsonObject, Kind, Outcome, Turn, Verdict
+    from matrixbench.records import (
+        Attempt,
+        Build,
+        ChatReply,
+        JsonObject,
+        Kind,
+        Note,
+        Outcome,
+        Turn,
+        Verdict,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,11 @@ class TrialRow:
     are `checks` (empty for a refusal). Of a conversation the row holds the figures of all of it
     (`store.figures`). `score` is the mean of the scores that its checks gave.
     `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
-    requests that were sent. Units are in the names; `started_at` is Unix time in seconds.
+    requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
+    many the server was sent at a time; both are None where an older version wrote the row.
+    `asked_again` names why, a kind for each time beyond the first. What the server counted is as in
+    `records.Usage`. `noted` are the kinds of what was noticed of the reply, each once, with spaces
+    between. Units are in the names; `started_at` is Unix time in seconds.
     """
 
     id: int
@@ -124,6 +138,23 @@ class TrialRow:
     reply_digest: str | None
     imported: bool
     turns: int = 1
+    asked: int | None = None
+    asked_again: str | None = None
+    concurrency: int | None = None
+    token_gap_p50_s: float | None = None
+    token_gap_max_s: float | None = None
+    model: str | None = None
+    cached_tokens: int | None = None
+    computed_tokens: int | None = None
+    predicted_tokens: int | None = None
+    prompt_s: float | None = None
+    predicted_s: float | None = None
+    draft_tokens: int | None = None
+    draft_accepted_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+    noted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +163,13 @@ class Transcript:
 
     Args:
         trial: The attempt; its `trial` is the index that it was stored with.
-        body: What was sent, but for model, seed and stream; None where it was not kept.
+        body: What was sent, but for model and seed; None where it was not kept.
         reply: What came back, in a conversation last; None for a refusal.
         earlier: The turns of a conversation before that, also before a refusal.
         verdicts: What each check said, in the judgement that counts.
+        attempts: Turn, from 0 → the answers that are kept beside its reply, oldest first; a
+            refusal's own is the last of the last turn's.
+        notes: What was noticed of the reply beside that.
     """
 
     trial: TrialRow
@@ -143,6 +177,8 @@ class Transcript:
     reply: ChatReply | None
     earlier: tuple[Turn, ...]
     verdicts: tuple[Verdict, ...]
+    attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

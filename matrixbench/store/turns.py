@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.records import ChatReply, Turn
 from matrixbench.store.encoding import (
+    MEASURED_COLUMNS,
     json_text,
     measured_values,
     reply_from,
     reply_values,
     timing_from,
+    usage_from,
 )
 
 if TYPE_CHECKING:
@@ -28,17 +30,13 @@ TURN_COLUMNS = (
     "sent",
     "message",
     "reading",
-    "latency_s",
-    "time_to_first_token_s",
-    "prompt_tokens_per_s",
-    "completion_tokens_per_s",
-    "prompt_tokens",
-    "completion_tokens",
-    "finish_reason",
-    "fingerprint",
+    *MEASURED_COLUMNS,
     "cut_off",
 )
 """The columns of the table `turn` after the trial, in the order of `turn_rows`."""
+
+_MEASURED = slice(4, 4 + len(MEASURED_COLUMNS))
+"""Where the measured values stand in a row of `TURN_COLUMNS`."""
 
 _READ = f"""
     SELECT trial, {", ".join(TURN_COLUMNS)} FROM turn
@@ -61,7 +59,8 @@ def turn_rows(trial: Trial) -> Iterator[Row]:
         figures = measured_values(trial.reply)
         yield (last, sent, None, None, *figures, int(trial.reply.turn_limit))
     elif trial.refusal is not None:
-        yield (last, sent, None, None, trial.refusal.latency_s, *(None,) * 7, 0)
+        unmeasured = (None,) * (len(MEASURED_COLUMNS) - 1)
+        yield (last, sent, None, None, trial.refusal.latency_s, *unmeasured, 0)
 
 
 class Turns:
@@ -90,14 +89,15 @@ class Turns:
             reply,
             prompt_tokens=last[8],
             completion_tokens=last[9],
-            timing=timing_from(last[4:8]),
+            timing=timing_from(last[_MEASURED]),
+            usage=usage_from(last[_MEASURED]),
             earlier=self.earlier(trial),
-            turn_limit=bool(last[12]),
+            turn_limit=bool(last[-1]),
         )
 
 
 def _reply(row: Row) -> ChatReply:
-    return reply_from(row[2], row[3], row[4:12])
+    return reply_from(row[2], row[3], row[_MEASURED])
 
 
 def _messages(sent: str) -> list[JsonObject]:

@@ -6,10 +6,11 @@ import asyncio
 import queue
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from matrixbench.errors import StoreError
+from matrixbench.records import Judgement, Kind, Outcome, Refusal
 from matrixbench.store.connection import connect_writing, transaction, translated
 from matrixbench.store.encoding import json_text
 from matrixbench.store.inserts import (
@@ -58,6 +59,21 @@ class _Job:
 
     action: Callable[[sqlite3.Connection], int] | None
     done: Future[int]
+
+
+_UNKEEPABLE = (OverflowError, RecursionError, UnicodeError)
+"""What encoding a record raises that holds what no row can."""
+
+
+def _without_answer(trial: Trial, error: Exception) -> Trial:
+    refusal = Refusal(
+        outcome=Outcome.ERRORED,
+        kind=Kind.BAD_REPLY,
+        reason=f"bad reply: storing it raised {type(error).__name__}",
+    )
+    return replace(
+        trial, reply=None, refusal=refusal, judgement=Judgement.of_refusal(refusal), checks=""
+    )
 
 
 _Item: TypeAlias = "_Entry | _Job"
@@ -264,6 +280,17 @@ class Writer:
         return entries, item
 
     def _store(self, entries: list[_Entry]) -> None:
+        """Write trials; one whose answer cannot be kept is kept without it, and ends nothing."""
+        try:
+            self._write(entries)
+        except _UNKEEPABLE as error:
+            if len(entries) > 1:
+                for entry in entries:
+                    self._store([entry])
+            else:
+                self._write([replace(entries[0], trial=_without_answer(entries[0].trial, error))])
+
+    def _write(self, entries: list[_Entry]) -> None:
         trials = [entry.trial for entry in entries]
         # All encoding comes first: the lock is held only while SQLite works.
         group = Group.of([(entry.trial, entry.build) for entry in entries])

@@ -193,6 +193,22 @@ def test_build_of_a_binary(tmp_path: Path, hashes: FileHashes) -> None:
     assert llama_server_build(executable(tmp_path / "bin/llama-server"), given, hashes) == build
 
 
+def test_files_of_options_are_part_of_the_server(tmp_path: Path, hashes: FileHashes) -> None:
+    """With each content it is another build; a launch that names no file has the old one."""
+    server = executable(install(tmp_path / "bin"))
+    plain = llama_server_build(server, None, hashes)
+    assert llama_server_build(server, None, hashes, {}) == plain
+    assert plain.server == server_sha256(server, hashes)
+    assert not {"program", "option_files"} & plain.details.keys()
+    one = llama_server_build(server, None, hashes, {"lora ./a.gguf": "1" * 64})
+    other = llama_server_build(server, None, hashes, {"lora ./a.gguf": "2" * 64})
+    moved = llama_server_build(server, None, hashes, {"lora elsewhere.gguf": "1" * 64})
+    assert len({plain.id, one.id, other.id}) == 3
+    assert moved.id == one.id
+    assert one.details["program"] == plain.server
+    assert one.details["option_files"] == {"lora ./a.gguf": "1" * 64}
+
+
 def test_a_missing_model_is_named(tmp_path: Path, hashes: FileHashes) -> None:
     """A build with a model that is not there says which file."""
     model = ModelSource(name="m", path=tmp_path / "gone.gguf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -281,6 +282,18 @@ async def test_a_worker_does_not_outlive_its_server(order: LaunchOrder, tmp_path
         os.close(worker)
 
 
+async def test_what_is_asked_during_a_restart_waits_for_it(order: LaunchOrder) -> None:
+    """Whoever asks then is answered by the server that comes back."""
+    async with opened(order) as session:
+        assert session.pid is not None
+        os.kill(session.pid, signal.SIGKILL)
+        reviving = asyncio.create_task(session.ensure_alive())
+        await asyncio.sleep(0)
+        answers = await asyncio.gather(*(session.ask(question()) for _ in range(4)))
+        assert await reviving
+    assert [type(answer) for answer in answers] == [ChatReply] * 4
+
+
 async def test_a_dead_server_is_started_again_and_given_up_at_last(order: LaunchOrder) -> None:
     """Its restarts are counted; after the last one the log's tail is shown."""
     async with opened(order, "die_after:0") as session:
@@ -361,6 +374,28 @@ def test_a_script_is_found_from_the_present_folder_too(
     assert build_of(asked) == first
     script.write_text("b")
     assert program_of(build_of(asked)) != program_of(first)
+
+
+def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+    """Of `{file: …}` the path reaches the command line, and the content counts, once."""
+    (tmp_path / "adapter").write_text("one")
+    asked = replace(
+        plain(order, "--lora=x={{ options.lora }}", "{{ options.lora }}"),
+        options={"lora": {"file": "./adapter"}},
+    )
+    recipe = prepare(asked, os.environ, FileHashes(None))
+    path = str(tmp_path / "adapter")
+    assert recipe.command(1, tmp_path / "key").argv[-2:] == (f"--lora=x={path}", path)
+    first = recipe.build({})
+    assert first.details["files"] == build_of(plain(order)).details["files"]
+    assert list(first.details["option_files"]) == ["lora ./adapter"]
+    (tmp_path / "adapter").write_text("two")
+    second = build_of(asked)
+    assert second.id != first.id
+    assert second.details["program"] == first.details["program"]
+    (tmp_path / "adapter").unlink()
+    with pytest.raises(ServerError, match="option lora: there is no file"):
+        build_of(asked)
 
 
 def test_what_the_server_says_is_part_of_the_build(order: LaunchOrder) -> None:

@@ -19,7 +19,11 @@ import matrixbench
 from matrixbench.backends.embedded_flags import FLAGS, apply_flags, help_text
 from matrixbench.backends.embedded_values import FlagError
 from matrixbench.backends.executable import parse_help
+from matrixbench.backends.openai_chat import OpenAiChat
 from matrixbench.backends.process import ServerCommand, free_port, running
+from matrixbench.checks.same import difference
+from matrixbench.records import ChatReply, ChatRequest
+from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,6 +99,25 @@ def test_files_are_read(tmp_path: Path) -> None:
     assert [adapter.path for adapter in filled.lora_adapters] == [str(tmp_path / "a.gguf")]
 
 
+def test_models_and_grammars_are_files(tmp_path: Path) -> None:
+    """A draft model, a projector, a grammar and scaled adapters, one of them with a comma."""
+    (tmp_path / "a,b.gguf").touch()
+    (tmp_path / "a.gbnf").write_text('root ::= "a"')
+    path = str(tmp_path / "a,b.gguf")
+    filled = params(
+        *("--model-draft", path, "--mmproj", path, "--grammar-file", str(tmp_path / "a.gbnf")),
+        *("--lora-scaled", f'"{path}:0.5","{path}:2"', "--lora", f'"{path}"', "--draft-max", "8"),
+    )
+    assert (filled.speculative.draft.mparams.path, filled.mmproj.path) == (path, path)
+    assert filled.speculative.draft.n_max == 8
+    assert filled.sampling.grammar.grammar == 'root ::= "a"'
+    assert [(one.path, one.scale) for one in filled.lora_adapters] == [
+        (path, 0.5),
+        (path, 2.0),
+        (path, 1.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
@@ -108,6 +131,9 @@ def test_files_are_read(tmp_path: Path) -> None:
         (("--chat-template", "nosuch"), "bad value 'nosuch'; allowed are: chatml"),
         (("--chat-template-file", "/nowhere/t"), "cannot be read"),
         (("--lora", "/nowhere/a"), "there is no file /nowhere/a"),
+        (("--model-draft", "/nowhere/d"), "there is no file /nowhere/d"),
+        (("--lora-scaled", "/nowhere/a"), "FNAME:SCALE is expected"),
+        (("--grammar-file", "/nowhere/g"), "cannot be read"),
         (("--props=on",), "--props takes no value"),
     ],
 )
@@ -260,3 +286,53 @@ async def test_a_template_file_is_used_and_a_request_does_not_hold_up_the_end(
         stream = await asyncio.to_thread(server.send, "/completion", long)
         assert stream.readline()
     stream.close()
+
+
+def weather() -> dict[str, Any]:
+    """Return a request after which a very small model calls a tool: it has seen how."""
+    path = PROJECT / "experiments" / "conversation.yaml"
+    test = load_experiment(path, environ={}).tests[0]
+    return {"messages": list(test.messages), "tools": list(test.tools)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        weather(),
+        {"response_format": {"type": "json_object"}, "verbose": True},
+    ],
+    ids=["text", "calls", "json"],
+)
+async def test_the_real_server_streams_what_it_says_at_once(
+    smollm2_path: Path, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    """At temperature 0 the message is the same, and its tokens have their times."""
+    body = {"messages": [{"role": "user", "content": "What is the weather in Paris?"}]} | more
+    body |= {"max_tokens": 40, "temperature": 0, "cache_prompt": False}
+    template = PROJECT / "experiments" / "templates" / "tools.jinja"
+    flags = ("-np", "1", "--jinja", "--chat-template-file", str(template))
+    async with embedded(smollm2_path, tmp_path, *flags) as server:
+        chat = OpenAiChat(base_url=f"{server.url}/v1", api_key="sesame")
+        async with contextlib.aclosing(chat):
+            whole, streamed = [
+                await chat.ask(ChatRequest(body=asked, seed=1, trial=0, test="t", timeout_s=LONG_S))
+                for asked in (body, body | {"stream": True})
+            ]
+    assert isinstance(whole, ChatReply), whole
+    assert isinstance(streamed, ChatReply), streamed
+    assert difference(whole, streamed) is None
+    assert bool(streamed.tool_calls) == ("tools" in more)
+    assert streamed.finish_reason == whole.finish_reason
+    assert (streamed.prompt_tokens, streamed.completion_tokens) == (
+        whole.prompt_tokens,
+        whole.completion_tokens,
+    )
+    timing = streamed.timing
+    assert timing.time_to_first_token_s is not None
+    assert 0 < timing.time_to_first_token_s < timing.latency_s
+    assert timing.token_gap_p50_s is not None
+    assert timing.token_gap_max_s is not None
+    assert 0 < timing.token_gap_p50_s <= timing.token_gap_max_s < timing.latency_s
+    assert streamed.attempts == ()

@@ -246,11 +246,13 @@ async def test_a_wait_that_is_asked_for_has_a_bound() -> None:
     assert waits.slept == [100.5]
 
 
-async def test_a_5xx_is_asked_again_with_growing_waits_and_then_given_up(tmp_path: Path) -> None:
+async def test_a_busy_server_is_asked_again_with_growing_waits_and_then_given_up(
+    tmp_path: Path,
+) -> None:
     """Bounded in number and in length; the reason says how often."""
     waits, log = Waits(), tmp_path / "log"
     opener = EndpointOpener({}, waits.policy(tries=4))
-    with fake_server("server_500:99", FAKE_LOG=str(log)) as base:
+    with fake_server("busy_503:99", FAKE_LOG=str(log)) as base:
         async with opener(order(f"{base}/v1")) as session:
             refusal = await session.ask(REQUEST)
     assert isinstance(refusal, Refusal)
@@ -264,7 +266,7 @@ async def test_requests_per_minute_hold_over_all_requests_and_retries() -> None:
     """What is under way at a time shares one pace, and a retry waits for its turn as well."""
     waits = Waits()
     opener = EndpointOpener({}, RetryPolicy(sleep=at_once), waits.pace)
-    with fake_server("server_500:3") as base:
+    with fake_server("busy_503:3") as base:
         async with opener(order(f"{base}/v1", requests_per_minute=60)) as session:
             await asyncio.gather(*(session.ask(REQUEST) for _ in range(3)))
     assert waits.slept == [1.0, 2.0, 3.0, 4.0, 5.0]  # three answers, three refusals

@@ -137,6 +137,7 @@ HELP = """\
 --override-kv KEY=TYPE:VALUE            may be repeated
 --chat-template-kwargs STRING           x
 --top-n N                               x
+--lora-scaled FNAME SCALE               may be repeated
 """
 
 
@@ -159,6 +160,12 @@ HELP = """\
             ("--override-kv", "a=int:1", "--override-kv", "b=int:2"),
         ),
         ("chat-template-kwargs", {"b": True}, ("--chat-template-kwargs", '{"b":true}')),
+        ("lora-scaled", "/a:b.gguf:0.5", ("--lora-scaled", "/a:b.gguf", "0.5")),
+        (
+            "lora-scaled",
+            ["a.gguf:1", "b.gguf:2"],
+            ("--lora-scaled", "a.gguf", "1", "--lora-scaled", "b.gguf", "2"),
+        ),
         ("top-n", 4, ("--top-n", "4")),
         ("top-n", 0.5, ("--top-n", "0.5")),
     ],
@@ -399,6 +406,49 @@ async def test_a_server_that_was_rebuilt_meanwhile_does_not_come_back(order: Lau
         with pytest.raises(ServerError, match="files have changed since the launch began"):
             await session.ensure_alive()
         assert session.pid is None
+
+
+async def test_files_of_options_are_found_beside_the_experiment(
+    order: LaunchOrder, tmp_path: Path
+) -> None:
+    """The server gets the absolute path, whatever folder this process is in."""
+    here = tmp_path / "experiment"
+    here.mkdir()
+    (here / "a.gguf").write_text("from the adapter\n")
+    asked = replace(order, here=here, options={"lora": "./a.gguf", "slot-save-path": "slots"})
+    async with opened(asked, "lora_reply") as session:
+        answer = await session.ask(question())
+        assert isinstance(answer, ChatReply)
+        assert answer.content == "from the adapter"
+        command = session.info.command
+        assert command[command.index("--lora") + 1] == str(here / "a.gguf")
+        assert command[command.index("--slot-save-path") + 1] == str(here / "slots")
+        assert list(session.info.build.details["option_files"]) == ["lora ./a.gguf"]
+
+
+async def test_a_file_of_an_option_that_is_gone_ends_the_launch(
+    order: LaunchOrder, tmp_path: Path
+) -> None:
+    """Before the server starts, with the option and the place."""
+    asked = replace(order, here=tmp_path, options={"model-draft": "gone.gguf"})
+    with pytest.raises(ServerError, match=r"option model-draft: there is no file .*/gone\.gguf"):
+        async with opened(asked):
+            raise AssertionError
+
+
+async def test_a_file_of_an_option_that_changed_meanwhile_ends_the_launch(
+    order: LaunchOrder, tmp_path: Path
+) -> None:
+    """A server that is started again would read what is there by now: another build."""
+    (tmp_path / "a.gguf").write_text("one")
+    asked = replace(order, here=tmp_path, options={"lora": {"file": "a.gguf"}})
+    async with opened(asked) as session:
+        assert session.pid is not None
+        os.kill(session.pid, signal.SIGKILL)
+        assert isinstance(await session.ask(question()), Refusal)
+        (tmp_path / "a.gguf").write_text("trained again")
+        with pytest.raises(ServerError, match=r"has changed since the launch began: lora a\.gguf"):
+            await session.ensure_alive()
 
 
 async def test_a_server_that_hangs_is_replaced(order: LaunchOrder) -> None:

@@ -181,6 +181,51 @@ async def test_what_is_sent(order: LaunchOrder, tmp_path: Path) -> None:
     assert sent["keep_alive"] == -1
 
 
+@pytest.mark.parametrize("think", [None, "two and two"])
+async def test_a_stream_says_what_a_whole_reply_says(
+    order: LaunchOrder, tmp_path: Path, think: str | None
+) -> None:
+    """Text, thoughts, calls, figures and the end; its first token is timed."""
+    log = tmp_path / "chats"
+    call = {"function": {"name": "add", "arguments": {"a": 2, "b": 2}}}
+    message = {"content": "Let me add.", "tool_calls": [call, call]}
+    message |= {} if think is None else {"thinking": think}
+    env = {"FAKE_LOG": str(log), "FAKE_REPLY": json.dumps(message)}
+    async with opened(order, **env) as session:
+        whole = await session.ask(question())
+        streamed = await session.ask(question(stream=True))
+    assert isinstance(whole, ChatReply)
+    assert isinstance(streamed, ChatReply)
+    sent = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["stream"], "stream_options" in one) for one in sent] == [
+        (False, False),
+        (True, False),
+    ]
+    assert streamed.message == whole.message
+    assert (streamed.content, streamed.reasoning) == ("Let me add.", think)
+    assert streamed.tool_calls == whole.tool_calls
+    assert (streamed.finish_reason, streamed.completion_tokens) == ("tool_calls", 16)
+    first_s = streamed.timing.time_to_first_token_s
+    assert first_s is not None
+    assert 0 < first_s <= streamed.timing.latency_s
+
+
+async def test_an_error_in_ollama_s_stream_is_the_answer(order: LaunchOrder) -> None:
+    """It comes as a line of a 200, after what was said so far."""
+    async with opened(order, "parser_500") as session:
+        refusal = await session.ask(question(stream=True))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.outcome, refusal.kind) == (Outcome.REJECTED, Kind.UNPARSED_OUTPUT)
+
+
+async def test_a_streamed_reply_that_repeats_itself_was_cut_off(order: LaunchOrder) -> None:
+    """Ollama gives it up without a last line; so does it without a stream."""
+    async with opened(order, "repeats") as session:
+        replies = [await session.ask(question(**more)) for more in ({}, {"stream": True})]
+    assert all(isinstance(reply, ChatReply) for reply in replies)
+    assert [getattr(reply, "finish_reason", "") for reply in replies] == ["length", "length"]
+
+
 async def test_what_is_known_of_the_launch(order: LaunchOrder) -> None:
     """The record says the version, the template's source, the context and how the runner runs."""
     asked = replace(order, options={"kv-cache-type": "q8_0", "flash-attention": "on"})
@@ -216,6 +261,26 @@ async def test_the_build_is_known_before_the_start(order: LaunchOrder, tmp_path:
     async with opened(tagged, FAKE_LIBRARY="small:1b") as session:
         assert session.info.build.id == present(tagged.model)
     assert tags_on_disk(tmp_path) == ["registry.example/library/small/1b"]
+
+
+async def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+    """Of `{file: …}` the server gets the path, and the content counts."""
+    (tmp_path / "library").write_text("one")
+    asked = replace(order, here=tmp_path, options={"llm-library": {"file": "./library"}})
+    builds = []
+    for text in ("one", "two"):
+        (tmp_path / "library").write_text(text)
+        async with opened(asked) as session:
+            builds.append(session.info.build)
+    assert len({build.id for build in builds}) == 2
+    assert list(builds[0].details["option_files"]) == ["llm-library ./library"]
+    backend = order.backend
+    assert isinstance(backend, OllamaBackend)
+    content = {"llm-library ./library": sha256(b"two").hexdigest()}
+    present = present_build(
+        backend, None, order.model, environ=os.environ, hashes=FileHashes(None), contents=content
+    )
+    assert present.id == builds[1].id
 
 
 async def test_a_template_goes_into_a_throw_away_tag(order: LaunchOrder, tmp_path: Path) -> None:
@@ -335,6 +400,19 @@ async def test_a_dead_runner_is_a_dead_server(order: LaunchOrder) -> None:
         assert await session.ensure_alive()
         assert not await session.ensure_alive()
         assert isinstance(await session.ask(question()), ChatReply)
+
+
+async def test_what_is_asked_while_the_server_is_brought_back_waits_for_it(
+    order: LaunchOrder,
+) -> None:
+    """It is no verdict on anything that a restart is under way."""
+    async with opened(order, "server_dies_on:13") as session:
+        assert isinstance(await session.ask(question(13)), Refusal)
+        reviving = asyncio.create_task(session.ensure_alive())
+        await asyncio.sleep(0)
+        answers = await asyncio.gather(*(session.ask(question(seed)) for seed in range(1, 5)))
+        assert await reviving
+    assert [type(answer) for answer in answers] == [ChatReply] * 4
 
 
 async def test_a_dead_server_is_started_again(order: LaunchOrder, tmp_path: Path) -> None:

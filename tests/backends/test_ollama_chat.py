@@ -267,7 +267,7 @@ def test_a_bad_reply(data: object) -> None:
     """A 200 that holds no reply measured nothing."""
     refusal = heard(data)
     assert isinstance(refusal, Refusal)
-    assert (refusal.outcome, refusal.kind) == (Outcome.ERRORED, Kind.BAD_REPLY)
+    assert (refusal.outcome, refusal.kind) == (Outcome.REJECTED, Kind.UNPARSED_OUTPUT)
 
 
 JSON = st.recursive(

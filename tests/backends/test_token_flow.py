@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from matrixbench.backends import token_flow
 from matrixbench.backends.openai_chat import OpenAiChat
 from matrixbench.backends.token_flow import ask_watching
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
@@ -15,12 +16,13 @@ from tests.fake_servers import fake_server
 SHORT_S = 0.6
 
 
-async def asked(url: str, timeout_s: float = SHORT_S) -> ChatReply | Refusal:
+async def asked(url: str, timeout_s: float = SHORT_S, *, slots: bool = True) -> ChatReply | Refusal:
     """Return what a server answers to one request."""
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
     request = ChatRequest(body=body, seed=1, trial=0, test="t", timeout_s=timeout_s)
     async with aclosing(OpenAiChat(base_url=f"{url}/v1")) as chat:
-        return await ask_watching(chat, url, request)
+        pages = (f"{url}/health", f"{url}/v1/models")
+        return await ask_watching(chat, request, pages=pages, root=url if slots else None)
 
 
 @pytest.mark.parametrize(
@@ -43,22 +45,28 @@ async def test_the_slots_tell_a_slow_model_from_a_server_that_hangs(
     assert reason in refusal.reason
 
 
-async def test_a_server_that_answers_nothing_any_more_hangs() -> None:
-    """Not even its pages come."""
+@pytest.mark.parametrize("slots", [True, False])
+async def test_a_server_that_answers_nothing_any_more_hangs(
+    slots: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its pages come, whether or not it is a kind of server that shows its slots."""
+    monkeypatch.setattr(token_flow, "ANSWERS_WITHIN_S", 0.3)
 
     async def silent(inp: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         await inp.read()
         out.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        refusal = await asked(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        refusal = await asked(url, slots=slots)
     assert isinstance(refusal, Refusal)
     assert (refusal.outcome, refusal.kind) == (Outcome.ERRORED, Kind.SERVER_HUNG)
     assert "answers nothing" in refusal.reason
 
 
-async def test_a_server_without_such_a_page_is_not_suspected() -> None:
-    """Then the time that the file allows is what was measured."""
+@pytest.mark.parametrize("slots", [True, False])
+async def test_a_server_that_answers_a_second_request_is_slow(slots: bool) -> None:
+    """Whatever that answer is: then the time that the file allows is what was measured."""
 
     async def slow(inp: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         head = await inp.readuntil(b"\r\n\r\n")
@@ -69,7 +77,8 @@ async def test_a_server_without_such_a_page_is_not_suspected() -> None:
         out.close()
 
     async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
-        refusal = await asked(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        refusal = await asked(url, slots=slots)
     assert isinstance(refusal, Refusal)
     assert (refusal.outcome, refusal.kind) == (Outcome.FAILED, Kind.TIMEOUT)
 

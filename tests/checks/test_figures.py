@@ -6,12 +6,16 @@ from math import nan
 
 import pytest
 
-from matrixbench.checks.figures import compile_completion_tokens, compile_latency
+from matrixbench.checks.figures import (
+    compile_cached_tokens,
+    compile_completion_tokens,
+    compile_latency,
+)
 from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
-from matrixbench.records import ChatReply, Kind, Outcome, Timing
-from matrixbench.spec.checks import CompletionTokensCheck
+from matrixbench.records import ChatReply, Kind, Outcome, Timing, Usage
+from matrixbench.spec.checks import CachedTokensCheck, CompletionTokensCheck
 from matrixbench.spec.matchers import Bounds
 
 
@@ -57,6 +61,31 @@ def test_a_server_that_counts_no_tokens_leaves_the_trial_unjudged() -> None:
     assert "the server reports no completion tokens" in judgement.reason
 
 
+def cached(tokens: int | None) -> ChatReply:
+    """Return a reply of whose prompt so many tokens came from the cache."""
+    return ChatReply(message={}, timing=Timing(latency_s=1), usage=Usage(cached_tokens=tokens))
+
+
+def test_tokens_from_the_cache_lie_within_their_bounds() -> None:
+    """None is a count like another."""
+    rule = compile_cached_tokens(Bounds(min=1))
+    assert rule(cached(90)).passed
+    said = rule(cached(0))
+    assert (said.kind, said.reason) == (
+        Kind.WRONG_CACHED_TOKENS,
+        "expected at least 1 tokens from the cache, found 0",
+    )
+
+
+def test_a_server_that_says_nothing_of_its_cache_leaves_the_trial_unjudged() -> None:
+    """Zero and unknown are two things."""
+    checks = compile_checks([CachedTokensCheck(cached_tokens=Bounds(max=0))])
+    assert checks.judge(cached(0)).outcome is Outcome.PASSED
+    judgement = checks.judge(cached(None))
+    assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.NOT_REPORTED)
+    assert "the server reports no tokens from the cache" in judgement.reason
+
+
 @pytest.mark.parametrize("bounds", [Bounds(), Bounds(min=2, max=1), Bounds(max="fast")])
 def test_bounds_that_say_nothing_are_an_error(bounds: Bounds) -> None:
     """They are refused before anything is asked."""
@@ -64,3 +93,5 @@ def test_bounds_that_say_nothing_are_an_error(bounds: Bounds) -> None:
         compile_latency(bounds)
     with pytest.raises(CheckError):
         compile_completion_tokens(bounds)
+    with pytest.raises(CheckError):
+        compile_cached_tokens(bounds)

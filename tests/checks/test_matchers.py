@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matrixbench.checks.json_values import json_equal
 from matrixbench.checks.matchers import (
     as_matcher,
     compile_matcher,
-    json_equal,
     json_type_is,
 )
 from matrixbench.errors import CheckError

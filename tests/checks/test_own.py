@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.checks.own import copied_reply
 from matrixbench.errors import CheckError, ExitCode
-from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, Turn
 from matrixbench.spec.checks import PythonCheck
 from matrixbench.spec.nodes import Place
 from matrixbench.spec.origin import Origin
@@ -287,3 +288,35 @@ def test_a_function_that_changes_what_it_is_given_changes_a_copy(folder: Path) -
 def test_a_number_of_an_array_library_is_a_number(folder: Path, what: object, outcome: str) -> None:
     """NumPy's and PyTorch's scalars give their value by `item()`."""
     assert judge(folder, "mine:scalar", arguments={"what": what}).outcome == outcome
+
+
+def test_a_function_is_given_a_copy_however_deep_the_reply_is_nested(folder: Path) -> None:
+    """What a model writes is no reason for a function's failure; what is changed is a copy."""
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"x": [deep]}
+    message = {"role": "assistant", "odd": deep}
+    earlier = Turn(
+        reply=ChatReply(message=message, timing=Timing(latency_s=1.0)), then=({"content": "?"},)
+    )
+    reply = ChatReply(message=message, timing=Timing(latency_s=1.0), earlier=(earlier,))
+    judgement = compiled(folder, "mine:spoils", arguments={"words": []}).judge(reply)
+    assert judgement.outcome is Outcome.PASSED
+    assert message["role"] == "assistant"
+    copy = copied_reply(reply)
+    assert copy.message.keys() == message.keys()
+    assert copy.earlier[0].then == earlier.then
+    assert copy.message is not message
+
+
+def test_a_verdict_of_a_kind_that_is_none_is_the_functions_fault(folder: Path) -> None:
+    """It could not be counted, nor stored; a kind may be written as its text."""
+    (folder / "mine.py").write_text(
+        "from matrixbench import Verdict\n"
+        "def of(reply, kind): return Verdict(passed=False, kind=kind)\n",
+        encoding="utf-8",
+    )
+    odd = judge(folder, "mine:of", arguments={"kind": "my_own"})
+    assert (odd.outcome, odd.kind) == (Outcome.ERRORED, Kind.CHECK_RAISED)
+    fine = judge(folder, "mine:of", arguments={"kind": "wrong_content"})
+    assert (fine.outcome, fine.kind) == (Outcome.FAILED, Kind.WRONG_CONTENT)

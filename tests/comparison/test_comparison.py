@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,7 @@ def trials(
     cell: str = "c",
     build: str = "new",
     first_seed: int = 1,
-    **changes: Any,  # noqa: ANN401  any field
+    by_request: bool = False,
 ) -> Trials:
     """Return trials by their outcomes: `1` passed, `0` did not."""
     passed = {first_seed + place: char == "1" for place, char in enumerate(outcomes)}
@@ -35,7 +34,7 @@ def trials(
         build=build,
         passed=passed,
         replies={seed: f"said {outcome}" for seed, outcome in passed.items()},
-        **changes,
+        by_request=by_request,
     )
 
 

@@ -227,9 +227,10 @@ PAGE_OF = {
     "conversations": "Return",
     "charts": "Chart Metric",
     "checks": (
-        "AllCheck AnyCheck NotCheck Bounds CompletionTokensCheck ContentCheck ExpectedCall "
-        "FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher NoToolCallsCheck "
-        "NumberMatcher PythonCheck ReasoningCheck SameAsCheck ToolCalls ToolCallsCheck"
+        "AllCheck AnyCheck NotCheck Bounds CachedTokensCheck CompletionTokensCheck ContentCheck "
+        "ExpectedCall FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher "
+        "NoToolCallsCheck NumberMatcher PythonCheck ReasoningCheck SameAsCheck ToolCalls "
+        "ToolCallsCheck"
     ),
 }
 """Page → the parts of the schema whose keys it explains."""

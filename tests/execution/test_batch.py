@@ -304,12 +304,12 @@ async def test_an_interruption_stops_new_requests(load: Load) -> None:
     assert len(shelf.trials) == len(session.asked) == 1
 
 
-async def test_a_check_that_raises_makes_the_trial_errored(load: Load) -> None:
-    """A bug in a check is never the model's failure."""
+async def test_a_shipped_check_that_stumbles_over_a_reply_fails_it(load: Load) -> None:
+    """Such a trial does not leave n: that would flatter the model."""
     broken = replace(said("good"), content=object())  # type: ignore[arg-type]  # the fault itself
     ran = await run(load, Scripted(lambda *_: broken))
-    assert ran.outcomes[Outcome.ERRORED] == 8
-    assert {trial.judgement.kind for trial in ran.trials} == {Kind.CHECK_RAISED}
+    assert ran.outcomes[Outcome.FAILED] == 8
+    assert {trial.judgement.kind for trial in ran.trials} == {Kind.WRONG_CONTENT}
 
 
 async def test_a_server_that_comes_back_as_another_build_ends_the_launch(load: Load) -> None:

@@ -57,3 +57,26 @@ def test_a_seed_repeats_its_order(load: Load) -> None:
 
     assert order(1) == order(1)
     assert order(1) != order(2)
+
+
+def rounds(work: list[CellWork]) -> dict[int, list[str]]:
+    """Return trial → the cells in the order in which it is sent."""
+    found: dict[int, list[str]] = {}
+    for task in interleave(work, seed=1):
+        found.setdefault(task.trial, []).append(task.cell.id)
+    return found
+
+
+def test_each_round_has_an_order_of_its_own(load: Load) -> None:
+    """No cell comes first in every round: what the first one pays would be its own."""
+    orders = rounds([CellWork(cell, 0b11111111) for cell in cells(load)])
+    assert len({tuple(order) for order in orders.values()}) > 4
+    assert len({order[0] for order in orders.values()}) > 2
+
+
+def test_a_round_is_shuffled_by_its_own_index(load: Load) -> None:
+    """A run that goes on sends round 2 in the order in which it would have been sent at once."""
+    at_once = rounds([CellWork(cell, 0b1111) for cell in cells(load)])
+    for trial in range(4):
+        alone = rounds([CellWork(cell, 1 << trial) for cell in cells(load)])
+        assert alone == {trial: at_once[trial]}

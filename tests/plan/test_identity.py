@@ -85,6 +85,36 @@ def test_what_decides_the_answer_changes_the_id(load: Load, old: str, new: str) 
     assert ids(load, BASE.replace(old, new)) != ids(load, BASE)
 
 
+STREAMED = BASE.replace("tests:", "request: {stream: STREAM}\ntests:")
+
+
+@pytest.mark.parametrize("stream", ["false", "null", "[false, null]"])
+def test_a_reply_that_is_not_streamed_is_what_there_was_before(load: Load, stream: str) -> None:
+    """False written out is the same cell as ever."""
+    assert ids(load, STREAMED.replace("STREAM", stream)) == ids(load, BASE)
+
+
+def test_a_streamed_reply_is_another_cell(load: Load) -> None:
+    """Its golden id, however it is asked for; false and true are two values of an axis."""
+    streamed = ["93ed72bc21b128c63ea7eda5"]
+    assert ids(load, STREAMED.replace("STREAM", "true")) == streamed
+    assert ids(load, STREAMED.replace("STREAM", "[false, true]")) == [*ids(load, BASE), *streamed]
+    own = BASE.replace("expect:", "request: {stream: true}, expect:")
+    assert ids(load, own) == streamed
+    assert ids(load, own.replace("tests:", "request: {stream: [false, true]}\ntests:")) == streamed
+    included = STREAMED.replace("STREAM", "false") + "include: [{request.stream: true}]\n"
+    assert ids(load, included) == [*ids(load, BASE), *streamed]
+
+
+def test_a_suite_may_be_streamed_as_a_whole(load: Load) -> None:
+    """Where an entry says so, it does for each of its tests."""
+    whole, _ = BASE.split("tests:")
+    entry = "tests: [{suite: tool-calling, only: [weather]REQUEST}]"
+    plain = ids(load, whole + entry.replace("REQUEST", ""))
+    assert ids(load, whole + entry.replace("REQUEST", ", request: {stream: false}")) == plain
+    assert ids(load, whole + entry.replace("REQUEST", ", request: {stream: true}")) != plain
+
+
 CONVERSATION = """
 name: demo
 backends: {s: {kind: llama-server, context: 4096}}

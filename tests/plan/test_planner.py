@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from matrixbench.plan.cells import CellProgress, PresentBuild, Why
 from matrixbench.plan.matrix import build_matrix
+from matrixbench.plan.option_files import file_details
 from matrixbench.plan.planner import History, Plan, launch_work, plan_matrix
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.wanted import Wanted
@@ -94,6 +96,33 @@ def test_a_changed_server_or_model_is_named(load: Load) -> None:
     assert planned(matrix, progress(matrix, "old-model", done, done)).launches[0].why == {
         Why.MODEL_CHANGED: 6
     }
+
+
+def test_a_changed_file_of_an_option_is_named(load: Load) -> None:
+    """The reason is neither the server nor the model, and the plan says which file it is."""
+    matrix = build_matrix(load(EXPERIMENT))
+
+    def build(name: str, content: str) -> Build:
+        details = file_details("s2", {"lora ./a.gguf": content, "mmproj p": "same"})
+        return Build(id=name, kind="llama-server", server=name, model="m1", details=details)
+
+    now, then = build("trained-again", "2"), build("before", "1")
+    unknown = Build(id="older", kind="llama-server", server="s2", model="m1")
+
+    def plan_after(old: Build) -> Plan:
+        here = PresentBuild(build=now, verified=True, last=old)
+        history = progress(matrix, old.id, CellProgress(kept=0b1111), CellProgress(kept=0b11))
+        history = replace(history, builds={**BUILDS, now.id: now, old.id: old})
+        builds = {group.launch.name: here for group in matrix.launches}
+        return plan_matrix("demo", matrix, wanted=WANTED, history=history, builds=builds)
+
+    changed = plan_after(then)
+    assert changed.launches[0].why == {Why.FILES_CHANGED: 6}
+    assert changed.notes == (
+        "s · a · native: what is in lora ./a.gguf has changed since it was measured",
+    )
+    assert plan_after(unknown).launches[0].why == {Why.FILES_UNKNOWN: 6}
+    assert plan_after(OLD_SERVER).launches[0].why == {Why.SERVER_CHANGED: 6}
 
 
 def test_a_fresh_start_runs_everything(load: Load) -> None:

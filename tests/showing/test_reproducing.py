@@ -17,6 +17,7 @@ from tests.cli.conftest import FAKE_SERVER, ROOT, CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import Write
 
@@ -119,6 +120,18 @@ def test_a_model_that_was_made_for_the_run_is_said_to_be(cli: CommandLine, write
     told = cli("show", "exp.yaml", "--trial", "0").stdout
     assert "# the model was made for the run" in told
     assert json.loads(shlex.split(told.splitlines()[-1])[-1])["model"] == "m"
+
+
+def test_a_path_in_ollamas_options_is_the_one_that_it_got(cli: CommandLine, write: Write) -> None:
+    """A path that the file marks is absolute in the variable, as it was for the server."""
+    (cli.folder / "library").write_text("x")
+
+    def with_file(text: str, name: str = "exp.yaml") -> Path:
+        return write(text.replace("num_gpu: 0", "llm-library: {file: ./library}"), name)
+
+    ollama(cli, with_file, '{ollama: "small:1b"}')
+    told = cli("show", "exp.yaml", "--trial", "1").stdout
+    assert f"OLLAMA_LLM_LIBRARY={cli.folder}/library" in told
 
 
 def test_a_command_lines_server_is_started_again(cli: CommandLine, write: Write) -> None:

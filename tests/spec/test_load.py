@@ -324,7 +324,9 @@ TEST_MISTAKES = [
     ),
     (f"{{{HEAD}, expect: [], tools: [{{type: function}}]}}", "a tool without a «function»"),
     (f"{{{HEAD}, expect: [], request: {{max_tokens: null}}}}", "max_tokens: expected a whole"),
-    (f"{{{HEAD}, expect: [], request: {{stream: true}}}}", "«stream» is not given here"),
+    (f"{{{HEAD}, expect: [], request: {{stream: [true]}}}}", "stream: expected true or false"),
+    (f"{{{HEAD}, expect: [], request: {{stream: yes}}}}", "expected true or false, found the"),
+    (f"{{{HEAD}, expect: [], request: {{stream_options: {{}}}}}}", "is not given here"),
     (f"{{{HEAD}, expect: [], request: {{temperature: hot}}}}", "expected a number or null"),
     (
         f"{{{HEAD}, expect: [contents: x]}}",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matrixbench.stats import wilson_interval
-from tests.benchmarks import simulate_sequential
+from tests.benchmarks import missing_trials, simulate_sequential, total_coverage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 
@@ -33,8 +33,37 @@ def test_the_figures_of_comparing_are_current() -> None:
     assert [row for row in rows if row not in lines] == []
 
 
+def test_the_figures_of_totals_are_current() -> None:
+    """Rows of the coverage of `rank`'s interval stand in the page, as near as chance allows.
+
+    NumPy promises its random numbers for one version alone, so the figures are not compared as
+    texts; the short rows stand for all.
+    """
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    for row in total_coverage.table(shapes=[(3, 10)]):
+        shape, ratio, *simulated = row.strip("| ").split(" | ")
+        (line,) = [one for one in lines if one.startswith(f"| {shape} | {ratio} | ")]
+        told = line.strip("| ").split(" | ")[2:]
+        assert list(map(float, simulated)) == pytest.approx(list(map(float, told)), abs=0.03)
+
+
 def test_the_fixed_number_is_the_smallest() -> None:
     """With 93 trials Wilson's interval is at most 0.1 to a side for every ratio, not with 92."""
     fixed = simulate_sequential.FIXED
     assert all(wilson_interval(k, fixed).half_width <= 0.1 for k in range(fixed + 1))
     assert any(wilson_interval(k, fixed - 1).half_width > 0.1 for k in range(fixed))
+
+
+def test_the_figures_of_missing_trials_are_current() -> None:
+    """No decided gate is contradicted by the complete data, and the rows stand in the page."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = missing_trials.table([(3, 1, 30)], [missing_trials.LIMIT])
+    assert [row for row in (*missing_trials.HEADER, *rows) if row not in lines] == []
+
+
+@pytest.mark.parametrize("shape", missing_trials.SHAPES)
+def test_no_gate_is_contradicted_by_the_complete_data(shape: tuple[int, int, int]) -> None:
+    """The simulation in its short form: whatever is taken away, and for whatever reason."""
+    drops = (0.0, missing_trials.LIMIT, 0.25)
+    rows = missing_trials.table([shape], drops, runs=3)
+    assert len(rows) == len(drops) * len(missing_trials.PATTERNS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
 
 from matrixbench.stats.clustered import (
@@ -18,7 +18,7 @@ from matrixbench.stats.clustered import (
     mean_over_tests,
     ratio_of,
 )
-from matrixbench.stats.proportions import score_paired_difference
+from matrixbench.stats.proportions import score_paired_difference, wilson_interval
 from matrixbench.stats.stratified import (
     Stratum,
     across_tests,
@@ -31,6 +31,7 @@ from matrixbench.stats.stratified import (
     trials_to_decide,
     worse,
 )
+from tests.benchmarks.total_coverage import coverage, truths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,11 +212,12 @@ def test_a_mean_over_tests_agrees_with_statsmodels(
 
 
 def test_tests_that_came_out_alike_leave_a_width() -> None:
-    """Five tests of 10 of 10 do not make the mean certain; no trials make no mean."""
+    """Five tests of 10 of 10 are as uncertain as 50 of 50; no trials make no mean."""
     found = mean_over_tests(one_cell_each([(10, 10)] * 5))
     assert found is not None
     assert found.interval == mean_of_these_tests(one_cell_each([(10, 10)] * 5))
-    assert 0.8 < found.interval.low < 0.9
+    assert found.interval.low == pytest.approx(wilson_interval(50, 50).low)
+    assert found.interval.high == 1.0
     one = mean_over_tests([*one_cell_each([(3, 4)]), []])
     assert one is not None
     assert (one.estimate, one.tests, one.standard_error) == (0.75, 1, None)
@@ -238,7 +240,39 @@ def test_copies_of_a_cell_in_a_test_know_no_more_of_it() -> None:
     many = mean_of_these_tests([[ratio_of(7, 10)] * 5, [ratio_of(3, 10)] * 5])
     assert (many.low, many.high) == pytest.approx((one.low, one.high))
     more_tests = mean_of_these_tests([[ratio_of(7, 10)], [ratio_of(3, 10)]] * 5)
-    assert more_tests.half_width == pytest.approx(one.half_width / 5**0.5)
+    assert more_tests.half_width == pytest.approx(one.half_width / 5**0.5, rel=0.1)
+
+
+def test_one_test_has_wilsons_interval() -> None:
+    """With one stratum nothing is left to combine."""
+    for passed in range(11):
+        found = mean_of_these_tests([[ratio_of(passed, 10)]])
+        known = wilson_interval(passed, 10)
+        assert (found.low, found.high) == pytest.approx((known.low, known.high))
+
+
+def test_the_interval_is_yan_and_sus() -> None:
+    """Against its formula, written out: Wilson's ends at the pooled quantile, averaged."""
+    counts = [(7, 10), (3, 10), (19, 20), (20, 20)]
+    found = mean_of_these_tests(one_cell_each(counts))
+    variances = [k / n * (1 - k / n) / n for k, n in counts]
+    z = norm.ppf(0.975) * sum(variances) ** 0.5 / sum(v**0.5 for v in variances)
+    ends = []
+    for sign in (-1, 1):
+        each = [
+            (k + z * z / 2 + sign * z * (k * (n - k) / n + z * z / 4) ** 0.5) / (n + z * z)
+            for k, n in counts
+        ]
+        ends.append(sum(each) / len(each))
+    assert (found.low, found.high) == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9, 0.98, 0.99, 0.999])
+@pytest.mark.parametrize(("tests", "trials"), [(20, 5), (57, 5), (57, 10)])
+def test_the_interval_of_a_total_covers(ratio: float, tests: int, trials: int) -> None:
+    """A short form of the simulation in docs/statistics.md; Wilson's own dips are part of it."""
+    held, _ = coverage(truths(ratio, tests, spread=False), trials, experiments=400, seed=1)
+    assert held >= 0.89
 
 
 @given(

@@ -20,6 +20,7 @@ from matrixbench.records import (
     Verdict,
 )
 from matrixbench.store.encoding import (
+    MEASURED_COLUMNS,
     judgement_values,
     reply_from,
     reply_values,
@@ -237,7 +238,7 @@ def test_any_reply_survives_the_way_there_and_back(
         timing=Timing(latency_s=0.5),
     )
     text, reading = reply_values(reply)
-    assert reply_from(text, reading, (0.5, *(None,) * 7)) == reply
+    assert reply_from(text, reading, (0.5, *(None,) * (len(MEASURED_COLUMNS) - 1))) == reply
     assert dialect != "openai" or reading is None
 
 
