@@ -118,13 +118,13 @@ def verdict_line(candidate: CandidateResult) -> str:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
         return said
-    if gate.unverified:  # no number of trials would decide
-        return f"{said}: unverified build"
     return _undecided(candidate, said)
 
 
 def _undecided(candidate: CandidateResult, said: str) -> str:
     gate, overall = candidate.gate, candidate.overall
+    if gate.unverified:  # no number of trials would decide
+        return f"{said}: unverified build"
     if (p := _shown_drop(candidate)) is not None:
         said = f"a drop is shown (p = {_p(p)}); {said}"
     if gate.unsettled:

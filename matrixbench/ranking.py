@@ -85,7 +85,7 @@ def _table(
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(f"{_name(row, by)}{_DOUBT if row['unverified'] else ''}"),
+            Text(f"{_name(row, by)}{_DOUBT if row['unverified'] else ''}".strip()),
             f"{row['tests']}" + ("*" if row["missing"] else ""),
             f"{row['trials']:,}",
             _number(row["success_ratio"], "{:.3f}"),

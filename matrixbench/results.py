@@ -264,6 +264,8 @@ def _planned_cells(
     progress = prepared.history.progress
     for plan, held in prepared.builds():
         shown, doubt = _shown_builds(plan, held, say)
+        if by_build and held and not held[0].present:
+            doubt = ""  # it stands under its own label, and claims to be nothing else
         for cell in plan.cells:
             yield _planned_cell(cell, plan, prepared, (shown[0] if shown else None, doubt))
             for build in shown[1:] if by_build else ():

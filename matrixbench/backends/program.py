@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.file_hashes import FileHashes
     from matrixbench.identity import Json
-    from matrixbench.records import Build, JsonObject
+    from matrixbench.records import JsonObject
 
 _PYTHON = re.compile(r"python[\d.]*$")
 _PROGRAM = "program"
@@ -117,12 +116,6 @@ def identify(
 def build_text(program: str, names: JsonObject) -> str:
     """Return what a build says of its server: its program's digest, and its own words."""
     return canonical_json({_PROGRAM: program, **names})
-
-
-def same_program(build: Build, other: Build) -> bool:
-    """Return whether two builds differ at most in what only a running server can tell."""
-    same = (build.kind, build.model, build.device) == (other.kind, other.model, other.device)
-    return same and json.loads(build.server)[_PROGRAM] == json.loads(other.server)[_PROGRAM]
 
 
 def _named_files(arguments: Sequence[str]) -> list[Path]:

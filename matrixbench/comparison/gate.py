@@ -88,23 +88,6 @@ def judge(
     return verdict, tuple(part.reason for part in found)
 
 
-def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
-    """Return the verdict that stands where builds are unverified: nothing passes by them.
-
-    Nobody knows whether the trials are those of the build that is there now. A regression stays
-    one: a gate is there to stop.
-    """
-    doubts = tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
-    if not doubts:
-        return gate
-    cells = sum(bool(cell.pair.unverified) for cell in results)
-    said = f"unverified build in {cells} of {len(results)} pairs of cells"
-    reasons = (*gate.reasons, "; ".join([said, *doubts]))
-    if gate.verdict is not Verdict.NO_WORSE:
-        return replace(gate, reasons=reasons, unverified=doubts)
-    return replace(gate, verdict=Verdict.UNDECIDED, reasons=reasons, unverified=doubts)
-
-
 def bounded(
     measured: Gate,
     candidate: Candidate,
@@ -148,6 +131,22 @@ def bounded(
         trials_per_cell=needed,
         more_trials=None if needed is None else _more(results, needed),
     )
+
+
+def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
+    """Return the verdict that stands where builds are unverified: none but a regression.
+
+    Nobody knows whether the trials are those of what is there, so that no number of them decides.
+    """
+    doubts = tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
+    if not doubts:
+        return gate
+    cells = sum(bool(cell.pair.unverified) for cell in results)
+    said = f"unverified build in {cells} of {len(results)} pairs of cells"
+    gate = replace(gate, reasons=(*gate.reasons, "; ".join([said, *doubts])), unverified=doubts)
+    if gate.verdict is Verdict.REGRESSION:
+        return gate
+    return replace(gate, verdict=Verdict.UNDECIDED, trials_per_cell=None, more_trials=None)
 
 
 def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:

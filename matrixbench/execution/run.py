@@ -117,8 +117,9 @@ def _refuse(prepared: Prepared, mode: Mode) -> None:
         rest = "nothing is left to run until the file asks for more"
         if plan.remaining:
             rest = f"--resume runs the other {plan.remaining:,}"
+        doubt = f", {plan.unverified:,} of them unverified" if plan.unverified else ""
         raise UsageError(
-            f"{plan.done:,} of {plan.trials:,} selected trials are done",
+            f"{plan.done:,} of {plan.trials:,} selected trials are done{doubt}",
             where=str(prepared.settings.store),
             hint=f"{rest}; --fresh starts over, and the old ones stay in the store",
         )

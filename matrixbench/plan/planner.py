@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentB
 from matrixbench.plan.option_files import changed_files, contents_of, same_but_for_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from matrixbench.plan.cells import Launch, NotApplicable, Progress
     from matrixbench.plan.matrix import LaunchCells, Matrix
@@ -222,13 +222,21 @@ def plan_matrix(
     """
     planned: list[LaunchPlan] = []
     earlier: dict[tuple[str, str], list[LaunchCells]] = {}
+    names = {group.launch.name for group in matrix.launches}
     for group in matrix.launches:
         build = builds.get(group.launch.name, PresentBuild(build=None, verified=False))
         # A guess never makes two launches share: one of them would get no request at all.
         known = build.build.id if build.build and build.verified else ""
         key = (group.launch.digest, known or group.launch.name)
         planned.append(
-            plan_launch(group, build, wanted=wanted, history=history, earlier=earlier.get(key, ()))
+            plan_launch(
+                group,
+                build,
+                wanted=wanted,
+                history=history,
+                earlier=earlier.get(key, ()),
+                others=names,
+            )
         )
         earlier.setdefault(key, []).append(group)
     return Plan(
@@ -263,6 +271,7 @@ def plan_launch(
     wanted: Wanted,
     history: History,
     earlier: Sequence[LaunchCells] = (),
+    others: Collection[str] = (),
 ) -> LaunchPlan:
     """Return what will run of one launch under a build, and why.
 
@@ -272,11 +281,12 @@ def plan_launch(
         wanted: How many trials a cell should have.
         history: What the store knows.
         earlier: Launches of the same digest and build: cells that they have are theirs.
+        others: Names of all launches: what ran under another one does not explain why this runs.
     """
     own = _untaken(group, {cell.id for other in earlier for cell in other.cells})
     total = least = done = stopped = 0
     why: Counter[Why] = Counter()
-    present = history.under(build.build)
+    present, before = history.under(build.build), _without(history, group.launch, others)
     for cell in own:
         known = present.get(cell.id, NOTHING)
         need = wanted.need(cell, known)
@@ -286,7 +296,7 @@ def plan_launch(
         done += need.most - count
         stopped += need.stopped
         if count:
-            _explain(cell.id, known, need.todo, build.build, history, why)
+            _explain(cell.id, known, need.todo, build.build, before, why)
     unverified = done
     if build.verified:
         unverified = done - _done_by(own, build, wanted, history) if history.any_build else 0
@@ -306,6 +316,17 @@ def plan_launch(
         shared_with=earlier[0].launch.name if earlier and len(own) < len(group.cells) else "",
         estimate_s=_estimate(group.launch, own, total - done, history),
     )
+
+
+def _without(history: History, launch: Launch, others: Collection[str]) -> History:
+    """Return a history without the builds that only other launches of a digest ran under."""
+    runs = [run for run in history.runs if run.digest == launch.digest]
+    own = {run.build for run in runs if run.name == launch.name or run.name not in others}
+    foreign = {run.build for run in runs} - own
+    if not foreign:
+        return history
+    kept = {build: cells for build, cells in history.progress.items() if build not in foreign}
+    return replace(history, progress=kept)
 
 
 def _done_by(cells: Sequence[Cell], build: PresentBuild, wanted: Wanted, history: History) -> int:

@@ -63,20 +63,17 @@ class RecordedBuilds:
             seen: What is there now; its build may be one of which only the server knows the rest.
         """
         runs = self._runs.get(launch.digest, [])
-        seen = replace(seen, last=self._last(runs, launch))
+        ran = self._own(runs, launch)
+        seen = replace(seen, last=self._builds[ran[0].build] if ran else None)
         if seen.read or seen.origin is None:
             return seen
         recorded = next((run for run in runs if self._same(run, launch, seen.origin)), None)
         if recorded is not None:
             build = self._builds[recorded.build]
             return replace(seen, build=build, verified=True, recorded=True, note="")
-        guessed = self._guess(runs, launch, seen.origin)
+        builds = (self._builds[run.build] for run in ran)
+        guessed = next((build for build in builds if seen.origin.could_be(build)), None)
         return seen if guessed is None else replace(seen, build=guessed)
-
-    def _last(self, runs: Sequence[LaunchRun], launch: Named) -> Build | None:
-        """Return what ran last, under the launch's own name before others."""
-        run = next((run for run in runs if run.name == launch.name), runs[0] if runs else None)
-        return None if run is None else self._builds[run.build]
 
     def _same(self, run: LaunchRun, launch: Named, origin: Origin) -> bool:
         if run.origin is not None:
@@ -88,14 +85,13 @@ class RecordedBuilds:
         own = run.experiment == self._experiment and run.name == launch.name
         return bool(origin.url) or (own and len(self._names.get(launch.digest, ())) == 1)
 
-    def _guess(self, runs: Sequence[LaunchRun], launch: Named, origin: Origin) -> Build | None:
+    def _own(self, runs: Sequence[LaunchRun], launch: Named) -> list[LaunchRun]:
+        """Return a launch's own runs, newest first; then those under names that are gone."""
         names = self._names.get(launch.digest, set())
-        fitting = [
+        found = [
             run
             for run in runs
             if run.experiment == self._experiment
             and (run.name == launch.name or run.name not in names)
-            and origin.could_be(self._builds[run.build])
         ]
-        fitting.sort(key=lambda run: run.name != launch.name)  # stable: newest first of each
-        return self._builds[fitting[0].build] if fitting else None
+        return sorted(found, key=lambda run: run.name != launch.name)

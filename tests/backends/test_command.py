@@ -19,7 +19,6 @@ import pytest
 from matrixbench.backends.command import CommandOpener, prepare
 from matrixbench.backends.file_hashes import FileHashes
 from matrixbench.backends.managed import Endurance, ManagedSession
-from matrixbench.backends.program import same_program
 from matrixbench.backends.protocol import LaunchOrder, ModelSource
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Refusal
@@ -31,6 +30,8 @@ from tests.fake_servers import FAKE_SERVER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from matrixbench.records import Build
 
 LONG_S = 60.0
 PLAIN = [sys.executable, str(FAKE_SERVER), "--host", "{{ host }}", "--port", "{{ port }}"]
@@ -351,7 +352,28 @@ def test_the_build_is_the_program_its_packages_and_its_files(
     other = build_of(asked)
     model = replace(order.model, sha256="0" * 64)
     assert len({first.id, other.id, build_of(replace(asked, model=model)).id}) == 3
-    assert not same_program(first, other)
+    assert program_of(first) != program_of(other)
+
+
+def program_of(build: Build) -> str:
+    """Return what a build says of its program, without the server's own words."""
+    return str(json.loads(build.server)["program"])
+
+
+def test_a_script_is_found_from_the_present_folder_too(
+    order: LaunchOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edited one is another build; a file that the server may write to is not looked at."""
+    monkeypatch.chdir(tmp_path)
+    script, log = tmp_path / "serve.py", tmp_path / "server.log"
+    script.write_text("a")
+    log.write_text("a")
+    asked = plain(order, argv=[sys.executable, "serve.py", "--log=server.log", "{{ port }}"])
+    first = build_of(asked)
+    log.write_text("b")
+    assert build_of(asked) == first
+    script.write_text("b")
+    assert program_of(build_of(asked)) != program_of(first)
 
 
 def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
@@ -381,7 +403,7 @@ def test_what_the_server_says_is_part_of_the_build(order: LaunchOrder) -> None:
     first, second = build_of(order, version="1"), build_of(order, version="2")
     assert first.id != second.id
     assert (second.version, json.loads(second.server)["version"]) == ("2", "2")
-    assert same_program(first, second)
+    assert program_of(first) == program_of(second)
 
 
 def test_packages_of_a_script_s_interpreter_count(order: LaunchOrder, tmp_path: Path) -> None:
