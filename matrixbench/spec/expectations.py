@@ -8,6 +8,7 @@ from matrixbench.spec.check_rules import Asked, check_findings
 from matrixbench.spec.conversations import default_max_turns
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.rules import request_findings, sampling_findings
+from matrixbench.spec.whole_forms import sentence, whole_form
 from matrixbench.spec.wording import found
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
     for index, message in enumerate(test["messages"]):
         if not isinstance(message.get("role"), str):
             loc: Loc = (*at, "messages", index)
-            hint = "say who speaks: system, user, assistant or tool"
+            form = whole_form(loc, document.node_at(loc))
+            hint = sentence(form) or "say who speaks: system, user, assistant or tool"
             yield _finding(document, loc, "a message without a «role»", hint)
     for index, tool in enumerate(test.get("tools", [])):
         yield from _tool(document, (*at, "tools", index), tool)

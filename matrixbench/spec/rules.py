@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
 from matrixbench.spec.grids import grid_entries, value_nodes
+from matrixbench.spec.llama_flags import is_short, long_name
+from matrixbench.spec.loose_values import bracket_findings, in_brackets, is_loose
 from matrixbench.spec.nodes import Document, Entry, Finding, Node, Place
 from matrixbench.spec.ollama_rules import KIND as OLLAMA
 from matrixbench.spec.ollama_rules import ollama_findings
@@ -94,6 +96,7 @@ def rule_findings(document: Document) -> Iterator[Finding]:
         yield from _request(field, entry)
     yield from _bounds(root.child("trials"))
     yield from _seeds(document)
+    yield from bracket_findings(document)
 
 
 def _commands(root: Node) -> Iterator[Finding]:
@@ -155,7 +158,8 @@ def _options(node: Node | None) -> Iterator[Finding]:
             yield Finding(place=entry.place, message=message, hint=owner)
         elif bare != flag:
             message = f"an option is written without its dashes, found {quoted(flag)}"
-            yield Finding(place=entry.place, message=message, hint=f"write {bare}")
+            meant = long_name(flag) if is_short(bare) else None
+            yield Finding(place=entry.place, message=message, hint=f"write {meant or bare}")
 
 
 def _model(name: str, entry: Entry) -> Iterator[Finding]:
@@ -187,7 +191,8 @@ def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
                     message = f"the placeholder «{{{axis}}}» stands for no axis of this model"
                     hint = choose(axis, list(axes), what=f"add axes: {{{axis}: […]}}; its axes")
                     yield Finding(place=text.place, message=message, hint=hint)
-    for axis in axes.keys() - used:
+    meant = {axis for axis, values in axes.items() if not is_loose(axis, values)}
+    for axis in meant - used:
         message = f"no source of this model says «{{{axis}}}»: the axis would change nothing"
         hint = f"write {{{axis}}} where its values belong, or leave the axis out"
         yield Finding(place=axes[axis].place, message=message, hint=hint)
@@ -208,7 +213,7 @@ def sampling_findings(field: str, node: Node) -> Iterator[Finding]:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         expected = "a whole number" if whole else "a number"
         message = f"{field}: expected {expected} or null, found {found(node)}"
-        yield Finding(place=node.place, message=message)
+        yield Finding(place=node.place, message=message, hint=in_brackets(node))
 
 
 def _request(field: str, entry: Entry) -> Iterator[Finding]:
