@@ -124,6 +124,17 @@ _RULES = (
         kind=Kind.TEMPLATE_ERROR,
         by_request=True,
     ),
+    # Servers refuse a model that they lack with 404, proxies with 400: no request can succeed.
+    _Rule(
+        low=400,
+        high=499,
+        text=_text(
+            r"model_not_found|\b(unknown|invalid|no such) model\b|not a valid model\b"
+            r"|\bmodel\b[^.]{0,120}?\b(does not exist|doesn't exist|not found|is not available)\b"
+        ),
+        kind=Kind.NOT_FOUND,
+        stops_launch=True,
+    ),
     # Redirects are not followed: the key must not travel, and a POST would become a GET.
     _Rule(low=300, high=399, kind=Kind.NOT_FOUND, stops_launch=True),
     _Rule(low=401, high=403, kind=Kind.UNAUTHORIZED, stops_launch=True),

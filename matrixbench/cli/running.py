@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.spec.load import Experiment
 
+WARNINGS_SHOWN = 20
+"""What is hardly meant, as far as a run says it before it begins; `validate` says all of it."""
+
 
 def plan(
     file: File,
@@ -101,6 +104,8 @@ def execute(
         any_build=any_build,
     )
     experiment = load(file)
+    for warning in experiment.warnings[:WARNINGS_SHOWN]:
+        say(f"warning: {warning.line}")
     summary = _run(experiment, settings_of(experiment, store), asked)
     if as_json:
         print_json(machine_output.summary_json(summary))
@@ -112,16 +117,25 @@ def execute(
 
 
 def validate(file: File) -> None:
-    """Check an experiment file: every problem, each with its place."""
-    from matrixbench.execution.preflight import check_options  # noqa: PLC0415  deferred
+    """Check an experiment file: every problem, each with its place.
+
+    Looks for the files that it names too, and asks each llama-server which options it knows.
+    """
+    from matrixbench.execution.preflight import inspect, launches_of  # noqa: PLC0415  deferred
     from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
-    from matrixbench.plan.launches import launches  # noqa: PLC0415  the same
     from matrixbench.tables import counted  # noqa: PLC0415  the same
 
     experiment = load(file)
-    possible = [launch for launch, obstacle in launches(experiment) if obstacle is None]
-    check_options(experiment, possible, Workshop(settings_of(experiment, None)))
-    put(f"{file}: fine ({counted(len(experiment.tests), 'test')})")
+    workshop = Workshop(settings_of(experiment, None))
+    found = inspect(experiment, launches_of(experiment), workshop)
+    warnings = (*experiment.warnings, *found.warnings)
+    for warning in warnings:
+        put(f"warning: {warning}")
+    found.refuse()
+    told = [counted(len(experiment.tests), "test")]
+    if warnings:
+        told.append(counted(len(warnings), "warning"))
+    put(f"{file}: fine ({', '.join(told)})")
 
 
 def schema() -> None:

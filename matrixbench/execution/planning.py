@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
+from matrixbench.execution.preflight import inspect
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.references import ChecksByCell, comparable, compared_with
 from matrixbench.execution.settings import settings_for
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
+
+NOTES_SHOWN = 20
+"""What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -116,9 +120,16 @@ def build_plan(
     """
     settings = settings or settings_for(experiment)
     with open_store_if_there(settings.store) or nullcontext() as store:
-        return prepare(
+        prepared = prepare(
             experiment, settings, store=store, where=where, trials=trials, any_build=any_build
         )
+    plan = prepared.plan
+    found = inspect(experiment, [one.launch for one in plan.launches], Workshop(settings))
+    told = (*found.problems, *experiment.warnings, *found.warnings)
+    notes = [problem.line for problem in told[:NOTES_SHOWN]]
+    if len(told) > NOTES_SHOWN:
+        notes.append(f"and {len(told) - NOTES_SHOWN:,} more: matrixbench validate lists them")
+    return replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
 
 
 def prepare(

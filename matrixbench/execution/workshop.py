@@ -93,7 +93,7 @@ class Workshop:
         from matrixbench.backends.build import llama_server_build  # noqa: PLC0415  only here
         from matrixbench.backends.executable import find_executable  # noqa: PLC0415  only here
 
-        files = self._located(launch)
+        files = self.located(launch)
         if files is None:
             return PresentBuild(
                 build=None, verified=False, note=f"model {launch.model} is not on this machine"
@@ -110,7 +110,7 @@ class Workshop:
 
         source = ModelSource(name=launch.model, id=launch.source.id)
         if takes_file(backend, launch.source):
-            if (files := self._located(launch)) is None:
+            if (files := self.located(launch)) is None:
                 return PresentBuild(
                     build=None, verified=False, note=f"model {launch.model} is not on this machine"
                 )
@@ -142,7 +142,7 @@ class Workshop:
                 build=None, verified=False, note="a server that runs is asked only by a run"
             )
         tag, sha256 = launch.source.ollama, None
-        if tag is None and (files := self._located(launch)) is not None:
+        if tag is None and (files := self.located(launch)) is not None:
             sha256 = self._source(launch, files).sha256
         try:
             build = present_build(
@@ -168,7 +168,29 @@ class Workshop:
         executable = find_executable(backend, launch.binary, environ=self._settings.environ)
         return server_help(executable, self.hashes)
 
-    def _located(self, launch: Launch) -> ModelFiles | None:
+    def program_of(self, launch: Launch) -> Callable[[], object] | None:
+        """Return what looks for the program of a launch's server; None where none is started here.
+
+        What it returns raises ServerError where the program is not there.
+        """
+        from matrixbench.backends.executable import find_executable  # noqa: PLC0415  only here
+        from matrixbench.backends.ollama_server import find_ollama  # noqa: PLC0415  the same
+        from matrixbench.backends.process import server_environment  # noqa: PLC0415  the same
+        from matrixbench.backends.program import find_program  # noqa: PLC0415  the same
+
+        spec, environ = launch.spec, self._settings.environ
+        match spec:
+            case LlamaServerBackend():
+                return lambda: find_executable(spec, launch.binary, environ=environ)
+            case OllamaBackend() if spec.url is None:
+                return lambda: find_ollama(spec, launch.binary, environ=environ)
+            case CommandBackend() if "{" not in spec.argv[0]:
+                return lambda: find_program(spec.argv[0], server_environment(environ, spec.env))
+            case _:
+                return None
+
+    def located(self, launch: Launch) -> ModelFiles | None:
+        """Return the files of a launch's model where they are on this machine, else None."""
         return locate(launch.source, cache=self._settings.cache, environ=self._settings.environ)
 
     def _source(self, launch: Launch, files: ModelFiles) -> ModelSource:

@@ -1,0 +1,181 @@
+"""What a new user sees, through the command line in an empty folder."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.models.test_gguf_size import WHOLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import CommandLine
+    from tests.conftest import Write
+
+HEAD = "name: x\ntrials: 1\ncanary: false\n"
+TESTS = "tests: [{name: t, messages: [{role: user, content: hi}], expect: [{content: Paris}]}]\n"
+SCRIPTED = "backends: {s: {kind: scripted, replies: [Paris]}}\n"
+
+
+def with_server(backend: str, more: str = "") -> str:
+    """Return an experiment with a llama-server that is the fake one."""
+    server = f"{{kind: llama-server, binary: ./llama-server, context: 1024, {backend}}}"
+    return f"{HEAD}backends: {{a: {server}}}\nmodels: {{m: {{gguf: model.gguf}}}}\n{TESTS}{more}"
+
+
+@pytest.mark.parametrize(
+    ("option", "write_instead"),
+    [
+        ("ngl: 99", "write n-gpu-layers"),
+        ("fa: on", "write flash-attn"),
+        ("ctk: q8_0", "write cache-type-k"),
+        ("ub: 512", "write ubatch-size"),
+        ("num_gpu: 3", "write n-gpu-layers"),
+        ("n_threads: 3", "write threads"),
+        ("LLAMA_ARG_FLASH_ATTN: on", "write flash-attn"),
+        ("flash-atn: on", "perhaps you meant «flash-attn»"),
+        ("num_ctx: 3", "say it with the backend's `context:`"),
+        ("typ-p: 3", "say it under `sampling:`, as typical_p"),
+        ("concurrency: 3", "concurrency is a key of the backend: write it beside options"),
+    ],
+)
+@pytest.mark.usefixtures("fake_binary")
+def test_an_option_that_a_server_lacks_is_told_before_it_starts(
+    cli: CommandLine, write: Write, option: str, write_instead: str
+) -> None:
+    """`validate` and `execute` refuse it with its place, `plan` notes it and goes on."""
+    write(with_server(f"options: {{{option}}}"))
+    name = option.partition(":")[0]
+    refused = cli("validate", "exp.yaml")
+    assert refused.returncode == 2
+    assert f"does not know the option «{name}»\n  {write_instead}" in refused.stderr
+    assert refused.stderr.startswith("error: exp.yaml:4:85: ")
+    assert cli("execute", "exp.yaml").returncode == 2
+    planned = cli("plan", "exp.yaml", "--json")
+    assert planned.returncode == 0
+    (note,) = json.loads(planned.stdout)["notes"]
+    assert write_instead in note
+
+
+@pytest.mark.parametrize("option", ["ngl", "ot", "ctkd", "ncmoe", "md"])
+def test_short_names_are_known_without_a_binary(
+    cli: CommandLine, write: Write, option: str
+) -> None:
+    """The table that ships knows them, where there is no help to be asked."""
+    write(with_server(f"options: {{{option}: 1}}"))
+    refused = cli("validate", "exp.yaml")
+    assert f"does not know the option «{option}»\n  write " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("dashes", "right"), [("-ngl", "n-gpu-layers"), ("-fa", "flash-attn"), ("--metrics", "metrics")]
+)
+def test_dashes_are_left_out_and_short_names_written_out(
+    cli: CommandLine, write: Write, dashes: str, right: str
+) -> None:
+    """One correction, not two."""
+    write(with_server(f"options: {{{dashes}: 99}}"))
+    assert f"found «{dashes}»\n  write {right}\n" in cli("validate", "exp.yaml").stderr
+
+
+@pytest.mark.usefixtures("fake_binary")
+def test_files_that_are_not_there_are_told_by_validate_and_noted_by_plan(
+    cli: CommandLine, write: Write
+) -> None:
+    """A model, a binary of several, a program with a path; a name on PATH may be there later."""
+    write(
+        f"{HEAD}backends:\n"
+        f"  a: {{kind: llama-server, binary: {{here: ./llama-server, new: builds/new}}}}\n"
+        "  b: {kind: command, argv: [./serve, '{{ port }}']}\n"
+        "  c: {kind: command, argv: [no-such-program, '{{ port }}']}\n"
+        f"models: {{m: {{gguf: gone.gguf, id: m}}}}\n{TESTS}"
+    )
+    done = cli("validate", "exp.yaml")
+    assert done.returncode == 2
+    for place, said in (
+        ("5:63", "/builds/new: there is no such file"),
+        ("6:29", "/serve: there is no such program"),
+        ("8:20", "/gone.gguf: there is no such file"),
+    ):
+        assert f"exp.yaml:{place}: " in done.stderr
+        assert said in done.stderr
+    assert "warning: exp.yaml:7:29: no program «no-such-program» was found" in done.stdout
+    planned = cli("plan", "exp.yaml")
+    assert planned.returncode == 0
+    assert planned.stdout.count("note: ") == 4
+
+
+def test_a_model_that_was_cut_off_never_reaches_a_server(
+    cli: CommandLine, write: Write, fake_binary: Path
+) -> None:
+    """Both sizes are told by doctor, validate, plan and execute, which starts nothing."""
+    (fake_binary.parent / "model.gguf").write_bytes(WHOLE[:-9])
+    write(with_server(""))
+    said = (
+        f"the file is cut off: its header says {len(WHOLE):,} bytes, there are {len(WHOLE) - 9:,}"
+    )
+    for command, code in (("validate", 2), ("doctor", 4), ("plan", 0), ("execute", 4)):
+        done = cli(command, "exp.yaml")
+        assert done.returncode == code
+        assert said in " ".join((done.stdout + done.stderr).split())
+    assert not list(cli.folder.rglob("*.log"))
+
+
+@pytest.mark.usefixtures("fake_binary")
+def test_a_chat_template_is_parsed_before_a_server_starts(cli: CommandLine, write: Write) -> None:
+    """One line, that of the template, instead of two dumps of a log."""
+    write("{% for m in messages %}\n{{ m.content }\n{% endfor %}\n", "bad.jinja")
+    write(with_server("", "chat_templates: {t: {file: bad.jinja}}\n"))
+    said = "bad.jinja:2: unexpected '}': {{ m.content }"
+    for command in ("validate", "execute"):
+        done = cli(command, "exp.yaml")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: exp.yaml:7:22: the chat template ")
+        assert said in done.stderr
+    assert not list(cli.folder.rglob("*.log"))
+    planned = cli("plan", "exp.yaml", "--json")
+    assert planned.returncode == 0
+    assert said in json.loads(planned.stdout)["notes"][0]
+
+
+@pytest.mark.usefixtures("fake_binary")
+def test_a_template_that_another_jinja_may_take_is_a_warning(
+    cli: CommandLine, write: Write
+) -> None:
+    """A filter that jinja2 lacks stops nobody."""
+    write("{{ messages | frobnicate }}", "odd.jinja")
+    write(with_server("", "chat_templates: {t: {file: odd.jinja}}\n"))
+    done = cli("validate", "exp.yaml")
+    assert done.returncode == 0
+    assert "odd.jinja:1: no filter is called «frobnicate»" in done.stdout
+    assert done.stdout.endswith("exp.yaml: fine (1 test, 1 warning)\n")
+
+
+def test_what_is_hardly_meant_is_a_warning(cli: CommandLine, write: Write) -> None:
+    """`validate` warns, `plan` notes, `execute` says it before it begins; nothing is refused."""
+    write(
+        f"{HEAD}backends: {{s: {{kind: scripted, replies: [a]}}, "
+        "l: {kind: llama-server, context: 64, binary: ./x}}\n"
+        "models: {m: {}}\nmax_tokens: 512\n"
+        "tests: [{name: t, messages: [{role: usr, content: hi}, {role: ai, content: x}], "
+        "expect: []}]\n"
+    )
+    done = cli("validate", "exp.yaml")
+    assert done.returncode == 0
+    for said in (
+        "exp.yaml:4:71: the backend «l» has context: 64 (llama-server rounds it up to 256), which",
+        "which cannot hold max_tokens: 512 beside the prompt",
+        "exp.yaml:7:37: unknown role «usr»\n  perhaps you meant «user»",
+        "unknown role «ai»\n  write role: assistant",
+        "«t» expects nothing: every reply passes",
+    ):
+        assert said in done.stdout
+    assert done.stdout.endswith("exp.yaml: fine (1 test, 4 warnings)\n")
+    planned = cli("plan", "exp.yaml", "--json")
+    assert len(json.loads(planned.stdout)["notes"]) == 4
+    ran = cli("execute", "exp.yaml")
+    assert ran.returncode == 0
+    assert "warning: exp.yaml:7:37: unknown role «usr»; perhaps you meant «user»" in ran.stderr
