@@ -43,6 +43,7 @@ class Kind(StrEnum):
     UNLIKE_REFERENCE = "unlike_reference"
     NO_TURN = "no_turn"
     TRUNCATED = "truncated"
+    CONTEXT_FULL = "context_full"
     TURN_LIMIT = "turn_limit"
     TIMEOUT = "timeout"
     # The server could not turn the output, or the request, into a reply.
@@ -138,6 +139,8 @@ class ChatReply:
             All other fields are of the last request alone.
         turn_limit: The conversation would have gone on, but for its `max_turns`.
         view: How the server went about it, where the request asked for that (`verbose`).
+        filled_context: The tokens that one request may use, where the reply was cut off since
+            prompt and reply had used them up; None where it ended otherwise, or nobody knows.
     """
 
     message: JsonObject
@@ -152,6 +155,7 @@ class ChatReply:
     earlier: tuple[Turn, ...] = ()
     turn_limit: bool = False
     view: ServerView | None = None
+    filled_context: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

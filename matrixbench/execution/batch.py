@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
 from matrixbench.execution.events import ServerRestarted, TrialDone
+from matrixbench.execution.full_context import noticing_full_context
 from matrixbench.identity import digest
 from matrixbench.records import (
     ChatReply,
@@ -60,6 +61,7 @@ class Batch:
         generation: The generation that the trials belong to.
         first_seed: Trial i asks for `first_seed + i`.
         timeout_s: How long one reply may take.
+        context: Tokens that one request may use, as the file says; None where it does not.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Batch:
     generation: int
     first_seed: int
     timeout_s: float
+    context: int | None = None
 
 
 class Prompts:
@@ -140,6 +143,7 @@ class BatchRun:
         self, session: Session, batch: Batch, prompts: Prompts, sink: Sink, listener: Listener
     ) -> None:
         self._session = session
+        self._ask = noticing_full_context(session, batch.context)
         self._batch = batch
         self._prompts = prompts
         self._sink = sink
@@ -195,7 +199,7 @@ class BatchRun:
             timeout_s=batch.timeout_s,
         )
         conversation = self._prompts.conversation(task.cell.test)
-        answer = await converse(self._session.ask, request, conversation)
+        answer = await converse(self._ask, request, conversation)
         if answer.earlier:
             self._state.answered.add(task.cell.id)
             self._state.hung_in_a_row = 0

@@ -23,6 +23,7 @@ from matrixbench.execution.events import (
     TrialsSpared,
     TrialsStored,
 )
+from matrixbench.execution.full_context import rounded_context
 from matrixbench.execution.meanwhile import Meanwhile
 from matrixbench.execution.preparing import (
     PROMPTS,
@@ -37,6 +38,7 @@ from matrixbench.execution.stopping import Stopping
 from matrixbench.execution.summary import RunSummary
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
+from matrixbench.spec.doubtful import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -243,6 +245,8 @@ class Launches:
         )
         if not trials and not dropped:
             return
+        if rounded := rounded_context(launch.launch.spec, info):
+            self._tell(LaunchNoticed(name=launch.launch.name, message=rounded, hint=""))
         number = await asyncio.to_thread(
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
@@ -292,6 +296,7 @@ class Launches:
             generation=self._generation(),
             first_seed=file.seed,
             timeout_s=file.timeouts.request_s,
+            context=context_of(launch.launch.spec),
         )
 
     def _subject(

@@ -180,8 +180,14 @@ def _said(reply: ChatReply) -> tuple[Any, ...]:
 
 
 def reply_values(reply: ChatReply) -> Row:
-    """Return `message, reading`; the reading is None where the message says it all by itself."""
+    """Return `message, reading`; the reading is None where the message says it all by itself.
+
+    It is content, reasoning and calls, and after them what else was found out about the reply.
+    """
     reading = (reply.content, reply.reasoning, _call_rows(reply.tool_calls))
+    if reply.filled_context is not None:
+        told = {"filled_context": reply.filled_context}
+        return json_text(reply.message), json_text((*reading, told))
     same = reading == _reading(reply.message)
     return json_text(reply.message), None if same else json_text(reading)
 
@@ -207,7 +213,8 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
     tokens, finish reason, fingerprint.
     """
     said: JsonObject = json.loads(message)
-    content, reasoning, calls = json.loads(reading) if reading else _reading(said)
+    content, reasoning, calls, *more = json.loads(reading) if reading else _reading(said)
+    told: JsonObject = more[0] if more else {}
     prompt_tokens, tokens, finish, fingerprint = row[4:]
     return ChatReply(
         message=said,
@@ -221,6 +228,7 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
         completion_tokens=tokens,
         timing=timing_from(row),
         fingerprint=fingerprint,
+        filled_context=told.get("filled_context"),
     )
 
 

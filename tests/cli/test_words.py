@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chat_server import chat_server
 from tests.models.test_gguf_size import WHOLE
 
 if TYPE_CHECKING:
@@ -179,3 +181,34 @@ def test_what_is_hardly_meant_is_a_warning(cli: CommandLine, write: Write) -> No
     ran = cli("execute", "exp.yaml")
     assert ran.returncode == 0
     assert "warning: exp.yaml:7:37: unknown role «usr»; perhaps you meant «user»" in ran.stderr
+
+
+FILLED = """\
+name: x
+trials: 1
+canary: false
+backends: {{e: {{kind: endpoint, url: "{url}/v1", context: 64}}}}
+models: {{m: {{id: m}}}}
+max_tokens: 60
+tests: [{{name: t, messages: [{{role: user, content: hi}}], expect: [{{content: zzz}}]}}]
+"""
+
+
+def test_a_reply_that_fills_the_context_has_a_kind_of_its_own(
+    cli: CommandLine, write: Write
+) -> None:
+    """An endpoint whose reply fills the context that the file says."""
+    message = {"role": "assistant", "content": "Once upon"}
+    usage = {"prompt_tokens": 40, "completion_tokens": 24}
+    said = {"choices": [{"message": message, "finish_reason": "length"}], "usage": usage}
+    with chat_server(reply=said) as (root, _):
+        write(FILLED.format(url=root))
+        assert cli("execute", "exp.yaml").returncode == 0
+        tried = cli("try", "exp.yaml")
+    shown = cli("show", "exp.yaml")
+    for done in (shown, tried):
+        assert "context_full" in done.stdout
+        assert "filled the context of 64 tokens" in done.stdout
+    stored = sqlite3.connect(cli.folder / ".matrixbench" / "results.db")
+    assert stored.execute("SELECT kind FROM verdict").fetchall() == [("context_full",)]
+    stored.close()
