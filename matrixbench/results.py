@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.execution.planning import prepare
+from matrixbench.errors import UsageError
+from matrixbench.execution.planning import nothing_in_file, prepare
 from matrixbench.execution.rejudge import rejudge
 from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
+from matrixbench.plan.unselected import nothing_selected
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def results_of(
     """
     prepared = prepare(experiment, settings, store=store, where=where)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
-        raise NothingSelectedError("no cell is selected", where=str(experiment.path))
+        raise nothing_in_file(experiment, where)
     if store is not None:
         again = rejudge(store, prepared.plan, prepared.of_cells)
         if again.replies:
@@ -281,7 +282,8 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
             kept.append(cell)
             cells.append(_recorded_cell(cell, coordinates, record, builds[cell.launch]))
     if not cells:
-        raise NothingSelectedError("no cell is selected", where=f"{name} in {store.path}")
+        values = axis_values(_coordinates(record, record.cells))
+        raise nothing_selected(selected, values, where=f"{name} in {store.path}")
     axes = axis_values(_coordinates(record, kept))
     return Results(experiment=name, cells=tuple(cells), axes=axes)
 

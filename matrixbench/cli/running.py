@@ -24,7 +24,7 @@ from matrixbench.cli.shared import (
     settings_of,
 )
 from matrixbench.cli.signals import stopping
-from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def plan(
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import build_plan  # noqa: PLC0415  the same
+    from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
 
     experiment = load(file)
     prepared = build_plan(
@@ -75,9 +75,7 @@ def plan(
         if builds:
             tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:
-        raise NothingSelectedError(
-            "no cell is selected", where=str(file), hint="look at --where, exclude and backends"
-        )
+        raise nothing_in_file(experiment, where or ())
 
 
 def execute(

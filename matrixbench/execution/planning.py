@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.program import same_program
 from matrixbench.checks.judge import Checks, checks_of
@@ -14,7 +14,7 @@ from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.references import ChecksByCell, comparable, compared_with
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
-from matrixbench.plan.axes import known_axes, known_handles
+from matrixbench.plan.axes import known_axes, known_handles, written_values
 from matrixbench.plan.builds import held_builds
 from matrixbench.plan.cells import NOTHING, PresentBuild
 from matrixbench.plan.launches import launches
@@ -22,13 +22,15 @@ from matrixbench.plan.matrix import Matrix, build_matrix
 from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
+from matrixbench.plan.unselected import nothing_selected
 from matrixbench.plan.wanted import Wanted, wanted_of
 from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from matrixbench.errors import NothingSelectedError
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Launch
@@ -170,6 +172,18 @@ def prepare(
         of_cells=of_cells,
         judges=judges,
         plan=plan,
+    )
+
+
+def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> NothingSelectedError:
+    """Return the error for a selection of an experiment that leaves no cell, with the reason."""
+    selector = parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+    values: dict[str, Iterable[Any]] = {**written_values(experiment), **known_handles(experiment)}
+    return nothing_selected(
+        selector,
+        values,
+        where=str(experiment.path),
+        hint="look at exclude and backends; matrixbench plan FILE says what does not apply",
     )
 
 

@@ -303,11 +303,15 @@ class _Report:
 
 def metric_hint(name: str) -> str:
     """Return what metrics there are, those first that a name is likest to."""
-    meant = METRICS.get(folded(name))
     metrics = nearest_first(name, [metric.value for metric in Metric])
-    if meant is not None:
-        metrics = [meant, *(metric for metric in metrics if metric != meant)]
-    return f"perhaps you meant «{metrics[0]}»; metrics, the nearest first: {listed(metrics)}"
+    word = nearest(folded(name), METRICS)
+    resembling = metrics[0] if nearest(name, metrics) else None
+    meant = METRICS.get(folded(name)) or resembling or (word and METRICS[word])
+    ordered = f"metrics, the nearest first: {listed(metrics)}"
+    if not meant:
+        return ordered
+    ordered = listed([meant, *(metric for metric in metrics if metric != meant)])
+    return f"perhaps you meant «{meant}»; metrics, the nearest first: {ordered}"
 
 
 def _kinds_with(key: str) -> str:

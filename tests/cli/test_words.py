@@ -212,3 +212,42 @@ def test_a_reply_that_fills_the_context_has_a_kind_of_its_own(
     stored = sqlite3.connect(cli.folder / ".matrixbench" / "results.db")
     assert stored.execute("SELECT kind FROM verdict").fetchall() == [("context_full",)]
     stored.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("plan", "exp.yaml", "--where", "test=capitl"),
+            3,
+            "no cell is selected: test has no value «capitl»\n  perhaps you meant «capital»; the ",
+        ),
+        (("execute", "exp.yaml", "--resume", "--where", "test=capitl"), 3, "«capital»"),
+        (("show", "exp.yaml", "--where", "test=capitl"), 3, "«capital»"),
+        (("show", "x", "--where", "test=capitl"), 3, "«capital»"),
+        (("export", "exp.yaml", "--where", "backend=ss", "-o", "o.csv"), 3, "backend has no value"),
+        (("try", "exp.yaml", "--test", "*", "--where", "test=capitl"), 3, "«capital»"),
+        (("plan", "exp.yaml", "--where", "temprature<=1"), 2, "temperature does not vary here"),
+        (("plan", "exp.yaml", "--where", "top_p<=1"), 2, "top_p does not vary here"),
+        (
+            ("chart", "exp.yaml", "--metric", "latency"),
+            2,
+            "metrics, the nearest first: latency_p50_s, latency_p90_s",
+        ),
+        (("compare", "exp.yaml", "--baseline", "test=capitl"), 2, "perhaps you meant «capital»"),
+        (("compare", "exp.yaml", "--baseline", "tst=capital"), 2, "perhaps you meant «test»"),
+        (("rank", "exp.yaml", "--by", "modl"), 2, "perhaps you meant «model»"),
+    ],
+)
+def test_choosing_what_is_not_there(
+    cli: CommandLine, write: Write, words: tuple[str, ...], code: int, said: str
+) -> None:
+    """The values that there are, the nearest first; an axis that does not vary; metrics."""
+    second = TESTS.replace("tests: [", "").replace("name: t", "name: opposite")
+    tests = TESTS.replace("name: t", "name: capital").replace("}]\n", f"}}, {second}")
+    write(f"{HEAD}{SCRIPTED}{tests}")
+    if words[0] not in {"plan", "execute"}:
+        assert cli("execute", "exp.yaml").returncode == 0
+    done = cli(*words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
