@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.embedded_flags import help_text
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.process import server_environment
 from matrixbench.errors import ServerError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.backends import LlamaServerBackend
 
 BIN_PATH_VARIABLE = "LLAMA_SERVER_BIN_PATH"
-INSTALL = "pip install 'matrixbench[local]'"
 ANSWER_TIMEOUT_S = 60.0
 """For `--help` and `--version`; a build on a network share takes its time."""
 
@@ -103,7 +103,7 @@ def find_executable(
         "no llama-server was found: the backend names no `binary`, "
         f"${BIN_PATH_VARIABLE} is not set, PATH has no `llama-server`, "
         "and the embedded server is not installed",
-        hint=f"Install the embedded one with: {INSTALL}",
+        hint=f"Install the embedded one with: {install_line()}",
     )
 
 

@@ -109,6 +109,8 @@ def execute(
         print_json(machine_output.summary_json(summary))
     else:
         tables.print_summary(summary, tables.console(sys.stdout))
+    if summary.rejections and not as_json:
+        say(f"to look at them: {asked.showing(file, store)}")
     if summary.interrupted and summary.remaining:
         say(f"to go on: {asked.continuing(file, store)}")
     raise typer.Exit(summary.exit_code)
@@ -157,16 +159,21 @@ class _Asked:
 
     def continuing(self, file: Path, store: Path | None) -> str:
         """Return the command that runs what is left."""
-        words = ["matrixbench", "execute", str(file), "--resume"]
-        for expression in self.where:
-            words += ["--where", expression]
-        if store is not None:
-            words += ["--store", str(store)]
+        words = ["matrixbench", "execute", str(file), "--resume", *self._chosen(store)]
         if self.trials is not None:
             words += ["--trials", str(self.trials)]
         if self.any_build:
             words.append("--any-build")
         return shlex.join(words)
+
+    def showing(self, file: Path, store: Path | None) -> str:
+        """Return the command that opens the rejected trials, each distinct answer once."""
+        words = ["matrixbench", "show", str(file), *self._chosen(store)]
+        return shlex.join([*words, "--outcome", "rejected", "--distinct"])
+
+    def _chosen(self, store: Path | None) -> list[str]:
+        words = [word for expression in self.where for word in ("--where", expression)]
+        return words if store is None else [*words, "--store", str(store)]
 
 
 def _mode(*, resume: bool, fresh: bool) -> Mode:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from matrixbench.backends.build import llama_server_build
-from matrixbench.backends.executable import INSTALL, find_executable
+from matrixbench.backends.executable import find_executable
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.ollama_server import find_ollama
 from matrixbench.backends.process import server_environment
 from matrixbench.backends.program import find_program
@@ -101,7 +102,9 @@ class ServerCheck:
     def _embedded() -> Finding:
         if importlib.util.find_spec("xllamacpp") is None:
             return warning(
-                "embedded server", "not installed", f"only needed without a binary: {INSTALL}"
+                "embedded server",
+                "not installed",
+                f"only needed without a binary: {install_line()}",
             )
         return ok("embedded server", f"xllamacpp {version('xllamacpp')}")
 

@@ -35,7 +35,7 @@ from matrixbench.execution.preparing import (
 )
 from matrixbench.execution.schedule import interleave
 from matrixbench.execution.stopping import Stopping
-from matrixbench.execution.summary import RunSummary
+from matrixbench.execution.summary import Rejections, RunSummary
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
 from matrixbench.spec.doubtful import context_of
@@ -90,6 +90,7 @@ class Launches:
         self._outcomes: Counter[Outcome] = Counter()
         self._failed: dict[str, str] = {}
         self._unmeasured: dict[str, tuple[int, str]] = {}
+        self._rejections = Rejections()
         self._errors: list[MatrixbenchError] = []
         self._answering = False
         self._stored = 0
@@ -169,6 +170,7 @@ class Launches:
             spared=self._spared,
             failed_launches=self._failed,
             errors=self._unmeasured,
+            rejections=self._rejections.most_frequent(),
             interrupted=self._stop.is_set(),
             seconds=seconds,
         )
@@ -337,4 +339,6 @@ class Launches:
                 kind = str(event.kind or "unknown")
                 count, _ = self._unmeasured.get(kind, (0, ""))
                 self._unmeasured[kind] = (count + 1, event.reason)
+            elif event.outcome is Outcome.REJECTED:
+                self._rejections.add(str(event.kind or "unknown"), event.reason)
         self._tell(event)

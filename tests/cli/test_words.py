@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chat_server import chat_server
+from tests.cli.conftest import CommandLine
 from tests.models.test_gguf_size import WHOLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import CommandLine
     from tests.conftest import Write
 
 HEAD = "name: x\ntrials: 1\ncanary: false\n"
@@ -251,3 +251,56 @@ def test_choosing_what_is_not_there(
     done = cli(*words)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
+
+
+def test_rejected_trials_are_told_with_the_line_that_opens_them(
+    cli: CommandLine, write: Write
+) -> None:
+    """The most frequent reasons, numbers in them aside, and a `show` that works as it stands."""
+    refused = "{error: rejected, content: 'the prompt has 17 tokens'}"
+    other = "{error: rejected, content: 'the prompt has 18 tokens'}"
+    replies = f"[[{refused}], [{other}], [Paris]]"
+    backends = f"backends: {{s: {{kind: scripted, replies: {replies}}}}}\n"
+    write(f"{HEAD}{backends}{TESTS}".replace("trials: 1", "trials: 6"))
+    done = cli("execute", "exp.yaml", "--store", "r.db", "--where", "test=t")
+    assert done.returncode == 0
+    assert "rejected: 4 trials, " in done.stdout
+    line = next(line for line in done.stderr.splitlines() if line.startswith("to look at them: "))
+    command = line.removeprefix("to look at them: ")
+    assert command == (
+        "matrixbench show exp.yaml --where test=t --store r.db --outcome rejected --distinct"
+    )
+    shown = cli(*command.split()[1:])
+    assert shown.returncode == 0
+    assert "rejected" in shown.stdout
+
+
+def test_the_version_and_h(cli: CommandLine) -> None:
+    """`--version` and `-h` are there, the latter for each command."""
+    assert cli("--version").stdout.startswith("matrixbench ")
+    whole = cli("--help").stdout
+    assert cli("-h").stdout == whole
+    assert "--version" in whole
+    assert cli("plan", "-h").stdout == cli("plan", "--help").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(cli: CommandLine, shell: str) -> None:
+    """The script for a shell is printed, and what it asks for comes back."""
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = CommandLine(folder=cli.folder, env=named)("--show-completion", shell)
+    assert script.returncode == 0, script.stderr
+    assert "_MATRIXBENCH_COMPLETE=complete_" in script.stdout
+
+
+def test_what_a_shell_asks_for_is_completed(cli: CommandLine) -> None:
+    """The beginning of a command, and of an option."""
+    for typed, words in (("va", {"validate"}), ("plan --wh", {"--where"})):
+        line = f"matrixbench {typed}"
+        asked = {
+            "_MATRIXBENCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
+        }
+        done = CommandLine(folder=cli.folder, env=asked)()
+        assert set(done.stdout.split()) == words
