@@ -9,7 +9,7 @@ from matrixbench.spec.conversations import default_max_turns
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.whole_forms import sentence, whole_form
-from matrixbench.spec.wording import found
+from matrixbench.spec.wording import found, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +74,9 @@ def _tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Iterator[Find
     if not isinstance(function, dict):
         if tool.get("type", "function") == "function":
             hint = "a tool is {type: function, function: {name: …, parameters: {…}}}"
+            flat = document.node_at(at) if isinstance(tool.get("name"), str) else None
+            if flat is not None:
+                hint = f"write {{type: function, function: {written(flat)}}}"
             yield _finding(document, at, "a tool without a «function»", hint)
         return
     if not isinstance(function.get("name"), str) or not function["name"].strip():

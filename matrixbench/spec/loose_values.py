@@ -46,6 +46,9 @@ def bracket_findings(document: Document) -> Iterator[Finding]:
         inner = [first, *(_as_value(str(value[-1])) for value in values)]
         message = f"{quoted(str(values[0][-1]))} has no value: a list needs brackets"
         hint = f"write {name}: [{', '.join(inner)}]"
+        if owner[0] == "tests" and "request" in owner:
+            hint = f"a test's request has one value; sampling: {{{name}: [{', '.join(inner)}]}} has"
+            hint = f"{hint} several, for all tests"
         yield Finding(place=document.place_of(values[0], key=True), message=message, hint=hint)
 
 
@@ -93,6 +96,7 @@ def _grids(document: Document) -> Iterator[tuple[Loc, Node]]:
                 yield from _each((container, name, key), entry.node.child(key))
     for index, test in enumerate(root.child_items("tests")):
         yield from _each(("tests", index, "parameters"), test.child("parameters"))
+        yield from _each(("tests", index, "request"), test.child("request"))
 
 
 def _each(at: Loc, node: Node | None) -> Iterator[tuple[Loc, Node]]:

@@ -22,8 +22,8 @@ from matrixbench.spec.matchers import Matcher
 from matrixbench.spec.models import ChatTemplate, Model
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.ollama_names import OPTION_NAMES as OLLAMA_OPTIONS
-from matrixbench.spec.tests import Test
-from matrixbench.spec.wording import joined, quoted, written
+from matrixbench.spec.tests import SuiteReference, Test
+from matrixbench.spec.wording import dotted, joined, quoted, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -94,6 +94,10 @@ _WORDS_OF: Mapping[str, tuple[type[Part], ...]] = {
     "chat_templates": (ChatTemplate,),
     "charts": (Chart,),
 }
+
+
+_OWN_NAMES = frozenset({"options", "env", "axes", "parameters", "request", "needs", "ready"})
+"""Keys that hold a mapping of names which the file chooses, or of a few keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +244,37 @@ def shifted(document: Document, model: type[Part]) -> Shifted:
         for container, keys in _NAMED.items():
             _named(document, container, keys, found)
         _at_the_top(document, found)
+        for container in ("backends", "models"):
+            for name, entry in document.root.child_entries(container).items():
+                _inside(document, (container, name), entry.node, _NAMED[container], found)
+    for index, test in enumerate(document.root.child_items("tests")):
+        _inside(document, ("tests", index), test, _TEST | _keys(SuiteReference), found)
+        _in_message(document, ("tests", index), test, found)
     return found
+
+
+def _inside(document: Document, at: Loc, node: Node, known: frozenset[str], found: Shifted) -> None:
+    """Find keys beside a mapping of one's own names that has nothing under it."""
+    owner: str | None = None
+    strays: dict[str, list[str]] = {}
+    for name, entry in node.entries.items():
+        if name in known:
+            owner = name if name in _OWN_NAMES and _is_nothing(entry.node) else None
+        elif owner is not None:
+            strays.setdefault(owner, []).append(name)
+    for name, lost in strays.items():
+        _tell(document, at, lost, f"indent {joined(lost)} under {name}", found)
+        found.covered.add((*at, name))
+
+
+def _in_message(document: Document, at: Loc, test: Node, found: Shifted) -> None:
+    """Find what belongs into the message before it: `- role: user`, and `content` too far left."""
+    messages = test.child_items("messages")
+    last = messages[-1].entries if messages else {}
+    lost = [name for name in ("role", "content") if name in test.entries and name not in last]
+    if lost and last:
+        hint = f"indent {joined(lost)} as far as {next(iter(last))}, in the message"
+        _tell(document, at, lost, hint, found)
 
 
 def _named(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
@@ -300,7 +334,7 @@ def _belongs(owner: str, name: str, node: Node) -> bool:
 
 def _tell(document: Document, at: Loc, lost: Sequence[str], hint: str, found: Shifted) -> None:
     first: Loc = (*at, lost[0])
-    level = f"right under {at[0]}" if at else "at the top level"
+    level = f"right under {dotted(at)}" if at else "at the top level"
     stand = "stands" if len(lost) == 1 else "stand"
     names = joined([quoted(name) for name in lost])
     message = f"{names} {stand} one level too high, {level}"

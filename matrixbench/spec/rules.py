@@ -65,6 +65,10 @@ RESERVED_FIELDS: Mapping[str, str] = {
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Signs that a terminal or a line of text obeys instead of showing them."""
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_BEGINNINGS = ("sk_", "hf_", "gsk_", "AIza")
+"""How keys of well-known services begin that could be a variable's name by their signs."""
+
 SOURCES = ("gguf", "hf", "package")
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -79,6 +83,7 @@ def rule_findings(document: Document) -> Iterator[Finding]:
         # neither are llama-server's flags.
         has_own = kind is not None and kind.value in (COMMAND, OLLAMA)
         yield from _axes(options) if has_own else _options(options)
+        yield from _key_variable(backend.node.child("api_key_env"))
     yield from _commands(root)
     yield from ollama_findings(root)
     for model in root.child_entries("models").items():
@@ -97,6 +102,16 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     yield from _bounds(root.child("trials"))
     yield from _seeds(document)
     yield from bracket_findings(document)
+
+
+def _key_variable(node: Node | None) -> Iterator[Finding]:
+    """Yield that a key stands where the name of its variable should, without repeating it."""
+    if node is None or not isinstance(node.value, str):
+        return
+    if not _VARIABLE.fullmatch(node.value) or node.value.startswith(_KEY_BEGINNINGS):
+        message = "api_key_env: expected the name of an environment variable, not a key"
+        hint = "export NAME=… with the key, and write api_key_env: NAME; a file holds no secret"
+        yield Finding(place=node.place, message=message, hint=hint)
 
 
 def _commands(root: Node) -> Iterator[Finding]:
@@ -181,6 +196,9 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
 
 
 def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
+    written = node.child("axes")
+    if written is not None and written.value is None:
+        return  # they stand beside it, which is told of
     used: set[str] = set()
     for key in ("gguf", "hf", "ollama", "id"):
         source = node.child(key)

@@ -359,6 +359,56 @@ def test_what_is_no_sampling_field(
     assert said in told
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "models:\n  q:\n    hf: 'a/b:{quant}'\n    axes:\n    quant: [Q4, Q8]\n",
+            "«quant» stands one level too high, right under models.q\n  indent quant under axes",
+        ),
+        (
+            "models:\n  q:\n    hf: a/b\n    options:\n    n-gpu-layers: 99\n    fa: on\n",
+            "right under models.q\n  indent n-gpu-layers and fa under options",
+        ),
+        (
+            "tests:\n- name: t\n  messages:\n  - role: user\n  content: hi\n  expect: []\n",
+            "right under tests[0]\n  indent content as far as role, in the message",
+        ),
+        (
+            "tests:\n- name: t\n  parameters:\n  city: [a, b]\n  messages: []\n",
+            "indent city under parameters",
+        ),
+    ],
+)
+def test_what_stands_beside_its_owner_further_down(
+    problems: Callable[[str], list[str]], text: str, said: str
+) -> None:
+    """The same in a model, in a backend, in a test, and for a message's content."""
+    tests = "" if text.startswith("tests") else TESTS
+    told = problems(f"name: x\n{BACKENDS}{tests}{text}")
+    assert said in "\n".join(told)
+    assert not any("expected a mapping" in one for one in told)
+
+
+@pytest.mark.parametrize("key", ["sk-abcdef", "hf_abcdef", "gsk_abc", "Bearer abc", "a.b"])
+def test_a_key_in_place_of_its_variable_is_not_repeated(
+    problems: Callable[[str], list[str]], key: str
+) -> None:
+    """What cannot be a variable's name, or begins as keys do, is told without being shown."""
+    backend = f"{{kind: endpoint, url: 'http://x/v1', api_key_env: '{key}'}}"
+    (told,) = problems(f"name: x\nbackends: {{e: {backend}}}\n{TESTS}")
+    assert "expected the name of an environment variable" in told
+    assert key not in told
+
+
+def test_a_tool_without_its_function_is_written_out(problems: Callable[[str], list[str]]) -> None:
+    """The flat form that some APIs take leads to the one that is sent here."""
+    tool = "{name: weather, parameters: {type: object}}"
+    test = f"{TEST[:-1]}, tools: [{tool}]}}"
+    (told,) = problems(f"name: x\n{BACKENDS}tests: [{test}]\n")
+    assert told.endswith(f"write {{type: function, function: {tool}}}")
+
+
 # Whole right forms
 
 
