@@ -14,6 +14,8 @@ from matrixbench.pairing import compare_results
 from matrixbench.plan.values import label
 from matrixbench.results import results_by_name, results_of
 from matrixbench.spec.charts import Chart, Metric
+from matrixbench.spec.problems import metric_hint
+from matrixbench.spec.wording import choose
 from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ class Wish:
         """
         if self.metric is not None and self.metric not in {known.value for known in Metric}:
             raise UsageError(
-                f"there is no metric «{self.metric}»", hint=f"metrics are {', '.join(Metric)}"
+                f"there is no metric «{self.metric}»",
+                where="--metric",
+                hint=metric_hint(self.metric),
             )
         metric = chart.metric if self.metric is None else Metric(self.metric)
         if self.baseline is not None and self.metric is None:
@@ -182,7 +186,7 @@ def _charts(experiment: Experiment, name: str | None, wish: Wish) -> Mapping[str
         raise UsageError(
             f"the experiment has no chart «{name}»",
             where=str(experiment.path),
-            hint=f"its charts are {', '.join(charts)}",
+            hint=choose(name, list(charts), what="its charts"),
         )
     if name is not None:
         charts = {name: charts[name]}

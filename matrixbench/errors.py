@@ -60,6 +60,11 @@ class Problem:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
+    @property
+    def line(self) -> str:
+        """All of it on one line, for a note among other things."""
+        return "; ".join(part.rstrip(".") for part in str(self).split("\n  "))
+
 
 class SpecError(MatrixbenchError):
     """The experiment file is wrong; holds every problem at once, in the file's order."""

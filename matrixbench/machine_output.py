@@ -118,7 +118,8 @@ def summary_json(summary: RunSummary) -> JsonObject:
     """Return a run's summary as data.
 
     `stopped` counts cells that had enough trials before they had all, `spared` the trials that were
-    not sent for that; `seconds` is the run's length.
+    not sent for that; `rejections` lists why trials were rejected, the most frequent first;
+    `seconds` is the run's length.
     """
     return {
         "experiment": summary.experiment,
@@ -133,6 +134,10 @@ def summary_json(summary: RunSummary) -> JsonObject:
             kind: {"trials": count, "reason": reason}
             for kind, (count, reason) in summary.errors.items()
         },
+        "rejections": [
+            {"kind": one.kind, "reason": one.reason, "trials": one.trials}
+            for one in summary.rejections
+        ],
         "interrupted": summary.interrupted,
         "seconds": round(summary.seconds, 3),
     }

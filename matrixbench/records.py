@@ -46,6 +46,7 @@ class Kind(StrEnum):
     UNLIKE_REFERENCE = "unlike_reference"
     NO_TURN = "no_turn"
     TRUNCATED = "truncated"
+    CONTEXT_FULL = "context_full"
     TURN_LIMIT = "turn_limit"
     TIMEOUT = "timeout"
     # The server could not turn the output, or the request, into a reply.
@@ -225,6 +226,8 @@ class ChatReply:
         model: The model's name as the reply bore it.
         attempts: The answers before this one to the same request, oldest first: it was asked
             once more than there are.
+        filled_context: The tokens that one request may use, where the reply was cut off since
+            prompt and reply had used them up; None where it ended otherwise, or nobody knows.
     """
 
     message: JsonObject
@@ -242,6 +245,7 @@ class ChatReply:
     usage: Usage = NO_USAGE
     model: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    filled_context: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.execution.planning import prepare
+from matrixbench.errors import UsageError
+from matrixbench.execution.planning import nothing_in_file, prepare
 from matrixbench.execution.rejudge import rejudge
 from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
@@ -17,6 +17,7 @@ from matrixbench.plan.origin import url_of
 from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
+from matrixbench.plan.unselected import nothing_selected
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def results_of(
     """
     prepared = prepare(experiment, settings, store=store, where=where)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
-        raise NothingSelectedError("no cell is selected", where=str(experiment.path))
+        raise nothing_in_file(experiment, where)
     if store is not None:
         again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
         if again.replies:
@@ -324,7 +325,8 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
             shown, load = builds[cell.launch], keys[cell.launch]
             cells.append(_recorded_cell(cell, coordinates, record, shown, load))
     if not cells:
-        raise NothingSelectedError("no cell is selected", where=f"{name} in {store.path}")
+        values = axis_values(_coordinates(record, record.cells))
+        raise nothing_selected(selected, values, where=f"{name} in {store.path}")
     axes = axis_values(_coordinates(record, kept))
     return Results(
         experiment=name,

@@ -30,6 +30,7 @@ WIDTH = 100
 """Columns that a table may use at most."""
 
 _REASONS_SHOWN = 8
+_REJECTIONS_SHOWN = 3
 
 
 def console(file: TextIO) -> Console:
@@ -246,6 +247,13 @@ def print_summary(summary: RunSummary, out: Console) -> None:
     for kind, (count, reason) in summary.errors.items():
         text = f"not measured: {counted(count, 'trial')}, {kind}, such as: {reason}"
         out.print(Text(text, style="red"), soft_wrap=True)
+    for rejection in summary.rejections[:_REJECTIONS_SHOWN]:
+        trials = counted(rejection.trials, "trial")
+        text = f"rejected: {trials}, {rejection.kind}, such as: {rejection.reason}"
+        out.print(Text(text, style="yellow"), soft_wrap=True)
+    if len(summary.rejections) > _REJECTIONS_SHOWN:
+        more = counted(len(summary.rejections) - _REJECTIONS_SHOWN, "more reason")
+        out.print(Text(f"rejected: {more}", style="yellow"))
     for name, reason in summary.failed_launches.items():
         out.print(Text(f"given up: {name}: {reason}", style="red"), soft_wrap=True)
     if summary.store is not None:

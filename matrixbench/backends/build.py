@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.backends.embedded_flags import EMBEDDED_VERSION
 from matrixbench.backends.executable import ServerHelp, embedded_help, parse_help
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.file_hashes import FileHashes
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
@@ -118,9 +119,7 @@ def embedded_files() -> tuple[Path, ...]:
         if SHARED_OBJECT.search(path.name)
     }
     if not found:
-        raise ServerError(
-            "the embedded server is not installed", hint="pip install 'matrixbench[local]'"
-        )
+        raise ServerError("the embedded server is not installed", hint=install_line())
     return tuple(sorted(found))
 
 

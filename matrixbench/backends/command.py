@@ -252,10 +252,14 @@ class CommandRecipe:
 
     def chat(self, url: str, key: str | None) -> OpenAiChat:
         """Return the server's chat API."""
-        from matrixbench.backends.openai_chat import OpenAiChat  # noqa: PLC0415  heavy: aiohttp
+        from matrixbench.backends.other_address import (  # noqa: PLC0415  heavy: aiohttp
+            AddressedChat,
+            Words,
+        )
 
         # Two connections more than requests, so that a probe never waits behind them.
-        return OpenAiChat(
+        return AddressedChat(
+            words=Words(url="base_path", id="the model's id"),
             base_url=f"{url}{self.backend.base_path}",
             model=alias(self.order),
             api_key=key,

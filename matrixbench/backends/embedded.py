@@ -15,8 +15,7 @@ import sys
 
 from matrixbench.backends.embedded_flags import apply_flags, help_text
 from matrixbench.backends.embedded_values import FlagError
-
-INSTALL = "the embedded server is not installed: pip install 'matrixbench[local]'"
+from matrixbench.backends.extras import install_line
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +24,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(help_text() + "\n")
         return 0
     if importlib.util.find_spec("xllamacpp") is None:
-        return _complain(INSTALL, 1)
+        return _complain(f"the embedded server is not installed: {install_line()}", 1)
     if "--version" in argv:
         sys.stderr.write(version_text() + "\n")
         return 0

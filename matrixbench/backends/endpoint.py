@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.address import address_of, beside, root_of
+from matrixbench.backends.address import address_of, beside, root_of, shown_url
 from matrixbench.backends.pacing import Pace
 from matrixbench.backends.protocol import SessionInfo
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
@@ -13,6 +13,7 @@ from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import told_query
 from matrixbench.backends.served_names import listed_names, unlisted
 from matrixbench.backends.token_flow import ask_watching
+from matrixbench.backends.url_forms import other_form
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
@@ -33,6 +34,11 @@ DEFAULT_CONCURRENCY = 4
 
 MAX_CONNECTIONS = 256
 """Where the file does not say how many; a server may claim to work on thirty millions."""
+
+
+_NOT_READY = frozenset({502, 503, 504})
+_NO_PAGE = frozenset({200, 301, 302, 307, 308, 404, 405})
+"""What a url answers that has no list of models: nothing, another place, or a page for people."""
 
 
 class EndpointOpener:
@@ -142,11 +148,11 @@ async def _open(
     environ: Mapping[str, str],
     manners: tuple[RetryPolicy, Pace | None],
 ) -> AsyncGenerator[EndpointSession]:
-    from matrixbench.backends.openai_chat import OpenAiChat  # noqa: PLC0415  heavy: aiohttp
+    from matrixbench.backends.other_address import AddressedChat  # noqa: PLC0415  heavy: aiohttp
 
     address, (policy, pace) = address_of(backend, environ), manners
     connections = 1 if order.faithful else backend.concurrency
-    chat = OpenAiChat(
+    chat = AddressedChat(
         base_url=address.url,
         model=order.model.id,
         api_key=address.key,
@@ -157,6 +163,8 @@ async def _open(
     )
     try:
         said, names = await _reported(chat, address, order.model.id)
+        if "model" not in said:
+            await _check_url(chat, address)
         _check_context(address, backend.context, said)
         remark = unlisted(order.model.id, names)
         if remark is not None and backend.strict_model:
@@ -200,13 +208,51 @@ async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  J
             where=address.shown,
             hint=f"check {address.key_env}" if address.key_env else "name it with api_key_env",
         )
-    if status in {502, 503, 504}:
+    if status in _NOT_READY and not await _takes_chats(chat, address):
         raise ServerError(
             f"the endpoint is not ready (HTTP {status})",
             where=address.shown,
             hint="wait until its model is loaded, then run again",
         )
     return data if status == 200 else None  # noqa: PLR2004  OK
+
+
+async def _takes_chats(chat: OpenAiChat, address: Address) -> bool:
+    """Return whether a server whose list of models fails takes chats: some proxies have no list."""
+    url = beside(address.url, "/chat/completions")
+    try:
+        status, _ = await chat.post(url, {}, PROBE_TIMEOUT_S)
+    except ConnectionError:
+        return False
+    return status not in _NOT_READY
+
+
+async def _check_url(chat: OpenAiChat, address: Address) -> None:
+    """Look whether it is the other form of the url that answers, where this one lists no models.
+
+    A url that takes chats is right without a list.
+
+    Raises:
+        ServerError: The other form lists models, and there are no chats at this one.
+    """
+    from matrixbench.backends.other_address import (  # noqa: PLC0415  heavy: aiohttp
+        look_at,
+        other_told,
+        takes_chats,
+    )
+
+    asked = beside(address.url, "/models")
+    page, other = await look_at(chat, asked), other_form(address.url)
+    if page.lists_models or page.status not in _NO_PAGE:
+        return
+    if not (await look_at(chat, beside(other, "/models"))).lists_models:
+        return
+    if not await takes_chats(chat, address.url):
+        raise ServerError(
+            f"there is no chat API at this url: {shown_url(asked)} answers HTTP {page.status}",
+            where=address.shown,
+            hint=other_told(other, "url"),
+        )
 
 
 async def _reported(

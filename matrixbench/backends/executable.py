@@ -9,20 +9,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.embedded_flags import help_text
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.process import server_environment
 from matrixbench.errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matrixbench.spec.backends import LlamaServerBackend
 
 BIN_PATH_VARIABLE = "LLAMA_SERVER_BIN_PATH"
-INSTALL = "pip install 'matrixbench[local]'"
 ANSWER_TIMEOUT_S = 60.0
 """For `--help` and `--version`; a build on a network share takes its time."""
 
@@ -102,7 +103,7 @@ def find_executable(
         "no llama-server was found: the backend names no `binary`, "
         f"${BIN_PATH_VARIABLE} is not set, PATH has no `llama-server`, "
         "and the embedded server is not installed",
-        hint=f"Install the embedded one with: {INSTALL}",
+        hint=f"Install the embedded one with: {install_line()}",
     )
 
 
@@ -150,9 +151,32 @@ class ServerHelp:
     templates: frozenset[str]
 
     @property
+    def long_names(self) -> Mapping[str, str]:
+        """Short name → the long one that its row of the help ends in, both without dashes.
+
+        Where a row names an option and its opposite, `-cb, --cont-batching, -nocb,
+        --no-cont-batching`, each short name goes with the long ones after it.
+        """
+        rows: dict[int, list[str]] = {}
+        for flag, entry in self.flags.items():
+            rows.setdefault(id(entry), []).append(flag)
+        return {short: long for row in rows.values() for short, long in _short_to_long(row)}
+
+    @property
     def known_flags(self) -> frozenset[str]:
         """Every spelling of every flag, dashes included."""
         return frozenset(self.flags)
+
+
+def _short_to_long(row: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each short name of a row of the help with the long one that it goes with."""
+    longs = [name[2:] for name in row if name.startswith("--")]
+    for index, name in enumerate(row):
+        if name.startswith("--") or not longs:
+            continue
+        after = dropwhile(lambda other: not other.startswith("--"), row[index + 1 :])
+        own = [other[2:] for other in takewhile(lambda other: other.startswith("--"), after)]
+        yield name[1:], (own or longs)[-1]
 
 
 _HEAD = re.compile(

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.backends.server_arguments import context_of, slots_of
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest_bytes
+from matrixbench.spec.doubtful import CONTEXT_STEP
 
 if TYPE_CHECKING:
     from matrixbench.backends.protocol import LaunchOrder
     from matrixbench.records import JsonObject
-
-CONTEXT_STEP = 256
-"""llama.cpp rounds the context of a slot up to a multiple of this."""
 
 PATCHED_MARK = "<|channel|>"
 """llama.cpp rewrites templates of this family while it loads them, so their text differs."""

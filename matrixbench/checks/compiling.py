@@ -182,6 +182,10 @@ def _unless_cut_off(judging: Judging) -> Judging:
             raise
         if verdict.passed or verdict.kind is Kind.NO_TURN:
             return verdict
+        if reply.filled_context is not None:
+            full = f"filled the context of {reply.filled_context:,} tokens"
+            reason = one_line(f"{full}: {verdict.reason}")
+            return replace(verdict, kind=Kind.CONTEXT_FULL, reason=reason)
         if reply.finish_reason == "length":
             reason = one_line(f"cut off: {verdict.reason}")
             return replace(verdict, kind=Kind.TRUNCATED, reason=reason)

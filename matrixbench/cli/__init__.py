@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,10 +26,12 @@ from matrixbench.cli import (
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 
+NAME = "matrixbench"
+
 app = typer.Typer(
-    name="matrixbench",
+    name=NAME,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Decide which server build, model, chat template, sampling and cache settings to run.",
@@ -40,6 +42,34 @@ app = typer.Typer(
         "undecided; 130 interrupted."
     ),
 )
+
+
+def _print_version(asked: bool) -> None:
+    if not asked:
+        return
+    from importlib.metadata import (  # noqa: PLC0415  deferred: --help stays fast
+        PackageNotFoundError,
+        version,
+    )
+
+    try:
+        typer.echo(f"matrixbench {version('matrixbench')}")
+    except PackageNotFoundError:
+        typer.echo("matrixbench, run from its source")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
 
 for name, command in (
     ("plan", running.plan),
@@ -65,7 +95,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     _open_streams()
     try:
-        app()
+        app(prog_name=NAME)  # not «python -m matrixbench»: completion scripts go by it
     except MatrixbenchError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)

@@ -24,7 +24,7 @@ from matrixbench.cli.shared import (
     settings_of,
 )
 from matrixbench.cli.signals import stopping
-from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings
     from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.spec.load import Experiment
+
+WARNINGS_SHOWN = 20
+"""What is hardly meant, as far as a run says it before it begins; `validate` says all of it."""
 
 
 def plan(
@@ -49,7 +52,7 @@ def plan(
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import build_plan  # noqa: PLC0415  the same
+    from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
 
     experiment = load(file)
     prepared = build_plan(
@@ -72,9 +75,7 @@ def plan(
         if builds:
             tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:
-        raise NothingSelectedError(
-            "no cell is selected", where=str(file), hint="look at --where, exclude and backends"
-        )
+        raise nothing_in_file(experiment, where or ())
 
 
 def execute(
@@ -101,27 +102,40 @@ def execute(
         any_build=any_build,
     )
     experiment = load(file)
+    for warning in experiment.warnings[:WARNINGS_SHOWN]:
+        say(f"warning: {warning.line}")
     summary = _run(experiment, settings_of(experiment, store), asked)
     if as_json:
         print_json(machine_output.summary_json(summary))
     else:
         tables.print_summary(summary, tables.console(sys.stdout))
+    if summary.rejections and not as_json:
+        say(f"to look at them: {asked.showing(file, store)}")
     if summary.interrupted and summary.remaining:
         say(f"to go on: {asked.continuing(file, store)}")
     raise typer.Exit(summary.exit_code)
 
 
 def validate(file: File) -> None:
-    """Check an experiment file: every problem, each with its place."""
-    from matrixbench.execution.preflight import check_options  # noqa: PLC0415  deferred
+    """Check an experiment file: every problem, each with its place.
+
+    Looks for the files that it names too, and asks each llama-server which options it knows.
+    """
+    from matrixbench.execution.preflight import inspect, launches_of  # noqa: PLC0415  deferred
     from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
-    from matrixbench.plan.launches import launches  # noqa: PLC0415  the same
     from matrixbench.tables import counted  # noqa: PLC0415  the same
 
     experiment = load(file)
-    possible = [launch for launch, obstacle in launches(experiment) if obstacle is None]
-    check_options(experiment, possible, Workshop(settings_of(experiment, None)))
-    put(f"{file}: fine ({counted(len(experiment.tests), 'test')})")
+    workshop = Workshop(settings_of(experiment, None))
+    found = inspect(experiment, launches_of(experiment), workshop)
+    warnings = (*experiment.warnings, *found.warnings)
+    for warning in warnings:
+        put(f"warning: {warning}")
+    found.refuse()
+    told = [counted(len(experiment.tests), "test")]
+    if warnings:
+        told.append(counted(len(warnings), "warning"))
+    put(f"{file}: fine ({', '.join(told)})")
 
 
 def schema() -> None:
@@ -145,16 +159,21 @@ class _Asked:
 
     def continuing(self, file: Path, store: Path | None) -> str:
         """Return the command that runs what is left."""
-        words = ["matrixbench", "execute", str(file), "--resume"]
-        for expression in self.where:
-            words += ["--where", expression]
-        if store is not None:
-            words += ["--store", str(store)]
+        words = ["matrixbench", "execute", str(file), "--resume", *self._chosen(store)]
         if self.trials is not None:
             words += ["--trials", str(self.trials)]
         if self.any_build:
             words.append("--any-build")
         return shlex.join(words)
+
+    def showing(self, file: Path, store: Path | None) -> str:
+        """Return the command that opens the rejected trials, each distinct answer once."""
+        words = ["matrixbench", "show", str(file), *self._chosen(store)]
+        return shlex.join([*words, "--outcome", "rejected", "--distinct"])
+
+    def _chosen(self, store: Path | None) -> list[str]:
+        words = [word for expression in self.where for word in ("--where", expression)]
+        return words if store is None else [*words, "--store", str(store)]
 
 
 def _mode(*, resume: bool, fresh: bool) -> Mode:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matrixbench.doctor.findings import Finding, ok, problem, size, warning
+from matrixbench.errors import ModelError
+from matrixbench.models.gguf import check_magic
+from matrixbench.models.gguf_size import check_whole
 from matrixbench.models.sources import locate
 from matrixbench.plan.applicability import takes_file
 from matrixbench.plan.launches import fill_axes
@@ -44,6 +47,11 @@ def _model(what: str, model: Model, settings: Settings) -> Finding:
         return warning(what, "has no file", "give it gguf:, hf: or package:, or say backends:")
     files = locate(model, cache=settings.cache, environ=settings.environ)
     if files is not None:
+        try:
+            check_magic(files.paths)
+            check_whole(files.paths)
+        except ModelError as error:
+            return problem(what, f"{error.where}: {error.message}", error.hint)
         total = sum(path.stat().st_size for path in files.paths)
         parts = f" in {len(files.paths)} files" if len(files.paths) > 1 else ""
         return ok(what, f"{files.origin} is here, {size(total)}{parts}")

@@ -7,19 +7,20 @@ import http.client
 import importlib.util
 import json
 import shutil
-import socket
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from matrixbench.backends.address import address_of
 from matrixbench.backends.build import llama_server_build
-from matrixbench.backends.executable import INSTALL, find_executable
+from matrixbench.backends.executable import find_executable
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.ollama_server import find_ollama
 from matrixbench.backends.process import server_environment
 from matrixbench.backends.program import find_program
+from matrixbench.doctor.endpoints import LOOPBACK, examine_endpoint
 from matrixbench.doctor.findings import Finding, Level, ok, problem, warning
 from matrixbench.errors import ServerError
+from matrixbench.plan.launches import fill_axes
 from matrixbench.spec.backends import (
     Backend,
     CommandBackend,
@@ -28,6 +29,7 @@ from matrixbench.spec.backends import (
     OllamaBackend,
     ScriptedBackend,
 )
+from matrixbench.spec.grid import grid_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 2.0
 OLLAMA_PORT = 11434
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what a server listens on
 BUILD_DIGITS = 12
 _OK = 200
@@ -64,13 +65,13 @@ class ServerCheck:
             yield from self._ollama_of_user()
             return
         for name, backend in experiment.file.backends.items():
-            yield from self._backend(f"backend {name}", backend)
+            yield from self._backend(f"backend {name}", backend, _ids(experiment, name))
         if any(isinstance(b, LlamaServerBackend) for b in experiment.file.backends.values()):
             yield self._embedded()
         if any(isinstance(b, OllamaBackend) for b in experiment.file.backends.values()):
             yield from self._ollama_of_user()
 
-    def _backend(self, what: str, backend: Backend) -> Iterator[Finding]:
+    def _backend(self, what: str, backend: Backend, ids: Mapping[str, str]) -> Iterator[Finding]:
         match backend:
             case LlamaServerBackend():
                 for label, binary in _binaries(backend):
@@ -80,7 +81,7 @@ class ServerCheck:
             case OllamaBackend():
                 yield from self._ollama(what, backend)
             case EndpointBackend():
-                yield self._endpoint(what, backend)
+                yield from examine_endpoint(what, backend, ids, self._environ)
             case ScriptedBackend():
                 yield ok(what, "scripted: needs no server")
 
@@ -101,7 +102,9 @@ class ServerCheck:
     def _embedded() -> Finding:
         if importlib.util.find_spec("xllamacpp") is None:
             return warning(
-                "embedded server", "not installed", f"only needed without a binary: {INSTALL}"
+                "embedded server",
+                "not installed",
+                f"only needed without a binary: {install_line()}",
             )
         return ok("embedded server", f"xllamacpp {version('xllamacpp')}")
 
@@ -137,23 +140,6 @@ class ServerCheck:
         url = ollama_url(self._environ.get("OLLAMA_HOST", ""))
         yield _asked_ollama("ollama server", url, Level.WARNING)
 
-    def _endpoint(self, what: str, backend: EndpointBackend) -> Finding:
-        try:
-            address = address_of(backend, self._environ)
-        except ServerError as error:
-            return problem(what, _told(error), error.hint)
-        key = "" if address.key_env is None else f", the key in {address.key_env} is set"
-        parts = urlsplit(address.url)
-        if parts.hostname not in LOOPBACK:
-            return ok(what, f"{address.shown}{key}; not asked: it is not on this machine")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        try:
-            with socket.create_connection((parts.hostname, port), ANSWER_TIMEOUT_S):
-                return ok(what, f"{address.shown} takes connections{key}")
-        except OSError as error:
-            found = f"{address.shown} takes no connection ({error.strerror or 'no answer'}){key}"
-            return problem(what, found, "start the server, or correct the url's port")
-
     @staticmethod
     def _at_most_warning(finding: Finding) -> Finding:
         """Return a finding as a warning where nothing says that the thing is needed."""
@@ -166,6 +152,20 @@ def _binaries(backend: LlamaServerBackend | OllamaBackend) -> list[tuple[str, st
     if isinstance(backend.binary, dict):
         return [(f" {label}", path) for label, path in backend.binary.items()]
     return [("", backend.binary)]
+
+
+def _ids(experiment: Experiment, backend: str) -> dict[str, str]:
+    """Return model → id, of the models that an endpoint is asked for; an axis makes several."""
+    found: dict[str, str] = {}
+    for name, model in experiment.file.models.items():
+        if model.backends is not None and backend not in model.backends:
+            continue
+        for axes in grid_points(model.axes):
+            filled = fill_axes(model, axes).id
+            if filled is not None:
+                label = " ".join([name, *(f"{axis}={value}" for axis, value in axes.items())])
+                found[label] = filled
+    return found
 
 
 def _told(error: ServerError) -> str:

@@ -13,6 +13,7 @@ from matrixbench.errors import ServerError
 from matrixbench.execution.conversation import converse
 from matrixbench.execution.doubts import Doubts, attempts_of, with_attempts
 from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
+from matrixbench.execution.full_context import noticing_full_context
 from matrixbench.identity import digest
 from matrixbench.records import (
     ChatReply,
@@ -62,6 +63,7 @@ class Batch:
         generation: The generation that the trials belong to.
         first_seed: Trial i asks for `first_seed + i`.
         timeout_s: How long one reply may take.
+        context: Tokens that one request may use, as the file says; None where it does not.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Batch:
     generation: int
     first_seed: int
     timeout_s: float
+    context: int | None = None
 
 
 class Prompts:
@@ -170,6 +173,7 @@ class BatchRun:
         answered: frozenset[str] = frozenset(),
     ) -> None:
         self._session = session
+        self._ask = noticing_full_context(session, batch.context)
         self._batch = batch
         self._prompts = prompts
         self._sink = sink
@@ -240,7 +244,7 @@ class BatchRun:
         )
         conversation = self._prompts.conversation(task.cell.test)
         with self._state.doubts.asking(task.cell.id):
-            answer = await converse(self._session.ask, request, conversation)
+            answer = await converse(self._ask, request, conversation)
         answer = with_attempts(answer, self._state.heard.pop(task, ()))
         if answer.earlier:
             self._state.answered.add(task.cell.id)

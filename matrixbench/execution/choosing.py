@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.planning import nothing_in_file
 from matrixbench.plan.axes import axis_values, known_axes, known_handles
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.selector import parse_where
@@ -59,7 +60,7 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
             first.setdefault(id(cell.test), cell)
     aside = _aside(matrix, {cell.test.name for cell in first.values()})
     if not first:
-        raise _nothing(experiment, aside)
+        raise _nothing(experiment, aside, where)
     places = {id(group.launch): place for place, group in enumerate(matrix.launches)}
     cells = [first[id(test)] for test in named.tests if id(test) in first]
     return Choice(
@@ -146,13 +147,11 @@ def _differing(matrix: Matrix) -> dict[str, Sequence[Any]]:
     }
 
 
-def _nothing(experiment: Experiment, aside: Sequence[NotApplicable]) -> NothingSelectedError:
+def _nothing(
+    experiment: Experiment, aside: Sequence[NotApplicable], where: Sequence[str]
+) -> NothingSelectedError:
     if not aside:
-        return NothingSelectedError(
-            "no cell is selected",
-            where=str(experiment.path),
-            hint="look at --where, exclude and backends",
-        )
+        return nothing_in_file(experiment, where)
     names = listed(point.coordinates["test"] for point in aside)
     return NothingSelectedError(
         f"not applicable: {names}: {aside[0].reason}",

@@ -24,6 +24,7 @@ from matrixbench.execution.events import (
     TrialsStored,
     WarmingUp,
 )
+from matrixbench.execution.full_context import rounded_context
 from matrixbench.execution.meanwhile import Meanwhile
 from matrixbench.execution.preparing import (
     PROMPTS,
@@ -35,11 +36,12 @@ from matrixbench.execution.preparing import (
 )
 from matrixbench.execution.schedule import interleave
 from matrixbench.execution.stopping import Stopping
-from matrixbench.execution.summary import RunSummary
+from matrixbench.execution.summary import Rejections, RunSummary
 from matrixbench.execution.warming import WARM_UP, distinct_prompts, warm_up
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
 from matrixbench.spec.backends import ScriptedBackend
+from matrixbench.spec.doubtful import context_of
 from matrixbench.store.loads import LOAD, load_note
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ class Launches:
         self._outcomes: Counter[Outcome] = Counter()
         self._failed: dict[str, str] = {}
         self._unmeasured: dict[str, tuple[int, str]] = {}
+        self._rejections = Rejections()
         self._errors: list[MatrixbenchError] = []
         self._answering = False
         self._stored = 0
@@ -192,6 +195,7 @@ class Launches:
             spared=self._spared,
             failed_launches=self._failed,
             errors=self._unmeasured,
+            rejections=self._rejections.most_frequent(),
             interrupted=self._stop.is_set(),
             seconds=seconds,
         )
@@ -274,6 +278,8 @@ class Launches:
         confirmed = known.verified and known.build is not None and known.build.id == info.build.id
         if not trials and not dropped and confirmed:
             return
+        if rounded := rounded_context(launch.launch.spec, info):
+            self._tell(LaunchNoticed(name=launch.launch.name, message=rounded, hint=""))
         # Also without a trial: from now on the store knows whose build that is.
         number = await asyncio.to_thread(
             writer.start_launch,
@@ -351,6 +357,7 @@ class Launches:
             generation=self._generation(),
             first_seed=file.seed,
             timeout_s=file.timeouts.request_s,
+            context=context_of(launch.launch.spec),
         )
 
     def _subject(
@@ -391,4 +398,6 @@ class Launches:
                 kind = str(event.kind or "unknown")
                 count, _ = self._unmeasured.get(kind, (0, ""))
                 self._unmeasured[kind] = (count + 1, event.reason)
+            elif event.outcome is Outcome.REJECTED:
+                self._rejections.add(str(event.kind or "unknown"), event.reason)
         self._tell(event)

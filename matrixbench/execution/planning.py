@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
+from matrixbench.execution.preflight import inspect
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.references import ChecksByCell, comparable, compared_with
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.workshop import Workshop
-from matrixbench.plan.axes import known_axes, known_handles
+from matrixbench.plan.axes import known_axes, known_handles, written_values
 from matrixbench.plan.builds import held_builds
 from matrixbench.plan.caching import cache_notes
 from matrixbench.plan.cells import NOTHING
@@ -23,13 +24,15 @@ from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
+from matrixbench.plan.unselected import nothing_selected
 from matrixbench.plan.wanted import Wanted, wanted_of
 from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from matrixbench.errors import NothingSelectedError
     from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, PresentBuild
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
+
+NOTES_SHOWN = 20
+"""What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -125,9 +131,16 @@ def build_plan(
     """
     settings = settings or settings_for(experiment)
     with open_store_if_there(settings.store) or nullcontext() as store:
-        return prepare(
+        prepared = prepare(
             experiment, settings, store=store, where=where, trials=trials, any_build=any_build
         )
+    plan = prepared.plan
+    found = inspect(experiment, [one.launch for one in plan.launches], Workshop(settings))
+    told = (*found.problems, *experiment.warnings, *found.warnings)
+    notes = [problem.line for problem in told[:NOTES_SHOWN]]
+    if len(told) > NOTES_SHOWN:
+        notes.append(f"and {len(told) - NOTES_SHOWN:,} more: matrixbench validate lists them")
+    return replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
 
 
 def prepare(
@@ -171,6 +184,18 @@ def prepare(
         judges=judges,
         plan=plan,
         loads=loads,
+    )
+
+
+def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> NothingSelectedError:
+    """Return the error for a selection of an experiment that leaves no cell, with the reason."""
+    selector = parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+    values: dict[str, Iterable[Any]] = {**written_values(experiment), **known_handles(experiment)}
+    return nothing_selected(
+        selector,
+        values,
+        where=str(experiment.path),
+        hint="look at exclude and backends; matrixbench plan FILE says what does not apply",
     )
 
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.errors import UsageError
 from matrixbench.execution.events import Compared, Rejudged, Unverified
 from matrixbench.execution.launching import Launches, to_run
-from matrixbench.execution.planning import prepare
+from matrixbench.execution.planning import nothing_in_file, prepare
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.recording import record_cells
 from matrixbench.execution.rejudge import judged_by, rejudge
@@ -79,7 +79,7 @@ async def execute(
             fresh=mode is Mode.FRESH,
             any_build=any_build,
         )
-        _refuse(prepared, mode)
+        _refuse(prepared, mode, where)
         check_options(
             experiment,
             [plan.launch for plan in prepared.plan.launches if plan.remaining],
@@ -105,14 +105,10 @@ def _silent(_: Event) -> None:
     pass
 
 
-def _refuse(prepared: Prepared, mode: Mode) -> None:
+def _refuse(prepared: Prepared, mode: Mode, where: str | Sequence[str]) -> None:
     plan = prepared.plan
     if not plan.cells:
-        raise NothingSelectedError(
-            "no cell is selected",
-            where=str(prepared.experiment.path),
-            hint="matrixbench plan FILE shows the cells and what does not apply",
-        )
+        raise nothing_in_file(prepared.experiment, where)
     if mode is Mode.NEW and plan.done:
         rest = "nothing is left to run until the file asks for more"
         if plan.remaining:

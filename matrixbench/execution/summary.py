@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.records import Judgement
+
+
+_NUMBERS = re.compile(r"\d+")
+"""Reasons that differ in the number of tokens alone are one."""
 
 
 class Mode(StrEnum):
@@ -38,6 +43,42 @@ def mode_of(name: Mode | str) -> Mode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why trials were rejected: those of one kind whose reasons differ in numbers alone.
+
+    Args:
+        kind: The kind.
+        reason: One of the reasons.
+        trials: How many trials.
+    """
+
+    kind: str
+    reason: str
+    trials: int
+
+
+class Rejections:
+    """Counts why trials are rejected."""
+
+    def __init__(self) -> None:
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._reasons: dict[tuple[str, str], str] = {}
+
+    def add(self, kind: str, reason: str) -> None:
+        """Count a trial."""
+        key = (kind, _NUMBERS.sub("#", reason))
+        self._counted[key] += 1
+        self._reasons.setdefault(key, reason)
+
+    def most_frequent(self) -> tuple[Rejection, ...]:
+        """Return what was counted, the most frequent first."""
+        return tuple(
+            Rejection(kind=key[0], reason=self._reasons[key], trials=count)
+            for key, count in self._counted.most_common()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """What a run measured.
 
@@ -49,6 +90,7 @@ class RunSummary:
         remaining: Trials that still have to run.
         failed_launches: Launch → why it was given up.
         errors: Kind of what could not be measured → how many, and the newest reason.
+        rejections: Why trials were rejected, the most frequent first.
         stopped: Cells that had enough trials before they had all.
         spared: Trials that were not sent for that.
         interrupted: Whether the user stopped it.
@@ -62,6 +104,7 @@ class RunSummary:
     remaining: int
     failed_launches: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    rejections: tuple[Rejection, ...] = ()
     stopped: int = 0
     spared: int = 0
     interrupted: bool = False

@@ -17,12 +17,14 @@ from matrixbench.execution.batch import request_body
 from matrixbench.execution.company import in_company, place_of
 from matrixbench.execution.conversation import Conversation, converse, history
 from matrixbench.execution.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
+from matrixbench.execution.full_context import noticing_full_context
 from matrixbench.execution.preflight import check_options
 from matrixbench.execution.preparing import Renders, of_dropped_tools, split_off_tools
 from matrixbench.execution.workshop import Workshop
 from matrixbench.identity import canonical_json
 from matrixbench.records import ChatReply, ChatRequest, Judgement, Outcome
 from matrixbench.spec.backends import LlamaServerBackend
+from matrixbench.spec.doubtful import context_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -254,7 +256,8 @@ class _Trying:
         )
         script = cell.test.script
         conversation = None if script is None else Conversation(script, where=cell.test.name)
-        answer = await converse(session.ask, request, conversation)
+        ask = noticing_full_context(session, context_of(cell.launch.spec))
+        answer = await converse(ask, request, conversation)
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
         self._company.heard[place_of(cell)] = answer

@@ -266,12 +266,34 @@ class Workshop:
             raise fault.error
         return file_contents(found.files, self.hashes)
 
-    def _located(self, launch: Launch) -> ModelFiles | None:
+    def program_of(self, launch: Launch) -> Callable[[], object] | None:
+        """Return what looks for the program of a launch's server; None where none is started here.
+
+        What it returns raises ServerError where the program is not there.
+        """
+        from matrixbench.backends.executable import find_executable  # noqa: PLC0415  only here
+        from matrixbench.backends.ollama_server import find_ollama  # noqa: PLC0415  the same
+        from matrixbench.backends.process import server_environment  # noqa: PLC0415  the same
+        from matrixbench.backends.program import find_program  # noqa: PLC0415  the same
+
+        spec, environ = launch.spec, self._settings.environ
+        match spec:
+            case LlamaServerBackend():
+                return lambda: find_executable(spec, launch.binary, environ=environ)
+            case OllamaBackend() if spec.url is None:
+                return lambda: find_ollama(spec, launch.binary, environ=environ)
+            case CommandBackend() if "{" not in spec.argv[0]:
+                return lambda: find_program(spec.argv[0], server_environment(environ, spec.env))
+            case _:
+                return None
+
+    def located(self, launch: Launch) -> ModelFiles | None:
+        """Return the files of a launch's model where they are on this machine, else None."""
         return locate(launch.source, cache=self._settings.cache, environ=self._settings.environ)
 
     def _model_there(self, launch: Launch) -> ModelSource | None:
         """Return a launch's model where its file is on this machine."""
-        files = self._located(launch)
+        files = self.located(launch)
         return None if files is None else self._source(launch, files)
 
     def _source(self, launch: Launch, files: ModelFiles) -> ModelSource:

@@ -12,6 +12,7 @@ from matrixbench.frame.pass_k import with_pass_k
 from matrixbench.frame.tables import axes_of
 from matrixbench.frame.tally import CellStatus, IntervalKind
 from matrixbench.plan.values import label
+from matrixbench.spec.wording import choose
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
 
@@ -137,7 +138,7 @@ def _known(frame: DataFrame, by: Sequence[str]) -> list[str]:
             raise UsageError(
                 f"no selected cell has the axis «{axis}»",
                 where="--by",
-                hint=f"the axes are {', '.join(known)}",
+                hint=choose(axis, list(known), what="the axes"),
             )
     return list(dict.fromkeys(by))
 

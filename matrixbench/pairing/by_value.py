@@ -11,6 +11,7 @@ from matrixbench.errors import UsageError
 from matrixbench.pairing.by_build import BUILD
 from matrixbench.pairing.sides import alone, pair_of, sides_of
 from matrixbench.plan.values import label, same
+from matrixbench.spec.wording import choose, nearest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,14 +35,14 @@ def by_value(results: Results, store: Store, axis: str, value: str) -> tuple[lis
         raise UsageError(
             f"no selected cell has the axis «{axis}»",
             where="--baseline",
-            hint=f"the axes are {', '.join(sorted(known))}, and {BUILD}",
+            hint=choose(axis, [*sorted(known), BUILD], what="the axes"),
         )
     groups: dict[str, list[Side]] = defaultdict(list)
     for side in sides_of(results, store):
         if axis in side.cell.square.coordinates:
             groups[label(side.cell.square.coordinates[axis])].append(side)
     told = next((name for name, group in groups.items() if _is(group, axis, value)), None)
-    listed = f"the values of {axis} are {', '.join(groups)}"
+    listed = choose(value, nearest_first(value, groups), what=f"the values of {axis}")
     if told is None:
         raise UsageError(f"{axis} has no value «{value}»", where="--baseline", hint=listed)
     if len(groups) == 1:

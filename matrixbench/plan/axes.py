@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.identity import canonical_json
 from matrixbench.plan.values import Several
-from matrixbench.spec.backends import CommandBackend, LlamaServerBackend
+from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
 from matrixbench.spec.grid import axis_values as entry_values
 from matrixbench.spec.references import HANDLES, SUITE, TAG
 
@@ -52,13 +52,19 @@ def axis_values(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
 
 def axis_sizes(experiment: Experiment) -> dict[str, int]:
     """Return axis → number of values as the file writes them, without making the matrix."""
+    return {axis: len(values) for axis, values in written_values(experiment).items()}
+
+
+def written_values(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
+    """Return axis → its values as the file writes them, without making the matrix."""
     file = experiment.file
     written: list[Coordinates] = []
     for name, backend in file.backends.items():
         written.append({"backend": name})
-        if isinstance(backend, LlamaServerBackend) and isinstance(backend.binary, dict):
-            written += [{"binary": label} for label in backend.binary]
-        if isinstance(backend, LlamaServerBackend | CommandBackend):
+        if isinstance(backend, LlamaServerBackend | OllamaBackend):
+            labels = backend.binary if isinstance(backend.binary, dict) else {}
+            written += [{"binary": label} for label in labels]
+        if isinstance(backend, LlamaServerBackend | CommandBackend | OllamaBackend):
             written += _written(backend.options, "options.")
     for name, model in file.models.items():
         written.append({"model": name})
@@ -68,7 +74,7 @@ def axis_sizes(experiment: Experiment) -> dict[str, int]:
     written += _written(file.sampling, "")
     written += _written(file.request, "request.")
     written += [coordinates_of_test(test) for test in experiment.tests]
-    return {axis: len(values) for axis, values in axis_values(written).items()}
+    return axis_values(written)
 
 
 def _written(grids: Grids, prefix: str) -> list[Coordinates]:

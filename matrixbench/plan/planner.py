@@ -249,11 +249,9 @@ def plan_matrix(
 
 
 def _of_files(planned: Sequence[LaunchPlan]) -> Iterator[str]:
-    """Yield what should be known of files that options name: missing ones, and changed ones."""
+    """Yield which files that options name have changed since they were measured."""
     told: dict[str, list[str]] = {}
     for plan in planned:
-        for note in plan.build.notes:
-            told.setdefault(note, []).append(plan.launch.name)
         build, last = plan.build.build, plan.build.last
         if build is None or last is None or not plan.why.get(Why.FILES_CHANGED):
             continue

@@ -15,10 +15,10 @@ import json
 import operator
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
+from matrixbench.plan.unselected import unknown_axis
 from matrixbench.plan.values import Several, is_glob, label, matches
 from matrixbench.spec.wording import choose
 
@@ -49,11 +49,29 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One comparison that asks for something, and so may be why nothing is selected.
+
+    Args:
+        axis: The axis.
+        text: The comparison as people write it.
+        wanted: The text of what is asked for, where it names values; else empty.
+        fits: Whether a value of the axis is what is asked for.
+    """
+
+    axis: str
+    text: str
+    wanted: str = ""
+    fits: Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
     """A frozen predicate over coordinates, with the text that it was made from."""
 
     text: str
     predicate: Predicate
+    comparisons: tuple[Compared, ...] = ()
 
     def __call__(self, coordinates: Coordinates) -> bool:
         """Return whether a cell with these coordinates is selected."""
@@ -84,12 +102,14 @@ def parse_where(
     """
     known, named = frozenset(axes), handles or {}
     expressions = [expressions] if isinstance(expressions, str) else expressions
-    parts = [_Parser(text, known, named).parse() for text in expressions]
+    parsers = [_Parser(text, known, named) for text in expressions]
+    parts = [parser.parse() for parser in parsers]
     if not parts:
         return select_all()
     return Selector(
         text=" and ".join(f"({text})" for text in expressions),
         predicate=lambda cell: all(part(cell) for part in parts),
+        comparisons=tuple(one for parser in parsers for one in parser.comparisons),
     )
 
 
@@ -125,6 +145,8 @@ class _Parser:
         self._text = text
         self._axes = axes
         self._handles = handles
+        self._denied = 0
+        self.comparisons: list[Compared] = []
         self._tokens = self._split()
         self._next = 0
 
@@ -185,7 +207,9 @@ class _Parser:
 
     def _negated(self) -> Predicate:
         if self._keyword("not"):
+            self._denied += 1
             inner = self._negated()
+            self._denied -= 1
             return lambda cell: not inner(cell)
         if self._punct("("):
             inner = self._either()
@@ -209,14 +233,14 @@ class _Parser:
         if token.kind != "word":
             raise self._error(f"an axis is expected, not «{token.text}»", token.at)
         if token.text not in self._axes:
-            near = get_close_matches(token.text, self._axes, 1)
-            perhaps = f"perhaps you meant «{near[0]}»; " if near else ""
-            raise UsageError(
-                f"the experiment has no axis «{token.text}»",
-                where=f"--where {self._text!r}",
-                hint=f"{perhaps}its axes are {', '.join(sorted(self._axes))}",
-            )
+            message, hint = unknown_axis(token.text, self._axes)
+            raise UsageError(message, where=f"--where {self._text!r}", hint=hint)
         return token.text
+
+    def _note(self, axis: str, text: str, fits: Callable[[Any], bool], wanted: str = "") -> None:
+        """Keep a comparison that asks for something; what is denied is no reason for nothing."""
+        if self._denied % 2 == 0:
+            self.comparisons.append(Compared(axis=axis, text=text, wanted=wanted, fits=fits))
 
     def _membership(self, axis: str) -> Predicate:
         if not self._punct("("):
@@ -226,7 +250,13 @@ class _Parser:
             values.append(self._value(axis))
         if not self._punct(")"):
             raise self._error("a closing parenthesis is missing", len(self._text))
-        return lambda cell: any(matches(value, cell.get(axis)) for value in values)
+
+        def one_of(found: Any) -> bool:  # noqa: ANN401  a value of an axis
+            return any(matches(value, found) for value in values)
+
+        wanted = ", ".join(map(label, values))
+        self._note(axis, f"{axis} in ({wanted})", one_of, label(values[0]))
+        return lambda cell: one_of(cell.get(axis))
 
     def _value(self, axis: str) -> Any:  # noqa: ANN401  a YAML scalar
         token = self._take("a value")
@@ -252,12 +282,16 @@ class _Parser:
     def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401
         match sign.text:
             case "=" | "==":
+                text = label(value)
+                self._note(axis, f"{axis}={text}", lambda found: matches(value, found), text)
                 return lambda cell: matches(value, cell.get(axis))
             case "!=":
                 return lambda cell: not matches(value, cell.get(axis))
             case "=~" | "!~":
                 wanted = sign.text == "=~"
                 pattern = self._regex(value, sign.at)
+                if wanted:
+                    self._note(axis, f"{axis}=~{label(value)}", lambda v: _found(pattern, v))
                 return lambda cell: _found(pattern, cell.get(axis)) is wanted
             case _:
                 return self._ordered(axis, sign, value)
@@ -273,12 +307,12 @@ class _Parser:
             raise self._error(f"«{sign.text}» compares numbers, not «{label(value)}»", sign.at)
         compare = _ORDER[sign.text]
 
-        def holds(cell: Mapping[str, Any]) -> bool:
-            found = cell.get(axis)
+        def holds(found: Any) -> bool:  # noqa: ANN401  a value of an axis
             number = isinstance(found, (int, float)) and not isinstance(found, bool)
             return number and compare(found, value)
 
-        return holds
+        self._note(axis, f"{axis}{sign.text}{label(value)}", holds)
+        return lambda cell: holds(cell.get(axis))
 
     def _error(self, message: str, at: int) -> UsageError:
         return UsageError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from matrixbench.spec.conversation_rules import conversation_findings
+from matrixbench.spec.doubtful import doubtful_test
 from matrixbench.spec.expectations import own_request_findings, test_findings
 from matrixbench.spec.grid import grid_points
 from matrixbench.spec.grids import grid_entries, grid_size
@@ -49,12 +50,14 @@ class Cases:
         cases: The cases in the file's order.
         complete: Whether every entry could be read, so that a name not found is a wrong name.
         findings: What is wrong.
+        warnings: What is most likely not meant.
     """
 
     suites: Suites
     cases: list[Case] = field(default_factory=list)
     complete: bool = True
     findings: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
     _of_suite: dict[str, list[Case]] = field(default_factory=dict)
     _broken: set[str] = field(default_factory=set)
 
@@ -136,6 +139,7 @@ class Cases:
         origin = origin_of(document, at)
         points = self._points(document, at, test)
         found: dict[tuple[Place, str], Finding] = {}
+        doubtful: dict[Place, Finding] = {}
         cases: list[Case] = []
         for point, data in self._filled(document, at, points):
             filled = Test.model_validate(data) if point else test
@@ -145,10 +149,13 @@ class Cases:
                 name_findings(place, filled.name, *filled.tags),
             ):
                 found.setdefault((finding.place, finding.message), finding)
+            for finding in doubtful_test(document, at, data):
+                doubtful.setdefault(finding.place, finding)
             cases.append(
                 Case(test=filled, parameters=point, suite=suite, place=place, origin=origin)
             )
         self.findings += found.values()
+        self.warnings += doubtful.values()
         return cases
 
     def _points(self, document: Document, at: Loc, test: Test) -> Sequence[Mapping[str, Any]]:

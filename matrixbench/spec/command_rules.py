@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from matrixbench.spec.command_line import VARIABLES, Names, check_element, names_in
 from matrixbench.spec.grids import grid_entries
 from matrixbench.spec.nodes import Finding, Node
 from matrixbench.spec.templating import TemplateProblem
+from matrixbench.spec.whole_forms import argument_list
 from matrixbench.spec.wording import choose, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BLANK = re.compile(r"\s+")
 _SWITCHES = {
     "chat_template": "a template would be dropped without a word",
     "api_key": "the server would ask nobody for a key",
@@ -35,6 +38,13 @@ def command_findings(root: Node) -> Iterator[Finding]:
             yield from _backend(entry.node, from_models)
 
 
+def is_command_line(program: str) -> bool:
+    """Return whether what should name a program goes on with arguments; a path may hold spaces."""
+    name, *rest = _BLANK.split(program.strip())
+    told = any(word.startswith(("-", "{{", "{%")) for word in rest)
+    return bool(rest) and not name.startswith("{") and (told or "/" not in program)
+
+
 def _backend(backend: Node, from_models: frozenset[str]) -> Iterator[Finding]:
     elements = [node for node in backend.child_items("argv") if isinstance(node.value, str)]
     argv = backend.entries.get("argv")
@@ -43,6 +53,10 @@ def _backend(backend: Node, from_models: frozenset[str]) -> Iterator[Finding]:
     if not str(elements[0].value).strip():
         message = "the command line begins with an empty text"
         yield Finding(place=elements[0].place, message=message, hint="name a program")
+    elif is_command_line(elements[0].text):
+        message = f"the program {quoted(elements[0].text)} is a whole command line"
+        hint = f"each argument is an element: {argument_list(elements[0].text)}"
+        yield Finding(place=elements[0].place, message=message, hint=hint)
     names = Names()
     known = dict(grid_entries(backend.child("options")))
     for element in elements:

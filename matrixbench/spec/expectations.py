@@ -8,7 +8,8 @@ from matrixbench.spec.check_rules import Asked, check_findings
 from matrixbench.spec.conversations import default_max_turns
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.rules import request_findings, sampling_findings
-from matrixbench.spec.wording import found
+from matrixbench.spec.whole_forms import sentence, whole_form
+from matrixbench.spec.wording import found, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,8 @@ def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
     for index, message in enumerate(test["messages"]):
         if not isinstance(message.get("role"), str):
             loc: Loc = (*at, "messages", index)
-            hint = "say who speaks: system, user, assistant or tool"
+            form = whole_form(loc, document.node_at(loc))
+            hint = sentence(form) or "say who speaks: system, user, assistant or tool"
             yield _finding(document, loc, "a message without a «role»", hint)
     for index, tool in enumerate(test.get("tools", [])):
         yield from _tool(document, (*at, "tools", index), tool)
@@ -72,6 +74,9 @@ def _tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Iterator[Find
     if not isinstance(function, dict):
         if tool.get("type", "function") == "function":
             hint = "a tool is {type: function, function: {name: …, parameters: {…}}}"
+            flat = document.node_at(at) if isinstance(tool.get("name"), str) else None
+            if flat is not None:
+                hint = f"write {{type: function, function: {written(flat)}}}"
             yield _finding(document, at, "a tool without a «function»", hint)
         return
     if not isinstance(function.get("name"), str) or not function["name"].strip():

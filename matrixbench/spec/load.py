@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from matrixbench.errors import Problem, SpecError
 from matrixbench.spec.cases import Cases
 from matrixbench.spec.conversations import script_of
+from matrixbench.spec.doubtful import doubtful_findings
 from matrixbench.spec.experiment import ExperimentFile
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.origin import Origin
@@ -79,7 +80,8 @@ class TestCase:
 class Experiment:
     """An experiment file, checked, with paths made absolute and its references read.
 
-    `environ` is the environment that it was read in; runs, stores and keys follow it.
+    `environ` is the environment that it was read in; runs, stores and keys follow it. `warnings`
+    are what is most likely not meant, though it runs.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Experiment:
     templates: Mapping[str, Template]
     tests: tuple[TestCase, ...]
     environ: Mapping[str, str] = field(default_factory=dict, compare=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         """Name it: all of it would fill a notebook, and show its backends' environments."""
@@ -142,7 +145,9 @@ class _Loading:
         problems = (*_sorted(self._findings, document.name), *self._suites.problems)
         if problems or file is None:
             raise SpecError(problems)
+        doubtful = doubtful_findings(document, file, (case.test for case in cases.cases), meant)
         return Experiment(
+            warnings=tuple(_sorted([*cases.warnings, *doubtful], document.name)),
             path=path.absolute(),
             file=file,
             templates=templates or {name: Template(name=name) for name in file.chat_templates},

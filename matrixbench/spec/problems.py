@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from matrixbench.spec.aliases import METRICS, SAMPLING, folded, key_meant, kind_meant
 from matrixbench.spec.base import TAG
+from matrixbench.spec.charts import Metric
 from matrixbench.spec.checks import CHECK_NAMES
+from matrixbench.spec.loose_values import in_brackets, loose_values
+from matrixbench.spec.matchers import CONDITIONS
+from matrixbench.spec.misplaced import BACKENDS, Home, home_of, shifted, together
 from matrixbench.spec.nodes import Document, Finding, Loc, Node, Place
-from matrixbench.spec.shapes import keys_at, kinds_at
+from matrixbench.spec.shapes import keys_at, kinds_at, parts_at
 from matrixbench.spec.tests import Suite
-from matrixbench.spec.wording import choose, dotted, found, inside, listed, nearest, quoted
+from matrixbench.spec.whole_forms import check_form, sentence, whole_form
+from matrixbench.spec.wording import (
+    choose,
+    dotted,
+    found,
+    inside,
+    joined,
+    listed,
+    nearest,
+    nearest_first,
+    quoted,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +40,12 @@ if TYPE_CHECKING:
 MAX_TOLD = 1_000
 """Mistakes that are told one by one."""
 
+SHOWN_WITH_ITS_NAME = 60
+"""Characters of a value that is repeated after the right name of its key."""
+
 TURN = "turn"
 _KEY = "[key]"
+_KEY_VARIABLE = "api_key_env"
 _SUITE = Suite.model_fields.keys()
 _EXPECTED = {
     "string_type": "a text",
@@ -53,20 +74,29 @@ def findings_of(
         model: The model that it was read as.
         at: Where in the document that data stands; the root unless said.
     """
-    told: list[Finding] = []
+    higher = shifted(document, model)
+    loose = {loc for owner, values in loose_values(document) for loc in (owner, *values)}
+    told = list(higher.findings)
+    strays: list[tuple[Loc, Home]] = []
     meant: set[Loc] = set()
     missing: list[tuple[Loc, Finding]] = []
     several = error.errors(include_url=False, include_input=False)
     for details in several[:MAX_TOLD]:
         report = _Report(details, document, model, at)
+        if higher.covers(report.loc) or report.loc in loose:
+            continue
         if details["type"] == "missing":
             missing.append((report.loc, report.missing()))
-            continue
-        told.append(report.finding())
-        if report.meant:
-            meant.add((*report.loc[:-1], report.meant))
-    # A misspelt key that is required is one mistake, not two.
-    told += [finding for loc, finding in missing if loc not in meant]
+        elif (home := report.home()) is not None:
+            strays.append((report.loc, home))
+        else:
+            told.append(report.finding())
+            if report.meant:
+                meant.add((*report.loc[:-1], report.meant))
+    told += together(document, strays, inside)
+    # A required key that is misspelt, or that stands elsewhere, is one mistake, not two.
+    elsewhere = higher.keys | {str(loc[-1]) for loc, _ in strays}
+    told += [finding for loc, finding in missing if loc not in meant and loc[-1] not in elsewhere]
     if len(several) > MAX_TOLD:
         place = _Report(several[MAX_TOLD], document, model, at).place
         told.append(Finding(place=place, message=f"… and {len(several) - MAX_TOLD:,} more like it"))
@@ -103,8 +133,7 @@ class _Report:
             case "union_tag_invalid":
                 return self._wrong_shape(_names(self.context["expected_tags"]))
             case "union_tag_not_found" if self.context["discriminator"] == "'kind'":
-                kinds = listed(kinds_at(self.model, self.raw))
-                return self._at_key(f"«kind» is missing{inside(self.loc)}", f"one of: {kinds}")
+                return self._no_kind(kinds_at(self.model, self.raw))
             case "union_tag_not_found":
                 return self._no_check()
             case "too_short":
@@ -141,18 +170,73 @@ class _Report:
     def _at_value(self, message: str, hint: str = "") -> Finding:
         return Finding(place=self.document.place_of(self.loc), message=message, hint=hint)
 
+    def home(self) -> Home | None:
+        """Return where an unknown key belongs, if that is another place of the file."""
+        key = str(self.loc[-1]) if self.loc else ""
+        match self.type:
+            case "literal_error" if _KEY in self.raw:
+                grid = key in _names(self.context["expected"]) or key in SAMPLING
+                return None if grid else home_of("sampling", key)
+            case "extra_forbidden":
+                allowed = keys_at(self.model, self.raw[:-1])
+                parts = [part.__name__ for part in parts_at(self.model, self.raw[:-1])]
+                if self._alias(key, allowed) or not parts:
+                    return None
+                return home_of(parts[0], key)
+            case _:
+                return None
+
+    def _alias(self, key: str, allowed: Sequence[str]) -> str | None:
+        """Return the key of this place that a word is known to stand for."""
+        if _KEY in self.raw:
+            return SAMPLING.get(key)
+        for part in parts_at(self.model, self.raw[:-1]):
+            meant = key_meant(part.__name__, key)
+            if meant == "slots" and meant not in allowed:
+                meant = "concurrency"
+            if meant in allowed:
+                return meant
+        return None
+
     def _unknown_key(self, allowed: Sequence[str]) -> Finding:
         key = str(self.loc[-1])
         message = f"unknown key {quoted(key)}{inside(self.loc[:-1])}"
         if key in CHECK_NAMES and not set(CHECK_NAMES).isdisjoint(allowed):
             other = dotted(self.loc[:-1])
             return self._at_key(f"two checks in one entry: {other}", "give each its own «- »")
-        self.meant = nearest(key, allowed)
-        return self._at_key(message, choose(key, allowed))
+        alias, near = self._alias(key, allowed), nearest(key, allowed)
+        self.meant = alias or near
+        if alias is not None and (alias != near or alias == _KEY_VARIABLE):
+            return self._at_key(message, f"write {alias}{self._renamed(alias)}")
+        if "kind" in allowed and (kinds := _kinds_with(key)):
+            return self._at_key(message, f"{kinds}; {choose(key, allowed)}")
+        hint, meant = choose(key, allowed), f"«{near}»"
+        if alias is not None:
+            hint = hint.replace(meant, f"{meant}, as {alias}{self._renamed(alias)}", 1)
+        return self._at_key(message, hint)
+
+    def _renamed(self, key: str) -> str:
+        """Return what stands after the right name of a key, in its whole right form."""
+        if key == _KEY_VARIABLE:
+            return ": NAME, the name of a variable; the key itself never stands in a file"
+        form = whole_form((*self.loc[:-1], key), self.node)
+        if form and form != written(self.node):
+            return f": {form}"
+        text = written(self.node)
+        return f": {text}" if len(text) <= SHOWN_WITH_ITS_NAME else ""
+
+    def _no_kind(self, kinds: Sequence[str]) -> Finding:
+        keys = frozenset(self.node.entries) if self.node else frozenset()
+        fitting = kind_meant("", keys)
+        meant = f"; what it says is that of kind: {fitting.kind}" if fitting else ""
+        hint = f"one of: {listed(kinds)}{meant}"
+        return self._at_key(f"«kind» is missing{inside(self.loc)}", hint)
 
     def _no_choice(self, allowed: Sequence[str]) -> Finding:
         text = self.node.text if self.node else ""
         hint = choose(text, allowed) if len(allowed) > 1 else ""
+        if set(allowed) == set(Metric):
+            hint = metric_hint(text)
         expected = "one of them" if len(allowed) > 1 else allowed[0]
         return self._at_value(
             f"{self._path}: expected {expected}, found {found(self.node)}"
@@ -165,10 +249,15 @@ class _Report:
         loc = (*self.loc, "kind")
         node = self.document.node_at(loc)
         text = node.text if node else ""
+        keys = frozenset(self.node.entries) if self.node else frozenset()
+        meant = kind_meant(text, keys)
+        hint = choose(text, kinds)
+        if meant is not None:
+            hint = f"write kind: {meant.kind}, {meant.why} ({meant.page})"
         return Finding(
             place=self.document.place_of(loc),
             message=f"unknown kind{inside(self.loc)}: {found(node)}",
-            hint=choose(text, kinds),
+            hint=hint,
         )
 
     def _wrong_shape(self, tags: Sequence[str]) -> Finding:
@@ -178,23 +267,27 @@ class _Report:
     def _wrong_type(self, expected: str) -> Finding:
         return self._at_value(
             f"{self._path}: expected {expected}, found {found(self.node)}",
-            _way_out(expected, self.node),
+            sentence(whole_form(self.loc, self.node)) or _way_out(expected, self.node),
         )
 
     def _no_check(self) -> Finding:
         entries = self.node.entries if self.node else {}
         if not entries:
-            checks = listed(CHECK_NAMES)
+            checks = f"one of: {listed(CHECK_NAMES)}"
             message = f"{self._path}: expected a check, found {found(self.node)}"
-            return self._at_value(message, f"one of: {checks}")
+            is_text = self.node is not None and isinstance(self.node.value, str)
+            form = check_form(self.node) if is_text else ""
+            return self._at_value(message, f"{sentence(form)}; {checks}" if form else checks)
         key = next((name for name in entries if name != TURN), None)
         if key is None:
             message = f"«{TURN}» without a check{inside(self.loc)}"
             return self._at_key(message, f"say beside it what is checked: {listed(CHECK_NAMES)}")
+        form, near = check_form(self.node), choose(key, CHECK_NAMES)
+        likely = nearest(key, CHECK_NAMES) is None or key in CONDITIONS
         return Finding(
             place=entries[key].place,
             message=f"unknown check {quoted(key)}{inside(self.loc)}",
-            hint=choose(key, CHECK_NAMES),
+            hint=sentence(form) if form and likely else near,
         )
 
     def _out_of_bounds(self) -> Finding:
@@ -206,6 +299,33 @@ class _Report:
             message = f"{self._path}: {found(self.node)} does not match {self.context['pattern']}"
             return self._at_value(message)
         return self._at_value(f"{self._path}: {self.said}, found {found(self.node)}")
+
+
+def metric_hint(name: str) -> str:
+    """Return what metrics there are, those first that a name is likest to."""
+    metrics = nearest_first(name, [metric.value for metric in Metric])
+    word = nearest(folded(name), METRICS)
+    resembling = metrics[0] if nearest(name, metrics) else None
+    meant = METRICS.get(folded(name)) or resembling or (word and METRICS[word])
+    ordered = f"metrics, the nearest first: {listed(metrics)}"
+    if not meant:
+        return ordered
+    ordered = listed([meant, *(metric for metric in metrics if metric != meant)])
+    return f"perhaps you meant «{meant}»; metrics, the nearest first: {ordered}"
+
+
+def _kinds_with(key: str) -> str:
+    """Return which kinds of backend have a key, for one that does not."""
+    kinds = [
+        kind
+        for part in BACKENDS
+        if key in part.model_fields
+        for kind in get_args(part.model_fields["kind"].annotation)
+    ]
+    if not kinds:
+        return ""
+    pages = joined([f"kind: {kind}" for kind in kinds])
+    return f"only {pages} {'has' if len(kinds) == 1 else 'have'} it (docs/servers.md)"
 
 
 def _real_loc(raw: Loc, model: type[Part]) -> Loc:
@@ -234,8 +354,8 @@ def _way_out(expected: str, node: Node | None) -> str:  # noqa: PLR0911  one for
             return "write {} for an empty one"
         case "a list", None:
             return "write [] for an empty one"
-        case "a list" | "a list or true or false", str() | int() | float():
-            return f"write [{' '.join(text.split())}]"
+        case "a list" | "a list or true or false", str() | int() | float() if node is not None:
+            return in_brackets(node) or f"write [{written(node)}]"
         case "a text", bool() | int() | float():
             return f'put it in quotes: "{text}"'
         case _, str() if "number" in expected and re.fullmatch(r"[-+]?[0-9.]+", text):

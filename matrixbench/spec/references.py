@@ -14,7 +14,7 @@ from matrixbench.spec.rules import SAMPLING_FIELDS, sampling_findings
 from matrixbench.spec.wording import choose, found, inside, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.spec.cases import Case, Cases
     from matrixbench.spec.nodes import Place
@@ -135,13 +135,19 @@ def _entry(node: Node, axes: Axes, where: str) -> Iterator[Finding]:
         if axes.unknown(axis) and not (including and axis in SAMPLING_FIELDS):
             known = [*axes.values, *(SAMPLING_FIELDS if including else ())]
             message = f"unknown axis {quoted(axis)} in {where}"
-            yield Finding(place=entry.place, message=message, hint=choose(axis, known, what="axes"))
+            yield Finding(place=entry.place, message=message, hint=_axis_hint(axis, known))
             continue
         if entry.node.value == []:
             message = f"{where}.{axis} is an empty list, which fits no cell"
             yield Finding(place=entry.place, message=message)
         for value in value_nodes(entry.node):
             yield from _value(value, axis, entry, axes, including=including)
+
+
+def _axis_hint(axis: str, known: Sequence[str]) -> str:
+    """Return the axes that there are; a sampling field that the file does not give is none."""
+    hint = choose(axis, known, what="axes")
+    return f"{axis} does not vary here; {hint}" if axis in SAMPLING_FIELDS else hint
 
 
 def _value(
@@ -195,7 +201,7 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
                 continue
             if axis in HANDLES or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
-                hint = choose(axis, _chart_axes(axes), what="axes")
+                hint = _axis_hint(axis, _chart_axes(axes))
                 yield Finding(place=item.place, message=message, hint=hint)
     yield from _baseline(name, entry, axes)
 
@@ -226,7 +232,7 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
     for axis, value in (baseline.entries if baseline else {}).items():
         if axis in HANDLES or (axes.unknown(axis) and axis not in CHART_AXES):
             message = f"unknown axis {quoted(axis)} in {where}.baseline"
-            hint = choose(axis, _chart_axes(axes), what="axes")
+            hint = _axis_hint(axis, _chart_axes(axes))
             yield Finding(place=value.place, message=message, hint=hint)
         elif axis not in CHART_AXES and axis not in axes.open:
             yield from _baseline_value(value.node, axis, axes.values.get(axis, []), where)
@@ -259,7 +265,7 @@ def _compared(case: Case, at: str, named: Mapping[str, Any], axes: Axes) -> Iter
         others = others or axes.unknown(axis) or any(not means(value, item) for item in values)
         if axes.unknown(axis):
             message = f"unknown axis {quoted(axis)} in {at}"
-            hint = choose(axis, list(axes.values), what="axes")
+            hint = _axis_hint(axis, list(axes.values))
             yield Finding(place=place, message=message, hint=hint)
         elif axis not in axes.open and not any(means(value, item) for item in values):
             texts = [item if isinstance(item, str) else _shown(item) for item in values]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
 from matrixbench.spec.grids import grid_entries, value_nodes
+from matrixbench.spec.llama_flags import is_short, long_name
+from matrixbench.spec.loose_values import bracket_findings, in_brackets, is_loose
 from matrixbench.spec.nodes import Document, Entry, Finding, Node, Place
 from matrixbench.spec.ollama_rules import KIND as OLLAMA
 from matrixbench.spec.ollama_rules import ollama_findings
@@ -69,6 +71,10 @@ _STREAM_HINT = (
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Signs that a terminal or a line of text obeys instead of showing them."""
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_BEGINNINGS = ("sk_", "hf_", "gsk_", "AIza")
+"""How keys of well-known services begin that could be a variable's name by their signs."""
+
 SOURCES = ("gguf", "hf", "package")
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -83,6 +89,7 @@ def rule_findings(document: Document) -> Iterator[Finding]:
         # neither are llama-server's flags.
         has_own = kind is not None and kind.value in (COMMAND, OLLAMA)
         yield from _axes(options) if has_own else _options(options)
+        yield from _key_variable(backend.node.child("api_key_env"))
     yield from _commands(root)
     yield from ollama_findings(root)
     for model in root.child_entries("models").items():
@@ -100,6 +107,17 @@ def rule_findings(document: Document) -> Iterator[Finding]:
         yield from _request(field, entry)
     yield from _bounds(root.child("trials"))
     yield from _seeds(document)
+    yield from bracket_findings(document)
+
+
+def _key_variable(node: Node | None) -> Iterator[Finding]:
+    """Yield that a key stands where the name of its variable should, without repeating it."""
+    if node is None or not isinstance(node.value, str):
+        return
+    if not _VARIABLE.fullmatch(node.value) or node.value.startswith(_KEY_BEGINNINGS):
+        message = "api_key_env: expected the name of an environment variable, not a key"
+        hint = "export NAME=… with the key, and write api_key_env: NAME; a file holds no secret"
+        yield Finding(place=node.place, message=message, hint=hint)
 
 
 def _commands(root: Node) -> Iterator[Finding]:
@@ -161,7 +179,8 @@ def _options(node: Node | None) -> Iterator[Finding]:
             yield Finding(place=entry.place, message=message, hint=owner)
         elif bare != flag:
             message = f"an option is written without its dashes, found {quoted(flag)}"
-            yield Finding(place=entry.place, message=message, hint=f"write {bare}")
+            meant = long_name(flag) if is_short(bare) else None
+            yield Finding(place=entry.place, message=message, hint=f"write {meant or bare}")
 
 
 def _model(name: str, entry: Entry) -> Iterator[Finding]:
@@ -183,6 +202,9 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
 
 
 def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
+    written = node.child("axes")
+    if written is not None and written.value is None:
+        return  # they stand beside it, which is told of
     used: set[str] = set()
     for key in ("gguf", "hf", "ollama", "id"):
         source = node.child(key)
@@ -193,7 +215,8 @@ def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
                     message = f"the placeholder «{{{axis}}}» stands for no axis of this model"
                     hint = choose(axis, list(axes), what=f"add axes: {{{axis}: […]}}; its axes")
                     yield Finding(place=text.place, message=message, hint=hint)
-    for axis in axes.keys() - used:
+    meant = {axis for axis, values in axes.items() if not is_loose(axis, values)}
+    for axis in meant - used:
         message = f"no source of this model says «{{{axis}}}»: the axis would change nothing"
         hint = f"write {{{axis}}} where its values belong, or leave the axis out"
         yield Finding(place=axes[axis].place, message=message, hint=hint)
@@ -214,7 +237,7 @@ def sampling_findings(field: str, node: Node) -> Iterator[Finding]:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         expected = "a whole number" if whole else "a number"
         message = f"{field}: expected {expected} or null, found {found(node)}"
-        yield Finding(place=node.place, message=message)
+        yield Finding(place=node.place, message=message, hint=in_brackets(node))
 
 
 def _request(field: str, entry: Entry) -> Iterator[Finding]:

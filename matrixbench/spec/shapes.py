@@ -24,9 +24,19 @@ def keys_at(model: type[Part], loc: Loc) -> list[str]:
     ]
 
 
+def parts_at(model: type[Part], loc: Loc) -> list[type[Part]]:
+    """Return the parts of the file that the mapping at one of pydantic's locations may be."""
+    return _parts(_types_at(model, loc))
+
+
 def kinds_at(model: type[Part], loc: Loc) -> list[str]:
     """Return the kinds that the mapping at one of pydantic's locations may be of."""
     return [kind for part in _parts(_types_at(model, loc)) for kind in _kinds(part)]
+
+
+def kinds_of(annotation: Any) -> list[str]:  # noqa: ANN401  a type
+    """Return the kinds of a union whose members say theirs by `kind`."""
+    return [kind for part in _parts([annotation]) for kind in _kinds(part)]
 
 
 def _types_at(model: type[Part], loc: Loc) -> list[Any]:

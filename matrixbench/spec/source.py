@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from matrixbench.errors import Problem, SpecError
+from matrixbench.spec.indentation import disagreement
 from matrixbench.spec.nodes import Document, Node, Place
 from matrixbench.spec.tree import TreeBuilder, place_of
 
@@ -37,6 +38,16 @@ _HINTS = {
     "expected ',' or": "is a comma or a closing bracket missing?",
     "cannot start any token": "put the text in quotes",
 }
+
+_INDENTATION = (
+    "mapping values are not allowed",
+    "did not find expected key",
+    "did not find expected '-' indicator",
+    "expected <block end>",
+    "could not find expected ':'",
+    "block sequence entries are not allowed",
+)
+"""What parsers say of a line that is indented otherwise than they expected."""
 
 
 def read_document(path: Path, *, shown: str = "") -> Document:
@@ -154,6 +165,12 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> SpecErro
     lines = text.split("\n", place.line)
     if lines[min(place.line, len(lines)) - 1].lstrip(" ").startswith("\t"):
         hint = "indent with spaces, not with tabs"
+    elif any(sign in what for sign in _INDENTATION) and (wrong := disagreement(text, place.line)):
+        what, hint = wrong.message, wrong.hint
+    elif "flow" in (error.context or "") and (begun := error.context_mark) is not None:
+        kind = "list" if "sequence" in str(error.context) else "mapping"
+        where = f"line {begun.line + 1}, column {begun.column + 1}"
+        what = f"{what}: the {kind} that begins in {where} is not closed"
     return place.error(f"not valid YAML: {what}", hint)
 
 

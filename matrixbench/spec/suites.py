@@ -80,9 +80,17 @@ class Suites:
             return None
         message = f"no suite called {quoted(reference)} ships with matrixbench"
         hint = choose(reference, shipped_suites(), what="shipped")
-        hint += "; a file is written with its suffix: suites/mine.yaml"
+        if beside := self._file_beside(reference):
+            hint = f"write suite: {beside}; {hint}"
         self.findings.append(Finding(place=node.place, message=message, hint=hint))
         return None
+
+    def _file_beside(self, reference: str) -> str:
+        """Return the file that a name without its suffix stands for, where there is one."""
+        if not reference or "/" in reference:
+            return ""
+        named = (f"{reference}{suffix}" for suffix in SUFFIXES)
+        return next((name for name in named if (self._places.base / name).is_file()), "")
 
     def _tell(self, error: SpecError, node: Node) -> None:
         """Tell of a suite that cannot be read where it is named, else where it is wrong."""

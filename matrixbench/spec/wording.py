@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+import re
+from difflib import SequenceMatcher, get_close_matches
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,16 @@ CHOICES_SHOWN = 24
 TEXT_SHOWN = 40
 CHOICES_COMPARED = 200
 SHORTEST_ABBREVIATION = 3
+WRITTEN_OUT = 160
+"""Characters of a form that is written out for the user to copy; more of it is left to them."""
+
+_PLAIN = re.compile(r"([^\W\d]|~/|\.{0,2}/|--?(?=[A-Za-z]))([\w ./%+$~-]*[\w./%+-])?")
+"""Texts that mean themselves without quotes, wherever in YAML they stand."""
+
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+"""The user and the password of a url, which no message may show."""
+
+_MEANT_OTHERWISE = frozenset({"null", "true", "false"})
 
 
 def dotted(loc: Loc) -> str:
@@ -32,7 +43,7 @@ def inside(loc: Loc) -> str:
 
 def quoted(text: str) -> str:
     """Return a text in guillemets, on one line, shortened where it is long."""
-    line = " ".join(text.split())
+    line = _CREDENTIALS.sub("//…@", " ".join(text.split()))
     return f"«{line[: TEXT_SHOWN - 1]}…»" if len(line) > TEXT_SHOWN else f"«{line}»"
 
 
@@ -83,3 +94,57 @@ def choose(name: str, choices: Sequence[str], *, what: str = "allowed") -> str:
     near = nearest(name, choices)
     meant = f"perhaps you meant «{near}»; " if near else ""
     return f"{meant}{what}: {listed(choices) or 'none'}"
+
+
+def nearest_first(name: str, choices: Iterable[str]) -> list[str]:
+    """Return the choices, those that are likest to a name first; equals keep their order.
+
+    What begins with the name or holds it comes before what only resembles it: `latency` is nearer
+    to `latency_p50_s` than its length says.
+    """
+    wanted = _folded(name)
+
+    def distance(choice: str) -> tuple[int, float]:
+        known = _folded(choice)
+        within = wanted in known or known in wanted
+        kinship = 0 if known.startswith(wanted) else 1 if within else 2
+        return kinship, -SequenceMatcher(None, wanted[:200], known[:200]).ratio()
+
+    return sorted(choices, key=distance)
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: `a`, `a and b`, `a, b and c`."""
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def written(node: Node | None) -> str:
+    """Return a value as it may be written on one line, inside of brackets or braces too."""
+    text = _written(node)
+    return text if len(text) <= WRITTEN_OUT else "…"
+
+
+def _written(node: Node | None) -> str:
+    if node is None or node.value is None:
+        return "null"
+    match node.value:
+        case dict() as entries:
+            inner = (f"{plain_or_quoted(k)}: {_written(e.node)}" for k, e in entries.items())
+            return f"{{{', '.join(inner)}}}"
+        case list() as items:
+            return f"[{', '.join(map(_written, items))}]"
+        case str(text):
+            return plain_or_quoted(text)
+        case _:
+            return node.text
+
+
+def plain_or_quoted(text: str) -> str:
+    """Return a text as YAML: as it is where that means the same everywhere, else in quotes."""
+    line = " ".join(text.split())
+    if _PLAIN.fullmatch(line) and line.lower() not in _MEANT_OTHERWISE:
+        return line
+    line = _CREDENTIALS.sub("//…@", line)
+    escaped = line.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -251,8 +251,14 @@ def _said(reply: ChatReply) -> tuple[Any, ...]:
 
 
 def reply_values(reply: ChatReply) -> Row:
-    """Return `message, reading`; the reading is None where the message says it all by itself."""
+    """Return `message, reading`; the reading is None where the message says it all by itself.
+
+    It is content, reasoning and calls, and after them what else was found out about the reply.
+    """
     reading = (reply.content, reply.reasoning, _call_rows(reply.tool_calls))
+    if reply.filled_context is not None:
+        told = {"filled_context": reply.filled_context}
+        return _valid_json(reply.message), json_text((*reading, told))
     same = reading == _reading(reply.message)
     return _valid_json(reply.message), None if same else json_text(reading)
 
@@ -282,7 +288,8 @@ def _reading(message: JsonObject) -> tuple[Any, Any, list[list[Any]]]:
 def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
     """Turn stored texts and measurements, the values of `MEASURED_COLUMNS`, back into the reply."""
     said: JsonObject = json.loads(message)
-    content, reasoning, calls = json.loads(reading) if reading else _reading(said)
+    content, reasoning, calls, *more = json.loads(reading) if reading else _reading(said)
+    told: JsonObject = more[0] if more else {}
     prompt_tokens, tokens, finish, fingerprint = row[4:8]
     return ChatReply(
         message=said,
@@ -298,6 +305,7 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
         fingerprint=fingerprint,
         model=row[10],
         usage=usage_from(row),
+        filled_context=told.get("filled_context"),
     )
 
 

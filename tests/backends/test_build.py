@@ -24,6 +24,7 @@ from matrixbench.backends.build import (
     server_sha256,
 )
 from matrixbench.backends.executable import Executable, find_executable, parse_help
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.protocol import ModelSource
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.spec.backends import LlamaServerBackend
@@ -319,7 +320,7 @@ def test_nothing_found_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ServerError) as caught:
         find_executable(BACKEND, None, environ={})
     text = str(caught.value)
-    for part in ("`binary`", "$LLAMA_SERVER_BIN_PATH", "PATH", "pip install 'matrixbench[local]'"):
+    for part in ("`binary`", "$LLAMA_SERVER_BIN_PATH", "PATH", install_line()):
         assert part in text
     assert caught.value.exit_code == ExitCode.NO_SERVER
 

@@ -19,6 +19,7 @@ import matrixbench
 from matrixbench.backends.embedded_flags import FLAGS, apply_flags, help_text
 from matrixbench.backends.embedded_values import FlagError
 from matrixbench.backends.executable import parse_help
+from matrixbench.backends.extras import install_line
 from matrixbench.backends.openai_chat import OpenAiChat
 from matrixbench.backends.process import ServerCommand, free_port, running
 from matrixbench.checks.same import difference
@@ -196,7 +197,7 @@ def test_without_the_wheel_it_says_what_to_install() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "pip install 'matrixbench[local]'" in done.stderr
+    assert install_line() in done.stderr
 
 
 class Embedded:
