@@ -76,12 +76,6 @@ class Workshop:
         else's), the build is None and the note says why. Where only the running server knows the
         rest, the build is what can be known. Its origin is there in any case.
         """
-        present = self._present_build(launch)
-        missing = self.meant(launch).missing() if names_files(launch.options) else ()
-        notes = tuple(fault.told for fault in missing)
-        return replace(present, notes=notes) if notes else present
-
-    def _present_build(self, launch: Launch) -> PresentBuild:
         match launch.spec:
             case ScriptedBackend():
                 from matrixbench.backends.scripted import SCRIPTED_BUILD  # noqa: PLC0415

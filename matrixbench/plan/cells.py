@@ -196,7 +196,6 @@ class PresentBuild:
         recorded: It is the latter, so that only asking the server can tell what it is by now.
         note: Why it could not be verified.
         last: The build that ran last; None where nothing has run.
-        notes: What will keep the launch from starting, as far as it can be seen.
         origin: Where the server comes from; None where nobody looked.
     """
 
@@ -205,7 +204,6 @@ class PresentBuild:
     recorded: bool = False
     note: str = ""
     last: Build | None = None
-    notes: tuple[str, ...] = ()
     origin: Origin | None = None
 
     @property
