@@ -57,6 +57,9 @@ _STATUS_OF_TYPE = {
     "overloaded_error": 503,
 }
 
+_LOAD = frozenset({408, 429, 502, 503, 504})
+"""Statuses that a proxy gives of its own, whatever the server behind it said."""
+
 _LOCATED = "in the request, at"
 """How the text of an error begins that names the place in the request where it is."""
 
@@ -110,8 +113,10 @@ def fault_of_text(status: int, body: bytes, *, html: bool = False) -> Fault:
 def _in_choice(choices: object) -> Fault | None:
     """Return the error that a proxy puts into the choice that it broke off."""
     first = choices[0] if isinstance(choices, list) and choices else None
-    error = first.get("error") if isinstance(first, dict) else None
-    return _fault(500, error, {}) if _says_something(error) else None
+    if not isinstance(first, dict) or not _says_something(error := first.get("error")):
+        return None
+    # What the server behind a proxy called it, such as MALFORMED_FUNCTION_CALL.
+    return _fault(500, error, {"reason": first.get("native_finish_reason")})
 
 
 def _in_list(status: int, data: object) -> object:
@@ -152,7 +157,9 @@ def _fault(status: int, error: object, around: JsonObject) -> Fault:
         words.collect(beside, names)
     found = _status_in(error) or _status_in(around)
     guessed = found is None and status not in _ERROR
-    if found is not None:
+    if (found or status) in _LOAD and words.inner_status is not None:
+        status = words.inner_status  # what the server behind the proxy said
+    elif found is not None:
         status = found
     elif guessed:
         status = next((_STATUS_OF_TYPE[name] for name in names if name in _STATUS_OF_TYPE), 500)
@@ -178,6 +185,7 @@ class _Said:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.inner_status: int | None = None
 
     def collect(self, value: object, names: list[str], depth: int = 0) -> None:
         """Add what an error says, and to `names` what it calls itself."""
@@ -211,6 +219,7 @@ class _Said:
             if head:
                 self.texts.append(head)
             told = len(self.texts)
+            self._note_status(inside)
             self.collect(inside, names, depth + 1)
             if len(self.texts) > told:
                 return
@@ -218,11 +227,19 @@ class _Said:
         if text.strip():
             self.texts.append(text.strip()[:SEARCHED])
 
+    def _note_status(self, inside: object) -> None:
+        """Keep the status of an error that stands as text within another one."""
+        error = inside.get("error") if isinstance(inside, dict) else None
+        found = _status_in(inside) or _status_in(error)
+        if found is not None and found not in _LOAD:
+            self.inner_status = found
+
 
 def _located(entry: JsonObject) -> str:
     loc = entry["loc"] if isinstance(entry["loc"], list | tuple) else (entry["loc"],)
     kind = f" ({entry['type']})" if isinstance(entry.get("type"), str) else ""
-    return f"{_LOCATED} {'.'.join(map(str, loc))}: {entry.get('msg', 'not accepted')}{kind}"
+    where = _LOCATED if not loc or loc[0] != "response" else "in the response, at"
+    return f"{where} {'.'.join(map(str, loc))}: {entry.get('msg', 'not accepted')}{kind}"
 
 
 def _is_name(text: str) -> bool:

@@ -179,6 +179,8 @@ def _first_choice(data: Any) -> tuple[JsonObject, JsonObject]:  # noqa: ANN401  
         raise MalformedError("no choices with a message") from None
     if not isinstance(message, dict):
         raise MalformedError("the message is no object")
+    if choice.get("finish_reason") == "error":
+        raise MalformedError("the reply ended with an error")
     return choice, message
 
 

@@ -113,6 +113,8 @@ class Stream:
                 self._fault = self._fault or error
 
     def _add(self, event: Event) -> None:
+        if self.ended:  # nobody who reads a stream looks beyond its end
+            return
         text = event.data.strip()
         if text.strip('"') == DONE:
             self.ended = True

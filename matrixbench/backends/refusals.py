@@ -77,6 +77,7 @@ _A = r"(?:\w+[ -]){0,4}"
 """A few words between two that matter."""
 
 _FAILED = r"(?:fail(?:ed|s|ure)?|unable|error|could(?: not|n't)|can(?: ?not|'t))"
+_READING = r"(?:pars|extract|read|decod|interpret|deseriali[sz])\w*"
 _CALL = r"(?:tool|function)s?[ _-]?calls?(?:ing)?"
 _CONTEXT = (
     r"(?:context[ _-]?(?:lengths?|sizes?|windows?|limits?|capacity)|n_ctx|kv[ _-]cache|kv[ _-]size"
@@ -144,7 +145,8 @@ TEXTS: tuple[Row, ...] = (
         ),
         source="llama.cpp common/chat.cpp; koboldcpp.py; ollama's reader of tool arguments",
     ),
-    # What the model wrote, and the server could not read.
+    # What the model wrote, and the server could not read. These rows come before all others but
+    # those on the request: whatever follows such words may be the model's.
     Row(
         says=_says(
             r"(?:does|did)(?: not|n't) (?:match|conform|adhere|comply|satisf)\w* "
@@ -207,6 +209,55 @@ TEXTS: tuple[Row, ...] = (
     ),
     Row(
         says=_says(
+            rf"\b{_FAILED} (?:to |in |while )?{_A}{_READING} {_A}(?:{_CALL}|calls?\b"
+            r"|model(?:'s)? output|generated|generation|completion)",
+            rf"\b(?:invalid|malformed|incomplete|unparse?able|unexpected|broken) {_A}{_CALL}\b",
+            rf"\b{_CALL}\b.{{0,40}}\b(?:(?:not|n't) (?:be )?(?:pars|extract|read|decod)\w*|gave up"
+            r"|(?:is |was )?(?:invalid|malformed|missing|incomplete|rejected)\b)",
+            r"\bgenerated (?:tool|function) call|\bin the response, at ",
+            r"\bmodel(?:'s)? (?:output|response|reply)\b.{0,60}(?:invalid|malformed|not valid"
+            r"|reject|empty|could not|couldn't|can ?not|can't|unexpected)",
+            r"\bmodel (?:produced|returned|generated|emitted|wrote) (?:an? |no )?"
+            r"(?:empty|invalid|malformed|incomplete|unparse?able|broken)",
+            r"^(?:error: )?(?:unexpected (?:model )?output|model output)\b",
+            r"\b(?:grammar|fsm|matcher|constraint|structured output)\b.{0,60}\breject",
+            r"\breject\w* (?:by|from) (?:the )?(?:grammar|fsm|matcher|constraint)",
+            r"while (?:reading|parsing|extracting|decoding) (?:the )?(?:tool|function)[ _]calls?",
+            r"\bparser: (?:missing|expected|unexpected|invalid)",
+        ),
+        kind=Kind.UNPARSED_OUTPUT,
+        servers="Ollama, vLLM, SGLang, LM Studio, LiteLLM and OpenRouter before them",
+        examples=(
+            'error parsing tool call: raw=\'{"cmd":"rate limit"\', err=unexpected end',
+            'error parsing tool call: raw={"signal": "x"} err: signal: kill',
+            (
+                "error parsing tool call: raw='{\"city\": 1}]', err=invalid character ']' after "
+                "top-level value"
+            ),
+            (
+                'llama-server returned invalid tool call arguments for "f": unexpected end of JSON '
+                "input"
+            ),
+            "incomplete GLM tool call: EOF",
+            "The tool call could not be parsed",
+            "Model output could not be decoded",
+            "Could not extract function call from output text",
+            "Could not read call: {name: restart, reason: out of memory}",
+            "Hermes2Pro parser: missing </tool_call>",
+            "tool call extraction gave up",
+            "model output invalid: tool call missing name",
+            "Model produced invalid function arguments",
+            "Model returned an empty response",
+            "Structured output backend: token rejected by FSM",
+            "Grammar sampler rejected every token",
+            "EOF while reading tool_calls block",
+            "Unexpected output: <tool_call>{",
+            "in the response, at response.tool_calls.0: field required (missing)",
+        ),
+        source="the parsers' own words, as bug reports of these servers give them",
+    ),
+    Row(
+        says=_says(
             r"content[ _-]?(?:filter|policy|management|moderation)\b|\bmoderation\b",
             r"(?:input|prompt|output|response|request) (?:was|has been|is) (?:flagged|blocked)",
             r"prohibited_content|safety (?:system|filter)",
@@ -260,10 +311,13 @@ TEXTS: tuple[Row, ...] = (
     # A server or a model that failed: nothing was measured.
     Row(
         says=_says(
-            rf"\b(?:runner|process|worker|engine|engine ?core|backend|scheduler|child|model) "
-            rf"{_A}(?:terminated|crash(?:ed|es)?|died|dead|exited|killed|no longer running"
+            r"\b(?:runner|process|worker|engine|engine ?core|backend|scheduler|child|model|instance"
+            r"|llama-server):? "
+            rf"{_A}(?:terminated|crash(?:ed|es)?|died|dead|exited|killed|no longer running|quit"
+            r"|ejected|destroyed|disconnected|hit an exception"
             r"|(?:unexpectedly |suddenly )stopped)\b",
-            r"engine_?dead_?error|enginecore encountered|engine loop|background loop",
+            r"\w+engine is dead\b|\bserver exited\b|engine_?dead_?error|enginecore encountered",
+            r"engine loop|background loop",
             r"core dumped|segmentation fault|\bSIG(?:SEGV|KILL|ABRT|BUS|ILL)\b|signal: \w+",
             r"\bexit (?:code|status):? -?\d+",
             r"http://127\.0\.0\.1:\d+\S* ?(?:\"?: )?.{0,40}"
@@ -283,6 +337,13 @@ TEXTS: tuple[Row, ...] = (
             ),
             "Background loop has errored already.",
             "Engine loop has died",
+            "AsyncLLMEngine is dead",
+            "The model has unexpectedly quit",
+            "Model was ejected while processing the request",
+            "Operation canceled. Model instance was destroyed.",
+            "Engine protocol predict request failed: Worker disconnected",
+            "llama-server exited unexpectedly",
+            "Scheduler hit an exception",
             'do encode request: Post "http://127.0.0.1:40001/tokenize": EOF',
         ),
         source="ollama llm/llama_server.go; vllm v1/engine/exceptions.py; LM Studio's bug tracker",
@@ -368,6 +429,7 @@ TEXTS: tuple[Row, ...] = (
             r"max_(?:new_|completion_|output_)?tokens[`'\"]?.{0,60}"
             r"(?:exceed|too large|must be <=|got -\d)",
             r"\bcontext (?:the )?(?:overflow|exceeded|is (?:full|too small))|requires \d+ pages",
+            r"\bn_keep\b.{0,40}n_ctx|\b(?:only )?(?:has )?room for \d+|tokens; (?:the )?window is",
             r"exceeds? (?:the |its )?(?:\w+ )?context\b",
             r"(?:not|n't) fit (?:in|into) (?:the )?context\b",
         ),
@@ -425,7 +487,7 @@ TEXTS: tuple[Row, ...] = (
     # The schema, the grammar or the format that the request asks for.
     Row(
         says=_says(
-            r"\bjson[ _]schema (?:error|conversion)",
+            r"\bjson[ _]schema (?:error|conversion)|\bresolv\w* (?:the )?\$ref\b",
             r"\b(?:invalid|unsupported|unsatisfiable|malformed|unrecognized|bad) "
             r"(?:\w+ ){0,3}(?:json[ _-]?schema|schema|grammar|regex|response[ _]format)",
             r"\bschema\b.{0,60}(?:not supported|unsupported|is invalid|not a valid|not valid)",
@@ -521,7 +583,9 @@ TEXTS: tuple[Row, ...] = (
             r"number of function calls and responses|tool call id (?:was|has|must)",
             r"only supports single tool-calls|' (?:object )?is undefined\b",
             r"'\w+ object' has no (?:attribute|element)",
-            r"unknown renderer|messages? (?:must|should) (?:start|begin|end|alternate)",
+            r"unknown renderer|(?:messages?|conversations?) (?:must|should) "
+            r"(?:start|begin|end|alternate)|unknown (?:test|filter|block|tag)\b",
+            r"system (?:turn|message)s? can be rendered",
         ),
         kind=Kind.TEMPLATE_ERROR,
         by_request=True,
@@ -566,20 +630,9 @@ TEXTS: tuple[Row, ...] = (
         kind=Kind.UNPARSED_OUTPUT,
         servers="Ollama, vLLM, SGLang, TGI, LM Studio, LiteLLM",
         examples=(
-            (
-                "error parsing tool call: raw='{\"city\": 1}]', err=invalid character ']' after "
-                "top-level value"
-            ),
-            (
-                'llama-server returned invalid tool call arguments for "f": unexpected end of JSON '
-                "input"
-            ),
-            "incomplete GLM tool call: EOF",
             "failed to parse JSON: unexpected end of JSON input",
             "Error in tool call parser: list index out of range",
             "Tool error: Tool with name get_wheather not found",
-            "The tool call could not be parsed",
-            "Model output could not be decoded",
             "Unexpected token while parsing the arguments",
         ),
         source="ollama model/parsers; vllm entrypoints/openai/tool_parsers; TGI router",
@@ -776,9 +829,15 @@ def row_of(fault: Fault, *, proxied: bool = False) -> Row | None:
 
 
 def _by_words(fault: Fault) -> Row | None:
-    """Return the first row whose words stand in a fault's text, outside of what it quotes."""
+    """Return the first row whose words stand in a fault's text, outside of what it quotes.
+
+    Some proxies quote the server's whole word. Where nothing else tells, it counts as far as it
+    says that what the model wrote could not be read: that never hides a fault.
+    """
     bare = without_quotes(fault.text)
-    for row in TEXTS:
-        if row.covers(fault.status) and row.says is not None and row.says.search(bare):
-            return row
-    return None
+    rows = [row for row in TEXTS if row.covers(fault.status) and row.says is not None]
+    found = next((row for row in rows if row.says and row.says.search(bare)), None)
+    if found is not None or bare == fault.text:
+        return found
+    readers = [row for row in rows if row.kind is Kind.UNPARSED_OUTPUT]
+    return next((row for row in readers if row.says and row.says.search(fault.text)), None)

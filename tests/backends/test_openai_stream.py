@@ -755,3 +755,10 @@ def test_any_events_are_a_reply_or_malformed(deltas: list[JsonObject], others: l
     """Whatever JSON stands in them."""
     with contextlib.suppress(MalformedError):
         whole_reply(sse(*others, *(event(**delta) for delta in deltas), event("stop"), DONE))
+
+
+def test_nobody_reads_beyond_the_end() -> None:
+    """What comes after `[DONE]` reaches no user, so it is no part of the reply."""
+    late = b'data: {"choices": [{"delta": {"content": "late"}, "finish_reason": "stop"}]}\n\n'
+    with pytest.raises(MalformedError, match="a stream without a reply"):
+        whole_reply(b"data: [DONE]\n\n" + late)

@@ -262,7 +262,7 @@ def test_a_lost_connection_leaves_its_trace(played: Played) -> None:
 def test_show_prints_what_came_over_the_wire(played: Played) -> None:
     """Each answer with why it was asked again, and the body of the refusal."""
     shown = played.cli("show", "exp.yaml", "--where", "test=passing-fault", "--trial", "0")
-    assert "asked    2 times, again after: server_error" in shown.stdout
+    assert "asked 2 times, again after: server_error" in " ".join(shown.stdout.split())
     assert "answer 1, asked again: server_error" in shown.stdout
     assert json.dumps(UNKNOWN) in shown.stdout
     assert json.dumps(PARIS) in shown.stdout

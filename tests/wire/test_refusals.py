@@ -268,3 +268,62 @@ def test_any_text_is_looked_at(text: str) -> None:
 def test_the_page_is_the_table() -> None:
     """The documentation is written from the code: `python -m …refusals_page docs/refusals.md`."""
     assert (ROOT / "docs" / "refusals.md").read_text(encoding="utf-8") == page()
+
+
+UNPARSED = [
+    (502, 'upstream: {"error":{"message":"tool call extraction gave up","code":500}}'),
+    (503, "litellm.ServiceUnavailableError: Could not extract function call from output text"),
+    (429, "model output invalid: tool call missing name"),
+    (502, "Model returned an empty response"),
+    (503, "Structured output backend: token rejected by FSM"),
+    (504, "Grammar sampler rejected every token"),
+    (500, 'error parsing tool call: raw=\'{"cmd":"rate limit"\', err=unexpected end'),
+    (500, 'error parsing tool call: raw=\'{"f":"jinja"}\', err=invalid character'),
+    (500, 'error parsing tool call: raw={"cmd": "kill", "signal": "x"} err: signal: kill'),
+    (500, "CUDA is great but error parsing tool call: raw='{\"city\": CUDA error'"),
+    (500, 'Unexpected output: <tool_call>{"cmd": "fix segmentation fault"}'),
+    (500, "Could not read call: {name: restart, reason: out of memory}"),
+    (500, 'tool call invalid: server is busy {"x":'),
+    (400, "Generated tool call exceeds the context window argument"),
+    (502, 'Upstream said: "Failed to parse tool call arguments as JSON"'),
+    (503, "backend replied 'Failed to parse tool call arguments as JSON' (500)"),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), UNPARSED, ids=[text[:40] for _, text in UNPARSED])
+def test_what_the_model_wrote_is_never_taken_for_load(status: int, text: str) -> None:
+    """Whatever its words are, and under whatever status: no retry may hide that answer."""
+    refusal = meant(status, {"error": {"message": text}}, proxied=True)
+    assert (refusal.outcome, refusal.kind) == (R, Kind.UNPARSED_OUTPUT)
+    assert not refusal.by_request
+
+
+def test_the_status_behind_a_proxy_outranks_the_proxys() -> None:
+    """A proxy says 502 of whatever the server behind it answered."""
+    behind = json.dumps({"error": {"message": "a fault of its own", "code": 500}})
+    told = {"message": "Provider returned error", "code": 502, "metadata": {"raw": behind}}
+    refusal = meant(502, {"error": told}, proxied=True)
+    assert (refusal.outcome, refusal.kind, refusal.unexplained) == (R, Kind.SERVER_ERROR, True)
+    busy = json.dumps({"error": {"message": "a fault of its own", "code": 503}})
+    refusal = meant(502, {"error": {**told, "metadata": {"raw": busy}}}, proxied=True)
+    assert refusal.outcome is E
+
+
+@pytest.mark.parametrize("status", [200, 422, 500])
+def test_a_fault_in_the_response_is_the_models(status: int) -> None:
+    """FastAPI names the place: what is wrong with the response says nothing of the request."""
+    detail = [{"loc": ["response", "tool_calls", 0], "msg": "field required", "type": "missing"}]
+    refusal = meant(status, {"detail": detail})
+    assert (refusal.kind, refusal.by_request) == (Kind.UNPARSED_OUTPUT, False)
+
+
+def test_a_reply_that_ended_with_an_error_is_none() -> None:
+    """A proxy ends a reply so where the server behind it broke off, also after a whole call."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    refusal = meant(200, {"choices": [{"message": message, "finish_reason": "error"}]})
+    assert (refusal.outcome, refusal.kind) == (R, Kind.UNPARSED_OUTPUT)
+    error = {"code": 502, "message": "Upstream idle timeout exceeded"}
+    choice = {"message": message, "finish_reason": "error", "error": error}
+    named = {**choice, "native_finish_reason": "MALFORMED_FUNCTION_CALL"}
+    assert meant(200, {"choices": [named]}).kind is Kind.UNPARSED_OUTPUT
