@@ -46,7 +46,7 @@ class RunLoads:
 
     def cell(self, plain: str, run: int) -> str:
         """Return what a cell is called in a launch run."""
-        return plain + self.marks.get(run, "")
+        return plain + self.marks.get(run, "") if self.marks else plain
 
     def passes(self) -> tuple[str, ...]:
         """Return conditions on `trial`, each for one pass: the trials that matter less first."""

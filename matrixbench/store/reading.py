@@ -160,11 +160,12 @@ def trial_rows(
     """
     for piece in chunks(ids):
         rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
-        others = []
+        others: list[tuple[int, str]] = []
         for row in rows:
-            present = checks.get(runs.cell(row[_CELL], row[_RUN]), row[_CHECKS])
-            if row[_CHECKS] and present != row[_CHECKS]:
-                others.append((row[_ID], present))
+            if judged_by := row[_CHECKS]:
+                present = checks.get(runs.cell(row[_CELL], row[_RUN]), judged_by)
+                if present != judged_by:
+                    others.append((row[_ID], present))
         by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
         for row in rows:
             yield _trial_row(by_present.get(row[_ID], row), first_seed, runs)
