@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.backends.model_ids import ids_told
 from matrixbench.backends.ollama_chat import Served
 from matrixbench.backends.ollama_tags import (
     Owner,
@@ -107,9 +108,10 @@ class OllamaModel:
         found = find_digest(tag, listed)
         if found is None:
             if self.backend.pull == "never":
+                has = f"it has {ids_told(tag, list(listed))}; " if listed else ""
                 raise ServerError(
                     f"Ollama does not have the model {tag}, and pull is never",
-                    hint=f"ollama pull {tag}, or say pull: missing",
+                    hint=f"{has}ollama pull {tag}, or say pull: missing",
                 )
             await self._pull(tag)
             found = find_digest(tag, await self.api.tags())

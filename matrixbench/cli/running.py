@@ -104,6 +104,8 @@ def execute(
     experiment = load(file)
     for warning in experiment.warnings[:WARNINGS_SHOWN]:
         say(f"warning: {warning.line}")
+    if len(experiment.warnings) > WARNINGS_SHOWN:
+        say(f"warning: and {len(experiment.warnings) - WARNINGS_SHOWN:,} more: see validate")
     summary = _run(experiment, settings_of(experiment, store), asked)
     if as_json:
         print_json(machine_output.summary_json(summary))

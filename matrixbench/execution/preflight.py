@@ -350,11 +350,12 @@ def _placed(experiment: Experiment, found: Iterable[_Found]) -> Inspection:
     placed = sorted(((_place(document, one), one) for one in several), key=lambda pair: pair[0])
 
     def of(gravity: Gravity) -> tuple[Problem, ...]:
-        return tuple(
+        told = (
             Problem(message=one.message, where=str(place), hint=one.hint)
             for place, one in placed
             if one.gravity is gravity
         )
+        return tuple(dict.fromkeys(told))
 
     return Inspection(
         refused=of(Gravity.REFUSED),

@@ -99,8 +99,9 @@ def check_magic(paths: Sequence[Path]) -> None:
                 hint="fetch it again: the download did not come to its end",
             )
         if not head.startswith(MAGIC):
+            begins = f"it begins with {head[:4]!r}" if head else "it is empty"
             raise ModelError(
-                f"this is not a GGUF file: it begins with {head[:4]!r}",
+                f"this is not a GGUF file: {begins}",
                 where=str(path),
                 hint="is it of another format, or a page that says why there is no file?",
             )

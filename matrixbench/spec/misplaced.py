@@ -244,6 +244,8 @@ def shifted(document: Document, model: type[Part]) -> Shifted:
         for container, keys in _NAMED.items():
             _named(document, container, keys, found)
         _at_the_top(document, found)
+        for container, keys in _NAMED.items():
+            _two_levels(document, container, keys, found)
         for container in ("backends", "models"):
             for name, entry in document.root.child_entries(container).items():
                 _inside(document, (container, name), entry.node, _NAMED[container], found)
@@ -325,6 +327,21 @@ def _at_the_top(document: Document, found: Shifted) -> None:
         found.covered.add((name,))
 
 
+def _two_levels(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
+    """Find keys at the top that belong under the name before them, which has nothing under it."""
+    root = document.root
+    empty = [
+        name
+        for name, entry in root.child_entries(container).items()
+        if _is_nothing(entry.node) and (container, name) not in found.covered
+    ]
+    lost = [name for name in root.entries if name in keys - _FILE and (name,) not in found.covered]
+    if empty and lost:
+        hint = f"indent {joined(lost)} under {empty[-1]}"
+        _tell(document, (), lost, hint, found, high="two levels too high")
+        found.covered.add((container, empty[-1]))
+
+
 def _belongs(owner: str, name: str, node: Node) -> bool:
     if owner in _NAMED:
         return isinstance(node.value, dict) or (owner == "models" and _is_nothing(node))
@@ -332,12 +349,20 @@ def _belongs(owner: str, name: str, node: Node) -> bool:
     return owner == "request" or (home is not None and home.under == owner)
 
 
-def _tell(document: Document, at: Loc, lost: Sequence[str], hint: str, found: Shifted) -> None:
+def _tell(
+    document: Document,
+    at: Loc,
+    lost: Sequence[str],
+    hint: str,
+    found: Shifted,
+    *,
+    high: str = "one level too high",
+) -> None:
     first: Loc = (*at, lost[0])
     level = f"right under {dotted(at)}" if at else "at the top level"
     stand = "stands" if len(lost) == 1 else "stand"
     names = joined([quoted(name) for name in lost])
-    message = f"{names} {stand} one level too high, {level}"
+    message = f"{names} {stand} {high}, {level}"
     place = document.place_of(first, key=True)
     found.findings.append(Finding(place=place, message=message, hint=hint))
     found.covered.update((*at, name) for name in lost)

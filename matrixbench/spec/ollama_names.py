@@ -33,6 +33,36 @@ them would load the model again."""
 
 OPTION_NAMES = frozenset(SERVER_OPTIONS) | LOAD_OPTIONS
 
+OPTIONS_MEANT: Mapping[str, str] = {
+    **dict.fromkeys(("ngl", "n-gpu-layers", "gpu-layers", "n_gpu_layers", "gpu_layers"), "num_gpu"),
+    **dict.fromkeys(("t", "threads", "n_threads", "num_threads"), "num_thread"),
+    **dict.fromkeys(("b", "batch-size", "batch_size", "n_batch"), "num_batch"),
+    **dict.fromkeys(("mg", "main-gpu"), "main_gpu"),
+    **dict.fromkeys(("fa", "flash-attn", "flash_attn", "flash_attention"), "flash-attention"),
+    **dict.fromkeys(
+        ("ctk", "ctv", "cache-type-k", "cache-type-v", "kv_cache_type", "kv-cache-dtype"),
+        "kv-cache-type",
+    ),
+    **dict.fromkeys(("mmap", "no-mmap"), "use_mmap"),
+    **{variable: name for name, variable in SERVER_OPTIONS.items()},
+}
+"""What llama.cpp, Ollama's own variables and others call an option → its name here."""
+
+SAID_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("num_ctx", "ctx-size", "c", "n_ctx", "context_length", "OLLAMA_CONTEXT_LENGTH"),
+        "say it with the backend's `context:`, the tokens that one request may use",
+    ),
+    **dict.fromkeys(
+        ("num_parallel", "parallel", "np", "OLLAMA_NUM_PARALLEL"),
+        "say it with the backend's `slots:`",
+    ),
+    **dict.fromkeys(("num_predict", "max_tokens"), "say it with `max_tokens:` at the top level"),
+    "seed": "say it with `seed:` at the top level",
+    "stop": "say it under `request:`",
+}
+"""What is no option here → where it is said."""
+
 OWNED_VARIABLES: Mapping[str, str] = {
     "OLLAMA_HOST": "matrixbench chooses the port",
     "OLLAMA_MODELS": "say it with the backend's `models_dir:`",

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from matrixbench.spec.grids import grid_entries, value_nodes
 from matrixbench.spec.nodes import Entry, Finding, Node
-from matrixbench.spec.ollama_names import OPTION_NAMES, OWNED_VARIABLES, SERVER_OPTIONS, SWITCHES
+from matrixbench.spec.ollama_names import (
+    OPTION_NAMES,
+    OPTIONS_MEANT,
+    OWNED_VARIABLES,
+    SAID_ELSEWHERE,
+    SAMPLING,
+    SERVER_OPTIONS,
+    SWITCHES,
+)
 from matrixbench.spec.wording import choose, found, quoted
 
 if TYPE_CHECKING:
@@ -41,10 +49,20 @@ def _backend(name: str, node: Node) -> Iterator[Finding]:
             yield Finding(place=entry.place, message=message, hint=OWNED_VARIABLES[variable])
 
 
+def _meant(option: str) -> str:
+    """Return what to write for an option that Ollama does not have."""
+    bare = option.lstrip("-")
+    if bare in OPTIONS_MEANT:
+        return f"write {OPTIONS_MEANT[bare]}"
+    if bare in SAMPLING:
+        return f"say it under `sampling:`, as {bare}"
+    return SAID_ELSEWHERE.get(bare) or choose(option, sorted(OPTION_NAMES), what="known")
+
+
 def _option(option: str, entry: Entry, *, attached: bool) -> Iterator[Finding]:
     if option not in OPTION_NAMES:
         message = f"ollama has no option {quoted(option)}"
-        hint = choose(option, sorted(OPTION_NAMES), what="known")
+        hint = _meant(option)
         yield Finding(place=entry.place, message=message, hint=hint)
     elif attached and option in SERVER_OPTIONS:
         message = f"the option {quoted(option)} belongs to the whole server, which runs already"

@@ -10,6 +10,8 @@ from matrixbench.errors import SpecError
 from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Load
 
 BASE = """
@@ -58,3 +60,28 @@ def test_paths_and_urls_expand(load: Load) -> None:
 def test_load_options_of_an_attached_server(load: Load) -> None:
     """They travel with the requests, so that a server that runs already can be given them."""
     load(BASE.format(", url: 'http://h', options: {num_gpu: [0, 99]}"))
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("ngl", "write num_gpu"),
+        ("n-gpu-layers", "write num_gpu"),
+        ("fa", "write flash-attention"),
+        ("cache-type-k", "write kv-cache-type"),
+        ("OLLAMA_FLASH_ATTENTION", "write flash-attention"),
+        ("num_ctx", "say it with the backend's `context:`"),
+        ("num_parallel", "say it with the backend's `slots:`"),
+        ("num_predict", "say it with `max_tokens:`"),
+        ("temperature", "say it under `sampling:`, as temperature"),
+        ("num_gpus", "perhaps you meant «num_gpu»"),
+    ],
+)
+def test_an_option_by_another_name(
+    problems: Callable[[str], list[str]], option: str, hint: str
+) -> None:
+    """What llama.cpp and Ollama's own variables call it leads to the name here."""
+    tests = "tests: [{name: t, messages: [{role: user, content: x}], expect: [content: x]}]"
+    backends = f"backends: {{o: {{kind: ollama, options: {{{option}: 1}}}}}}"
+    (told,) = problems(f"name: x\n{backends}\n{tests}\n")
+    assert f"ollama has no option «{option}»\n  {hint}" in told

@@ -227,6 +227,11 @@ def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
             "indent kind and options under fake",
         ),
         (
+            "backends:\n  fake:\nkind: scripted\nreplies: [Paris]\n",
+            "4:1",
+            "indent kind and replies under fake",
+        ),
+        (
             "backends: {kind: scripted, replies: [Paris]}\n",
             "2:12",
             "give it a name: backends: {NAME: {kind: scripted, replies: [Paris]}}",
