@@ -285,13 +285,13 @@ class Launches:
             writer.start_launch,
             self._workshop.record(launch.launch, info, prepared.experiment),
         )
-        load = load_note(launch.launch.load, info.concurrency)
-        await asyncio.to_thread(writer.note, number, LOAD, load)
         error: str | None = None
         try:
             if trials or dropped:
                 await self._look(session, self._subject(launch, work, dropped), number, writer)
             if trials:
+                load = load_note(launch.launch.load, info.concurrency)
+                await asyncio.to_thread(writer.note, number, LOAD, load)
                 await self._warm_up(session, work, number, writer)
                 await self._run(session, self._trials(launch, number, info.build), work, writer)
         except ServerError as failure:
