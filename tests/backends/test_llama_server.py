@@ -267,7 +267,7 @@ async def test_a_session_answers_and_leaves_nothing(order: LaunchOrder) -> None:
     assert "listening" in info.log.read_text()
     assert [path.name for path in order.folder.iterdir()] == ["launch-1.log"]
     assert isinstance(refusal := await session.ask(question()), Refusal)
-    assert refusal.kind is Kind.SERVER_CRASHED
+    assert refusal.kind is Kind.NO_CONNECTION
 
 
 async def test_cache_types_and_flash_attention_are_recorded(order: LaunchOrder) -> None:

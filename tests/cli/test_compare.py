@@ -183,8 +183,8 @@ def test_numbers_are_named_as_numbers(demo: CommandLine) -> None:
     ("words", "code", "message"),
     [
         (("--baseline", "backend"), 2, "write AXIS=VALUE"),
-        (("--baseline", "backnd=baseline"), 2, "the axes are backend, chat_template"),
-        (("--baseline", "backend=x"), 2, "the values of backend are candidate, baseline"),
+        (("--baseline", "backnd=baseline"), 2, "the axes: backend, chat_template"),
+        (("--baseline", "backend=x"), 2, "the values of backend: candidate, baseline"),
         (("--baseline", "model=default"), 2, "nothing to compare it with"),
         (("--baseline", "build=previous"), 2, "under an earlier build"),
         (("--baseline", "build=abc"), 2, "the store's builds are"),

@@ -27,8 +27,8 @@ tests: [{name: weather, messages: [{role: user, content: hi}], expect: []}]
 
 @pytest.mark.parametrize("text", BLOCKS, ids=lambda text: next(iter(yaml.safe_load(text))))
 def test_examples_of_backends_load(text: str, write: Write) -> None:
-    """With a name and a test each example is an experiment."""
-    path = write(text + REST)
+    """With a name and a test each example is an experiment; some have both."""
+    path = write(text if "tests:" in text else text + REST)
     load_experiment(path, environ={"HOME": "/home/me", "API_HOST": "example.test"})
 
 
