@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from matrixbench.backends.openai_stream import MalformedError, Stream, whole_reply
@@ -683,7 +684,13 @@ def test_a_message_survives_being_streamed(
     reasoning: str | None,
     wanted: list[tuple[str, str]],
 ) -> None:
-    """Cut into deltas in each manner, and into reads anywhere, it comes back."""
+    """Cut into deltas in each manner, and into reads anywhere, it comes back.
+
+    But for calls of one name in a row without ids: nothing tells where the second one begins.
+    """
+    names = [name for name, _ in wanted]
+    told_apart = style not in {"no id", "nothing"}
+    assume(told_apart or all(one != other for one, other in pairwise(names)))
     deltas: list[Any] = [{"role": "assistant", "content": None if wanted else ""}]
     if reasoning:
         deltas += [{"reasoning_content": part} for part in data.draw(cut(reasoning))]
