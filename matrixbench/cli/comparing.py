@@ -95,7 +95,12 @@ def compare(  # noqa: PLR0913  the options of one command
     _check_output(output)
     with open_results(target, where, store) as (results, opened):
         found = compare_results(
-            results, opened, baseline=baseline, max_drop=max_drop, missing=missing
+            results,
+            opened,
+            baseline=baseline,
+            max_drop=max_drop,
+            missing=missing,
+            unmeasured=gate,
         )
     _show(found, by, as_json=as_json)
     if output is not None:

@@ -71,8 +71,19 @@ def compare_results(
     baseline: str,
     max_drop: float = MAX_DROP,
     missing: str = Missing.WORST,
+    unmeasured: bool = False,
 ) -> Comparison:
-    """Return the comparison of results that are opened already; see `compare`."""
+    """Return the comparison of results that are opened already; see `compare`.
+
+    Args:
+        results: The results.
+        store: Their store.
+        baseline: As for `compare`.
+        max_drop: As for `compare`.
+        missing: As for `compare`.
+        unmeasured: Whether a comparison is wanted also where no pair was measured on both sides: a
+            gate is undecided then.
+    """
     if not 0 <= max_drop <= 1:
         raise UsageError(
             f"a drop of {max_drop:g} is not between 0 and 1", hint="for example --max-drop 0.1"
@@ -97,7 +108,9 @@ def compare_results(
         max_drop=max_drop,
         missing=Missing(missing),
     )
-    if not any(cell.trials[0] for found in comparison.candidates for cell in found.cells):
+    if not unmeasured and not any(
+        cell.trials[0] for found in comparison.candidates for cell in found.cells
+    ):
         raise NothingSelectedError(
             "no pair of cells has been measured on both sides",
             hint="run the rest first: matrixbench execute --resume",

@@ -156,3 +156,23 @@ def test_tests_that_one_side_lacks_are_missing(cli: CommandLine, write: Write) -
     assert "60 of the candidate's 120 trials (60 of cells that only the other side has)" in said
     assert "select with --where what both sides have" in said
     assert cli(*AGAINST, "--where", "test=capital").returncode == 0
+
+
+@pytest.mark.parametrize("replies", ["", "[{error: errored}]"])
+def test_a_candidate_without_any_verdict_is_undecided(
+    cli: CommandLine, write: Write, replies: str
+) -> None:
+    """Nothing was asked of it, or nothing came of what was: as text, data, Markdown and picture."""
+    write(NEW.replace("[Paris, 'Paris!']", replies) if replies else NEW)
+    (cli.folder / "own.py").write_text(MODULE, encoding="utf-8")
+    cli("execute", "exp.yaml", *(() if replies else ("--where", "backend=old")))
+    done = cli(*AGAINST)
+    assert done.returncode == 9, done.stderr
+    assert "60 of the candidate's 60 trials" in " ".join(done.stdout.split())
+    data = cli(*AGAINST, "--json")
+    assert data.returncode == 9
+    assert json.loads(data.stdout)["candidates"][0]["gate"]["worst"]["verdict"] == "regression"
+    assert cli(*AGAINST, "-o", "gate.md").returncode == 9
+    assert cli(*AGAINST, "-o", "gate.svg").returncode == 9
+    assert cli(*AGAINST, "--missing", "ignore").returncode == 9
+    assert cli(*AGAINST[:-1]).returncode == 3

@@ -112,7 +112,7 @@ def test_a_second_endpoint_is_asked_itself(
     assert cli("execute", "exp.yaml", "--where", "backend=old").returncode == 0
     assert planned(cli) == [(3, 0, 0, True), (0, 0, 3, False)]
     assert exported(cli) == [("old", 3, False), ("new", 0, False)]
-    assert gate(cli).returncode != 0
+    assert gate(cli).returncode == 9
     done = cli("execute", "exp.yaml", "--resume", "--json")
     assert json.loads(done.stdout)["outcomes"] == {"failed": 3}
     assert (good.chats, bad.chats) == (3, 3)
@@ -201,8 +201,8 @@ def test_a_binary_that_is_not_there_is_said_each_time(
     assert again.returncode == 4
     assert "llama-servr: there is no such file" in again.stderr
     assert exported(cli) == exported(cli, "demo") == [("old", 3, False), ("new", 0, False)]
-    assert gate(cli).returncode != 0
-    assert gate(cli, "demo").returncode != 0
+    assert gate(cli).returncode == 9
+    assert gate(cli, "demo").returncode == 9
 
 
 def test_a_binary_that_is_gone_is_unverified_everywhere(
@@ -298,7 +298,7 @@ def test_a_replaced_binary_shows_the_old_results_as_such(
     fake_binary.write_text(fake_binary.read_text() + "# second\n")
     assert planned(cli) == [(3, 0, 0, True), (0, 0, 3, True)]
     assert exported(cli) == [("old", 3, False), ("new", 3, True)]
-    assert gate(cli).returncode != 0
+    assert gate(cli).returncode == 9
     assert cli("execute", "exp.yaml", "--resume").returncode == 0
     assert exported(cli) == [("old", 3, False), ("new", 3, False)]
     only_new = ("--where", "backend=new", "--baseline", "build=previous", "--json")
