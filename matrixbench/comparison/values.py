@@ -71,6 +71,9 @@ class Trials:
         raised: How many of them have a reply, at which a check raised.
         never_asked: How many trials were due and not asked.
         adaptive: Whether their number depends on what came out.
+        first_seed: The seed of trial 0; a seed less this is the trial's index.
+        common_seeds: Whether the cell's seeds are those of the other tests too, so that tests share
+            their luck.
         unverified: Why the build may not be what the backend has now; empty where it is.
     """
 
@@ -85,6 +88,8 @@ class Trials:
     raised: int = 0
     never_asked: int = 0
     adaptive: bool = False
+    first_seed: int = 0
+    common_seeds: bool = False
     unverified: str = ""
 
     @property

@@ -79,6 +79,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         raised=tally.raised,
         never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
+        first_seed=cell.first_seed,
         unverified=cell.square.unverified if tally.passed or tally.errored else "",
     )
 
@@ -110,6 +111,8 @@ def alone(side: Side, *, candidate: bool) -> CellPair:
         build=None,
         missing=frozenset({*has.passed, *has.missing}),
         adaptive=has.adaptive,
+        first_seed=has.first_seed,
+        common_seeds=has.common_seeds,
     )
     return CellPair(
         coordinates=square.coordinates,
