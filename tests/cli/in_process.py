@@ -89,7 +89,7 @@ def _main(words: tuple[str, ...]) -> int:
 @contextmanager
 def _environment(environment: Mapping[str, str], folder: Path) -> Iterator[None]:
     """Be in a folder, with an environment."""
-    before, there = dict(os.environ), Path.cwd()
+    before, there, environment = dict(os.environ), Path.cwd(), dict(environment)
     temporary, tempfile.tempdir = tempfile.tempdir, None  # found again, from $TMPDIR
     os.environ.clear()
     os.environ.update(environment)
