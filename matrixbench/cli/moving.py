@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, put, say
+from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, put, put_data, say
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def export(
         lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks)
         if output is None:
             for line in lines:
-                if not put(line, nl=False):
+                if not put_data(line, nl=False):
                     break
         else:
             exporting.write_export(lines, output)
