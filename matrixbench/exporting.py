@@ -16,6 +16,7 @@ from matrixbench.frame.speeds import group_of, most_at_a_time, own_group
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.safe_files import replaced
 from matrixbench.safe_text import for_csv, for_json
 
 if TYPE_CHECKING:
@@ -106,19 +107,15 @@ def write_export(lines: Iterable[str], output: Path) -> None:
     Raises:
         UsageError: The file cannot be written.
     """
-    draft = output.with_name(f"{output.name}.part")
     try:
-        with draft.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            file.writelines(lines)
-        draft.replace(output)
+        with replaced(output) as file:
+            file.writelines(line.encode(errors="replace") for line in lines)
     except OSError as error:
         raise UsageError(
             f"the export cannot be written: {error.strerror}",
             where=str(output),
             hint="name another file with -o",
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def cell_columns(ks: Sequence[int]) -> list[str]:

@@ -10,6 +10,8 @@ import json
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, TypeAlias
 
+from matrixbench.safe_files import open_input
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -64,10 +66,10 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's content, 64 hex digits, read in pieces.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is none: a pipe, a device.
     """
     hasher = sha256()
-    with path.open("rb") as file:
+    with open_input(path) as file:
         while piece := file.read(1 << 20):
             hasher.update(piece)
     return hasher.hexdigest()

@@ -29,6 +29,7 @@ from matrixbench.errors import ServerError
 from matrixbench.identity import digest
 from matrixbench.plan.option_files import file_details, with_contents
 from matrixbench.records import Build
+from matrixbench.safe_files import write_own
 from matrixbench.spec.backends import CommandBackend
 from matrixbench.spec.command_line import names_in, render_argv
 from matrixbench.spec.templating import TemplateProblem
@@ -85,7 +86,7 @@ class CommandOpener:
     async def _open(self, order: LaunchOrder) -> AsyncIterator[Session]:
         recipe = await asyncio.to_thread(prepare, order, self.environ, self.hashes)
         if (file := template_file(order)) is not None:
-            file.write_text(order.template.text or "", encoding="utf-8")
+            write_own(file, order.template.text or "")
         info = SessionInfo(build=recipe.build({}), concurrency=recipe.concurrency)
         session = ManagedSession(recipe, info, self.endurance)
         try:

@@ -95,7 +95,7 @@ def find_executable(
     if on_path := shutil.which("llama-server", path=environ.get("PATH", "")):
         return _checked(on_path, "PATH", env)
     if importlib.util.find_spec("xllamacpp") is not None:
-        argv = (sys.executable, "-m", "matrixbench.backends.embedded")
+        argv = (sys.executable, *_safe_path(), "-m", "matrixbench.backends.embedded")
         return Executable(
             argv=argv, path=Path(sys.executable), embedded=True, found_by="embedded", env=env
         )
@@ -105,6 +105,14 @@ def find_executable(
         "and the embedded server is not installed",
         hint=f"Install the embedded one with: {install_line()}",
     )
+
+
+def _safe_path() -> tuple[str, ...]:
+    """Return what keeps Python from importing from the present folder, unless that is our own.
+
+    A file `random.py` in a folder with experiments is no part of the server.
+    """
+    return () if Path(__file__).parents[2] == Path.cwd() else ("-P",)
 
 
 def _checked(name: str, found_by: str, env: Mapping[str, str]) -> Executable:

@@ -20,7 +20,7 @@ BLOB_NAME = re.compile(r"[0-9a-f]{64}$")
 
 
 class FileHashes:
-    """Digests of files, remembered by path, size, time of change and inode; and what programs say.
+    """Digests of files, remembered by path, size, times of change and inode; and what programs say.
 
     The memory is a JSON file that any number of processes may share: it is replaced as a whole, and
     an entry that another process overwrites is computed again. A file that cannot be read or
@@ -107,8 +107,12 @@ class FileHashes:
 
 
 def _fingerprint(path: Path) -> list[int]:
+    """Return what changes with a file. Anybody can set its time, but not when that was done.
+
+    What an older version remembers has no such fourth number: then the file is read once more.
+    """
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
 
 
 def _replace(path: Path, text: str) -> None:

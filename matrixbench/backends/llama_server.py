@@ -35,6 +35,7 @@ from matrixbench.backends.server_log import asks, check_loaded, read_log
 from matrixbench.backends.server_props import check_props, effective
 from matrixbench.errors import ServerError
 from matrixbench.plan.option_files import contents_of, program_of
+from matrixbench.safe_files import write_own
 from matrixbench.spec.backends import LlamaServerBackend
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class LlamaServerOpener:
             raise ServerError(f"{order.name}: not a backend of kind llama-server")
         executable = find_executable(backend, order.binary, environ=self.environ)
         if (file := template_file(order)) is not None:
-            file.write_text(order.template.text or "", encoding="utf-8")
+            write_own(file, order.template.text or "")
         known = server_help(executable, self.hashes)
         found = meant_by(order, llama_server_options(known), self.environ)
         contents = file_contents(found.files, self.hashes)

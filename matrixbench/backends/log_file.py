@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
+
+from matrixbench.safe_files import open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +24,7 @@ def shorten(log: Path, longest: int = LONGEST_BYTES, kept: int = KEPT_BYTES) -> 
     Its server goes on writing at its end, since it was opened for appending. Lines that it writes
     in the moment between are lost.
     """
-    with contextlib.suppress(OSError), log.open("r+b") as file:
+    with contextlib.suppress(OSError), os.fdopen(open_own(log, os.O_RDWR), "r+b") as file:
         size = file.seek(0, 2)
         if size <= longest:
             return False
@@ -31,7 +34,7 @@ def shorten(log: Path, longest: int = LONGEST_BYTES, kept: int = KEPT_BYTES) -> 
         file.readline()
         tail = file.read()
         file.truncate(head)
-        with log.open("ab") as end:
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as end:
             end.write(f"[matrixbench took {size - head - len(tail)} bytes out here]\n".encode())
             end.write(tail)
         return True

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import secrets
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from matrixbench.backends.key_file import key_file
 from matrixbench.backends.log_file import shorten
 from matrixbench.backends.process import ServerProcess, free_port
 from matrixbench.backends.reported import PROBE_TIMEOUT_S, rendered
@@ -23,7 +21,7 @@ from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from matrixbench.backends.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
@@ -253,7 +251,7 @@ class ManagedSession:
         recipe = self._recipe
         key = secrets.token_urlsafe(32) if recipe.takes_key else None
         self._url = f"http://{HOST}:{port}"
-        with _key_file(recipe, key) as file:
+        with key_file(recipe.folder, recipe.name, key) as file:
             command = recipe.command(port, file)
             written = command.log.stat().st_size if command.log.exists() else 0
             started = Started(url=self._url, command=command, log_from=written)
@@ -301,18 +299,3 @@ class ManagedSession:
             return ServerError(f"{self._recipe.name}: no server is running")
         end = "hangs" if process.alive else f"died: {process.epitaph()}"
         return process.command.failure(f"the server {end}, after {self._restarts} restarts")
-
-
-@contextlib.contextmanager
-def _key_file(recipe: Recipe, key: str | None) -> Iterator[Path]:
-    """Keep a key in a file that only this user can read, until the server has read it."""
-    if key is None:
-        yield Path()
-        return
-    handle, name = tempfile.mkstemp(prefix=f"{recipe.name}-", suffix=".key", dir=recipe.folder)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"{key}\n")
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)

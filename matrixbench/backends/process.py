@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.errors import ServerError
+from matrixbench.safe_files import open_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -131,7 +132,7 @@ class ServerProcess:
 
     @classmethod
     async def _spawn(cls, command: ServerCommand) -> ServerProcess:
-        with command.log.open("ab") as log:
+        with os.fdopen(open_own(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as log:
             guardian = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(GUARDIAN)),
                 stdin=asyncio.subprocess.PIPE,

@@ -12,6 +12,7 @@ import vl_convert as vlc
 
 from matrixbench.charts.layers import TOOLTIPS
 from matrixbench.errors import UsageError
+from matrixbench.safe_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def write(drawing: Drawing, path: Path) -> None:
     content = _content(drawing.to_dict(), path.suffix.lower())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise UsageError(
             f"the chart cannot be written: {error.strerror}",

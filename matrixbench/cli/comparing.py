@@ -12,6 +12,7 @@ import typer
 from matrixbench.cli.finding import Target, open_results
 from matrixbench.cli.shared import AsJson, StorePath, Where, print_json, say
 from matrixbench.errors import ExitCode, UsageError
+from matrixbench.safe_files import write_whole
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import Comparison
@@ -133,7 +134,7 @@ def _write(comparison: Comparison, by: Rows, path: Path) -> None:
         from matrixbench.comparison_table import By, markdown  # noqa: PLC0415  deferred
 
         try:
-            path.write_text(markdown(comparison, By(by)), encoding="utf-8")
+            write_whole(path, markdown(comparison, By(by)).encode())
         except OSError as error:
             raise UsageError(
                 f"the file cannot be written: {error.strerror}",

@@ -85,10 +85,10 @@ def status(
         results = results_of(experiment, settings, opened, where=where or (), say=say)
         assert results.prepared is not None  # noqa: S101  results of a file have their plan
         found = status_of(results, results.prepared.plan, opened)
-    if as_json:
-        print_json(data.status_json(results.prepared, found))
-    else:
-        printing.print_status(found, console(sys.stdout))
+        if as_json:
+            print_json(data.status_json(results.prepared, found))
+        else:
+            printing.print_status(found, console(sys.stdout))
 
 
 def _wish(outcomes: list[str], limit: int | None, *, distinct: bool) -> Wish:

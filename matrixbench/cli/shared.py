@@ -7,11 +7,11 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from matrixbench.errors import UsageError
+from matrixbench.errors import StoreError, UsageError
 from matrixbench.safe_text import for_json, for_terminal
 
 if TYPE_CHECKING:
@@ -104,7 +104,19 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
 
 def print_json(value: object) -> None:
     """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
-    put_data(for_json(json.dumps(value, ensure_ascii=False, indent=2)))
+    put_data(for_json(json.dumps(value, ensure_ascii=False, indent=2, default=_damaged)))
+
+
+def _damaged(value: object) -> NoReturn:
+    """Say where a value comes from that JSON has no word for: no store of ours holds bytes.
+
+    Raises:
+        StoreError: It is bytes.
+        TypeError: It is something else, by a mistake of ours.
+    """
+    if isinstance(value, bytes):
+        raise StoreError("the store is damaged: it holds bytes where a text or a number belongs")
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def put(line: str) -> None:

@@ -18,7 +18,7 @@ from matrixbench.execution.settings import settings_for
 from matrixbench.execution.summary import Mode, mode_of
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Kind
-from matrixbench.store.database import open_store
+from matrixbench.store.database import open_store, refuse_what_is_no_store
 from matrixbench.store.locks import ExperimentLock
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ async def execute(
     tell = listener or _silent
     stop = interrupted or asyncio.Event()
     with ExitStack() as stack:
+        refuse_what_is_no_store(settings.store)
         stack.enter_context(ExperimentLock(settings.store, experiment.file.name))
         store = stack.enter_context(open_store(settings.store, create=True))
         prepared = prepare(

@@ -13,6 +13,7 @@ from matrixbench.backends.ollama_chat import understand
 from matrixbench.backends.openai_reply import BROKEN, Answer, classify
 from matrixbench.errors import UsageError
 from matrixbench.records import ChatReply, Refusal, Turn
+from matrixbench.safe_files import open_input
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject
@@ -62,7 +63,7 @@ def _read(name: str, where: str) -> str:
         if name == STDIN:
             content = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
-            with Path(name).open("rb") as file:
+            with open_input(Path(name)) as file:
                 content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise _no_reply(f"more than {MAX_BYTES >> 20} MB", where)

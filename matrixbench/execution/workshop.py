@@ -336,6 +336,8 @@ class Workshop:
         )
 
     def _folder(self, experiment: Experiment) -> Path:
+        from matrixbench.backends.key_file import remove_left_over  # noqa: PLC0415  only to run
+
         folder = self._settings.store.parent / "logs" / file_name(experiment.file.name)
         try:
             (folder / self._started).mkdir(parents=True, exist_ok=True)
@@ -345,6 +347,7 @@ class Workshop:
                 where=str(folder),
                 hint="make it writable, or move the store with --store",
             ) from error
+        remove_left_over(folder.parent)
         return folder / self._started
 
     def open(self, order: LaunchOrder) -> AbstractAsyncContextManager[Session]:

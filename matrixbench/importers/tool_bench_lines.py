@@ -15,6 +15,7 @@ from matrixbench.checks.excerpt import one_line
 from matrixbench.errors import UsageError
 from matrixbench.identity import IDENTITY_VERSION, digest
 from matrixbench.records import Kind
+from matrixbench.safe_files import open_input
 from matrixbench.store.encoding import plain
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def read_tool_bench(path: Path) -> ToolBenchFile:
         UsageError: The file cannot be read, or no line of it can be used.
     """
     try:
-        text = path.read_bytes().decode(errors="replace")
+        with open_input(path) as file:
+            text = file.read().decode(errors="replace")
         written_at = path.stat().st_mtime
     except OSError as error:
         raise UsageError(f"the file cannot be read: {error.strerror}", where=str(path)) from error

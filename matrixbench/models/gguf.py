@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import ModelError
 from matrixbench.models.files import ModelFiles
+from matrixbench.safe_files import open_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def check_magic(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         try:
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 head = file.read(HEADER_BYTES)
         except OSError as error:
             raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error

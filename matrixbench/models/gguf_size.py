@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ModelError
+from matrixbench.safe_files import open_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ def declared_bytes(path: Path) -> int | None:
         CutHeaderError: The file ends inside of its header.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             if file.read(4) != b"GGUF":
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
+from matrixbench.safe_files import open_input
 from matrixbench.spec.cases import Cases
 from matrixbench.spec.conversations import script_of
 from matrixbench.spec.doubtful import doubtful_findings
@@ -199,7 +200,7 @@ class _Loading:
 
     def _text(self, path: Path, node: Node) -> str | None:
         try:
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 content = file.read(MAX_TEMPLATE_BYTES + 1)
             return decode(content, name=str(path), limit=MAX_TEMPLATE_BYTES)
         except SpecError as error:

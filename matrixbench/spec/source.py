@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from matrixbench.errors import Problem, SpecError
+from matrixbench.safe_files import open_input
 from matrixbench.spec.indentation import disagreement
 from matrixbench.spec.nodes import Document, Node, Place
 from matrixbench.spec.tree import TreeBuilder, place_of
@@ -65,7 +66,7 @@ def read_document(path: Path, *, shown: str = "") -> Document:
     """
     name = shown or str(path)
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise _refused(name, f"cannot be read: {reason(error)}", beside(path)) from None

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import StoreError
+from matrixbench.safe_files import open_input
 from matrixbench.store.locks import WriteLock
 from matrixbench.store.migrations import MIGRATIONS
 
@@ -104,7 +105,7 @@ def check_header(path: Path) -> None:
         StoreError: It cannot be read, is empty, or is not a store of ours.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             header = file.read(_HEADER_BYTES)
     except OSError as error:
         raise StoreError(

@@ -80,6 +80,16 @@ def open_store(path: Path, *, create: bool) -> Store:
     return Store(path, connection)
 
 
+def refuse_what_is_no_store(path: Path) -> None:
+    """Raise where a file is there that is no store, before anything is made beside it.
+
+    Raises:
+        StoreError: It cannot be read, is empty, or is not a store of ours.
+    """
+    if path.exists():
+        check_header(path)
+
+
 def open_store_if_there(path: Path) -> Store | None:
     """Open a store that exists, or return None where there is no file.
 

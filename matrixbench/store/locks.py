@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from matrixbench.errors import StoreError
 from matrixbench.identity import digest
+from matrixbench.safe_files import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def lock_folder(store: Path) -> Path:
 def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StoreError(
             f"the store's lock file cannot be made: {error.strerror}",
