@@ -188,7 +188,8 @@ def results_of(
 ) -> Results:
     """Return the results of an experiment's file, under the builds that are there now or were last.
 
-    Stored replies whose checks have changed are judged again first.
+    Stored replies whose checks have changed are judged again first, and what comes of it is not
+    kept: looking writes nothing. `execute` keeps it.
 
     Args:
         experiment: The experiment.
@@ -208,7 +209,7 @@ def results_of(
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise nothing_in_file(experiment, where)
     if store is not None:
-        again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
+        again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads, keep=False)
         if again.replies:
             replies = f"{again.replies:,} stored replies judged by the present checks"
             say(f"{replies}, {again.changed:,} changed")

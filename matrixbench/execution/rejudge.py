@@ -34,12 +34,27 @@ class Rejudgement:
         return sum(judgement.kind is kind for judgement in self.judgements.values())
 
 
-def rejudge(store: Store, plan: Plan, checks: ChecksByCell, loads: Loads = ANY_LOAD) -> Rejudgement:
+def rejudge(
+    store: Store,
+    plan: Plan,
+    checks: ChecksByCell,
+    loads: Loads = ANY_LOAD,
+    *,
+    keep: bool = True,
+) -> Rejudgement:
     """Judge every stored reply that the present checks have not seen, and keep what they say.
+
+    Args:
+        store: The store.
+        plan: The cells.
+        checks: What judges them.
+        loads: The experiment's.
+        keep: Whether it is written; else it counts for as long as the store is open.
 
     Raises:
         StoreError: The store cannot be read or written.
     """
+    add = store.add_judgements if keep else store.judge_for_now
     done = Rejudgement()
     for layer in judged_by(plan, checks):
         stale = store.stale({cell: of_cell.digest for cell, of_cell in layer.items()}, loads)
@@ -49,7 +64,7 @@ def rejudge(store: Store, plan: Plan, checks: ChecksByCell, loads: Loads = ANY_L
         ]
         done.replies += len(judgements)
         done.judgements |= {trial: judgement for trial, _, judgement in judgements}
-        done.changed += store.add_judgements(judgements)
+        done.changed += add(judgements)
     return done
 
 

@@ -21,7 +21,7 @@ from matrixbench.store.connection import (
     version_of,
 )
 from matrixbench.store.damage import blamed
-from matrixbench.store.judging import add_judgements, stale_replies
+from matrixbench.store.judging import add_for_now, add_judgements, stale_replies
 from matrixbench.store.loads import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
 from matrixbench.store.migrations import MIGRATIONS
@@ -385,3 +385,11 @@ class Store:
         A judgement that its checks have given already is not kept twice.
         """
         return add_judgements(self.path, judgements)
+
+    def judge_for_now(self, judgements: Iterable[tuple[int, str, Judgement]]) -> int:
+        """Count judgements as `add_judgements` does, for as long as this store is open.
+
+        Nothing is written to the store.
+        """
+        with translated(self.path):
+            return add_for_now(self._connection, judgements)

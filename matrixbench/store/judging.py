@@ -56,6 +56,36 @@ def add_judgements(path: Path, judgements: Iterable[tuple[int, str, Judgement]])
     return changed
 
 
+def add_for_now(
+    connection: sqlite3.Connection, judgements: Iterable[tuple[int, str, Judgement]]
+) -> int:
+    """Have a connection see judgements that the store does not keep; return what changed.
+
+    They stand in a temporary copy of the table, which has its name for this connection alone.
+    SQLite keeps it outside of the store, and on the disk where it is large.
+    """
+    several = list(judgements)
+    if not several:
+        return 0
+    columns = ", ".join(("trial", "turn", *JUDGEMENT_COLUMNS))
+    connection.execute("BEGIN")
+    try:
+        made = connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'verdict'")
+        if made.fetchone() is None:
+            connection.execute(
+                f"CREATE TEMP TABLE verdict ({columns}, PRIMARY KEY (trial, turn)) WITHOUT ROWID"
+            )
+            connection.execute(
+                f"INSERT INTO temp.verdict SELECT {columns} FROM main.verdict"  # noqa: S608
+            )
+        changed = sum(_add(connection, *item) for item in several)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return changed
+
+
 def _add(connection: sqlite3.Connection, trial: int, checks: str, judgement: Judgement) -> bool:
     values = judgement_values(judgement, checks)
     turns = connection.execute(_TURNS, (trial,)).fetchall()
