@@ -52,7 +52,8 @@ def plan(
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
+    from matrixbench.execution.planning import nothing_in_file  # noqa: PLC0415  the same
+    from matrixbench.gated import build_plan  # noqa: PLC0415  the same
 
     experiment = load(file)
     prepared = build_plan(
@@ -189,7 +190,7 @@ def _mode(*, resume: bool, fresh: bool) -> Mode:
 
 
 def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummary:
-    from matrixbench.execution.run import execute as run  # noqa: PLC0415  the same
+    from matrixbench.gated import execute as run  # noqa: PLC0415  the same
     from matrixbench.progress import progress_for  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 

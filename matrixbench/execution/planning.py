@@ -152,8 +152,9 @@ def prepare(
     trials: int | None = None,
     fresh: bool = False,
     any_build: bool = False,
+    rounds: range | None = None,
 ) -> Prepared:
-    """Return the plan of an experiment against an open store."""
+    """Return the plan of an experiment against an open store; of some rounds alone if given."""
     file = experiment.file
     handles = known_handles(experiment)
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
@@ -162,6 +163,8 @@ def prepare(
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
     wanted = wanted_of(file, trials)
+    if rounds is not None:
+        wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
     checks = {id(test): checks_of(test) for test in experiment.tests}
     loads = experiment_loads(experiment)
     matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
