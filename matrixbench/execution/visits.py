@@ -137,7 +137,7 @@ def visits(first: int, most: int) -> Iterator[range]:
     start, end = 0, min(max(first, 1), most)
     while start < most:
         yield range(start, end)
-        start, end = end, min(most, max(end + 1, round(end * _FURTHER)))
+        start, end = end, min(most, max(end + 1, int(end * _FURTHER)))
 
 
 def summed(parts: Sequence[RunSummary]) -> RunSummary:
