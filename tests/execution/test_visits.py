@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,22 @@ from matrixbench.records import Outcome
 
 @given(first=st.integers(0, 500), most=st.integers(1, 500))
 def test_visits_cover_every_round_once_and_grow(first: int, most: int) -> None:
+    """No round is run twice, and no visit is more than half as long again as all before."""
     found = list(visits(first, most))
     assert [number for rounds in found for number in rounds] == list(range(most))
     assert found[0].stop == min(max(first, 1), most)
     ends = [rounds.stop for rounds in found]
-    assert all(later <= max(1.5 * sooner, sooner + 1) for sooner, later in zip(ends, ends[1:]))
+    assert all(later <= max(1.5 * sooner, sooner + 1) for sooner, later in pairwise(ends))
 
 
 def test_200_rounds_take_eight_visits_at_most_from_where_a_gate_can_be_decided() -> None:
+    """The starts of servers stay few."""
     assert [rounds.stop for rounds in visits(15, 200)] == [15, 22, 33, 49, 73, 109, 163, 200]
 
 
 def test_what_several_visits_measured_is_one_summary() -> None:
+    """Counts add up, and of each kind of error the newest reason is kept."""
+
     def part(ran: int, failed: dict[str, str]) -> RunSummary:
         return RunSummary(
             experiment="demo",
