@@ -25,7 +25,7 @@ from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.unselected import nothing_selected
-from matrixbench.plan.wanted import Wanted, wanted_of
+from matrixbench.plan.wanted import Wanted, looking_first, wanted_of
 from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
@@ -162,7 +162,7 @@ def prepare(
     builds = present_builds(experiment, matrix, workshop, store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
-    wanted = wanted_of(file, trials)
+    wanted = looking_first(wanted_of(file, trials), matrix)
     if rounds is not None:
         wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
     checks = {id(test): checks_of(test) for test in experiment.tests}

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.values import label
+from matrixbench.stats.betting import fewest_rounds
 from matrixbench.stats.sequential import Precision, trials_to_precision
 
 if TYPE_CHECKING:
     from matrixbench.plan.cells import Cell, CellProgress, Judged
+    from matrixbench.plan.matrix import Matrix
     from matrixbench.spec.experiment import ExperimentFile
 
 
@@ -38,7 +40,7 @@ class UntilGate:
     Args:
         baseline: What is compared with what: `AXIS=VALUE`.
         max_drop: The drop of the mean success ratio that it allows, 0 … 1.
-        least: Rounds before which nobody looks; a round is one trial of every cell.
+        least: Rounds after which it is first looked at; a round is one trial of every cell.
     """
 
     baseline: str
@@ -102,6 +104,11 @@ class Wanted:
 
         It is no mistake in the file: `max` may be raised later.
         """
+        if self.gate is not None and self.gate.least > self.trials:
+            return (
+                f"the gate cannot end the trials early: without any difference it takes "
+                f"{self.gate.least:,} rounds, and max is {self.trials:,}"
+            )
         if self.until is None or (fewest := fewest_trials(self.until)) <= self.trials:
             return ""
         return (
@@ -125,6 +132,24 @@ def wanted_of(file: ExperimentFile, trials: int | None = None) -> Wanted:
     # The file's rules ask for one of the two.
     assert half_width is not None  # noqa: S101
     return replace(wanted, until=Precision(half_width=half_width, least=asked.min))
+
+
+def looking_first(wanted: Wanted, matrix: Matrix) -> Wanted:
+    """Return how many trials are wanted where the gate is first looked at when it can be decided.
+
+    That is where the two sides do not differ at all; `min` may put it off further.
+    """
+    if wanted.gate is None:
+        return wanted
+    sampled = {
+        id(cell.test)
+        for group in matrix.launches
+        for cell in group.cells
+        if not is_greedy(cell.point.fields)
+    }
+    rounds = fewest_rounds(len(sampled), wanted.gate.max_drop) if sampled else 1
+    least = max(wanted.gate.least, rounds or _MOST)
+    return replace(wanted, gate=replace(wanted.gate, least=least))
 
 
 @lru_cache(maxsize=65536)
