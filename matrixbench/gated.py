@@ -148,6 +148,7 @@ def build_plan(
     where: str | Sequence[str] = (),
     trials: int | None = None,
     any_build: bool = False,
+    judged: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against its store, if there is one.
 
@@ -160,6 +161,8 @@ def build_plan(
         where: Selector expressions; all must hold.
         trials: Trials per cell, over the file's.
         any_build: Whether trials of any build count as done, not only those of the present one.
+        judged: Whether `history` is to tell which trials passed, where cells do not stop early
+            too; of large experiments it does not, for reading that would take long.
 
     Raises:
         UsageError: A selector is wrong.
@@ -168,7 +171,7 @@ def build_plan(
     """
     settings = settings or settings_for(experiment)
     prepared = planning.build_plan(
-        experiment, settings, where=where, trials=trials, any_build=any_build
+        experiment, settings, where=where, trials=trials, any_build=any_build, judged=judged
     )
     rule = prepared.wanted.gate
     if rule is None or not prepared.plan.done:

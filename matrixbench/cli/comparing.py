@@ -120,7 +120,7 @@ def compare(  # noqa: PLR0913  the options of one command
 
 def _asked(results: Results, baseline: str | None, max_drop: float | None) -> tuple[str, float]:
     """Return what is compared with what, and the drop that is allowed."""
-    from matrixbench.comparison.totals import MAX_DROP  # noqa: PLC0415  --help stays fast
+    from matrixbench.comparison.values import MAX_DROP  # noqa: PLC0415  --help stays fast
     from matrixbench.plan.wanted import wanted_of  # noqa: PLC0415  the same
 
     rule = None if results.prepared is None else wanted_of(results.prepared.experiment.file).gate
