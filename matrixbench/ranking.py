@@ -27,6 +27,9 @@ _TESTS_ACROSS = 4
 
 _DOUBT = " (unverified)"
 
+LEANS = "~"
+"""Stands before a pass@k or pass^k that leans, since a cell's number of trials was adaptive."""
+
 _ROWS = 30
 """Rows that a table shows."""
 
@@ -69,7 +72,7 @@ def print_ranking(
     out.print(_explained(across=across), style="dim")
     if len(ks) > _MOST_KS:
         out.print(f"--json has all {len(ks)} numbers of attempts", style="dim")
-    for line in _warnings(rows, by):
+    for line in _warnings(rows, by, ks):
         out.print(Text(line, "yellow"))
 
 
@@ -93,7 +96,11 @@ def _table(
             *([_ends(row, "low", "high")] if across else []),
             f"{row['rejected']:,}",
             f"{row['errored']:,}",
-            *(_number(row[name], "{:.2f}") for k in ks for name in pass_columns(k)),
+            *(
+                _number(row[name], LEANS + "{:.2f}" if row["adaptive"] else "{:.2f}")
+                for k in ks
+                for name in pass_columns(k)
+            ),
             *(_speeds(row) if speeds else []),
         )
     return table
@@ -120,12 +127,28 @@ def _explained(*, across: bool) -> str:
     return f"{said}. latency, tok/s: medians over cells."
 
 
-def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str]) -> list[str]:
+def _warnings(rows: Sequence[Mapping[Any, Any]], by: Sequence[str], ks: Sequence[int]) -> list[str]:
     lines = []
     if any(row["missing"] for row in rows):
         lines.append(
             "* not measured everywhere that another row is: the means rest on different cells; "
             "--common counts only what all rows have"
+        )
+    if certain := sum(row["certain"] for row in rows):
+        cells = counted(certain, "cell")
+        lines.append(
+            f"{cells} without chance (greedy, or decided by the request): each is worth one trial"
+        )
+    if single := sum(row["seeds_ignored"] for row in rows):
+        cells = counted(single, "cell")
+        lines.append(
+            f"{cells} of servers that ignore seeds: all trials of a cell are one draw, and more "
+            "would say nothing new (matrixbench status says what shows it)"
+        )
+    if ks and (stopped := sum(row["adaptive"] for row in rows)):
+        lines.append(
+            f"{LEANS} with {counted(stopped, 'cell')} of adaptive trials: pass@k and pass^k lean "
+            "outward a little"
         )
     if doubtful := sum(row["unverified"] for row in rows):
         cells = counted(doubtful, "cell")
