@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
+    from matrixbench.frame.outcomes import Outcomes
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.origin import Origin
@@ -103,20 +104,31 @@ class Results:
                 for cell in cells.get((row.cell, row.build), ()):
                     yield cell, row
 
-    def frame(self, store: Store, *, interval: IntervalKind = IntervalKind.WILSON) -> DataFrame:
-        """Return one row a cell, as `frame.cell_frame` says."""
-        frame, two_replies = self._frame(store, {}, interval)
+    def frame(
+        self,
+        store: Store,
+        *,
+        outcomes: Outcomes | None = None,
+        interval: IntervalKind = IntervalKind.WILSON,
+    ) -> DataFrame:
+        """Return one row a cell, as `frame.cell_frame` says; keep in `outcomes` what passed."""
+        frame, two_replies = self._frame(store, {}, outcomes, interval)
         ignored = ignoring(store, two_replies)
-        return self._frame(store, ignored, interval)[0] if ignored else frame
+        return self._frame(store, ignored, None, interval)[0] if ignored else frame
 
     def _frame(
-        self, store: Store, ignored: Mapping[LaunchKey, str], interval: IntervalKind
+        self,
+        store: Store,
+        ignored: Mapping[LaunchKey, str],
+        outcomes: Outcomes | None,
+        interval: IntervalKind,
     ) -> tuple[DataFrame, Mapping[LaunchKey, bool]]:
         """Return the frame, and of which launches some cell has two different replies.
 
         Args:
             store: The store.
             ignored: The launches that ignore seeds, and what shows it.
+            outcomes: Keeps what passed.
             interval: Which interval cells have.
         """
         frames = []
@@ -128,6 +140,8 @@ class Results:
                 for cell in layer.cells
             ]
             rows = layer.rows(self, store)
+            if outcomes is not None:
+                rows = outcomes.watched(rows, squares)
             found = cell_frame(squares, aside, rows, axes=self.axes, interval=interval)
             frames.append(found)
             for cell, distinct in zip(layer.cells, found["distinct"], strict=False):

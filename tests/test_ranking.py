@@ -9,11 +9,12 @@ from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
 from matrixbench.comparison_table import By, print_comparison
 from matrixbench.frame import total_frame
-from matrixbench.ranking import print_ranking
+from matrixbench.ranking import Fresh, print_ranking
 from matrixbench.stats.sequential import Precision
 from matrixbench.tables import console
 from tests.charts.cells import table
 
+FRESH = Fresh(target="exp.yaml", seed_offset=10)
 AXES: dict[str, list[Any]] = {"model": ["small"], "temperature": [0, 1], "test": ["a", "b"]}
 
 
@@ -21,7 +22,7 @@ def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:  # noq
     """Return what is printed of a table, on one line."""
     out = io.StringIO()
     totals = total_frame(table(AXES, outcomes, **options), ["model"], ks=ks)
-    print_ranking("demo", ["model"], totals, console(out), ks=ks)
+    print_ranking("demo", ["model"], totals, console(out), ks=ks, fresh=FRESH)
     return " ".join(out.getvalue().split())
 
 

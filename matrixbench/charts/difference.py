@@ -136,8 +136,8 @@ def _told(cell: CellResult) -> Row:
             told[f"{whose} is one draw"] = f"its launch ignores seeds: {side.seeds_ignored}"
     if cell.p is not None:
         told["p"] = f"{cell.p:.3g} ({cell.test}), {cell.p_holm:.3g} after Holm"
-        if cell.visible_drop is not None:
-            told["smallest drop that so many can show"] = f"{cell.visible_drop:.2f}"
+        if cell.detectable_drop is not None:
+            told["drop shown in 80 % of runs"] = f"{cell.detectable_drop:.2f}"
     for doubt in cell.pair.unverified:
         told["unverified"] = doubt
     if cell.pairs is not None:
