@@ -228,7 +228,8 @@ def _speeds(row: Mapping[Any, Any]) -> list[str]:
 _STANDING = (
     "P(best): the chance to have the highest true mean. vs best: p of the exact test by seed, over "
     "all pairs of rows (Holm); ≈: cannot be told from the best; –: not tested (nothing measured on "
-    "both, or only one is greedy). Of equal means the faster comes first, then the file's order."
+    "both, only one is greedy, or one draw). Of equal means the faster comes first, then the "
+    "file's order."
 )
 
 

@@ -207,7 +207,7 @@ def _one_draw(results: Sequence[CellResult]) -> _Part | None:
     said = (
         f"the server of the {whose} ignores seeds, so that in {len(single)} of {len(results)} "
         f"pairs of cells all trials of a side are one draw ({fmean(found):+.3f} on average), which "
-        "is no evidence; have it take each request's seed, run again with --fresh, or select "
+        "is no evidence; have it take each request's seed and run again with --fresh, or select "
         "others with --where"
     )
     return _Part(verdict=Verdict.UNDECIDED, reason=said)
