@@ -35,6 +35,8 @@ class Basis(StrEnum):
     """Greedy sampling: repeats say nothing new, so equality is all there is."""
     BY_REQUEST = "by request"
     """The request alone decides on at least one side."""
+    ONE_DRAW = "one draw"
+    """A side's launch ignores seeds: all its trials are one draw of chance."""
     SHARED = "shared"
     """Both sides are one cell of one build: they share their trials."""
     NOT_COMPARABLE = "not comparable"
@@ -79,6 +81,8 @@ class Trials:
         common_seeds: Whether the cell's seeds are those of the other tests too, so that tests share
             their luck.
         unverified: Why the build may not be what the backend has now; empty where it is.
+        seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
+            draw; empty where nothing does.
     """
 
     cell: str
@@ -95,6 +99,12 @@ class Trials:
     first_seed: int = 0
     common_seeds: bool = False
     unverified: str = ""
+    seeds_ignored: str = ""
+
+    @property
+    def draws(self) -> int:
+        """How many draws of chance the trials are."""
+        return min(1, len(self.passed)) if self.seeds_ignored else len(self.passed)
 
     @property
     def ratio(self) -> float | None:
@@ -183,6 +193,11 @@ class CellResult:
     detectable_drop: float | None = None
     same: bool | None = None
     same_replies: bool | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is chance in its difference, so that it has an interval."""
+        return self.difference is not None and (self.p is not None or self.basis is Basis.ONE_DRAW)
 
     @property
     def stands_out(self) -> bool:
@@ -296,6 +311,7 @@ class Gate:
         best: The same with each at its best for the candidate.
         unverified: Why builds may not be what the backends have now; then nothing passes, whatever
             the trials say.
+        one_draw: In how many pairs a side's launch ignores seeds, so that it is one draw.
     """
 
     verdict: Verdict
@@ -308,6 +324,7 @@ class Gate:
     worst: Extreme | None = None
     best: Extreme | None = None
     unverified: tuple[str, ...] = ()
+    one_draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

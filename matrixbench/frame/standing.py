@@ -6,7 +6,7 @@ from collections import defaultdict
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.frame.tally import IntervalKind
+from matrixbench.frame.intervals import IntervalKind
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
@@ -76,7 +76,7 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
     tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for _, row in cells:
         # Where repeats say nothing new all of them are one trial.
-        one = isnan(row["low"])
+        one = _single(row)
         n = 1 if one else int(row["trials"])
         passed = round(float(row["success_ratio"])) if one else int(row["passed"])
         tests[str(row.get("test"))].append((passed, n))
@@ -104,12 +104,13 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     """Return the p-value of a row against the best, and whether it is the lower one of the two.
 
     On the points that both have, and there on as many cells as both have; not where only one side
-    is greedy. Of greedy cells and those that the request alone decides one trial stands for all.
+    is greedy, nor where all trials of a side are one draw, which is no evidence. Of greedy cells
+    and those that the request alone decides one trial stands for all.
     """
     strata: list[Stratum] = []
     adaptive = False
     for one, row in _partners(best, other):
-        if bool(one["greedy"]) is not bool(row["greedy"]):
+        if bool(one["greedy"]) is not bool(row["greedy"]) or _one_draw(one) or _one_draw(row):
             continue
         up, down = _passed(row, outcomes), _passed(one, outcomes)
         if not up or not down:
@@ -140,7 +141,16 @@ def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
 
 def _passed(row: _Row, outcomes: Outcomes) -> Mapping[int, bool]:
     found = outcomes.of(row["cell"], row["build"], row.get("test"))
-    return {} if found is None else found.by_seed(one=isnan(row["low"]))
+    return {} if found is None else found.by_seed(one=_single(row))
+
+
+def _one_draw(row: _Row) -> bool:
+    return bool(row["draws"] < row["trials"])
+
+
+def _single(row: _Row) -> bool:
+    """Return whether one trial of a cell says all: it is without chance, or one draw."""
+    return isnan(row["low"]) or _one_draw(row)
 
 
 def _stratum(test: str, up: Mapping[int, bool], down: Mapping[int, bool]) -> Stratum:
