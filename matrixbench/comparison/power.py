@@ -1,7 +1,7 @@
 """Which drops a comparison shows, and when its gate decides, in 80 % of runs.
 
 All that stands here is about fixed numbers of trials. The rule that the gate goes by is named in
-one place, `_decides`.
+one place: `_decides` of counts of pairs, and `_pairs`, how many of them trials are worth.
 """
 
 from __future__ import annotations
@@ -231,19 +231,25 @@ def trials_to_decide(strata: Sequence[Stratum], overall: Overall, max_drop: floa
     else:
         worse, better = sides_in(strata, overall.phi).discordant(drop)
     least = min(min(len(one.candidate), len(one.baseline)) for one in strata)
-    return _trials_that_decide(
-        len(strata) / design_effect(strata), worse, better, max_drop, least=least
+    return trials_for(
+        lambda n: gate_power(
+            int(_pairs(strata, n)), worse, better, max_drop=max_drop, decides=_decides
+        ),
+        least=least,
+        most=MOST_TRIALS,
     )
 
 
+def _pairs(strata: Sequence[Stratum], n: int) -> float:
+    """Return how many independent pairs so many trials a side of each cell are worth."""
+    return len(strata) * n / design_effect(strata, n=n)
+
+
 @lru_cache(maxsize=1024)
-def _trials_that_decide(
-    worth: float, worse: float, better: float, max_drop: float, *, least: int = 1
-) -> int | None:
+def _trials_that_decide(tests: int, worse: float, better: float, max_drop: float) -> int | None:
     """Return the trials of each of so many independent cells with which the gate decides."""
     return trials_for(
-        lambda n: gate_power(int(worth * n), worse, better, max_drop=max_drop, decides=_decides),
-        least=least,
+        lambda n: gate_power(tests * n, worse, better, max_drop=max_drop, decides=_decides),
         most=MOST_TRIALS,
     )
 

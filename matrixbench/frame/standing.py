@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.frame.tally import IntervalKind
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
+from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
     mean_evidence,
@@ -19,7 +20,7 @@ from matrixbench.stats.stratified import Stratum, design_effect, overall_p
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matrixbench.frame.outcomes import Outcomes
+    from matrixbench.frame.outcomes import Outcomes, Passed
 
 ALPHA = 0.05
 """The level of what is told from the best, over all pairs of rows."""
@@ -85,8 +86,8 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
 
 def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
     """Return by how much cells of one test go together; None where nothing is known of it."""
-    if outcomes is None:
-        return None
+    if outcomes is None or len({str(row.get("test")) for _, row in cells}) == len(cells):
+        return None  # One cell a test: there is nothing to go together.
     strata = []
     for _, row in cells:
         passed = _passed(row, outcomes)
@@ -106,11 +107,17 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     On the points that both have, and there on as many cells as both have; not where only one side
     is greedy. Of greedy cells and those that the request alone decides one trial stands for all.
     """
+    partners = [
+        (one, row)
+        for one, row in _partners(best, other)
+        if bool(one["greedy"]) is bool(row["greedy"])
+    ]
+    if (tables := _tables(partners, outcomes)) is not None:
+        worse, better = (sum(counts) for counts in zip(*tables, strict=True))
+        return mcnemar_exact(worse, better), worse > better
     strata: list[Stratum] = []
     adaptive = False
-    for one, row in _partners(best, other):
-        if bool(one["greedy"]) is not bool(row["greedy"]):
-            continue
+    for one, row in partners:
         up, down = _passed(row, outcomes), _passed(one, outcomes)
         if not up or not down:
             continue
@@ -121,6 +128,34 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     p = _sequential(strata) if adaptive else overall_p(strata)
     counts = [stratum.counts() for stratum in strata]
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
+
+
+def _tables(
+    partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes
+) -> list[tuple[int, int]] | None:
+    """Return the numbers of worse and better pairs of each cell, where these are all that counts.
+
+    So it is where each test has one cell, all are paired, and none is greedy or adaptive: what
+    `overall_p` says is then the exact McNemar test of all pairs. Else None.
+    """
+    if len({str(row.get("test")) for _, row in partners}) < len(partners):
+        return None
+    tables = []
+    for one, row in partners:
+        if any(
+            isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
+        ):
+            return None
+        up, down = _found(row, outcomes), _found(one, outcomes)
+        if up is None or down is None or up.first_seed != down.first_seed:
+            return None
+        common = up.measured & down.measured
+        larger = max(up.measured.bit_count(), down.measured.bit_count())
+        if common.bit_count() < _SHARED_SEEDS * larger:
+            return None
+        lost, gained = down.passed & ~up.passed & common, up.passed & ~down.passed & common
+        tables.append((lost.bit_count(), gained.bit_count()))
+    return tables or None
 
 
 def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
@@ -139,8 +174,12 @@ def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
 
 
 def _passed(row: _Row, outcomes: Outcomes) -> Mapping[int, bool]:
-    found = outcomes.of(row["cell"], row["build"], row.get("test"))
+    found = _found(row, outcomes)
     return {} if found is None else found.by_seed(one=isnan(row["low"]))
+
+
+def _found(row: _Row, outcomes: Outcomes) -> Passed | None:
+    return outcomes.of(row["cell"], row["build"], row.get("test"))
 
 
 def _stratum(test: str, up: Mapping[int, bool], down: Mapping[int, bool]) -> Stratum:
