@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.frame.outcomes import as_bits
 from matrixbench.frame.tally import IntervalKind
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
-from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
     mean_evidence,
     p_value,
     paired_evidence,
 )
-from matrixbench.stats.stratified import Stratum, design_effect, overall_p
+from matrixbench.stats.stratified import Stratum, overall_p, sign_flip_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from matrixbench.frame.outcomes import Outcomes, Passed
 
@@ -88,17 +91,32 @@ def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
     """Return by how much cells of one test go together; None where nothing is known of it."""
     if outcomes is None or len({str(row.get("test")) for _, row in cells}) == len(cells):
         return None  # One cell a test: there is nothing to go together.
-    strata = []
+
+    of_test = Counter(str(row.get("test")) for _, row in cells)
+    clusters: dict[tuple[str, int], NDArray[np.float64]] = {}
+    alone = 0.0
     for _, row in cells:
-        passed = _passed(row, outcomes)
-        if not passed:
+        found = _found(row, outcomes)
+        if found is None or isnan(row["low"]):
             return None
-        # Against a side that never passes the influences are those of one side.
-        never = dict.fromkeys(passed, False)
-        strata.append(
-            Stratum(test=str(row.get("test")), candidate=passed, baseline=never, paired=True)
-        )
-    return design_effect(strata)
+        test = str(row.get("test"))
+        known, passed = found.bits()
+        share = known * (passed - float(row["success_ratio"])) / int(row["trials"]) / of_test[test]
+        alone += float((share * share).sum())
+        key = test, found.first_seed
+        clusters[key] = _added(clusters.get(key), share)
+    together = sum(float((sums * sums).sum()) for sums in clusters.values())
+    return max(1.0, together / alone) if alone else None
+
+
+def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of two numbers a trial, of which there may be fewer of one."""
+    if one is None:
+        return other
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
+    summed = long.copy()
+    summed[: len(short)] += short
+    return summed
 
 
 def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | None, bool]:
@@ -112,9 +130,8 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
         for one, row in _partners(best, other)
         if bool(one["greedy"]) is bool(row["greedy"])
     ]
-    if (tables := _tables(partners, outcomes)) is not None:
-        worse, better = (sum(counts) for counts in zip(*tables, strict=True))
-        return mcnemar_exact(worse, better), worse > better
+    if (sums := _sums(partners, outcomes)) is not None:
+        return sign_flip_p(sums), sum(sums) < 0
     strata: list[Stratum] = []
     adaptive = False
     for one, row in partners:
@@ -130,17 +147,13 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
 
 
-def _tables(
-    partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes
-) -> list[tuple[int, int]] | None:
-    """Return the numbers of worse and better pairs of each cell, where these are all that counts.
+def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int] | None:
+    """Return what the row passed more than the best under each test and seed, where that is all.
 
-    So it is where each test has one cell, all are paired, and none is greedy or adaptive: what
-    `overall_p` says is then the exact McNemar test of all pairs. Else None.
+    So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
+    then the sign flip of these. Else None.
     """
-    if len({str(row.get("test")) for _, row in partners}) < len(partners):
-        return None
-    tables = []
+    clusters: dict[tuple[str, int], NDArray[np.float64]] = {}
     for one, row in partners:
         if any(
             isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
@@ -153,9 +166,10 @@ def _tables(
         larger = max(up.measured.bit_count(), down.measured.bit_count())
         if common.bit_count() < _SHARED_SEEDS * larger:
             return None
-        lost, gained = down.passed & ~up.passed & common, up.passed & ~down.passed & common
-        tables.append((lost.bit_count(), gained.bit_count()))
-    return tables or None
+        key = str(row.get("test")), up.first_seed
+        gained = _added(as_bits(up.passed & common), -as_bits(down.passed & common))
+        clusters[key] = _added(clusters.get(key), gained)
+    return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
 
 
 def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
