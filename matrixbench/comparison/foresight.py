@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.totals import MAX_DROP
@@ -94,6 +93,6 @@ def foresight_of(plan: Plan, wanted: Wanted) -> Foresight | None:
 def _reach(trials: int, tests: int) -> float:
     """Return how far the interval of the mean reaches where all trials of both sides pass.
 
-    Cells of one test may go wholly together, so that tests alone divide it.
+    Cells of one test may go wholly together, so that tests alone add to it.
     """
-    return score_paired_difference(worse=0, better=0, n=trials).interval.high / sqrt(tests)
+    return score_paired_difference(worse=0, better=0, n=trials * tests).interval.high
