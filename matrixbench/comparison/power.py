@@ -28,7 +28,12 @@ from matrixbench.stats.power import (
     stratified_power,
     trials_for,
 )
-from matrixbench.stats.stratified import MOST_TRIALS, design_effect
+from matrixbench.stats.stratified import (
+    MOST_TRIALS,
+    design_effect,
+    effective_pairs,
+    test_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -224,12 +229,12 @@ def trials_to_decide(strata: Sequence[Stratum], overall: Overall, max_drop: floa
     seen does not mean that there is none. None where `MOST_TRIALS` would not do: the drop is too
     close to the limit.
     """
-    drop, table = -overall.difference.estimate, overall.pairs
-    if table.n and all(stratum.paired for stratum in strata):
-        discordant = max(abs(drop), (table.discordant + 1) / (table.n + 1))
-        worse, better = (discordant + drop) / 2, (discordant - drop) / 2
-    else:
-        worse, better = sides_in(strata, overall.phi).discordant(drop)
+    drop = -overall.difference.estimate
+    pairs, shares = _pairs(strata), [stratum.discordant() for stratum in strata]
+    weighted = zip(test_weights(strata), shares, strict=True)
+    discordant = sum(weight * (lost + gained) for weight, (lost, gained) in weighted)
+    discordant = max(abs(drop), (discordant * pairs + 1) / (pairs + 1))
+    worse, better = (discordant + drop) / 2, (discordant - drop) / 2
     least = min(min(len(one.candidate), len(one.baseline)) for one in strata)
     return trials_for(
         lambda n: gate_power(
@@ -240,9 +245,9 @@ def trials_to_decide(strata: Sequence[Stratum], overall: Overall, max_drop: floa
     )
 
 
-def _pairs(strata: Sequence[Stratum], n: int) -> float:
-    """Return how many independent pairs so many trials a side of each cell are worth."""
-    return len(strata) * n / design_effect(strata, n=n)
+def _pairs(strata: Sequence[Stratum], n: int | None = None) -> float:
+    """Return how many independent pairs cells are worth, as they are or with n trials a side."""
+    return effective_pairs(strata, n=n)
 
 
 @lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -134,26 +135,31 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
         return sign_flip_p(sums), sum(sums) < 0
     strata: list[Stratum] = []
     adaptive = False
+    firsts: set[tuple[str, int]] = set()
     for one, row in partners:
         up, down = _passed(row, outcomes), _passed(one, outcomes)
         if not up or not down:
             continue
         strata.append(_stratum(str(row.get("test")), up, down))
+        first = _found(row, outcomes)
+        firsts |= {(str(row.get("test")), first.first_seed)} if first is not None else set()
         adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
     if not strata:
         return None, False
+    if len({seed for _, seed in firsts}) < len(firsts):
+        strata = [replace(stratum, common=True) for stratum in strata]
     p = _sequential(strata) if adaptive else overall_p(strata)
     counts = [stratum.counts() for stratum in strata]
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
 
 
 def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int] | None:
-    """Return what the row passed more than the best under each test and seed, where that is all.
+    """Return what the row passed more than the best under each seed, where that is all.
 
     So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
     then the sign flip of these. Else None.
     """
-    clusters: dict[tuple[str, int], NDArray[np.float64]] = {}
+    clusters: dict[int, NDArray[np.float64]] = {}
     for one, row in partners:
         if any(
             isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
@@ -166,7 +172,8 @@ def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int
         larger = max(up.measured.bit_count(), down.measured.bit_count())
         if common.bit_count() < _SHARED_SEEDS * larger:
             return None
-        key = str(row.get("test")), up.first_seed
+        # By seed alone: tests that have the same seeds share their luck.
+        key = up.first_seed
         gained = _added(as_bits(up.passed & common), -as_bits(down.passed & common))
         clusters[key] = _added(clusters.get(key), gained)
     return [int(value) for sums in clusters.values() for value in sums.tolist()] or None

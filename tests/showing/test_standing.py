@@ -70,7 +70,12 @@ def test_rows_are_tested_by_seed() -> None:
 def test_the_short_way_is_the_long_one() -> None:
     """Two tests of one cell each: counting bits says what the exact stratified test says."""
     rows, known = rows_of(
-        "1011011101", "0010011100", "1101111111", "1011010001", tests=("t", "t", "u", "u")
+        "1011011101",
+        "0010011100",
+        "1101111111",
+        "1011010001",
+        tests=("t", "t", "u", "u"),
+        first_seeds=(1, 1, 1001, 1001),
     )
     both = [rows[2] + rows[0], rows[3] + rows[1]]
     found = standings(both, known)[1]["p_vs_best"]
@@ -90,6 +95,13 @@ def test_the_short_way_is_the_long_one() -> None:
             ]
         )
     )
+
+
+def test_tests_of_common_seeds_share_their_luck() -> None:
+    """Ten tests that fail under the same seeds know no more than one."""
+    rows, known = rows_of("1" * 10, "00" + "1" * 8, "1" * 10, "00" + "1" * 8, tests=tuple("ttuu"))
+    found = standings([rows[0] + rows[2], rows[1] + rows[3]], known)[1]["p_vs_best"]
+    assert found == mcnemar_exact(2, 0)
 
 
 def test_other_seeds_are_no_pairs() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from matrixbench.comparison.power import cell_drop, unpaired_drop
 from matrixbench.stats import wilson_interval
+from matrixbench.stats.power import Sides
 from tests.benchmarks import (
     missing_trials,
     power,
@@ -88,10 +90,17 @@ def test_the_detectable_drops_are_current() -> None:
 def test_unpaired_drops_and_those_of_one_cell_are_shown() -> None:
     """In about 80 % of runs; a little more where the normal approximation is cautious."""
     shown = [
-        power.shown_unpaired(3, 12, 0.9, power.unpaired_drop(3, 12, power.Sides(phi=0)) or 0, 200),
-        power.shown_alone(12, 0.9, power.cell_drop(12, power.Sides(phi=0), paired=False) or 0, 400),
+        power.shown_unpaired(3, 12, 0.9, unpaired_drop(3, 12, Sides(phi=0)) or 0, 200),
+        power.shown_alone(12, 0.9, cell_drop(12, Sides(phi=0), paired=False) or 0, 400),
     ]
     assert all(0.72 <= share <= 0.93 for share in shown)
+
+
+def test_the_gate_decides_as_often_as_is_said() -> None:
+    """With the number of trials that is promised, or more where one trial a test is much."""
+    for row in power.gate_table(100, tests=(3,)):
+        ratio, share = float(row.split(" | ")[1]), float(row.strip("| ").rsplit(" | ", 1)[1])
+        assert 0.7 <= share <= (0.92 if ratio < 1 else 1)
 
 
 def test_no_equal_row_is_told_from_the_best() -> None:
