@@ -48,6 +48,7 @@ def experiment(*, trials: int = 40, replies: str = "[Paris, x]") -> str:
     return EXPERIMENT.format(trials=trials, replies=replies)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("trials", "replies", "code", "verdict"),
     [
