@@ -109,7 +109,13 @@ def _stratum(pair: CellPair, *, paired: bool) -> Stratum:
     if paired:
         seeds = sorted(up.keys() & down.keys())
         up, down = ({seed: side[seed] for seed in seeds} for side in (up, down))
-    return Stratum(test=pair.test, candidate=up, baseline=down, paired=paired)
+    return Stratum(
+        test=pair.test,
+        candidate=up,
+        baseline=down,
+        paired=paired,
+        common=pair.candidate.common_seeds or pair.baseline.common_seeds,
+    )
 
 
 def _equality(pair: CellPair, basis: Basis) -> CellResult:

@@ -61,6 +61,17 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Look(StrEnum):
+    """How often one may look at what a gate rests on."""
+
+    ONCE = "once"
+    """Once, when all trials that were planned are there: the sharper test."""
+    ANY = "any"
+    """After every round, as often as one likes: bets on the rounds that are complete."""
+    SEQUENTIAL = "sequential"
+    """At any time, at cells of which each stopped for itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
     """The trials of a cell that count, under one build.
@@ -80,6 +91,8 @@ class Trials:
         first_seed: The seed of trial 0; a seed less this is the trial's index.
         common_seeds: Whether the cell's seeds are those of the other tests too, so that tests share
             their luck.
+        rounds: How many rounds its launch has come to: the index of the last trial that it was
+            asked, and 1; all that were planned where it was given up. `passed` may go beyond.
         unverified: Why the build may not be what the backend has now; empty where it is.
         seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
             draw; empty where nothing does.
@@ -98,6 +111,7 @@ class Trials:
     adaptive: bool = False
     first_seed: int = 0
     common_seeds: bool = False
+    rounds: int = 0
     unverified: str = ""
     seeds_ignored: str = ""
 
@@ -105,6 +119,12 @@ class Trials:
     def draws(self) -> int:
         """How many draws of chance the trials are."""
         return min(1, len(self.passed)) if self.seeds_ignored else len(self.passed)
+
+    @property
+    def reached(self) -> int:
+        """How many rounds were reached, with or without a verdict of this cell."""
+        last = max(self.passed, default=self.first_seed - 1)
+        return max(self.rounds, last - self.first_seed + 1)
 
     @property
     def ratio(self) -> float | None:
@@ -276,6 +296,29 @@ class TestResult:
     test: str
     overall: Overall | None
     certain: Certain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anytime:
+    """What bets on the rounds so far say of the mean difference, however often one looks.
+
+    Args:
+        verdict: What is shown. It stays what it was after the first round that showed it, as long
+            as the mean over all rounds is on the same side of the limit.
+        rounds: How many rounds count.
+        tests: How many tests each has.
+        difference: The mean over tests and rounds, with the interval that holds after all rounds
+            at once.
+        decided_after: The round that showed it first.
+        together: Whether the tests of a round were one bet, since they share their seeds.
+    """
+
+    verdict: Verdict
+    rounds: int
+    tests: int
+    difference: Difference
+    decided_after: int | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due, seeds_ignored: str) -> Tri
         never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
         first_seed=cell.first_seed,
+        rounds=0 if tally.stands else due.rounds(cell),
         unverified=cell.square.unverified if tally.passed or tally.errored else "",
         seeds_ignored="" if cell.square.greedy or tally.stands else seeds_ignored,
     )
@@ -123,6 +124,7 @@ def alone(side: Side, *, candidate: bool) -> CellPair:
         missing=frozenset({*has.passed, *has.missing}),
         adaptive=has.adaptive,
         first_seed=has.first_seed,
+        rounds=has.reached,
         common_seeds=has.common_seeds,
     )
     return CellPair(

@@ -4,7 +4,8 @@ One file a question: `proportions` (how sure is a ratio, or a difference), `beta
 ratio, in two other ways), `paired` and
 `independent` (do two cells differ), `stratified` (do many), `clustered` (a mean over tests),
 `multiple` (many questions at once), `repeats` (pass@k), `sequential` (looking at any time),
-`sequential_tests` (do two cells differ that stop when they like).
+`sequential_tests` (do two cells differ that stop when they like), `betting` (a mean over rounds,
+at any time).
 scipy and numpy are imported inside the functions that need them.
 """
 

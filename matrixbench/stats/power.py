@@ -213,10 +213,12 @@ def stratified_power(
     mixed = (up + down) / 2 + drop * drop / 4
     conditional = cells * trials * mixed / 2
     spread = sqrt(cells * trials * (up + down) / 4)
-    beyond = cells * trials * drop / 2 - _quantile(alpha) * sqrt(conditional) - 0.75
-    if spread == 0:
-        return float(beyond >= 0)
-    return NormalDist().cdf(beyond / spread)
+    beyond = cells * trials * drop / 2 - _quantile(alpha) * sqrt(conditional) - 0.5
+    normal = NormalDist().cdf(beyond / spread) if spread else float(beyond >= 0)
+    # Rare failures are on either side as by a coin: then it is McNemar's test of them, or sharper.
+    lost, kept = 1 - sides.ratio + drop, 1 - sides.ratio
+    rare = mcnemar_power(round(cells * trials), lost, kept, alpha=alpha) if lost + kept < 1 else 0.0
+    return max(normal, rare)
 
 
 def gate_power(

@@ -49,7 +49,7 @@ def shown(tests: int, trials: int, sides: Sides, drop: float, runs: int) -> floa
     draws = np.random.default_rng(tests * trials).multinomial(
         tests * trials, [lost, gained, 1 - lost - gained], size=runs
     )
-    found = sum(b > c and mcnemar_exact(b, c) <= ALPHA for b, c, _ in draws.tolist())
+    found: int = sum(b > c and mcnemar_exact(b, c) <= ALPHA for b, c, _ in draws.tolist())
     return found / runs
 
 
@@ -69,7 +69,7 @@ def shown_unpaired(tests: int, trials: int, ratio: float, drop: float, runs: int
 def shown_alone(trials: int, ratio: float, drop: float, runs: int) -> float:
     """Return how often Boschloo's test of one cell shows a drop."""
     draws = np.random.default_rng(trials).binomial(trials, [ratio - drop, ratio], size=(runs, 2))
-    found = sum(
+    found: int = sum(
         up < down and boschloo((up, trials), (down, trials)) <= ALPHA for up, down in draws.tolist()
     )
     return found / runs
