@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -50,6 +51,8 @@ _OFTEN = f"{100 * POWER:.0f} % of runs"
 _COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
 _BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
 _ABSENT = "–"
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
+"""The sign of a number, which is no hyphen."""
 _STYLES = {Verdict.NO_WORSE: "green", Verdict.REGRESSION: "red", Verdict.UNDECIDED: "yellow"}
 
 
@@ -124,8 +127,13 @@ def verdict_line(candidate: CandidateResult) -> str:
     elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
-        return said
+        return f"{said}: {why(gate)}"
     return _undecided(candidate, said)
+
+
+def why(gate: Gate) -> str:
+    """Return the gate's reasons on one line, those that settle it first."""
+    return _NEGATIVE.sub("−", "; ".join(gate.reasons))
 
 
 def _undecided(candidate: CandidateResult, said: str) -> str:
@@ -134,14 +142,16 @@ def _undecided(candidate: CandidateResult, said: str) -> str:
         return f"{said}: unverified build"
     if (shown := shown_drop(candidate)) is not None:
         said = f"a drop is shown (p = {_p(shown.p_holm)}); {said}"
-    if gate.unsettled:
-        said = f"{said}: {gate.unsettled}"
-        if gate.trials_per_cell is None or _missing_may_decide(gate):
-            return said
-    if gate.trials_per_cell is None and overall is None:
-        return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
+    said = f"{said}: {why(gate) or 'no cell was compared'}"
+    if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
+        return said
     if gate.trials_per_cell is None:
-        return f"{said}; no number of trials would decide: the drop is too close to the limit"
+        settled = gate.unsettled or overall is None
+        return (
+            said
+            if settled
+            else f"{said}; no number of trials would decide: the drop is too close to the limit"
+        )
     fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
     trials = counted(gate.trials_per_cell, "trial")
     return (
@@ -180,7 +190,7 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
     if candidate.not_comparable:
         lines.append(
             f"{counted(candidate.not_comparable, 'pair')} of cells not comparable: not measured on "
-            "both sides, or greedy on one"
+            "both sides, or greedy on one side only"
         )
     if any(candidate.without_partner):
         up, down = candidate.without_partner
@@ -337,7 +347,11 @@ def _cell_row(cell: CellResult, axes: Sequence[str]) -> _Row:
         ratio = cell.difference.estimate
         base = _baseline_ratio(cell)
         texts += (f"{base:.2f}", f"{base + ratio:.2f}", _signed(ratio, 2))
-        if cell.p is None:
+        if cell.basis is Basis.ONE_DRAW:
+            interval = cell.difference.interval
+            ends = f"{_signed(interval.low, 2)} {_signed(interval.high, 2)}"
+            texts += (ends, "", "", str(cell.basis), "")
+        elif cell.p is None:
             equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
             texts += ("", "", "", equal, "")
         else:

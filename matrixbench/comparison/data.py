@@ -97,6 +97,7 @@ def _gate(gate: Gate) -> JsonObject:
         "worst": None if gate.worst is None else _extreme(gate.worst),
         "best": None if gate.best is None else _extreme(gate.best),
         "unverified": list(gate.unverified),
+        "one_draw": gate.one_draw,
     }
 
 
@@ -159,7 +160,7 @@ def _certain(certain: Certain) -> JsonObject:
 
 
 def _cell(cell: CellResult) -> JsonObject:
-    sampled = cell.p is not None and cell.difference is not None
+    sampled = cell.has_interval
     return {
         "coordinates": cell.pair.coordinates,
         "candidate": cell.pair.candidate.cell,
@@ -168,6 +169,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "baseline_build": cell.pair.baseline.build,
         "candidate_unverified": cell.pair.candidate.unverified or None,
         "baseline_unverified": cell.pair.baseline.unverified or None,
+        "candidate_seeds_ignored": cell.pair.candidate.seeds_ignored or None,
+        "baseline_seeds_ignored": cell.pair.baseline.seeds_ignored or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],

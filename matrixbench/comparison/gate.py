@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.missing import lacking, unsettled
@@ -53,8 +54,9 @@ def decide(
     All of that of the trials that have a verdict. `bounded` says what the missing ones leave of it.
     """
     verdict, reasons = judge(results, overall, certain, max_drop=max_drop)
-    if verdict is not Verdict.UNDECIDED:
-        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
+    single = sum(cell.basis is Basis.ONE_DRAW for cell in results)
+    if verdict is not Verdict.UNDECIDED or single:  # no number of trials makes one draw several
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, one_draw=single)
     needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
@@ -73,17 +75,19 @@ def judge(
     max_drop: float,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict that `decide` speaks of, and its reasons."""
-    uncompared = sum(cell.basis is Basis.NOT_COMPARABLE for cell in results)
     parts = [
         _sampled(overall, max_drop) if overall is not None else None,
         _certain(certain, max_drop) if certain.cells else None,
-        _not_comparable(uncompared, len(results)) if uncompared else None,
+        _one_draw(results),
+        *_not_comparable(results),
     ]
     found = [part for part in parts if part is not None] or [_NOTHING]
     verdict = next(
         (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
         Verdict.NO_WORSE,
     )
+    # The reasons that settle it come first: they stand in the verdict's line.
+    found.sort(key=lambda part: part.verdict is not verdict)
     return verdict, tuple(part.reason for part in found)
 
 
@@ -150,7 +154,9 @@ def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
 
 def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     """Return the trials a cell that would decide; those that were due are among them."""
-    if measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None:
+    if measured.one_draw or (
+        measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None
+    ):
         return None
     due = max(
         (
@@ -189,12 +195,34 @@ def _certain(certain: Certain, max_drop: float) -> _Part:
     return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _not_comparable(uncompared: int, cells: int) -> _Part:
-    return _Part(
-        verdict=Verdict.UNDECIDED,
-        reason=f"{uncompared} of {cells} pairs of cells cannot be compared: not measured on both "
-        "sides, or greedy on one",
+def _one_draw(results: Sequence[CellResult]) -> _Part | None:
+    """Return what cells say of which all trials of a side are one draw: nothing, and why."""
+    single = [cell for cell in results if cell.basis is Basis.ONE_DRAW]
+    if not single:
+        return None
+    found = [cell.difference.estimate for cell in single if cell.difference is not None]
+    sides = ("candidate", any(cell.pair.candidate.seeds_ignored for cell in single))
+    others = ("baseline", any(cell.pair.baseline.seeds_ignored for cell in single))
+    whose = " and ".join(name for name, ignores in (sides, others) if ignores)
+    said = (
+        f"the server of the {whose} ignores seeds, so that in {len(single)} of {len(results)} "
+        f"pairs of cells all trials of a side are one draw ({fmean(found):+.3f} on average), which "
+        "is no evidence; have it take each request's seed and run again with --fresh, or select "
+        "others with --where"
     )
+    return _Part(verdict=Verdict.UNDECIDED, reason=said)
+
+
+def _not_comparable(results: Sequence[CellResult]) -> list[_Part]:
+    """Return why cells cannot be compared."""
+    aside = [cell.pair for cell in results if cell.basis is Basis.NOT_COMPARABLE]
+    greedy = sum(any(pair.greedy) and not all(pair.greedy) for pair in aside)
+    of = f"of {len(results)} pairs of cells"
+    found = (
+        (greedy, f"{greedy} {of} greedy on one side only: one reply cannot be held against draws"),
+        (len(aside) - greedy, f"{len(aside) - greedy} {of} not measured on both sides"),
+    )
+    return [_Part(verdict=Verdict.UNDECIDED, reason=said) for count, said in found if count]
 
 
 def _trials_needed(
@@ -225,7 +253,7 @@ def _trials_needed(
 
 def _more(results: Sequence[CellResult], needed: int) -> int:
     """Return how many trials are lacking, over both sides of all cells that take more."""
-    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED}
+    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED, Basis.ONE_DRAW}
     sides = [
         side
         for cell in results

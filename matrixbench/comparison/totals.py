@@ -159,7 +159,7 @@ def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | No
 
 def _certain(results: Sequence[CellResult]) -> Certain:
     """Count the cells that equality decides."""
-    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
+    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.ONE_DRAW, Basis.NOT_COMPARABLE}
     by_test: dict[str, list[float]] = defaultdict(list)
     same = same_replies = 0
     for result in results:

@@ -35,6 +35,8 @@ class Basis(StrEnum):
     """Greedy sampling: repeats say nothing new, so equality is all there is."""
     BY_REQUEST = "by request"
     """The request alone decides on at least one side."""
+    ONE_DRAW = "one draw"
+    """A side's launch ignores seeds: all its trials are one draw of chance."""
     SHARED = "shared"
     """Both sides are one cell of one build: they share their trials."""
     NOT_COMPARABLE = "not comparable"
@@ -92,6 +94,8 @@ class Trials:
         rounds: How many rounds its launch has come to: the index of the last trial that it was
             asked, and 1; all that were planned where it was given up. `passed` may go beyond.
         unverified: Why the build may not be what the backend has now; empty where it is.
+        seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
+            draw; empty where nothing does.
     """
 
     cell: str
@@ -109,6 +113,12 @@ class Trials:
     common_seeds: bool = False
     rounds: int = 0
     unverified: str = ""
+    seeds_ignored: str = ""
+
+    @property
+    def draws(self) -> int:
+        """How many draws of chance the trials are."""
+        return min(1, len(self.passed)) if self.seeds_ignored else len(self.passed)
 
     @property
     def reached(self) -> int:
@@ -203,6 +213,11 @@ class CellResult:
     detectable_drop: float | None = None
     same: bool | None = None
     same_replies: bool | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is chance in its difference, so that it has an interval."""
+        return self.difference is not None and (self.p is not None or self.basis is Basis.ONE_DRAW)
 
     @property
     def stands_out(self) -> bool:
@@ -339,6 +354,7 @@ class Gate:
         best: The same with each at its best for the candidate.
         unverified: Why builds may not be what the backends have now; then nothing passes, whatever
             the trials say.
+        one_draw: In how many pairs a side's launch ignores seeds, so that it is one draw.
     """
 
     verdict: Verdict
@@ -351,6 +367,7 @@ class Gate:
     worst: Extreme | None = None
     best: Extreme | None = None
     unverified: tuple[str, ...] = ()
+    one_draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

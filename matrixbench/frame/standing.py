@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.outcomes import as_bits
-from matrixbench.frame.tally import IntervalKind
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
@@ -81,7 +81,7 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
     tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for _, row in cells:
         # Where repeats say nothing new all of them are one trial.
-        one = isnan(row["low"])
+        one = _single(row)
         n = 1 if one else int(row["trials"])
         passed = round(float(row["success_ratio"])) if one else int(row["passed"])
         tests[str(row.get("test"))].append((passed, n))
@@ -98,7 +98,7 @@ def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
     alone = 0.0
     for _, row in cells:
         found = _found(row, outcomes)
-        if found is None or isnan(row["low"]):
+        if found is None or _single(row):
             return None
         test = str(row.get("test"))
         known, passed = found.bits()
@@ -124,12 +124,13 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     """Return the p-value of a row against the best, and whether it is the lower one of the two.
 
     On the points that both have, and there on as many cells as both have; not where only one side
-    is greedy. Of greedy cells and those that the request alone decides one trial stands for all.
+    is greedy, nor where all trials of a side are one draw, which is no evidence. Of greedy cells
+    and those that the request alone decides one trial stands for all.
     """
     partners = [
         (one, row)
         for one, row in _partners(best, other)
-        if bool(one["greedy"]) is bool(row["greedy"])
+        if bool(one["greedy"]) is bool(row["greedy"]) and not (_one_draw(one) or _one_draw(row))
     ]
     if (sums := _sums(partners, outcomes)) is not None:
         return sign_flip_p(sums), sum(sums) < 0
@@ -161,9 +162,7 @@ def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int
     """
     clusters: dict[int, NDArray[np.float64]] = {}
     for one, row in partners:
-        if any(
-            isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
-        ):
+        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
             return None
         up, down = _found(row, outcomes), _found(one, outcomes)
         if up is None or down is None or up.first_seed != down.first_seed:
@@ -196,7 +195,16 @@ def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
 
 def _passed(row: _Row, outcomes: Outcomes) -> Mapping[int, bool]:
     found = _found(row, outcomes)
-    return {} if found is None else found.by_seed(one=isnan(row["low"]))
+    return {} if found is None else found.by_seed(one=_single(row))
+
+
+def _one_draw(row: _Row) -> bool:
+    return bool(row["draws"] < row["trials"])
+
+
+def _single(row: _Row) -> bool:
+    """Return whether one trial of a cell says all: it is without chance, or one draw."""
+    return isnan(row["low"]) or _one_draw(row)
 
 
 def _found(row: _Row, outcomes: Outcomes) -> Passed | None:

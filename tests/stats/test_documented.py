@@ -10,7 +10,9 @@ from matrixbench.comparison.power import cell_drop, unpaired_drop
 from matrixbench.stats import wilson_interval
 from matrixbench.stats.power import Sides
 from tests.benchmarks import (
+    interval_coverage,
     missing_trials,
+    one_draw,
     power,
     simulate_sequential,
     total_coverage,
@@ -75,6 +77,20 @@ def test_no_gate_is_contradicted_by_the_complete_data(shape: tuple[int, int, int
     drops = (0.0, missing_trials.LIMIT, 0.25)
     rows = missing_trials.table([shape], drops, runs=3)
     assert len(rows) == len(drops) * len(missing_trials.PATTERNS)
+
+
+def test_the_figures_of_one_cells_intervals_are_current() -> None:
+    """How often each interval holds, and its least coverage, stand in the page as computed."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    assert [row for row in interval_coverage.table() if row not in lines] == []
+
+
+def test_one_draw_a_side_is_never_a_regression() -> None:
+    """The short rows stand in the page; before, equal servers came out as a regression."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = [one_draw.row(tests, ratio) for tests in (1, 3) for ratio in one_draw.RATIOS]
+    assert [row for row in rows if row not in lines] == []
+    assert all(" | 0.0% | " in row and row.endswith(" | 0.0% |") for row in rows)
 
 
 def test_the_detectable_drops_are_current() -> None:
