@@ -98,7 +98,7 @@ def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
     alone = 0.0
     for _, row in cells:
         found = _found(row, outcomes)
-        if found is None or isnan(row["low"]):
+        if found is None or _single(row):
             return None
         test = str(row.get("test"))
         known, passed = found.bits()
@@ -162,9 +162,7 @@ def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int
     """
     clusters: dict[int, NDArray[np.float64]] = {}
     for one, row in partners:
-        if any(
-            isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
-        ):
+        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
             return None
         up, down = _found(row, outcomes), _found(one, outcomes)
         if up is None or down is None or up.first_seed != down.first_seed:
