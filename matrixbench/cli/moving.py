@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, put, say
+from matrixbench.cli.shared import Attempts, SeedOffset, StorePath, Where, attempts_of, put, say
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def export(
     ] = None,
     k: Attempts = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
 ) -> None:
     """Write results for other programs: a row a cell, or a trial."""
@@ -40,7 +41,7 @@ def export(
 
     chosen = exporting.format_for(form, output)
     ks = attempts_of(k)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks)
         if output is None:
             for line in lines:

@@ -53,6 +53,7 @@ class Square:
         launch: The name of its launch.
         load: The key of the load that it is measured under (`plan.loads`); None where that is not
             known.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     cell: str
@@ -64,13 +65,19 @@ class Square:
     until: Precision | None = None
     launch: str = ""
     load: str | None = None
+    luck: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """What is kept of the trials of one cell while they stream by."""
+    """What is kept of the trials of one cell while they stream by.
+
+    Bit i of `measured` and of `passes` stands for trial i.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
+    passes: int = 0
     launches: set[int] = field(default_factory=set)
     by_request: int = 0
     replies: Counter[str] = field(default_factory=Counter)
@@ -87,6 +94,8 @@ class Tally:
         if trial.outcome == Outcome.ERRORED:
             self.errors[trial.kind or "", trial.reason] += 1
             return
+        self.measured |= 1 << trial.trial
+        self.passes |= (trial.outcome == Outcome.PASSED) << trial.trial
         if trial.outcome != Outcome.PASSED:
             self.failures[trial.kind or "", trial.reason] += 1
         if trial.reply_digest is not None:
@@ -99,6 +108,14 @@ class Tally:
             self.by_request += 1
             return
         self.speeds.add(trial)
+
+    def by_trial(self) -> str:
+        """Return 1, 0 or - for each trial: passed, did not pass, does not count."""
+        signs = {(True, True): "1", (True, False): "0", (False, False): "-"}
+        return "".join(
+            signs[bool(self.measured >> place & 1), bool(self.passes >> place & 1)]
+            for place in range(self.measured.bit_length())
+        )
 
 
 def plain(value: object) -> object:
@@ -145,6 +162,7 @@ def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[s
         "low": low,
         "high": high,
         "interval": which.value if repeats else None,
+        "shared_luck": None if square.luck is None else f"{square.luck}:{tally.by_trial()}",
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),

@@ -80,6 +80,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
         first_seed=cell.first_seed,
+        common_seeds=cell.square.luck is not None,
         unverified=cell.square.unverified if tally.passed or tally.errored else "",
     )
 

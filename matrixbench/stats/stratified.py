@@ -1,7 +1,8 @@
 """Many cells at once: one difference, one interval, one exact test, clustered by test.
 
 A cell is a stratum. Tests weigh the same, and within a test its cells. Cells of one test share
-their seeds, so they are not taken to be independent of each other; different tests are.
+their seeds, so they are not taken to be independent of each other. Different tests are, unless
+they share seeds as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from matrixbench.stats.proportions import (
     newcombe_difference,
     normal_quantile,
 )
+from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,12 +43,19 @@ class Stratum:
         candidate: Seed → whether the trial passed; not empty.
         baseline: The same; not empty.
         paired: Whether the two are pairs: then both have the same seeds.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     test: str
     candidate: Mapping[int, bool]
     baseline: Mapping[int, bool]
     paired: bool
+    luck: int | None = None
+
+    @property
+    def sharing(self) -> str | int:
+        """What all cells have in common whose trials of one seed may go together."""
+        return self.test if self.luck is None else self.luck
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return successes and trials of the candidate, then of the baseline."""
@@ -99,8 +108,8 @@ def stratified_difference(
     The cells' intervals (Tango's for pairs, else Newcombe's) are combined by squaring and adding
     (G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008); X. Yan and X. G. Su, Statistics in
     Biopharmaceutical Research 2(3) (2010)), which gives a width also where every trial came out
-    alike. Where tests have several cells, it is widened by the design effect of trials that share
-    test and seed (`design_effect`).
+    alike. Where cells share seeds, it is widened by the design effect of trials of one seed
+    (`design_effect`).
 
     Args:
         strata: The cells; at least one.
@@ -129,30 +138,34 @@ def test_weights(strata: Sequence[Stratum]) -> list[float]:
 def design_effect(
     strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
 ) -> float:
-    """Return by how much the variance grows since cells of one test share their seeds.
+    """Return by how much the variance grows since cells share their seeds.
 
     The cluster-robust variance (clusters: test and seed) over that of independent cells, at least
-    1, times (t / z)² for the number of clusters, and at most the number of cells of a test, which
-    is what complete dependence gives; also where nothing varied, so that nothing is known of it. 1
-    where no test has several cells.
+    1, times (t / z)² for the number of clusters, and at most the number of cells that share seeds,
+    which is what complete dependence gives. 1 where none do. Where nothing varied, so that nothing
+    is known of it, cells of one test are taken to go wholly together.
+
+    Of tests that share seeds all trials of a seed are one cluster. Where nothing varied, the
+    correlation `shared_luck.LEAST` between them is allowed for.
     """
-    cells = Counter(stratum.test for stratum in strata)
-    most = max(cells.values())
+    groups: dict[str | int, Counter[str]] = defaultdict(Counter)
+    for stratum in strata:
+        groups[stratum.sharing][stratum.test] += 1
+    most = max(group.total() for group in groups.values())
     if most == 1:
         return 1.0
-    clusters: dict[tuple[str, int], float] = defaultdict(float)
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
     alone = 0.0
     for stratum, weight in zip(strata, test_weights(strata), strict=True):
         for seed, influence in stratum.influences():
-            clusters[stratum.test, seed] += weight * influence
+            clusters[stratum.sharing, seed] += weight * influence
             alone += (weight * influence) ** 2
     together = sum(value * value for value in clusters.values())
-    df = len(clusters) - len(cells) if n is None else (n - 1) * len(cells)
-    if df < 1:
-        return float(most)
+    df = len(clusters) - len(groups) if n is None else (n - 1) * len(groups)
+    if df < 1 or alone == 0:
+        return max(least_effect(len(group)) * max(group.values()) for group in groups.values())
     small = (student_quantile(df, confidence=confidence) / normal_quantile(confidence)) ** 2
-    effect = together / alone if alone > 0 else float(most)
-    return min(float(most), max(1.0, effect) * small)
+    return min(float(most), max(1.0, together / alone) * small)
 
 
 def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -> Interval | None:
@@ -181,16 +194,43 @@ def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -
 def overall_p(strata: Sequence[Stratum]) -> float:
     """Return the exact two-sided p-value of «no cell differs», over all cells.
 
-    Where every cell is paired, `sign_flip_p` over test and seed; with one cell a test that is the
-    pooled exact McNemar test. Else `exact_cmh_p` over all trials.
+    Where every cell is paired, `sign_flip_p` over test and seed (of tests that share seeds over
+    the seed); with one cell a test that is the pooled exact McNemar test. Else `exact_cmh_p` over
+    all trials; it takes them to be independent, so that where tests share seeds the larger p of it
+    and of the cluster-robust `student_p` is told.
     """
     if not all(stratum.paired for stratum in strata):
-        return exact_cmh_p([stratum.counts() for stratum in strata])
-    sums: dict[tuple[str, int], int] = defaultdict(int)
+        p = exact_cmh_p([stratum.counts() for stratum in strata])
+        shared = any(stratum.luck is not None for stratum in strata)
+        return max(p, student_p(strata)) if shared else p
+    sums: dict[tuple[str | int, int], int] = defaultdict(int)
     for stratum in strata:
         for seed, passed in stratum.candidate.items():
-            sums[stratum.test, seed] += passed - stratum.baseline[seed]
+            sums[stratum.sharing, seed] += passed - stratum.baseline[seed]
     return sign_flip_p(list(sums.values()))
+
+
+def student_p(strata: Sequence[Stratum]) -> float:
+    """Return the two-sided p-value of the mean difference by its cluster-robust standard error.
+
+    Trials that share test and seed, of tests that share seeds those of a seed, are a cluster; the
+    quantile is Student's for few of them (A. C. Cameron and D. L. Miller, Journal of Human
+    Resources 50(2) (2015)). 1 where nothing varied, or there is one cluster.
+    """
+    from scipy.special import stdtr  # noqa: PLC0415  heavy: scipy
+
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
+    mean = 0.0
+    for stratum, weight in zip(strata, test_weights(strata), strict=True):
+        (up, up_n), (down, down_n) = stratum.counts()
+        mean += weight * (up / up_n - down / down_n)
+        for seed, influence in stratum.influences():
+            clusters[stratum.sharing, seed] += weight * influence
+    variance = sum(value * value for value in clusters.values())
+    df = len(clusters) - len({stratum.sharing for stratum in strata})
+    if df < 1 or variance == 0:
+        return 1.0
+    return min(1.0, 2 * float(stdtr(df, -abs(mean) / sqrt(variance))))
 
 
 def sign_flip_p(sums: Sequence[int]) -> float:
