@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -26,7 +27,7 @@ import numpy as np
 from scipy.stats import binom
 
 from matrixbench.execution.run import execute
-from matrixbench.execution.settings import Settings
+from matrixbench.execution.settings import settings_for
 from matrixbench.plan.seeds import offset_of
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.clustered import student_quantile
@@ -115,7 +116,8 @@ def holds(outcomes: NDArray[np.bool_], truth: float, *, clustered: bool) -> NDAr
     width = quantile / (1 + quantile**2 / n)
     width = width * np.sqrt(ratios * (1 - ratios) / n + quantile**2 / (4 * n * n))
     low, high = (middle - width).mean(1), (middle + width).mean(1)
-    return (low <= truth + 1e-12) & (truth - 1e-12 <= high)
+    found: NDArray[np.bool_] = (low <= truth + 1e-12) & (truth - 1e-12 <= high)
+    return found
 
 
 def alarms(
@@ -179,10 +181,9 @@ def ask(folder: Path) -> None:
     experiment = experiment_in(folder)
     found = {}
     for rule in ("old", "own"):
-        settings = Settings(store=folder / f"{rule}.db", cache=Path.home() / ".cache/matrixbench")
+        settings = settings_for(experiment, os.environ, store=folder / f"{rule}.db")
         for part in [experiment] if rule == "own" else under_one_seed(experiment):
-            only = [f'test="{test.name}"' for test in part.tests] if rule == "old" else []
-            asyncio.run(execute(part, settings, mode="resume", where=only))
+            asyncio.run(execute(part, settings, mode="resume"))
         found[rule] = groups_in(folder / f"{rule}.db")
     RECORDED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -219,20 +220,20 @@ def groups_in(store: Path, name: str = "shared-luck") -> dict[str, list[str]]:
             assert reply is not None
             place = body["messages"][0]["content"], body["temperature"]
             texts.setdefault(place, {})[transcript.trial.trial] = reply.content or ""
-    kinds = {
-        "on the subject": lambda question: rf"(?i){QUESTIONS[question]}",
-        "first word": lambda _: r"^(The|A|I|Yes|No|An|That|It|In|This)\b",
-        "first letter": lambda _: "^[A-Ma-m]",
+    patterns = {
+        "on the subject": {question: f"(?i){words}" for question, words in QUESTIONS.items()},
+        "first word": dict.fromkeys(QUESTIONS, r"^(The|A|I|Yes|No|An|That|It|In|This)\b"),
+        "first letter": dict.fromkeys(QUESTIONS, "^[A-Ma-m]"),
     }
     return {
         f"{kind}, {temperature}": [
             "".join(
-                "1" if re.search(pattern(question), texts[question, temperature][seed]) else "0"
+                "1" if re.search(pattern[question], texts[question, temperature][seed]) else "0"
                 for seed in range(SEEDS)
             )
             for question in QUESTIONS
         ]
-        for kind, pattern in kinds.items()
+        for kind, pattern in patterns.items()
         for temperature in TEMPERATURES
     }
 

@@ -18,7 +18,7 @@ trials: 4
 seed: 7
 backends:
   one: {kind: scripted, replies: [a, b]}
-  two: {kind: scripted, replies: [a, b]}
+  two: {kind: scripted, replies: [b, a]}
 sampling: {temperature: [0.5, 1]}
 tests:
   - {name: hi, messages: [{role: user, content: hi}], expect: [{content: {contains: a}}]}
