@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
+    from matrixbench.frame.outcomes import Outcomes
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.origin import Origin
@@ -99,13 +100,16 @@ class Results:
                 for cell in cells.get((row.cell, row.build), ()):
                     yield cell, row
 
-    def frame(self, store: Store) -> DataFrame:
-        """Return one row a cell, as `frame.cell_frame` says."""
+    def frame(self, store: Store, *, outcomes: Outcomes | None = None) -> DataFrame:
+        """Return one row a cell, as `frame.cell_frame` says; keep in `outcomes` what passed."""
         frames = []
         aside = self.not_applicable
         for layer in _layers(self.cells):
             squares = [cell.square for cell in layer.cells]
-            frames.append(cell_frame(squares, aside, layer.rows(self, store), axes=self.axes))
+            rows = layer.rows(self, store)
+            if outcomes is not None:
+                rows = outcomes.watched(rows, squares)
+            frames.append(cell_frame(squares, aside, rows, axes=self.axes))
             aside = ()
         return _joined(frames or [cell_frame((), aside, (), axes=self.axes)])
 

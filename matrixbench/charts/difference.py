@@ -121,8 +121,8 @@ def _told(cell: CellResult) -> Row:
         interval = cell.difference.interval
         told["95 % interval"] = f"{interval.low:+.3f} to {interval.high:+.3f}"
         told["p"] = f"{cell.p:.3g} ({cell.test}), {cell.p_holm:.3g} after Holm"
-        if cell.visible_drop is not None:
-            told["smallest drop that so many can show"] = f"{cell.visible_drop:.2f}"
+        if cell.detectable_drop is not None:
+            told["drop shown in 80 % of runs"] = f"{cell.detectable_drop:.2f}"
     for doubt in cell.pair.unverified:
         told["unverified"] = doubt
     if cell.pairs is not None:

@@ -53,7 +53,7 @@ def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
 ) -> None:
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
+    from matrixbench.comparison.power import power_of_plan  # noqa: PLC0415  the same
     from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
 
     experiment = load(file, seed_offset)
@@ -63,6 +63,7 @@ def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
         where=where or (),
         trials=trials,
         any_build=any_build,
+        judged=True,
     )
     out = tables.console(sys.stdout)
     if as_json:
@@ -71,9 +72,9 @@ def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
         tables.print_cells(prepared.cells(), out)
     else:
         tables.print_plan(prepared.plan, out)
-        foresight = foresight_of(prepared.plan, prepared.wanted)
-        if foresight is not None:
-            tables.print_aside(foresight.line, out)
+        power = power_of_plan(prepared.plan, prepared.wanted, prepared.history)
+        if power is not None:
+            tables.print_aside(power.line, out)
         if builds:
             tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:

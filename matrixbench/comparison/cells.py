@@ -10,7 +10,7 @@ from matrixbench.comparison.values import Basis, CellResult
 from matrixbench.stats.independent import boschloo
 from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import mcnemar_exact, phi, pooled_phi
-from matrixbench.stats.proportions import Difference, Interval, minimum_detectable_drop
+from matrixbench.stats.proportions import Difference, Interval
 from matrixbench.stats.stratified import Stratum
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def assess(
 
     Cells that share seeds are tested as pairs (exact McNemar) where the correlation within cells,
     pooled over all of them, says that pairing holds, else by Boschloo's test. Holm's correction
-    runs over all cells with a p-value.
+    runs over all cells with a p-value; that over all candidates is the caller's.
 
     Args:
         pairs: The pairs of cells.
@@ -137,5 +137,4 @@ def _tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResu
             if table is not None and mcnemar
             else boschloo(candidate, baseline)
         ),
-        visible_drop=minimum_detectable_drop(min(candidate[1], baseline[1]), paired=mcnemar),
     )

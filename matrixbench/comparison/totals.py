@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from matrixbench.comparison import adaptive
 from matrixbench.comparison.cells import assess
 from matrixbench.comparison.gate import bounded, decide, doubted, judge
+from matrixbench.comparison.many import corrected
 from matrixbench.comparison.missing import End, any_missing, completed, count
+from matrixbench.comparison.power import sides_in, with_detectable_drops
 from matrixbench.comparison.values import (
+    MAX_DROP,
     Basis,
     CandidateResult,
     Certain,
@@ -21,7 +24,6 @@ from matrixbench.comparison.values import (
     TestResult,
     Verdict,
 )
-from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import Pairs, pooled_phi
 from matrixbench.stats.stratified import (
     across_tests,
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate
     from matrixbench.stats.stratified import Stratum
-
-MAX_DROP = 0.1
-"""The drop of the mean success ratio that the gate allows where nobody says."""
 
 
 def compare_cells(
@@ -65,15 +64,11 @@ def compare_cells(
     if not 0 <= max_drop <= 1:
         raise ValueError(f"a drop of {max_drop} is not between 0 and 1")
     results = [_compared(candidate, max_drop, missing) for candidate in candidates]
-    overalls = _holm_over([result.overall for result in results])
     return Comparison(
         experiment=experiment,
         axis=axis,
         baseline=baseline,
-        candidates=tuple(
-            replace(result, overall=overall)
-            for result, overall in zip(results, overalls, strict=True)
-        ),
+        candidates=tuple(corrected(results)),
         missing=missing,
     )
 
@@ -86,7 +81,7 @@ def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> Candid
     certain = _certain(results)
     gate = decide(results, strata, overall, certain, max_drop=max_drop)
     candidates_own = sum(bool(pair.candidate.cell) for pair in candidate.alone)
-    return CandidateResult(
+    compared = CandidateResult(
         name=candidate.name,
         cells=tuple(results),
         tests=_by_test(found),
@@ -95,7 +90,9 @@ def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> Candid
         gate=doubted(_allowing(gate, candidate, results, missing), results),
         counts=count(candidate),
         without_partner=(candidates_own, len(candidate.alone) - candidates_own),
+        sides=None if overall is None else sides_in(strata, overall.phi),
     )
+    return with_detectable_drops(compared, strata)
 
 
 def _allowing(
@@ -157,7 +154,6 @@ def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | No
         trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
         pairs=Pairs.added(tables),
         phi=pooled_phi(tables),
-        visible_drop=difference.above,
     )
 
 
@@ -188,15 +184,9 @@ def _by_test(found: Sequence[tuple[CellResult, Stratum | None]]) -> tuple[TestRe
     rows: dict[str, list[tuple[CellResult, Stratum | None]]] = defaultdict(list)
     for result, stratum in found:
         rows[result.pair.test].append((result, stratum))
-    overalls = _holm_over([_overall(row) for row in rows.values()])
     return tuple(
-        TestResult(test=test, overall=overall, certain=_certain([result for result, _ in row]))
-        for (test, row), overall in zip(rows.items(), overalls, strict=True)
+        TestResult(
+            test=test, overall=_overall(row), certain=_certain([result for result, _ in row])
+        )
+        for test, row in rows.items()
     )
-
-
-def _holm_over(overalls: Sequence[Overall | None]) -> list[Overall | None]:
-    adjusted = iter(holm([overall.p for overall in overalls if overall is not None]))
-    return [
-        None if overall is None else replace(overall, p_holm=next(adjusted)) for overall in overalls
-    ]

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from math import nan
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.frame.speeds import Speeds
 from matrixbench.records import Kind, Outcome
@@ -16,6 +16,8 @@ from matrixbench.stats import wilson_interval
 from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matrixbench.plan.cells import Coordinates, NotApplicable
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -116,6 +118,12 @@ class Tally:
             signs[bool(self.measured >> place & 1), bool(self.passes >> place & 1)]
             for place in range(self.measured.bit_length())
         )
+
+
+def luck_of(row: Mapping[str, Any]) -> int | None:
+    """Return the seed of trial 0 where other tests have a cell's seeds, from its row of a table."""
+    told = row.get("shared_luck")
+    return int(told.partition(":")[0]) if isinstance(told, str) else None
 
 
 def plain(value: object) -> object:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.errors import UsageError
 from matrixbench.frame.columns import pass_columns
 from matrixbench.frame.pass_k import with_pass_k
+from matrixbench.frame.standing import STANDING_COLUMNS, standings
 from matrixbench.frame.tables import axes_of
 from matrixbench.frame.tally import CellStatus, IntervalKind
 from matrixbench.plan.values import label
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pandas import DataFrame
+
+    from matrixbench.frame.outcomes import Outcomes
 
 TOTAL_COLUMNS: Mapping[str, str] = {
     "tests": "How many tests have a trial that counts.",
@@ -44,6 +47,7 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "high": "Upper end of the same interval.",
     "these_low": "Lower end of its 95 % interval for these very tests: only the trials are chance.",
     "these_high": "Upper end of the same interval.",
+    **STANDING_COLUMNS,
     "latency_p50_s": "Median over cells of their median latencies, in seconds.",
     "time_to_first_token_p50_s": "The same of the time to the first token, in seconds.",
     "token_gap_p50_s": "The same of the time between tokens of streamed replies, in seconds.",
@@ -77,7 +81,12 @@ _Point: TypeAlias = "tuple[str, ...]"
 
 
 def total_frame(
-    frame: DataFrame, by: Sequence[str] = (), *, ks: Sequence[int] = (), common: bool = False
+    frame: DataFrame,
+    by: Sequence[str] = (),
+    *,
+    ks: Sequence[int] = (),
+    common: bool = False,
+    outcomes: Outcomes | None = None,
 ) -> DataFrame:
     """Return one row for each combination of some axes' values, the best first.
 
@@ -89,6 +98,7 @@ def total_frame(
         by: The axes. Default: `ranked_axes`.
         ks: Numbers of attempts, from 1 on.
         common: Whether only points count that every row has measured.
+        outcomes: Which trials of the cells passed; without it no row is tested against the best.
 
     Raises:
         UsageError: There is no such axis, or the rows have no point in common.
@@ -101,19 +111,25 @@ def total_frame(
     if common and groups:
         groups, points = _in_common(groups, points)
     everywhere = frozenset[_Point]().union(*map(set, points))
-    rows = [
-        {
-            **{axis: cells[0][axis] for axis in axes},
-            **_total(cells, ks),
-            "missing": len(everywhere - set(found)),
-        }
-        for cells, found in zip(groups.values(), points, strict=True)
+    found = [
+        (
+            {
+                **{axis: cells[0][axis] for axis in axes},
+                **_total(cells, ks),
+                "missing": len(everywhere - set(where)),
+            },
+            list(zip(where, (cell for cell in cells if cell["trials"]), strict=True)),
+        )
+        for cells, where in zip(groups.values(), points, strict=True)
     ]
-    rows.sort(key=_place)
+    found.sort(key=lambda one: _place(one[0]))
+    standing = standings([cells for _, cells in found], outcomes)
+    rows = [{**row, **stands} for (row, _), stands in zip(found, standing, strict=True)]
     columns = [*axes, *TOTAL_COLUMNS, *(name for k in ks for name in pass_columns(k))]
+    objects = {*axes, "told_from_best"}
     return pd.DataFrame(
         {
-            name: pd.Series([row[name] for row in rows], dtype=object if name in axes else None)
+            name: pd.Series([row[name] for row in rows], dtype=object if name in objects else None)
             for name in columns
         },
         columns=columns,
