@@ -16,6 +16,7 @@ from matrixbench.cli.shared import (
     Where,
     attempts_of,
     put,
+    put_data,
     say,
 )
 from matrixbench.errors import UsageError
@@ -58,7 +59,7 @@ def export(  # noqa: PLR0913, PLR0917  each is an option
         lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks, interval=kind)
         if output is None:
             for line in lines:
-                if not put(line, nl=False):
+                if not put_data(line, nl=False):
                     break
         else:
             exporting.write_export(lines, output)

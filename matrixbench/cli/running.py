@@ -21,6 +21,7 @@ from matrixbench.cli.shared import (
     load,
     print_json,
     put,
+    put_data,
     say,
     settings_of,
 )
@@ -152,7 +153,7 @@ def schema() -> None:
         schema_text,
     )
 
-    put(schema_text(experiment_schema()), nl=False)
+    put_data(schema_text(experiment_schema()), nl=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
