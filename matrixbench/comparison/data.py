@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import (
+        Anytime,
         CandidateResult,
         CellResult,
         Certain,
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
         Count,
         Extreme,
         Gate,
+        Looked,
         Overall,
         Trials,
     )
@@ -34,6 +36,7 @@ def comparison_json(comparison: Comparison) -> JsonObject:
         "baseline": comparison.baseline,
         "verdict": comparison.verdict.value,
         "missing": comparison.missing.value,
+        "look_remembered": comparison.remembered,
         "candidates": [_candidate(candidate) for candidate in comparison.candidates],
     }
 
@@ -75,6 +78,33 @@ def _gate(gate: Gate) -> JsonObject:
         "worst": None if gate.worst is None else _extreme(gate.worst),
         "best": None if gate.best is None else _extreme(gate.best),
         "unverified": list(gate.unverified),
+        "look": gate.look.value,
+        "once": None if gate.once is None else gate.once.value,
+        "anytime": None if gate.anytime is None else _anytime(gate.anytime),
+        "only_bets": gate.only_bets or None,
+        "looked": None if gate.looked is None else _looked(gate.looked),
+    }
+
+
+def _anytime(anytime: Anytime) -> JsonObject:
+    return {
+        "verdict": anytime.verdict.value,
+        "rounds": anytime.rounds,
+        "tests": anytime.tests,
+        "difference": anytime.difference.estimate,
+        **_ends(anytime.difference.interval),
+        "decided_after": anytime.decided_after,
+        "together": anytime.together,
+        "rounds_to_decide": anytime.rounds_to_decide,
+    }
+
+
+def _looked(looked: Looked) -> JsonObject:
+    return {
+        "trials": looked.trials,
+        "max_drop": looked.max_drop,
+        "verdict": looked.verdict.value,
+        "at": looked.at,
     }
 
 

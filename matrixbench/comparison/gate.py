@@ -27,12 +27,14 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
+    """What some of the cells say by themselves."""
+
     verdict: Verdict
     reason: str
 
 
-_NOTHING = _Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
+_NOTHING = Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
 
 
 def decide(
@@ -53,7 +55,8 @@ def decide(
 
     All of that of the trials that have a verdict. `bounded` says what the missing ones leave of it.
     """
-    verdict, reasons = judge(results, overall, certain, max_drop=max_drop)
+    sampled = None if overall is None else sampled_part(overall, max_drop)
+    verdict, reasons = judge(results, sampled, certain, max_drop=max_drop)
     if verdict is not Verdict.UNDECIDED:
         return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
     needed = _trials_needed(results, strata, overall, max_drop)
@@ -68,7 +71,7 @@ def decide(
 
 def judge(
     results: Sequence[CellResult],
-    overall: Overall | None,
+    sampled: Part | None,
     certain: Certain,
     *,
     max_drop: float,
@@ -76,7 +79,7 @@ def judge(
     """Return the verdict that `decide` speaks of, and its reasons."""
     uncompared = sum(cell.basis is Basis.NOT_COMPARABLE for cell in results)
     parts = [
-        _sampled(overall, max_drop) if overall is not None else None,
+        sampled,
         _certain(certain, max_drop) if certain.cells else None,
         _not_comparable(uncompared, len(results)) if uncompared else None,
     ]
@@ -166,36 +169,37 @@ def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     return max(due, measured.trials_per_cell or 0) or None
 
 
-def _sampled(overall: Overall, max_drop: float) -> _Part:
+def sampled_part(overall: Overall, max_drop: float) -> Part:
+    """Return what all sampled cells say at one look."""
     low, high = overall.difference.interval.low, overall.difference.interval.high
     said = (
         f"the mean success ratio differs by {overall.difference.estimate:+.3f} "
         f"(95 % {low:+.3f} to {high:+.3f})"
     )
     if no_worse(overall.difference, max_drop):
-        return _Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
+        return Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
     if worse(overall.difference, max_drop) and overall.p <= ALPHA:
-        return _Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
+        return Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
     shown = ""
     if overall.p <= ALPHA and overall.difference.estimate < 0:
         shown = f"; a drop is shown (p = {overall.p:.2g}), but not whether it is larger"
-    return _Part(
+    return Part(
         verdict=Verdict.UNDECIDED,
         reason=f"{said}, which does not settle a drop of {max_drop:g}{shown}",
     )
 
 
-def _certain(certain: Certain, max_drop: float) -> _Part:
+def _certain(certain: Certain, max_drop: float) -> Part:
     said = (
         f"of {certain.cells} cells without chance {certain.worse} are worse and {certain.better} "
         f"better: {certain.mean:+.3f} on average"
     )
     lost = certain.mean < -max_drop - _ROUNDING
-    return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
+    return Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _not_comparable(uncompared: int, cells: int) -> _Part:
-    return _Part(
+def _not_comparable(uncompared: int, cells: int) -> Part:
+    return Part(
         verdict=Verdict.UNDECIDED,
         reason=f"{uncompared} of {cells} pairs of cells cannot be compared: not measured on both "
         "sides, or greedy on one",

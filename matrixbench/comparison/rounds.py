@@ -120,14 +120,19 @@ def judge_rounds(
         verdict, after = Verdict.NO_WORSE, above
     if below is not None and above is None and estimate < -max_drop:
         verdict, after = Verdict.REGRESSION, below
-    interval = bets.interval()
+    needed = (
+        bets.rounds_to_rule_out(-max_drop, above=estimate > -max_drop)
+        if verdict is Verdict.UNDECIDED
+        else None
+    )
     return Anytime(
         verdict=verdict,
         rounds=len(rounds),
         tests=len(rounds[0]) if rounds else 0,
-        difference=Difference(estimate=estimate, interval=interval),
+        difference=Difference(estimate=estimate, interval=bets.interval()),
         decided_after=after,
         together=together,
+        rounds_to_decide=needed if needed is None else max(needed, len(rounds) + 1),
     )
 
 
@@ -147,6 +152,7 @@ def _between(worst: Anytime, best: Anytime) -> Anytime:
         difference=Difference(estimate=middle, interval=Interval(low=low, high=high)),
         decided_after=None if shown is None else shown.decided_after,
         together=worst.together,
+        rounds_to_decide=None if shown else worst.rounds_to_decide,
     )
 
 
