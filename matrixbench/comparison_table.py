@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -11,9 +12,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from matrixbench.comparison.looks import FRESH
+from matrixbench.comparison.many import shown_drop
+from matrixbench.comparison.power import cell_drop, given, hundredths
 from matrixbench.comparison.values import ALPHA, Basis, Look, Missing, Verdict
 from matrixbench.plan.values import label
-from matrixbench.stats.proportions import minimum_detectable_drop
+from matrixbench.stats.power import POWER
+from matrixbench.stats.proportions import smallest_significant_drop
 from matrixbench.tables import bare_table, counted
 
 if TYPE_CHECKING:
@@ -43,9 +47,13 @@ _TESTS_ACROSS = 4
 IGNORED = "--missing ignore"
 """How it was asked for that missing trials be left out."""
 
+_OFTEN = f"{100 * POWER:.0f} % of runs"
+
 _COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
 _BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
 _ABSENT = "–"
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
+"""The sign of a number, which is no hyphen."""
 _STYLES = {Verdict.NO_WORSE: "green", Verdict.REGRESSION: "red", Verdict.UNDECIDED: "yellow"}
 
 
@@ -66,11 +74,12 @@ class _Row:
 
 def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
     """Print every candidate: what all cells say together, the gate's verdict, then the rows."""
+    tests = _cell_tests(comparison)
     for place, candidate in enumerate(comparison.candidates):
         if place:
             out.print()
         out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
-        for line in _lines(candidate):
+        for line in _lines(candidate, tests):
             out.print(_indented(line))
         for line in _forgotten(comparison, candidate):
             out.print(_indented(line))
@@ -89,11 +98,12 @@ def _indented(line: str, style: str = "") -> Padding:
 
 def markdown(comparison: Comparison, by: By) -> str:
     """Return the comparison as Markdown, for a pull request."""
+    tests = _cell_tests(comparison)
     parts = [f"## {comparison.experiment}: {comparison.axis} against {comparison.baseline}"]
     for candidate in comparison.candidates:
         parts.append(f"### {_escaped(candidate.name)}: {candidate.gate.verdict}")
         parts.append(_escaped(verdict_line(candidate)))
-        lines = [*_lines(candidate), *_forgotten(comparison, candidate)]
+        lines = [*_lines(candidate, tests), *_forgotten(comparison, candidate)]
         parts.append("\n".join(f"- {_escaped(line)}" for line in lines))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
@@ -101,9 +111,9 @@ def markdown(comparison: Comparison, by: By) -> str:
         if hidden:
             parts.append(f"and {counted(hidden, 'row')} more")
     parts.append(
-        "Bold rows are shown to differ (Holm, 5 %). Differences are candidate less baseline; "
-        "−/+ counts pairs of trials with one seed that only the baseline, only the candidate "
-        "passed."
+        "Bold rows are shown to differ (Holm over the rows of all candidates, 5 %). Differences "
+        "are candidate less baseline; −/+ counts pairs of trials with one seed that only the "
+        "baseline, only the candidate passed."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -121,7 +131,7 @@ def verdict_line(candidate: CandidateResult) -> str:
     elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
-        return f"{said}{_by_look(gate)}"
+        return f"{said}{_by_look(gate)}: {why(gate)}"
     return _undecided(candidate, said)
 
 
@@ -132,42 +142,40 @@ def _by_look(gate: Gate) -> str:
     return f", shown in round {gate.anytime.decided_after} and however often one looks"
 
 
+def why(gate: Gate) -> str:
+    """Return the gate's reasons on one line, those that settle it first."""
+    return _NEGATIVE.sub("−", "; ".join(gate.reasons))
+
+
 def _undecided(candidate: CandidateResult, said: str) -> str:
     gate, overall = candidate.gate, candidate.overall
     if gate.unverified:  # no number of trials would decide
         return f"{said}: unverified build"
     if gate.only_bets:
         return f"{said} after {_rounds(gate)}{_rounds_needed(gate)}: {gate.only_bets}"
-    if (p := _shown_drop(candidate)) is not None:
-        said = f"a drop is shown (p = {_p(p)}); {said}"
-    if gate.unsettled:
-        said = f"{said}: {gate.unsettled}"
-        if gate.trials_per_cell is None or _missing_may_decide(gate):
-            return said
-    if gate.trials_per_cell is None and overall is None:
-        return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
+    if (shown := shown_drop(candidate)) is not None:
+        said = f"a drop is shown (p = {_p(shown.p_holm)}); {said}"
+    said = f"{said}: {why(gate) or 'no cell was compared'}"
+    if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
+        return said
     if gate.trials_per_cell is None:
-        return f"{said}; no number of trials would decide: the drop is too close to the limit"
+        settled = gate.unsettled or overall is None
+        return (
+            said
+            if settled
+            else f"{said}; no number of trials would decide: the drop is too close to the limit"
+        )
     fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
     trials = counted(gate.trials_per_cell, "trial")
     return (
-        f"{said}; if ratios stay as they are, {fixed}{trials} per cell would decide "
-        f"({gate.more_trials:,} more in all)"
+        f"{said}; if ratios stay as they are, {fixed}{trials} per cell would decide in "
+        f"{_OFTEN} ({gate.more_trials:,} more in all)"
     )
 
 
 def _missing_may_decide(gate: Gate) -> bool:
     """Return whether the trials that were due could show it to be no worse, once all are there."""
     return gate.best is not None and gate.best.verdict is Verdict.NO_WORSE
-
-
-def _shown_drop(candidate: CandidateResult) -> float | None:
-    """Return the p-value of a drop that is shown, also with missing trials at their best."""
-    best = candidate.gate.best
-    overall = candidate.overall if best is None else best.overall
-    if overall is None or overall.p > ALPHA or overall.difference.estimate >= 0:
-        return None
-    return overall.p
 
 
 def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
@@ -177,8 +185,13 @@ def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
     ).replace("build build", "build")
 
 
-def _lines(candidate: CandidateResult) -> list[str]:
-    lines = [] if candidate.overall is None else _overall(candidate.overall)
+def _cell_tests(comparison: Comparison) -> int:
+    """Return over how many cells, of all candidates, Holm's correction runs."""
+    return sum(cell.p is not None for found in comparison.candidates for cell in found.cells)
+
+
+def _lines(candidate: CandidateResult, tests: int) -> list[str]:
+    lines = [] if candidate.overall is None else _overall(candidate, candidate.overall)
     for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
         lines.append(_count(whose, count))
     lines += _ends(candidate.gate)
@@ -191,16 +204,16 @@ def _lines(candidate: CandidateResult) -> list[str]:
     if candidate.not_comparable:
         lines.append(
             f"{counted(candidate.not_comparable, 'pair')} of cells not comparable: not measured on "
-            "both sides, or greedy on one"
+            "both sides, or greedy on one side only"
         )
     if any(candidate.without_partner):
         up, down = candidate.without_partner
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
     lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
-    return [*lines, *_hint(candidate)]
+    return [*lines, *_hint(candidate, tests)]
 
 
-def _overall(overall: Overall) -> list[str]:
+def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:
     interval = overall.difference.interval
     up, down = overall.trials
     sampled = counted(overall.cells, "sampled cell")
@@ -213,10 +226,11 @@ def _overall(overall: Overall) -> list[str]:
         f"difference {_signed(overall.difference.estimate)}, 95 % {_signed(interval.low)} to "
         f"{_signed(interval.high)} for these tests{_across(overall)}"
     )
-    lines.append(
-        f"{'test' if overall.adaptive else 'exact stratified test'}: p = {_p(overall.p)}; a mean "
-        f"drop of {overall.visible_drop:.3f} could be told from none"
-    )
+    tested = f"{'test' if overall.adaptive else 'exact stratified test'}: p = {_p(overall.p)}"
+    if overall.p_holm != overall.p:
+        tested += f", {_p(overall.p_holm)} over all candidates (Holm)"
+    lines.append(tested)
+    lines += _detectable(candidate, overall)
     if overall.adaptive:
         lines.append(
             "trials are adaptive: test and interval are those that hold although cells stop early; "
@@ -228,6 +242,16 @@ def _overall(overall: Overall) -> list[str]:
             f"{overall.pairs.better} better, phi {_number(overall.phi)}"
         )
     return lines
+
+
+def _detectable(candidate: CandidateResult, overall: Overall) -> list[str]:
+    """Say which mean drop the test shows in 80 % of runs, and of which baseline and phi."""
+    if candidate.sides is None:
+        return []
+    drop = overall.detectable_drop
+    what = "no mean drop" if drop is None else f"a mean drop of {hundredths(drop)}"
+    fixed = "with as many trials in fixed number " if overall.adaptive else ""
+    return [f"{fixed}{_OFTEN} would show {what} ({given(candidate.sides)})"]
 
 
 def _count(whose: str, count: Count) -> str:
@@ -323,21 +347,26 @@ def _certain(certain: Certain) -> str:
     )
 
 
-def _hint(candidate: CandidateResult) -> list[str]:
-    """Say what drop so many trials can show of a single cell, alone and among so many."""
+def _hint(candidate: CandidateResult, tests: int) -> list[str]:
+    """Say what drop of a single cell is shown in 80 % of runs, alone and among so many."""
     tested = [cell for cell in candidate.cells if cell.p is not None and cell.evidence is None]
-    if not tested:
+    if not tested or candidate.sides is None:
         return []
     n = max(min(cell.trials) for cell in tested)
     paired = all(cell.test == "mcnemar" for cell in tested)
-    trials, cells = counted(n, "trial"), counted(len(tested), "cell")
-    alone = minimum_detectable_drop(n, paired=paired)
-    among = minimum_detectable_drop(n, paired=paired, alpha=ALPHA / len(tested))
-    if among is None:
+    trials, cells = counted(n, "trial"), counted(tests, "cell")
+    first = ALPHA / tests
+    if smallest_significant_drop(n, paired=paired, alpha=first) is None:
         said = f"{trials} cannot make one of {cells} stand out (Holm)"
         return [f"{said}: look --by test, or raise trials"]
-    said = f"{trials} can show, from a baseline that always passes, a drop of {alone:.2g} of a cell"
-    return [f"{said} alone, of {among:.2g} of the first of {cells} (Holm)"]
+    alone = cell_drop(n, candidate.sides, paired=paired)
+    among = cell_drop(n, candidate.sides, paired=paired, alpha=first)
+    said = f"{trials} show, in {_OFTEN}, {_drop(alone)} of a cell alone"
+    return [f"{said}, {_drop(among)} of the first of {cells} (Holm)"]
+
+
+def _drop(drop: float | None) -> str:
+    return "no drop" if drop is None else f"a drop of {hundredths(drop)}"
 
 
 def _rows(candidate: CandidateResult, by: By, axis: str) -> tuple[list[_Row], int]:
@@ -376,7 +405,11 @@ def _cell_row(cell: CellResult, axes: Sequence[str]) -> _Row:
         ratio = cell.difference.estimate
         base = _baseline_ratio(cell)
         texts += (f"{base:.2f}", f"{base + ratio:.2f}", _signed(ratio, 2))
-        if cell.p is None:
+        if cell.basis is Basis.ONE_DRAW:
+            interval = cell.difference.interval
+            ends = f"{_signed(interval.low, 2)} {_signed(interval.high, 2)}"
+            texts += (ends, "", "", str(cell.basis), "")
+        elif cell.p is None:
             equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
             texts += ("", "", "", equal, "")
         else:

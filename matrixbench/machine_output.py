@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.comparison.foresight import foresight_of
+from matrixbench.comparison.data import power_json
+from matrixbench.comparison.power import power_of_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.comparison.foresight import Foresight
+    from matrixbench.comparison.power import Power
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.summary import RunSummary
     from matrixbench.plan.builds import HeldBuild
@@ -55,7 +56,7 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "verified": plan.verified,
         "server_starts": plan.server_starts,
         "estimate_s": plan.estimate_s,
-        "visible_drop": _foresight(foresight_of(plan, prepared.wanted)),
+        "detectable_drop": _power(power_of_plan(plan, prepared.wanted, prepared.history)),
         "launches": [_launch_json(launch, held) for launch, held in prepared.builds()],
         "not_applicable": [
             {"coordinates": point.coordinates, "reason": point.reason, "hint": point.hint}
@@ -65,20 +66,22 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     }
 
 
-def _foresight(foresight: Foresight | None) -> JsonObject | None:
-    """Return the drops that a comparison can see, between 0 and 1; null where it cannot.
+def _power(power: Power | None) -> JsonObject | None:
+    """Return the drops that a comparison shows in 80 % of runs, between 0 and 1; null where none.
 
-    They are those of fixed numbers of trials; where trials are `adaptive`, it can see less.
+    They are those of fixed numbers of trials; where trials are `adaptive`, it shows less.
     """
-    if foresight is None:
+    if power is None:
         return None
     return {
-        "trials_per_cell": foresight.trials,
-        "tests": foresight.tests,
-        "mean": foresight.mean,
-        "one_cell": foresight.cell,
-        "max_drop": foresight.max_drop,
-        "trials_per_cell_for_max_drop": foresight.trials_for_max_drop,
+        **power_json(power.sides),
+        "trials_per_cell": power.trials,
+        "tests": power.tests,
+        "mean": power.mean,
+        "one_cell": power.cell,
+        "max_drop": power.max_drop,
+        "trials_per_cell_for_max_drop": power.trials_for_max_drop,
+        "adaptive": power.adaptive,
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
+from matrixbench.execution.ignored_seeds import ignoring
 from matrixbench.execution.planning import nothing_in_file, prepare
 from matrixbench.execution.rejudge import rejudge
-from matrixbench.frame import Square, cell_frame, trial_frame
+from matrixbench.frame import IntervalKind, Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.launches import launches
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
+    from matrixbench.frame.outcomes import Outcomes
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
     from matrixbench.plan.origin import Origin
@@ -57,6 +60,11 @@ class ResultCell:
     first_seed: int
     checks: str = ""
     cell: Cell | None = None
+
+    @property
+    def key(self) -> LaunchKey:
+        """Its launch, under the build that it is shown for."""
+        return self.launch_digest, self.square.build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,15 +104,51 @@ class Results:
                 for cell in cells.get((row.cell, row.build), ()):
                     yield cell, row
 
-    def frame(self, store: Store) -> DataFrame:
-        """Return one row a cell, as `frame.cell_frame` says."""
+    def frame(
+        self,
+        store: Store,
+        *,
+        outcomes: Outcomes | None = None,
+        interval: IntervalKind = IntervalKind.WILSON,
+    ) -> DataFrame:
+        """Return one row a cell, as `frame.cell_frame` says; keep in `outcomes` what passed."""
+        frame, two_replies = self._frame(store, {}, outcomes, interval)
+        ignored = ignoring(store, two_replies)
+        return self._frame(store, ignored, None, interval)[0] if ignored else frame
+
+    def _frame(
+        self,
+        store: Store,
+        ignored: Mapping[LaunchKey, str],
+        outcomes: Outcomes | None,
+        interval: IntervalKind,
+    ) -> tuple[DataFrame, Mapping[LaunchKey, bool]]:
+        """Return the frame, and of which launches some cell has two different replies.
+
+        Args:
+            store: The store.
+            ignored: The launches that ignore seeds, and what shows it.
+            outcomes: Keeps what passed.
+            interval: Which interval cells have.
+        """
         frames = []
         aside = self.not_applicable
+        two_replies: dict[LaunchKey, bool] = {}
         for layer in _layers(self.cells):
-            squares = [cell.square for cell in layer.cells]
-            frames.append(cell_frame(squares, aside, layer.rows(self, store), axes=self.axes))
+            squares = [
+                replace(cell.square, seeds_ignored=ignored.get(cell.key, ""))
+                for cell in layer.cells
+            ]
+            rows = layer.rows(self, store)
+            if outcomes is not None:
+                rows = outcomes.watched(rows, squares)
+            found = cell_frame(squares, aside, rows, axes=self.axes, interval=interval)
+            frames.append(found)
+            for cell, distinct in zip(layer.cells, found["distinct"], strict=False):
+                two_replies[cell.key] = two_replies.get(cell.key, False) or distinct > 1
             aside = ()
-        return _joined(frames or [cell_frame((), aside, (), axes=self.axes)])
+        frames = frames or [cell_frame((), aside, (), axes=self.axes)]
+        return _joined(frames), two_replies
 
     def trials_frame(self, store: Store) -> DataFrame:
         """Return one row a trial, as `frame.trial_frame` says."""

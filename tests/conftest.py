@@ -22,6 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # would not notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Programs that the tests start compile what they import once, not each time: that took longer than
+# all that most of them do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How fast this machine is today is no property of the code.
 settings.register_profile("matrixbench", deadline=None)
 settings.load_profile("matrixbench")

@@ -179,6 +179,7 @@ def _finder(offered: tuple[str, ...]) -> Finder:
     names = "|".join(map(re.escape, sorted(filter(None, offered), key=len, reverse=True)))
     bare = _Bare(frozenset(offered), names) if names else None
 
+    @lru_cache(maxsize=8)  # each check of a reply may ask, and what is noted of it
     def find(text: str) -> WrittenCall | None:
         text = text[:_LARGEST]
         found = _marked_call(text, frozenset(offered))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from matrixbench.checks.code_in_text import Code
@@ -206,7 +207,11 @@ def split_content(content: str, names: Iterable[str] = ALL_MARKS) -> Split | Non
         content: The content.
         names: Which marks are looked for.
     """
-    wanted = set(names)
+    return _split(content, frozenset(names))
+
+
+@lru_cache(maxsize=8)  # judging one reply asks several times
+def _split(content: str, wanted: frozenset[str]) -> Split | None:
     table = [marks for marks in TABLE if marks.name in wanted]
     return _Splitter(content, table).split()
 

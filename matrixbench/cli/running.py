@@ -51,7 +51,7 @@ def plan(
 ) -> None:
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.comparison.foresight import foresight_of  # noqa: PLC0415  the same
+    from matrixbench.comparison.power import power_of_plan  # noqa: PLC0415  the same
     from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
 
     experiment = load(file)
@@ -61,6 +61,7 @@ def plan(
         where=where or (),
         trials=trials,
         any_build=any_build,
+        judged=True,
     )
     out = tables.console(sys.stdout)
     if as_json:
@@ -69,9 +70,9 @@ def plan(
         tables.print_cells(prepared.cells(), out)
     else:
         tables.print_plan(prepared.plan, out)
-        foresight = foresight_of(prepared.plan, prepared.wanted)
-        if foresight is not None:
-            tables.print_aside(foresight.line, out)
+        power = power_of_plan(prepared.plan, prepared.wanted, prepared.history)
+        if power is not None:
+            tables.print_aside(power.line, out)
         if builds:
             tables.print_builds(prepared.builds(), out)
     if not prepared.plan.cells:

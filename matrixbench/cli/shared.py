@@ -57,6 +57,15 @@ Attempts = Annotated[
         help="Numbers of attempts for pass@k and pass^k, for example 1,5. Default: 5.",
     ),
 ]
+IntervalName = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        metavar="NAME",
+        help="Which 95 % interval a cell has: wilson (default), jeffreys or exact. Adaptive trials "
+        "have their own.",
+    ),
+]
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 """Signs that may control a terminal or turn a line around, and halves of surrogate pairs."""
 

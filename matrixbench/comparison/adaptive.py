@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from matrixbench.comparison.values import Overall
 from matrixbench.stats.paired import Pairs, phi, pooled_phi
 from matrixbench.stats.sequential_tests import (
-    detectable_drop,
     independent_evidence,
     mean_difference,
     mean_evidence,
@@ -52,7 +51,6 @@ def tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResul
         test=PAIRED if paired else UNPAIRED,
         evidence=evidence,
         p=p_value(evidence),
-        visible_drop=detectable_drop(min(candidate[1], baseline[1]), paired=paired),
     )
 
 
@@ -81,7 +79,6 @@ def overall(results: Sequence[CellResult], strata: Sequence[Stratum]) -> Overall
         trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
         pairs=Pairs.added(tables),
         phi=pooled_phi(tables),
-        visible_drop=difference.above,
         adaptive=True,
     )
 

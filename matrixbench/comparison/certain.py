@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def certain_cells(results: Sequence[CellResult]) -> Certain:
     """Count the cells that equality decides."""
-    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
+    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.ONE_DRAW, Basis.NOT_COMPARABLE}
     by_test: dict[str, list[float]] = defaultdict(list)
     same = same_replies = 0
     for result in results:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matrixbench.stats.power import POWER
+
 if TYPE_CHECKING:
     from matrixbench.comparison.values import (
         Anytime,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     )
     from matrixbench.records import JsonObject
     from matrixbench.stats.paired import Pairs
+    from matrixbench.stats.power import Sides
     from matrixbench.stats.proportions import Interval
 
 
@@ -28,7 +31,10 @@ def comparison_json(comparison: Comparison) -> JsonObject:
 
     Ratios, differences (candidate less baseline), drops and p-values are between −1 and 1; `low`
     and `high` are the ends of 95 % intervals, null where there is no chance; counts are counts.
-    `check_raised` is a part of `errored`; `missing` is what was due and has no verdict.
+    `check_raised` is a part of `errored`; `missing` is what was due and has no verdict. Every `p`
+    is of one test alone, every `p_holm` the same after Holm's correction: of cells over the cells
+    of all candidates, of tests over theirs, of `overall` over all candidates. `detectable_drop` is
+    what the test of that `p` shows in 80 % of runs.
     """
     return {
         "experiment": comparison.experiment,
@@ -47,6 +53,7 @@ def _candidate(candidate: CandidateResult) -> JsonObject:
         "candidate": candidate.name,
         "gate": _gate(candidate.gate),
         "overall": None if candidate.overall is None else _overall(candidate.overall),
+        "power": None if candidate.sides is None else power_json(candidate.sides),
         "certain": _certain(candidate.certain),
         "trials": {
             "candidate": _count(candidate.counts[0]),
@@ -66,6 +73,20 @@ def _candidate(candidate: CandidateResult) -> JsonObject:
     }
 
 
+def power_json(sides: Sides) -> JsonObject:
+    """Return what `detectable_drop` and `trials_per_cell` promise, and of which outcomes.
+
+    `share_of_runs` show such a drop, or decide. Baseline ratio and phi are measured or assumed.
+    """
+    return {
+        "share_of_runs": POWER,
+        "baseline_ratio": sides.ratio,
+        "baseline_ratio_assumed": not sides.ratio_known,
+        "phi": sides.phi,
+        "phi_assumed": not sides.phi_known,
+    }
+
+
 def _gate(gate: Gate) -> JsonObject:
     return {
         "verdict": gate.verdict.value,
@@ -73,11 +94,13 @@ def _gate(gate: Gate) -> JsonObject:
         "reasons": list(gate.reasons),
         "trials_per_cell": gate.trials_per_cell,
         "more_trials": gate.more_trials,
+        "share_of_runs": None if gate.trials_per_cell is None else POWER,
         "missing": gate.missing.value,
         "unsettled": gate.unsettled or None,
         "worst": None if gate.worst is None else _extreme(gate.worst),
         "best": None if gate.best is None else _extreme(gate.best),
         "unverified": list(gate.unverified),
+        "one_draw": gate.one_draw,
         "look": gate.look.value,
         "once": None if gate.once is None else gate.once.value,
         "anytime": None if gate.anytime is None else _anytime(gate.anytime),
@@ -150,7 +173,7 @@ def _overall(overall: Overall) -> JsonObject:
         "baseline_trials": overall.trials[1],
         "pairs": _pairs(overall.pairs) if overall.pairs.n else None,
         "phi": overall.phi,
-        "visible_drop": overall.visible_drop,
+        "detectable_drop": overall.detectable_drop,
         "adaptive": overall.adaptive,
     }
 
@@ -167,7 +190,7 @@ def _certain(certain: Certain) -> JsonObject:
 
 
 def _cell(cell: CellResult) -> JsonObject:
-    sampled = cell.p is not None and cell.difference is not None
+    sampled = cell.has_interval
     return {
         "coordinates": cell.pair.coordinates,
         "candidate": cell.pair.candidate.cell,
@@ -176,6 +199,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "baseline_build": cell.pair.baseline.build,
         "candidate_unverified": cell.pair.candidate.unverified or None,
         "baseline_unverified": cell.pair.baseline.unverified or None,
+        "candidate_seeds_ignored": cell.pair.candidate.seeds_ignored or None,
+        "baseline_seeds_ignored": cell.pair.baseline.seeds_ignored or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],
@@ -190,7 +215,7 @@ def _cell(cell: CellResult) -> JsonObject:
         "p": cell.p,
         "p_holm": cell.p_holm,
         "stands_out": cell.stands_out,
-        "visible_drop": cell.visible_drop,
+        "detectable_drop": cell.detectable_drop,
         "same": cell.same,
         "same_replies": cell.same_replies,
     }

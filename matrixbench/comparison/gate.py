@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.missing import lacking, unsettled
+from matrixbench.comparison.power import trials_to_decide
 from matrixbench.comparison.values import ALPHA, Basis, Gate, Verdict
-from matrixbench.stats.paired import mcnemar_exact
-from matrixbench.stats.stratified import MOST_TRIALS, no_worse, trials_to_decide, worse
+from matrixbench.stats.stratified import no_worse, worse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,9 @@ def decide(
     """
     sampled = None if overall is None else sampled_part(overall, max_drop)
     verdict, reasons = judge(results, sampled, certain, max_drop=max_drop)
-    if verdict is not Verdict.UNDECIDED:
-        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
+    single = sum(cell.basis is Basis.ONE_DRAW for cell in results)
+    if verdict is not Verdict.UNDECIDED or single:  # no number of trials makes one draw several
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, one_draw=single)
     needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
@@ -77,17 +78,19 @@ def judge(
     max_drop: float,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict that `decide` speaks of, and its reasons."""
-    uncompared = sum(cell.basis is Basis.NOT_COMPARABLE for cell in results)
     parts = [
         sampled,
         _certain(certain, max_drop) if certain.cells else None,
-        _not_comparable(uncompared, len(results)) if uncompared else None,
+        _one_draw(results),
+        *_not_comparable(results),
     ]
     found = [part for part in parts if part is not None] or [_NOTHING]
     verdict = next(
         (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
         Verdict.NO_WORSE,
     )
+    # The reasons that settle it come first: they stand in the verdict's line.
+    found.sort(key=lambda part: part.verdict is not verdict)
     return verdict, tuple(part.reason for part in found)
 
 
@@ -154,7 +157,9 @@ def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
 
 def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     """Return the trials a cell that would decide; those that were due are among them."""
-    if measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None:
+    if measured.one_draw or (
+        measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None
+    ):
         return None
     due = max(
         (
@@ -180,12 +185,8 @@ def sampled_part(overall: Overall, max_drop: float) -> Part:
         return Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
     if worse(overall.difference, max_drop) and overall.p <= ALPHA:
         return Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
-    shown = ""
-    if overall.p <= ALPHA and overall.difference.estimate < 0:
-        shown = f"; a drop is shown (p = {overall.p:.2g}), but not whether it is larger"
     return Part(
-        verdict=Verdict.UNDECIDED,
-        reason=f"{said}, which does not settle a drop of {max_drop:g}{shown}",
+        verdict=Verdict.UNDECIDED, reason=f"{said}, which does not settle a drop of {max_drop:g}"
     )
 
 
@@ -198,12 +199,34 @@ def _certain(certain: Certain, max_drop: float) -> Part:
     return Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _not_comparable(uncompared: int, cells: int) -> Part:
-    return Part(
-        verdict=Verdict.UNDECIDED,
-        reason=f"{uncompared} of {cells} pairs of cells cannot be compared: not measured on both "
-        "sides, or greedy on one",
+def _one_draw(results: Sequence[CellResult]) -> Part | None:
+    """Return what cells say of which all trials of a side are one draw: nothing, and why."""
+    single = [cell for cell in results if cell.basis is Basis.ONE_DRAW]
+    if not single:
+        return None
+    found = [cell.difference.estimate for cell in single if cell.difference is not None]
+    sides = ("candidate", any(cell.pair.candidate.seeds_ignored for cell in single))
+    others = ("baseline", any(cell.pair.baseline.seeds_ignored for cell in single))
+    whose = " and ".join(name for name, ignores in (sides, others) if ignores)
+    said = (
+        f"the server of the {whose} ignores seeds, so that in {len(single)} of {len(results)} "
+        f"pairs of cells all trials of a side are one draw ({fmean(found):+.3f} on average), which "
+        "is no evidence; have it take each request's seed and run again with --fresh, or select "
+        "others with --where"
     )
+    return Part(verdict=Verdict.UNDECIDED, reason=said)
+
+
+def _not_comparable(results: Sequence[CellResult]) -> list[Part]:
+    """Return why cells cannot be compared."""
+    aside = [cell.pair for cell in results if cell.basis is Basis.NOT_COMPARABLE]
+    greedy = sum(any(pair.greedy) and not all(pair.greedy) for pair in aside)
+    of = f"of {len(results)} pairs of cells"
+    found = (
+        (greedy, f"{greedy} {of} greedy on one side only: one reply cannot be held against draws"),
+        (len(aside) - greedy, f"{len(aside) - greedy} {of} not measured on both sides"),
+    )
+    return [Part(verdict=Verdict.UNDECIDED, reason=said) for count, said in found if count]
 
 
 def _trials_needed(
@@ -212,7 +235,7 @@ def _trials_needed(
     overall: Overall | None,
     max_drop: float,
 ) -> int | None:
-    """Return how many trials each cell should have for a decision.
+    """Return with how many trials of each cell 80 % of runs decide (`power.trials_to_decide`).
 
     Where trials are adaptive it is a fixed number, no lower than what cells could have had: a
     lower one would be chosen by what came out.
@@ -228,29 +251,13 @@ def _trials_needed(
     )
     if overall is None or no_worse(overall.difference, max_drop):
         return planned or None
-    needed = trials_to_decide(strata, max_drop)
-    if needed is not None and worse(overall.difference, max_drop):
-        needed = _until_significant(overall, needed)
+    needed = trials_to_decide(strata, overall, max_drop)
     return None if needed is None else max(needed, planned)
-
-
-def _until_significant(overall: Overall, least: int) -> int | None:
-    """Return the trials a cell from which the exact test would agree with the interval."""
-    now = fmean(overall.trials) / overall.cells
-    table = overall.pairs
-    least = max(least, int(now) + 1)
-    if not table.discordant:
-        return least
-    for n in range(least, MOST_TRIALS):
-        scale = n / now
-        if mcnemar_exact(round(table.worse * scale), round(table.better * scale)) <= ALPHA:
-            return n
-    return None
 
 
 def _more(results: Sequence[CellResult], needed: int) -> int:
     """Return how many trials are lacking, over both sides of all cells that take more."""
-    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED}
+    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED, Basis.ONE_DRAW}
     sides = [
         side
         for cell in results

@@ -11,8 +11,11 @@ from matrixbench.comparison.cells import assess
 from matrixbench.comparison.certain import certain_cells
 from matrixbench.comparison.gate import bounded, decide, doubted, judge, sampled_part
 from matrixbench.comparison.looks import by_rounds, choose
+from matrixbench.comparison.many import corrected
 from matrixbench.comparison.missing import End, any_missing, completed, count
+from matrixbench.comparison.power import sides_in, with_detectable_drops
 from matrixbench.comparison.values import (
+    MAX_DROP,
     CandidateResult,
     Comparison,
     Extreme,
@@ -21,7 +24,6 @@ from matrixbench.comparison.values import (
     TestResult,
     Verdict,
 )
-from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import Pairs, pooled_phi
 from matrixbench.stats.stratified import (
     across_tests,
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate, Look
     from matrixbench.stats.stratified import Stratum
-
-MAX_DROP = 0.1
-"""The drop of the mean success ratio that the gate allows where nobody says."""
 
 
 def compare_cells(
@@ -67,15 +66,11 @@ def compare_cells(
     if not 0 <= max_drop <= 1:
         raise ValueError(f"a drop of {max_drop} is not between 0 and 1")
     results = [_compared(candidate, max_drop, missing, look) for candidate in candidates]
-    overalls = _holm_over([result.overall for result in results])
     return Comparison(
         experiment=experiment,
         axis=axis,
         baseline=baseline,
-        candidates=tuple(
-            replace(result, overall=overall)
-            for result, overall in zip(results, overalls, strict=True)
-        ),
+        candidates=tuple(corrected(results)),
         missing=missing,
     )
 
@@ -92,7 +87,7 @@ def _compared(
     gate = _allowing(gate, candidate, results, missing)
     shown = by_rounds(candidate, max_drop=max_drop, missing=missing)
     candidates_own = sum(bool(pair.candidate.cell) for pair in candidate.alone)
-    return CandidateResult(
+    compared = CandidateResult(
         name=candidate.name,
         cells=tuple(results),
         tests=_by_test(found),
@@ -101,7 +96,9 @@ def _compared(
         gate=doubted(choose(gate, shown, candidate, look), results),
         counts=count(candidate),
         without_partner=(candidates_own, len(candidate.alone) - candidates_own),
+        sides=None if overall is None else sides_in(strata, overall.phi),
     )
+    return with_detectable_drops(compared, strata)
 
 
 def _allowing(
@@ -164,7 +161,6 @@ def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | No
         trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
         pairs=Pairs.added(tables),
         phi=pooled_phi(tables),
-        visible_drop=difference.above,
     )
 
 
@@ -172,15 +168,9 @@ def _by_test(found: Sequence[tuple[CellResult, Stratum | None]]) -> tuple[TestRe
     rows: dict[str, list[tuple[CellResult, Stratum | None]]] = defaultdict(list)
     for result, stratum in found:
         rows[result.pair.test].append((result, stratum))
-    overalls = _holm_over([_overall(row) for row in rows.values()])
     return tuple(
-        TestResult(test=test, overall=overall, certain=certain_cells([result for result, _ in row]))
-        for (test, row), overall in zip(rows.items(), overalls, strict=True)
+        TestResult(
+            test=test, overall=_overall(row), certain=certain_cells([result for result, _ in row])
+        )
+        for test, row in rows.items()
     )
-
-
-def _holm_over(overalls: Sequence[Overall | None]) -> list[Overall | None]:
-    adjusted = iter(holm([overall.p for overall in overalls if overall is not None]))
-    return [
-        None if overall is None else replace(overall, p_holm=next(adjusted)) for overall in overalls
-    ]

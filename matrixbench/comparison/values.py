@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
     from matrixbench.stats.paired import Pairs
+    from matrixbench.stats.power import Sides
     from matrixbench.stats.proportions import Difference, Interval
 
 ALPHA = 0.05
 """The level of every test, two-sided."""
+
+MAX_DROP = 0.1
+"""The drop of the mean success ratio that the gate allows where nobody says."""
 
 
 class Basis(StrEnum):
@@ -31,6 +35,8 @@ class Basis(StrEnum):
     """Greedy sampling: repeats say nothing new, so equality is all there is."""
     BY_REQUEST = "by request"
     """The request alone decides on at least one side."""
+    ONE_DRAW = "one draw"
+    """A side's launch ignores seeds: all its trials are one draw of chance."""
     SHARED = "shared"
     """Both sides are one cell of one build: they share their trials."""
     NOT_COMPARABLE = "not comparable"
@@ -88,6 +94,8 @@ class Trials:
         rounds: How many rounds its launch has come to: the index of the last trial that it was
             asked, and 1; all that were planned where it was given up. `passed` may go beyond.
         unverified: Why the build may not be what the backend has now; empty where it is.
+        seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
+            draw; empty where nothing does.
     """
 
     cell: str
@@ -105,6 +113,12 @@ class Trials:
     common_seeds: bool = False
     rounds: int = 0
     unverified: str = ""
+    seeds_ignored: str = ""
+
+    @property
+    def draws(self) -> int:
+        """How many draws of chance the trials are."""
+        return min(1, len(self.passed)) if self.seeds_ignored else len(self.passed)
 
     @property
     def reached(self) -> int:
@@ -178,9 +192,10 @@ class CellResult:
             adaptive; empty where there is no p-value.
         evidence: What such a sequential test found against «no difference».
         p: Two-sided p-value.
-        p_holm: The same after Holm's correction over all cells with a p-value.
-        visible_drop: The smallest drop, from a baseline that always passes, that so many trials
-            can show in this cell alone; None where none can, or without a p-value.
+        p_holm: The same after Holm's correction over all cells with a p-value, of all candidates.
+        detectable_drop: The smallest drop that this cell's test, alone and uncorrected, shows in
+            80 % of runs with so many trials, from the baseline's mean ratio (`comparison.power`);
+            None where it shows none, or without a p-value. Of a fixed number of trials.
         same: Whether outcomes are equal, where equality is all there is.
         same_replies: Whether the replies are, too.
     """
@@ -195,13 +210,18 @@ class CellResult:
     evidence: float | None = None
     p: float | None = None
     p_holm: float | None = None
-    visible_drop: float | None = None
+    detectable_drop: float | None = None
     same: bool | None = None
     same_replies: bool | None = None
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there is chance in its difference, so that it has an interval."""
+        return self.difference is not None and (self.p is not None or self.basis is Basis.ONE_DRAW)
+
+    @property
     def stands_out(self) -> bool:
-        """Whether this cell alone is shown to differ, among so many cells."""
+        """Whether this cell alone is shown to differ, among all cells of all candidates."""
         return self.p_holm is not None and self.p_holm <= ALPHA
 
 
@@ -235,14 +255,16 @@ class Overall:
         difference: Mean over tests, with the interval for these very tests.
         across_tests: The interval if the tests are a sample of such tests; None for one test.
         p: The exact stratified test's two-sided p-value.
-        p_holm: The same after Holm's correction: over candidates, or over tests in a row by test.
+        p_holm: The same after Holm's correction: over candidates, or in a row by test over the
+            tests of all candidates.
         cells: How many cells there are.
         tests: How many tests.
         trials: Trials of the candidate and of the baseline.
         pairs: All pairs in one table; its discordant counts are what an exact test sees.
         phi: Correlation within cells, pooled; None where it cannot be told.
-        visible_drop: The smallest mean drop that would be told from none: how far the interval
-            reaches above the estimate.
+        detectable_drop: The smallest mean drop that the test shows in 80 % of runs with so many
+            trials, uncorrected (`comparison.power`); None where it shows none. Of a fixed number
+            of trials.
         adaptive: Whether trials are, so that test and interval are those that hold all the same.
     """
 
@@ -256,7 +278,7 @@ class Overall:
     trials: tuple[int, int]
     pairs: Pairs
     phi: float | None
-    visible_drop: float
+    detectable_drop: float | None = None
     adaptive: bool = False
 
     @property
@@ -342,8 +364,8 @@ class Gate:
         verdict: What is shown.
         max_drop: The limit, on the mean success ratio.
         reasons: Why, a line each.
-        trials_per_cell: Trials of each cell that would decide if the ratios stayed as they are;
-            None where it is decided, or no number would.
+        trials_per_cell: Trials of each cell with which 80 % of runs would decide if the ratios
+            stayed as they are; None where it is decided, or no number would.
         more_trials: How many more that are, over all cells of both sides.
         missing: What was made of trials without a verdict.
         unsettled: Why trials without a verdict leave it undecided; empty where they do not.
@@ -358,6 +380,7 @@ class Gate:
             chance in it.
         only_bets: Why nothing but bets counts; empty where the one look does, too.
         looked: The look that was taken before at fewer trials.
+        one_draw: In how many pairs a side's launch ignores seeds, so that it is one draw.
     """
 
     verdict: Verdict
@@ -375,6 +398,7 @@ class Gate:
     anytime: Anytime | None = None
     only_bets: str = ""
     looked: Looked | None = None
+    one_draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +438,8 @@ class CandidateResult:
         overall: All sampled cells; None where there is none.
         certain: All cells that equality decides.
         gate: Whether it is no worse.
+        sides: Baseline ratio and phi that detectable drops are about; None where nothing is
+            sampled.
         counts: The trials of the candidate, and of the baseline.
         without_partner: Cells of the candidate, and of the baseline, that have no counterpart.
     """
@@ -426,6 +452,7 @@ class CandidateResult:
     gate: Gate
     counts: tuple[Count, Count]
     without_partner: tuple[int, int] = (0, 0)
+    sides: Sides | None = None
 
     @property
     def not_comparable(self) -> int:

@@ -46,6 +46,10 @@ NOTES_SHOWN = 20
 """What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
 
 
+_MOST_JUDGED = 200_000
+"""Trials whose verdicts are read for what a comparison will show: a second or two."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Prepared:
     """A plan, and all that it was made from.
@@ -112,6 +116,7 @@ def build_plan(
     where: str | Sequence[str] = (),
     trials: int | None = None,
     any_build: bool = False,
+    judged: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against its store, if there is one.
 
@@ -123,6 +128,8 @@ def build_plan(
         where: Selector expressions; all must hold.
         trials: Trials per cell, over the file's.
         any_build: Whether trials of any build count as done, not only those of the present one.
+        judged: Whether `history` is to tell which trials passed, where cells do not stop early
+            too; of large experiments it does not, for reading that would take long.
 
     Raises:
         UsageError: A selector is wrong.
@@ -132,7 +139,13 @@ def build_plan(
     settings = settings or settings_for(experiment)
     with open_store_if_there(settings.store) or nullcontext() as store:
         prepared = prepare(
-            experiment, settings, store=store, where=where, trials=trials, any_build=any_build
+            experiment,
+            settings,
+            store=store,
+            where=where,
+            trials=trials,
+            any_build=any_build,
+            judged=judged,
         )
     plan = prepared.plan
     found = inspect(experiment, [one.launch for one in plan.launches], Workshop(settings))
@@ -152,6 +165,7 @@ def prepare(
     trials: int | None = None,
     fresh: bool = False,
     any_build: bool = False,
+    judged: bool = False,
 ) -> Prepared:
     """Return the plan of an experiment against an open store."""
     file = experiment.file
@@ -168,7 +182,13 @@ def prepare(
     judges = None if wanted.until is None else judges_of(matrix, checks)
     history, newest = History(fresh=fresh), 0 if store is None else store.newest()
     if store is not None and not fresh:
-        history = _history(store, file, wanted, (judges, loads), any_build=any_build)
+        asked = judges
+        if (
+            judged
+            and wanted.trials * sum(len(one.cells) for one in matrix.launches) <= _MOST_JUDGED
+        ):
+            asked = judges or judges_of(matrix, checks)
+        history = _history(store, file, wanted, (asked, loads), any_build=any_build)
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
     plan = replace(plan, notes=(*plan.notes, *load_notes(loads), *cache_notes(file, matrix)))
     return Prepared(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.totals import MAX_DROP, compare_cells
-from matrixbench.comparison.values import Look, Missing
+from matrixbench.comparison.totals import compare_cells
+from matrixbench.comparison.values import MAX_DROP, Look, Missing
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.stored import opened

@@ -61,12 +61,14 @@ class Bets:
             within [−1, 1].
     """
 
-    def __init__(self, rounds: Sequence[Sequence[float]], *, together: bool = False) -> None:
+    def __init__(
+        self, rounds: Sequence[Sequence[float]] | NDArray[np.float64], *, together: bool = False
+    ) -> None:
         import numpy as np  # noqa: PLC0415  heavy
 
         if len({len(found) for found in rounds}) > 1:
             raise ValueError("rounds differ in their number of tests")
-        tests = len(rounds[0]) if rounds else 0
+        tests = len(rounds[0]) if len(rounds) else 0
         values = np.asarray(rounds, dtype=np.float64).reshape(len(rounds), tests)
         if values.size and np.abs(values).max() > 1 + 1e-9:
             raise ValueError("an observation is not within [−1, 1]")

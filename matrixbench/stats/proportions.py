@@ -239,7 +239,7 @@ def _tango_score(worse: float, better: float, n: float, difference: float) -> fl
     return excess / sqrt(variance)
 
 
-def minimum_detectable_drop(n: int, *, paired: bool, alpha: float = 0.05) -> float | None:
+def smallest_significant_drop(n: int, *, paired: bool, alpha: float = 0.05) -> float | None:
     """Return the smallest drop from n of n successes that n trials a side can show at all.
 
     It is the best case: from a baseline below 1, a drop must be larger. None where not even a

@@ -102,17 +102,6 @@ def mean_difference(
     )
 
 
-def detectable_drop(n: int, *, paired: bool, alpha: float = 0.05) -> float | None:
-    """Return the smallest drop from n of n successes that is shown at all; None where none is."""
-    for lost in range(1, n + 1):
-        evidence = paired_evidence(lost, 0)
-        if not paired:
-            evidence = independent_evidence((n - lost, n), (n, n))
-        if p_value(evidence) <= alpha:
-            return lost / n
-    return None
-
-
 def _log_beta(successes: int, failures: int) -> float:
     return lgamma(1 + successes) + lgamma(1 + failures) - lgamma(2 + successes + failures)
 

@@ -361,25 +361,3 @@ def no_worse(difference: Difference, max_drop: float) -> bool:
 def worse(difference: Difference, max_drop: float) -> bool:
     """Return whether a difference is shown to be a drop larger than `max_drop`."""
     return difference.interval.high < -max_drop
-
-
-def trials_to_decide(strata: Sequence[Stratum], max_drop: float) -> int | None:
-    """Return the trials a cell with which `no_worse` or `worse` would hold, if ratios stay.
-
-    None where `MOST_TRIALS` would not do: the drop is too close to `max_drop`.
-    """
-
-    def decided(n: int) -> bool:
-        difference = stratified_difference(strata, n=n)
-        return no_worse(difference, max_drop) or worse(difference, max_drop)
-
-    low, high = 1, MOST_TRIALS
-    if not decided(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if decided(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high

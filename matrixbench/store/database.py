@@ -20,6 +20,7 @@ from matrixbench.store.connection import (
     translated,
     version_of,
 )
+from matrixbench.store.draws import replies_to_seeds
 from matrixbench.store.judging import add_judgements, stale_replies
 from matrixbench.store.loads import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
@@ -48,7 +49,14 @@ if TYPE_CHECKING:
     from matrixbench.records import Build, ChatReply, Judgement, Trial
     from matrixbench.store.looks import KeptLook
     from matrixbench.store.outcomes import Judges
-    from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
+    from matrixbench.store.rows import (
+        KeptReply,
+        LaunchNote,
+        SeedReplies,
+        StoredLaunch,
+        Transcript,
+        TrialRow,
+    )
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -220,6 +228,11 @@ class Store:
         """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""
         with translated(self.path):
             return reading.noted(self._connection, name)
+
+    def replies_to_seeds(self, digests: Iterable[str]) -> list[SeedReplies]:
+        """Return what launches said to each request that was asked with several seeds."""
+        with translated(self.path):
+            return replies_to_seeds(self._connection, digests)
 
     def launches(self, experiment: str | None = None) -> list[StoredLaunch]:
         """Return the launch runs of an experiment, or all of the store, oldest first."""

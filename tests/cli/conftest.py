@@ -1,4 +1,4 @@
-"""The command line as users meet it: a process in an empty folder."""
+"""The command line as users meet it, in an empty folder."""
 
 from __future__ import annotations
 
@@ -13,22 +13,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.in_process import can_run_here, run_here
+
 if TYPE_CHECKING:
     from tests.conftest import Write
 
 ROOT = Path(__file__).parents[2]
 FAKE_SERVER = ROOT / "tests" / "fake_server.py"
+ALL_APART = bool(os.environ.get("MATRIXBENCH_TEST_PROCESSES"))
+"""Whether every command of the tests is a process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLine:
-    """Runs matrixbench in a folder; its cache and its store stay in there."""
+    """Runs matrixbench in a folder; its cache and its store stay in there.
+
+    Args:
+        folder: Where it runs.
+        env: What its environment has beyond the tests' own.
+        apart: Whether each command is a process; otherwise it runs in this one, much faster.
+    """
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    apart: bool = ALL_APART
 
     def __call__(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and return what it printed."""
+        if not self.apart and can_run_here():
+            return run_here(words, folder=self.folder, environment=self.environment)
+        return self.process(*words, timeout_s=timeout_s)
+
+    def process(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command as a process, to its end, and return what it printed."""
         return subprocess.run(
             self.command(*words),
             cwd=self.folder,
@@ -67,9 +84,10 @@ class CommandLine:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> CommandLine:
-    """Return the command line in an empty folder."""
-    return CommandLine(folder=tmp_path)
+def cli(tmp_path: Path, request: pytest.FixtureRequest) -> CommandLine:
+    """Return the command line in an empty folder; of processes where the test is marked so."""
+    apart = request.node.get_closest_marker("process") is not None
+    return CommandLine(folder=tmp_path, apart=apart or ALL_APART)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_plan_lists_cells(cli: CommandLine, write: Write) -> None:
     assert all("0/" in line and "temperature=" in line for line in lines)
 
 
+@pytest.mark.process
 def test_execute_then_resume_then_top_up(cli: CommandLine, write: Write) -> None:
     """A finished run has nothing left; more trials top up and repeat nothing."""
     write(EXPERIMENT)
@@ -145,6 +146,7 @@ def test_several_charts_have_names(cli: CommandLine, write: Write) -> None:
     assert beside == str(cli.folder / "exp.a.png")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

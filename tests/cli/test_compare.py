@@ -48,6 +48,7 @@ def experiment(*, trials: int = 40, replies: str = "[Paris, x]") -> str:
     return EXPERIMENT.format(trials=trials, replies=replies)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("trials", "replies", "code", "verdict"),
     [
@@ -223,6 +224,7 @@ def test_two_builds_of_one_backend(cli: CommandLine, write: Write, fake_binary: 
         """
         name: demo
         trials: 20
+        canary: false
         backends: {fake: {kind: llama-server, binary: ./llama-server, context: 512, slots: 4}}
         models: {m: {gguf: model.gguf}}
         sampling: {temperature: 1}
@@ -270,24 +272,31 @@ def test_two_backends_of_one_build_are_the_same(cli: CommandLine, write: Write) 
     assert "6 cells without chance" in told.stdout
 
 
-def test_plan_says_what_a_comparison_could_see(demo: CommandLine) -> None:
-    """Before anything is paid for: the drop of the mean, and of one cell alone."""
+def test_plan_says_what_a_comparison_shows(demo: CommandLine) -> None:
+    """The drop of the mean, and of one cell alone, in 80 % of runs; ratio and phi as stored."""
     said = " ".join(demo("plan", "exp.yaml").stdout.split())
-    assert "40 trials per cell and 2 tests can show a drop" in said
-    told = json.loads(demo("plan", "exp.yaml", "--json").stdout)["visible_drop"]
-    assert (told["trials_per_cell"], told["tests"], told["one_cell"]) == (40, 2, 0.15)
-    assert told["mean"] == pytest.approx(0.062, abs=5e-4)
+    assert "40 trials per cell and 2 tests show, in 80 % of runs, a drop of the mean of 0." in said
+    assert "as stored" in said
+    told = json.loads(demo("plan", "exp.yaml", "--json").stdout)["detectable_drop"]
+    assert (told["trials_per_cell"], told["tests"], told["share_of_runs"]) == (40, 2, 0.8)
+    assert told["baseline_ratio_assumed"] is False
+    assert 0 < told["mean"] < told["one_cell"] < 1
     greedy = demo("plan", "exp.yaml", "--where", "temperature=0", "--json")
-    assert json.loads(greedy.stdout)["visible_drop"] is None
+    assert json.loads(greedy.stdout)["detectable_drop"] is None
 
 
-def test_compare_says_what_its_cells_can_see(demo: CommandLine) -> None:
-    """One line says the smallest drop that so many trials can show."""
+def test_what_nothing_is_known_of_is_assumed(demo: CommandLine) -> None:
+    """Where nothing is stored, a baseline of 0.9 and a phi of 0.3, and it is said."""
+    told = " ".join(demo("plan", "exp.yaml", "--store", "none.db").stdout.split())
+    assert "(baseline 0.9 and phi 0.3, assumed)" in told
+
+
+def test_compare_says_what_its_cells_show(demo: CommandLine) -> None:
+    """One line says the drop of a cell that so many trials show in 80 % of runs."""
     said = " ".join(demo(*COMPARE).stdout.split())
     assert "4 sampled cells with one reply to several seeds on a side" in said
-    assert (
-        "40 trials can show, from a baseline that always passes, a drop of 0.15 of a cell" in said
-    )
+    assert "80 % of runs would show a mean drop of 0." in said
+    assert "40 trials show, in 80 % of runs, a drop of 0." in said
 
 
 def test_a_chart_draws_the_difference(demo: CommandLine) -> None:

@@ -170,7 +170,7 @@ def run(folder: Path, faults: list[Fault], request_s: float) -> Ran:
         head += kind.format(name=fault.name, at_a_time=fault.at_a_time, env=json.dumps(env))
     (folder / "model.gguf").write_bytes(b"GGUF" + bytes(64))
     (folder / "exp.yaml").write_text(head + good)
-    done = CommandLine(folder=folder)("execute", "exp.yaml", "--json", timeout_s=180)
+    done = CommandLine(folder=folder).process("execute", "exp.yaml", "--json", timeout_s=180)
     left = left_behind(folder)
     return Ran(
         folder=folder, done=done, summary=json.loads(done.stdout), ends=ends(folder), left=left

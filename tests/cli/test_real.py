@@ -31,6 +31,7 @@ def real(cli: CommandLine, smollm2_path: Path, model_cache: Path) -> CommandLine
     return replace(cli, env={"MATRIXBENCH_CACHE": str(model_cache), **hidden})
 
 
+@pytest.mark.process
 def test_the_quickstart_runs_and_draws_its_heatmap(real: CommandLine) -> None:
     """Plan, run and chart the shipped quickstart, cut down to one trial a cell."""
     quickstart = str(ROOT / "experiments" / "quickstart.yaml")

@@ -117,6 +117,7 @@ def echo() -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("url", "more"),
     [

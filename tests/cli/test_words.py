@@ -275,6 +275,7 @@ def test_rejected_trials_are_told_with_the_line_that_opens_them(
     assert "rejected" in shown.stdout
 
 
+@pytest.mark.process
 def test_the_version_and_h(cli: CommandLine) -> None:
     """`--version` and `-h` are there, the latter for each command."""
     assert cli("--version").stdout.startswith("matrixbench ")
@@ -288,7 +289,7 @@ def test_the_version_and_h(cli: CommandLine) -> None:
 def test_a_shell_completes_commands(cli: CommandLine, shell: str) -> None:
     """The script for a shell is printed, and what it asks for comes back."""
     named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    script = CommandLine(folder=cli.folder, env=named)("--show-completion", shell)
+    script = CommandLine(folder=cli.folder, env=named).process("--show-completion", shell)
     assert script.returncode == 0, script.stderr
     assert "_MATRIXBENCH_COMPLETE=complete_" in script.stdout
 
@@ -302,5 +303,5 @@ def test_what_a_shell_asks_for_is_completed(cli: CommandLine) -> None:
             "COMP_WORDS": line,
             "COMP_CWORD": str(len(line.split()) - 1),
         }
-        done = CommandLine(folder=cli.folder, env=asked)()
+        done = CommandLine(folder=cli.folder, env=asked).process()
         assert set(done.stdout.split()) == words

@@ -17,6 +17,7 @@ import matrixbench
 from matrixbench.spec.checks import Check
 from matrixbench.spec.load import load_experiment
 from matrixbench.spec.tests import TestEntry
+from tests.cli.in_process import run_here
 
 if TYPE_CHECKING:
     from tests.conftest import Write
@@ -108,14 +109,10 @@ def test_the_overview_cuts_no_line_off(columns: int) -> None:
 
 
 def _help(*command: str, columns: int = 80) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "matrixbench", *command, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": str(columns)},
-    ).stdout
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    done = run_here((*command, "--help"), folder=ROOT, environment=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def python_page() -> tuple[str, list[str]]:
@@ -177,13 +174,8 @@ def test_every_public_name_is_explained() -> None:
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_experiments_load_and_plan(path: Path, tmp_path: Path) -> None:
     """Every shipped experiment plans on a machine without its server and its model."""
-    done = subprocess.run(
-        [sys.executable, "-m", "matrixbench", "plan", str(path), "--store", str(tmp_path / "r.db")],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    words = ("plan", str(path), "--store", str(tmp_path / "r.db"))
+    done = run_here(words, folder=ROOT, environment=os.environ)
     assert done.returncode == 0, done.stderr
 
 
@@ -225,7 +217,7 @@ PAGE_OF = {
     "Ready",
     "servers-ollama": "OllamaBackend",
     "conversations": "Return",
-    "charts": "Chart Metric",
+    "charts": "Chart ChosenInterval Metric",
     "checks": (
         "AllCheck AnyCheck NotCheck Bounds CachedTokensCheck CompletionTokensCheck ContentCheck "
         "ExpectedCall FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher "

@@ -10,10 +10,10 @@ from scipy.stats import binomtest, fisher_exact
 
 from matrixbench.stats import CONFIDENCE, Interval, wilson_interval
 from matrixbench.stats.proportions import (
-    minimum_detectable_drop,
     newcombe_difference,
     newcombe_paired_difference,
     score_paired_difference,
+    smallest_significant_drop,
 )
 
 COUNTS = st.integers(0, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -185,14 +185,14 @@ def test_perfect_against_perfect_needs_35_trials(n: int) -> None:
 )  # fmt: skip
 def test_the_smallest_visible_drop(n: int, unpaired: float | None, paired: float | None) -> None:
     """30 of 30 is told from 24, 10 of 10 from 5, 100 of 100 from 94; pairs need six losses."""
-    assert minimum_detectable_drop(n, paired=False) == unpaired
-    assert minimum_detectable_drop(n, paired=True) == paired
+    assert smallest_significant_drop(n, paired=False) == unpaired
+    assert smallest_significant_drop(n, paired=True) == paired
 
 
 @given(st.integers(1, 60))
 def test_the_smallest_visible_drop_is_fishers(n: int) -> None:
     """One loss fewer is not significant by scipy's Fisher test, and this one is."""
-    drop = minimum_detectable_drop(n, paired=False)
+    drop = smallest_significant_drop(n, paired=False)
     losses = n + 1 if drop is None else round(drop * n)
     for lost in range(1, n + 1):
         significant = bool(fisher_exact(np.array([[n, n - lost], [0, lost]])).pvalue <= 0.05)
@@ -201,5 +201,5 @@ def test_the_smallest_visible_drop_is_fishers(n: int) -> None:
 
 def test_few_trials_show_nothing_among_many_cells() -> None:
     """Under Holm, ten pairs cannot make one of 26 cells stand out, though one of 25."""
-    assert minimum_detectable_drop(10, paired=True, alpha=0.05 / 26) is None
-    assert minimum_detectable_drop(10, paired=True, alpha=0.05 / 25) == 1.0
+    assert smallest_significant_drop(10, paired=True, alpha=0.05 / 26) is None
+    assert smallest_significant_drop(10, paired=True, alpha=0.05 / 25) == 1.0

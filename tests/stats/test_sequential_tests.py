@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from matrixbench.stats.sequential import sequential_interval
 from matrixbench.stats.sequential_tests import (
-    detectable_drop,
     independent_evidence,
     mean_difference,
     mean_evidence,
@@ -98,17 +97,3 @@ def test_evidence_of_many_cells_is_their_mean() -> None:
     assert mean_evidence([100.0, 0.0, 0.0, 0.0]) == 25.0
     assert p_value(25.0) == 0.04
     assert p_value(0.0) == p_value(0.5) == 1.0
-
-
-@pytest.mark.parametrize("paired", [True, False])
-def test_what_so_many_trials_can_see_at_all(*, paired: bool) -> None:
-    """The smallest drop that is shown is shown, and one trial less is not."""
-    for n in (5, 10, 29, 50):
-        drop = detectable_drop(n, paired=paired)
-        if drop is None:
-            assert n < 10
-            continue
-        lost = round(drop * n)
-        for k, shown in ((lost, True), (lost - 1, False)):
-            evidence = paired_evidence(k, 0) if paired else independent_evidence((n - k, n), (n, n))
-            assert (p_value(evidence) <= 0.05) is shown
