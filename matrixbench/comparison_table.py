@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
+from matrixbench.comparison.looks import FRESH
 from matrixbench.comparison.many import shown_drop
 from matrixbench.comparison.power import cell_drop, given, hundredths
-from matrixbench.comparison.values import ALPHA, Basis, Missing, Verdict
+from matrixbench.comparison.values import ALPHA, Basis, Look, Missing, Verdict
 from matrixbench.plan.values import label
 from matrixbench.safe_text import for_markdown
 from matrixbench.stats.power import POWER
@@ -81,6 +82,8 @@ def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
         out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
         for line in _lines(candidate, tests):
             out.print(_indented(line))
+        for line in _forgotten(comparison, candidate):
+            out.print(_indented(line))
         out.print(_indented(verdict_line(candidate), _STYLES[candidate.gate.verdict]))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
@@ -101,7 +104,8 @@ def markdown(comparison: Comparison, by: By) -> str:
     for candidate in comparison.candidates:
         parts.append(f"### {for_markdown(candidate.name)}: {candidate.gate.verdict}")
         parts.append(for_markdown(verdict_line(candidate)))
-        parts.append("\n".join(f"- {for_markdown(line)}" for line in _lines(candidate, tests)))
+        lines = [*_lines(candidate, tests), *_forgotten(comparison, candidate)]
+        parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
             parts.append(_markdown_table(rows, by))
@@ -128,8 +132,15 @@ def verdict_line(candidate: CandidateResult) -> str:
     elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
-        return f"{said}: {why(gate)}"
+        return f"{said}{_by_look(gate)}: {why(gate)}"
     return _undecided(candidate, said)
+
+
+def _by_look(gate: Gate) -> str:
+    """Say that it holds however often one looks, where bets decided."""
+    if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
+        return ""
+    return f", shown in round {gate.anytime.decided_after} and however often one looks"
 
 
 def why(gate: Gate) -> str:
@@ -141,6 +152,8 @@ def _undecided(candidate: CandidateResult, said: str) -> str:
     gate, overall = candidate.gate, candidate.overall
     if gate.unverified:  # no number of trials would decide
         return f"{said}: unverified build"
+    if gate.only_bets:
+        return f"{said} after {_rounds(gate)}{_rounds_needed(gate)}: {gate.only_bets}"
     if (shown := shown_drop(candidate)) is not None:
         said = f"a drop is shown (p = {_p(shown.p_holm)}); {said}"
     said = f"{said}: {why(gate) or 'no cell was compared'}"
@@ -183,6 +196,7 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
     for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
         lines.append(_count(whose, count))
     lines += _ends(candidate.gate)
+    lines += _look(candidate.gate)
     sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
     if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
         lines.append(f"{counted(alike, 'sampled cell')} with one reply to several seeds on a side")
@@ -259,6 +273,50 @@ def _ends(gate: Gate) -> list[str]:
         return [f"trials without a verdict are left out, as if by chance ({IGNORED})"]
     ends = (("worst", gate.worst), ("best", gate.best))
     return [f"missing trials at their {name}: {_end(end)}" for name, end in ends if end is not None]
+
+
+def _rounds(gate: Gate) -> str:
+    return counted(0 if gate.anytime is None else gate.anytime.rounds, "complete round")
+
+
+def _look(gate: Gate) -> list[str]:
+    """Say by what the gate decides, and what bets on the rounds so far show."""
+    if gate.anytime is None:
+        return []
+    interval = gate.anytime.difference.interval
+    bets = (
+        f"bets on {_rounds(gate)}: 95 % {_signed(interval.low)} to {_signed(interval.high)}, "
+        "however often one looks"
+    )
+    if gate.anytime.together:
+        bets += "; tests share their seeds, so that a round is one bet"
+    decided = gate.verdict is not Verdict.UNDECIDED
+    if gate.only_bets:
+        return [f"{bets}; nothing else counts{': ' + gate.only_bets if decided else ''}"]
+    if gate.look is Look.ANY and gate.once is None:
+        return [f"{bets}; the one look is still to come, when all planned trials are there"]
+    said = "one look, at the planned trials; what is added later only bets see"
+    if gate.looked is not None:
+        said = (
+            f"one more look after the one at {counted(gate.looked.trials, 'trial')} per cell errs "
+            f"more often than it says; {FRESH}"
+        )
+    return [said, f"{bets}{'' if decided else _rounds_needed(gate)}"]
+
+
+def _rounds_needed(gate: Gate) -> str:
+    """Say how many rounds would decide by bets, if that is known."""
+    if gate.anytime is None or gate.anytime.rounds_to_decide is None:
+        return ""
+    rounds = counted(gate.anytime.rounds_to_decide, "round")
+    return f" ({rounds} would decide by bets if ratios stay as they are)"
+
+
+def _forgotten(comparison: Comparison, candidate: CandidateResult) -> list[str]:
+    """Say where a look was taken of which the store knows nothing."""
+    if comparison.remembered or candidate.gate.once is None:
+        return []
+    return ["the store cannot be written, so that this look is not remembered: do not add trials"]
 
 
 def _end(end: Extreme) -> str:

@@ -179,7 +179,7 @@ def _difference(results: Results, store: Store, chart: Chart, title: str) -> Dra
     from matrixbench.charts.difference import difference_map  # noqa: PLC0415  heavy: altair
 
     ((axis, value),) = (chart.baseline or {}).items()
-    found = compare_results(results, store, baseline=f"{axis}={label(value)}")
+    found = compare_results(results, store, baseline=f"{axis}={label(value)}", remember=False)
     return difference_map(found, chart, title=title)
 
 

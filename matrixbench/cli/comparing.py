@@ -33,6 +33,13 @@ class WithoutVerdict(StrEnum):
     IGNORE = "ignore"
 
 
+class WhichLook(StrEnum):
+    """By what the gate decides; as `comparison.values.Look`, which is imported late."""
+
+    ONCE = "once"
+    ANY = "any"
+
+
 Baseline = Annotated[
     str,
     typer.Option(
@@ -64,6 +71,16 @@ MissingTrials = Annotated[
         "could change what it says. ignore: they are left out, as if missing by chance.",
     ),
 ]
+ByLook = Annotated[
+    WhichLook | None,
+    typer.Option(
+        "--look",
+        help="By what the gate decides. once: by one look at the trials that are there. any: by "
+        "bets on complete rounds, at which one may look as often as one likes. Default: once where "
+        "all planned trials are there and none was added after a look, else any.",
+        show_default=False,
+    ),
+]
 AsGate = Annotated[
     bool,
     typer.Option(
@@ -81,6 +98,7 @@ def compare(  # noqa: PLR0913  the options of one command
     max_drop: MaxDrop = 0.1,
     gate: AsGate = False,
     missing: MissingTrials = WithoutVerdict.WORST,
+    look: ByLook = None,
     output: Output = None,
     where: Where = None,
     seed_offset: SeedOffset = 0,
@@ -101,6 +119,7 @@ def compare(  # noqa: PLR0913  the options of one command
             baseline=baseline,
             max_drop=max_drop,
             missing=missing,
+            look=look,
             unmeasured=gate,
         )
     _show(found, by, as_json=as_json)

@@ -8,6 +8,7 @@ from matrixbench.stats.power import POWER
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import (
+        Anytime,
         CandidateResult,
         CellResult,
         Certain,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         Count,
         Extreme,
         Gate,
+        Looked,
         Overall,
         Trials,
     )
@@ -40,6 +42,7 @@ def comparison_json(comparison: Comparison) -> JsonObject:
         "baseline": comparison.baseline,
         "verdict": comparison.verdict.value,
         "missing": comparison.missing.value,
+        "look_remembered": comparison.remembered,
         "candidates": [_candidate(candidate) for candidate in comparison.candidates],
     }
 
@@ -98,6 +101,33 @@ def _gate(gate: Gate) -> JsonObject:
         "best": None if gate.best is None else _extreme(gate.best),
         "unverified": list(gate.unverified),
         "one_draw": gate.one_draw,
+        "look": gate.look.value,
+        "once": None if gate.once is None else gate.once.value,
+        "anytime": None if gate.anytime is None else _anytime(gate.anytime),
+        "only_bets": gate.only_bets or None,
+        "looked": None if gate.looked is None else _looked(gate.looked),
+    }
+
+
+def _anytime(anytime: Anytime) -> JsonObject:
+    return {
+        "verdict": anytime.verdict.value,
+        "rounds": anytime.rounds,
+        "tests": anytime.tests,
+        "difference": anytime.difference.estimate,
+        **_ends(anytime.difference.interval),
+        "decided_after": anytime.decided_after,
+        "together": anytime.together,
+        "rounds_to_decide": anytime.rounds_to_decide,
+    }
+
+
+def _looked(looked: Looked) -> JsonObject:
+    return {
+        "trials": looked.trials,
+        "max_drop": looked.max_drop,
+        "verdict": looked.verdict.value,
+        "at": looked.at,
     }
 
 

@@ -27,12 +27,14 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
+    """What some of the cells say by themselves."""
+
     verdict: Verdict
     reason: str
 
 
-_NOTHING = _Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
+_NOTHING = Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
 
 
 def decide(
@@ -53,7 +55,8 @@ def decide(
 
     All of that of the trials that have a verdict. `bounded` says what the missing ones leave of it.
     """
-    verdict, reasons = judge(results, overall, certain, max_drop=max_drop)
+    sampled = None if overall is None else sampled_part(overall, max_drop)
+    verdict, reasons = judge(results, sampled, certain, max_drop=max_drop)
     single = sum(cell.basis is Basis.ONE_DRAW for cell in results)
     if verdict is not Verdict.UNDECIDED or single:  # no number of trials makes one draw several
         return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, one_draw=single)
@@ -69,14 +72,14 @@ def decide(
 
 def judge(
     results: Sequence[CellResult],
-    overall: Overall | None,
+    sampled: Part | None,
     certain: Certain,
     *,
     max_drop: float,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict that `decide` speaks of, and its reasons."""
     parts = [
-        _sampled(overall, max_drop) if overall is not None else None,
+        sampled,
         _certain(certain, max_drop) if certain.cells else None,
         _one_draw(results),
         *_not_comparable(results),
@@ -171,31 +174,32 @@ def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     return max(due, measured.trials_per_cell or 0) or None
 
 
-def _sampled(overall: Overall, max_drop: float) -> _Part:
+def sampled_part(overall: Overall, max_drop: float) -> Part:
+    """Return what all sampled cells say at one look."""
     low, high = overall.difference.interval.low, overall.difference.interval.high
     said = (
         f"the mean success ratio differs by {overall.difference.estimate:+.3f} "
         f"(95 % {low:+.3f} to {high:+.3f})"
     )
     if no_worse(overall.difference, max_drop):
-        return _Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
+        return Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
     if worse(overall.difference, max_drop) and overall.p <= ALPHA:
-        return _Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
-    return _Part(
+        return Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
+    return Part(
         verdict=Verdict.UNDECIDED, reason=f"{said}, which does not settle a drop of {max_drop:g}"
     )
 
 
-def _certain(certain: Certain, max_drop: float) -> _Part:
+def _certain(certain: Certain, max_drop: float) -> Part:
     said = (
         f"of {certain.cells} cells without chance {certain.worse} are worse and {certain.better} "
         f"better: {certain.mean:+.3f} on average"
     )
     lost = certain.mean < -max_drop - _ROUNDING
-    return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
+    return Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _one_draw(results: Sequence[CellResult]) -> _Part | None:
+def _one_draw(results: Sequence[CellResult]) -> Part | None:
     """Return what cells say of which all trials of a side are one draw: nothing, and why."""
     single = [cell for cell in results if cell.basis is Basis.ONE_DRAW]
     if not single:
@@ -210,10 +214,10 @@ def _one_draw(results: Sequence[CellResult]) -> _Part | None:
         "is no evidence; have it take each request's seed and run again with --fresh, or select "
         "others with --where"
     )
-    return _Part(verdict=Verdict.UNDECIDED, reason=said)
+    return Part(verdict=Verdict.UNDECIDED, reason=said)
 
 
-def _not_comparable(results: Sequence[CellResult]) -> list[_Part]:
+def _not_comparable(results: Sequence[CellResult]) -> list[Part]:
     """Return why cells cannot be compared."""
     aside = [cell.pair for cell in results if cell.basis is Basis.NOT_COMPARABLE]
     greedy = sum(any(pair.greedy) and not all(pair.greedy) for pair in aside)
@@ -222,7 +226,7 @@ def _not_comparable(results: Sequence[CellResult]) -> list[_Part]:
         (greedy, f"{greedy} {of} greedy on one side only: one reply cannot be held against draws"),
         (len(aside) - greedy, f"{len(aside) - greedy} {of} not measured on both sides"),
     )
-    return [_Part(verdict=Verdict.UNDECIDED, reason=said) for count, said in found if count]
+    return [Part(verdict=Verdict.UNDECIDED, reason=said) for count, said in found if count]
 
 
 def _trials_needed(

@@ -24,6 +24,7 @@ from matrixbench.store.draws import replies_to_seeds
 from matrixbench.store.judging import add_judgements, stale_replies
 from matrixbench.store.loads import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
+from matrixbench.store.looks import add_look, looks
 from matrixbench.store.migrations import MIGRATIONS
 from matrixbench.store.outcomes import read_judged_progress
 from matrixbench.store.writer import Writer
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.loads import Loads
     from matrixbench.plan.origin import LaunchRun
     from matrixbench.records import Build, ChatReply, Judgement, Trial
+    from matrixbench.store.looks import KeptLook
     from matrixbench.store.outcomes import Judges
     from matrixbench.store.rows import (
         KeptReply,
@@ -375,3 +377,17 @@ class Store:
         A judgement that its checks have given already is not kept twice.
         """
         return add_judgements(self.path, judgements)
+
+    # Looks.
+
+    def looks(self, compared: str) -> list[KeptLook]:
+        """Return the looks that were taken at what is compared, oldest first."""
+        with translated(self.path):
+            return looks(self._connection, compared)
+
+    def add_look(self, compared: str, look: KeptLook) -> None:
+        """Keep that what is compared was looked at; the same look is kept once."""
+        if any(look[:3] == kept[:3] for kept in self.looks(compared)):
+            return
+        with one_transaction(self.path) as connection:
+            add_look(connection, compared, look)
