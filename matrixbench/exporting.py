@@ -11,11 +11,19 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
-from matrixbench.frame import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
+from matrixbench.frame import (
+    COLUMNS,
+    DEFAULT_K,
+    TRIAL_COLUMNS,
+    IntervalKind,
+    pass_columns,
+    with_pass_k,
+)
 from matrixbench.frame.speeds import group_of, most_at_a_time, own_group
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.safe_text import for_csv, for_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,6 +76,7 @@ def exported(
     *,
     trials: bool = False,
     ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[str]:
     """Yield the lines of an export, each with its line end.
 
@@ -81,6 +90,7 @@ def exported(
         form: How the rows are written.
         trials: One row a trial, not one a cell.
         ks: Numbers of attempts for pass@k and pass^k, from 1 on.
+        interval: Which interval cells have whose number of trials is fixed.
 
     Raises:
         UsageError: The format has no rows for trials.
@@ -91,7 +101,7 @@ def exported(
             raise UsageError("the format tool-bench has one line a cell, not one a trial")
         yield from _json_lines(tool_bench_rows(results, store))
         return
-    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks)
+    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks, interval)
     if form is ExportFormat.JSONL:
         yield from _json_lines(rows)
     else:
@@ -126,10 +136,13 @@ def cell_columns(ks: Sequence[int]) -> list[str]:
 
 
 def cell_rows(
-    results: Results, store: Store, ks: Sequence[int] = DEFAULT_K
+    results: Results,
+    store: Store,
+    ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[JsonObject]:
     """Yield one row a cell."""
-    frame = with_pass_k(results.frame(store), ks)
+    frame = with_pass_k(results.frame(store, interval=interval), ks)
     names = [*results.axes, *cell_columns(ks)]
     for record in frame.to_dict("records"):
         yield {name: _plain(record.get(name)) for name in names}
@@ -261,7 +274,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
 
 def _json_lines(rows: Iterable[JsonObject]) -> Iterator[str]:
     for row in rows:
-        yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        yield for_json(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
@@ -274,7 +287,7 @@ def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[s
         buffer.truncate()
         return text
 
-    writer.writerow(columns)
+    writer.writerow(map(for_csv, columns))
     yield flushed()
     for row in rows:
         writer.writerow([_csv_value(row.get(name)) for name in columns])
@@ -286,6 +299,8 @@ def _csv_value(value: Any) -> Any:  # noqa: ANN401  a cell of a table
         case None:
             return ""
         case bool() | list() | dict():
-            return label(value)
+            return for_csv(label(value))
+        case str():
+            return for_csv(value)
         case _:
             return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results
-from matrixbench.cli.shared import AsJson, StorePath, Where, print_json, say
+from matrixbench.cli.shared import AsJson, SeedOffset, StorePath, Where, print_json, say
 from matrixbench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class WithoutVerdict(StrEnum):
 
     WORST = "worst"
     IGNORE = "ignore"
+
+
+class WhichLook(StrEnum):
+    """By what the gate decides; as `comparison.values.Look`, which is imported late."""
+
+    ONCE = "once"
+    ANY = "any"
 
 
 Baseline = Annotated[
@@ -72,6 +79,16 @@ MissingTrials = Annotated[
         "could change what it says. ignore: they are left out, as if missing by chance.",
     ),
 ]
+ByLook = Annotated[
+    WhichLook | None,
+    typer.Option(
+        "--look",
+        help="By what the gate decides. once: by one look at the trials that are there. any: by "
+        "bets on complete rounds, at which one may look as often as one likes. Default: once where "
+        "all planned trials are there and none was added after a look, else any.",
+        show_default=False,
+    ),
+]
 AsGate = Annotated[
     bool,
     typer.Option(
@@ -89,8 +106,10 @@ def compare(  # noqa: PLR0913  the options of one command
     max_drop: MaxDrop = None,
     gate: AsGate = False,
     missing: MissingTrials = WithoutVerdict.WORST,
+    look: ByLook = None,
     output: Output = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +120,7 @@ def compare(  # noqa: PLR0913  the options of one command
     from matrixbench.pairing import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         against, allowed = _asked(results, baseline, max_drop)
         found = compare_results(
             results,
@@ -109,6 +128,7 @@ def compare(  # noqa: PLR0913  the options of one command
             baseline=against,
             max_drop=allowed,
             missing=missing,
+            look=look,
             unmeasured=gate,
         )
     _show(found, by, as_json=as_json)

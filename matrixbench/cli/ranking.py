@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results
-from matrixbench.cli.shared import AsJson, Attempts, StorePath, Where, attempts_of, print_json
+from matrixbench.cli.shared import (
+    AsJson,
+    Attempts,
+    SeedOffset,
+    StorePath,
+    Where,
+    attempts_of,
+    print_json,
+)
 from matrixbench.errors import NothingSelectedError
 
 By = Annotated[
@@ -31,6 +39,7 @@ def rank(
         bool, typer.Option("--common", help="Count only what every row has measured.")
     ] = False,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,17 +48,21 @@ def rank(
     A row is one combination of the values of some axes: one model, or one model with one template.
     """
     from matrixbench import ranking  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.frame import ranked_axes, total_frame  # noqa: PLC0415  the same
+    from matrixbench.frame import Outcomes, ranked_axes, total_frame  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
     ks = () if k is None else attempts_of(k)
-    with open_results(target, where, store) as (results, opened):
-        frame = results.frame(opened)
+    with open_results(target, where, store, seed_offset) as (results, opened):
+        outcomes = Outcomes()
+        frame = results.frame(opened, outcomes=outcomes)
     if not frame["trials"].any() and not frame["errored"].any():
         raise NothingSelectedError(f"nothing has been measured of {results.experiment} yet")
     axes = [axis.strip() for axis in by.split(",")] if by else ranked_axes(frame)
-    totals = total_frame(frame, axes, ks=ks, common=common)
+    totals = total_frame(frame, axes, ks=ks, common=common, outcomes=outcomes)
+    planned = max(outcomes.most, int(frame["planned"].max()))
+    fresh = ranking.Fresh(target=target, seed_offset=seed_offset + planned)
     if as_json:
-        print_json(ranking.ranking_json(results.experiment, axes, totals))
+        print_json(ranking.ranking_json(results.experiment, axes, totals, fresh))
     else:
-        ranking.print_ranking(results.experiment, axes, totals, console(sys.stdout), ks=ks)
+        out = console(sys.stdout)
+        ranking.print_ranking(results.experiment, axes, totals, out, ks=ks, fresh=fresh)

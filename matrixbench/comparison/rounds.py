@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.cells import basis_of
 from matrixbench.comparison.missing import End
@@ -20,7 +20,12 @@ from matrixbench.stats.proportions import Difference, Interval
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from matrixbench.comparison.values import CellPair, Trials
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 _SAMPLED = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
 
@@ -41,40 +46,62 @@ def look(pairs: Sequence[CellPair], *, max_drop: float, ignore: bool = False) ->
     Returns:
         What is shown; None where no cell has chance in it.
     """
+    import numpy as np  # noqa: PLC0415  heavy
+
     sampled = [pair for pair in pairs if _has_chance(pair)]
     if not sampled:
         return None
     together = any(side.common_seeds for pair in sampled for side in _sides(pair))
-    if ignore:
-        rounds = differences(sampled, None)
-        return judge_rounds(rounds, max_drop=max_drop, together=together)
-    worst, best = (
-        judge_rounds(differences(sampled, end), max_drop=max_drop, together=together)
-        for end in (End.WORST, End.BEST)
-    )
-    return _between(worst, best)
+    outcomes = _outcomes(sampled)
+    complete = not any(np.isnan(one).any() for *both, _ in outcomes for one in both)
+    ends = (None,) if ignore or complete else (End.WORST, End.BEST)
+    found = [
+        judge_rounds(_differences(outcomes, end), max_drop=max_drop, together=together)
+        for end in ends
+    ]
+    return _between(found[0], found[-1])
 
 
-def differences(pairs: Sequence[CellPair], end: End | None) -> list[list[float]]:
-    """Return each round's differences by test: means over its cells, candidate less baseline.
+def _outcomes(pairs: Sequence[CellPair]) -> list[tuple[Floats, Floats, str]]:
+    """Return the trials of both sides of each pair by index, and its test.
+
+    1 passed, 0 did not, NaN has no verdict; up to the last round that all have come to.
+    """
+    reached = min(side.reached for pair in pairs for side in _sides(pair))
+    return [
+        (_by_index(pair.candidate, reached), _by_index(pair.baseline, reached), pair.test)
+        for pair in pairs
+    ]
+
+
+def _by_index(side: Trials, reached: int) -> Floats:
+    import numpy as np  # noqa: PLC0415  heavy
+
+    seeds = range(side.first_seed, side.first_seed + reached)
+    return np.array([side.passed.get(seed, np.nan) for seed in seeds], dtype=np.float64)
+
+
+def _differences(outcomes: Sequence[tuple[Floats, Floats, str]], end: End | None) -> Floats:
+    """Return rounds × tests: means over a test's cells, candidate less baseline.
 
     Args:
-        pairs: Pairs of cells with chance in them.
+        outcomes: As `_outcomes` returns them.
         end: To which end trials without a verdict are put in; with None, rounds that have one are
             left out.
     """
-    reached = min(min(side.reached for side in _sides(pair)) for pair in pairs)
-    by_test: dict[str, list[CellPair]] = defaultdict(list)
-    for pair in pairs:
-        by_test[pair.test].append(pair)
-    passes = None if end is None else end is End.BEST
-    rounds = []
-    for index in range(reached):
-        cells = [[_difference(pair, index, passes) for pair in cells] for cells in by_test.values()]
-        known = [[value for value in found if value is not None] for found in cells]
-        if all(len(some) == len(found) for some, found in zip(known, cells, strict=True)):
-            rounds.append([fmean(found) for found in known])
-    return rounds
+    import numpy as np  # noqa: PLC0415  heavy
+
+    by_test: dict[str, list[Floats]] = defaultdict(list)
+    for up, down, test in outcomes:
+        if end is None:
+            by_test[test].append(up - down)
+        else:
+            passes = float(end is End.BEST)
+            by_test[test].append(
+                np.nan_to_num(up, nan=passes) - np.nan_to_num(down, nan=1 - passes)
+            )
+    found: Floats = np.column_stack([np.mean(cells, axis=0) for cells in by_test.values()])
+    return found[~np.isnan(found).any(axis=1)]
 
 
 def rounds_from(rows: Iterable[tuple[str, int, float]]) -> list[list[float]]:
@@ -95,7 +122,7 @@ def rounds_from(rows: Iterable[tuple[str, int, float]]) -> list[list[float]]:
 
 
 def judge_rounds(
-    rounds: Sequence[Sequence[float]], *, max_drop: float, together: bool = False
+    rounds: Sequence[Sequence[float]] | Floats, *, max_drop: float, together: bool = False
 ) -> Anytime:
     """Return what rounds of differences show.
 
@@ -116,18 +143,23 @@ def judge_rounds(
     above = bets.ruled_out(-max_drop, above=True) if max_drop < 1 else 1
     below = bets.ruled_out(-max_drop, above=False)
     verdict, after = Verdict.UNDECIDED, None
-    if rounds and above is not None and below is None and estimate > -max_drop:
+    if len(rounds) and above is not None and below is None and estimate > -max_drop:
         verdict, after = Verdict.NO_WORSE, above
     if below is not None and above is None and estimate < -max_drop:
         verdict, after = Verdict.REGRESSION, below
-    interval = bets.interval()
+    needed = (
+        bets.rounds_to_rule_out(-max_drop, above=estimate > -max_drop)
+        if verdict is Verdict.UNDECIDED
+        else None
+    )
     return Anytime(
         verdict=verdict,
         rounds=len(rounds),
-        tests=len(rounds[0]) if rounds else 0,
-        difference=Difference(estimate=estimate, interval=interval),
+        tests=len(rounds[0]) if len(rounds) else 0,
+        difference=Difference(estimate=estimate, interval=bets.interval()),
         decided_after=after,
         together=together,
+        rounds_to_decide=needed if needed is None else max(needed, len(rounds) + 1),
     )
 
 
@@ -147,6 +179,7 @@ def _between(worst: Anytime, best: Anytime) -> Anytime:
         difference=Difference(estimate=middle, interval=Interval(low=low, high=high)),
         decided_after=None if shown is None else shown.decided_after,
         together=worst.together,
+        rounds_to_decide=None if shown else worst.rounds_to_decide,
     )
 
 
@@ -156,11 +189,3 @@ def _has_chance(pair: CellPair) -> bool:
 
 def _sides(pair: CellPair) -> tuple[Trials, Trials]:
     return pair.candidate, pair.baseline
-
-
-def _difference(pair: CellPair, index: int, passes: bool | None) -> float | None:
-    """Return the difference at an index; `passes` is what a missing trial of the candidate does."""
-    up, down = pair.candidate, pair.baseline
-    one = up.passed.get(up.first_seed + index, passes)
-    other = down.passed.get(down.first_seed + index, None if passes is None else not passes)
-    return None if one is None or other is None else float(one - other)

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
 from matrixbench.frame.columns import pass_columns
+from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.pass_k import with_pass_k
+from matrixbench.frame.standing import STANDING_COLUMNS, standings
 from matrixbench.frame.tables import axes_of
-from matrixbench.frame.tally import CellStatus, IntervalKind
+from matrixbench.frame.tally import CellStatus
 from matrixbench.plan.values import label
 from matrixbench.spec.wording import choose
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
+from matrixbench.stats.shared_luck import Shared, mean_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pandas import DataFrame
+
+    from matrixbench.frame.outcomes import Outcomes
 
 TOTAL_COLUMNS: Mapping[str, str] = {
     "tests": "How many tests have a trial that counts.",
@@ -33,6 +38,12 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "errored": "Trials in which nothing was measured; they do not count.",
     "one_reply": "How many cells gave one and the same reply to several seeds although their "
     "sampling is not greedy.",
+    "seeds_ignored": "How many cells' trials are one draw, since their launch is shown to ignore "
+    "seeds.",
+    "certain": "How many cells are without chance: greedy, or decided by the request. Each is "
+    "worth one trial.",
+    "adaptive": "How many cells could stop early: their ratios, pass@k and pass^k lean outward a "
+    "little.",
     "unverified": "How many cells are shown under a build that may not be what the backend has "
     "now.",
     "other_load": "How many cells have trials and yet no times and rates, since these ran under "
@@ -43,6 +54,7 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "high": "Upper end of the same interval.",
     "these_low": "Lower end of its 95 % interval for these very tests: only the trials are chance.",
     "these_high": "Upper end of the same interval.",
+    **STANDING_COLUMNS,
     "latency_p50_s": "Median over cells of their median latencies, in seconds.",
     "time_to_first_token_p50_s": "The same of the time to the first token, in seconds.",
     "token_gap_p50_s": "The same of the time between tokens of streamed replies, in seconds.",
@@ -76,7 +88,12 @@ _Point: TypeAlias = "tuple[str, ...]"
 
 
 def total_frame(
-    frame: DataFrame, by: Sequence[str] = (), *, ks: Sequence[int] = (), common: bool = False
+    frame: DataFrame,
+    by: Sequence[str] = (),
+    *,
+    ks: Sequence[int] = (),
+    common: bool = False,
+    outcomes: Outcomes | None = None,
 ) -> DataFrame:
     """Return one row for each combination of some axes' values, the best first.
 
@@ -88,6 +105,7 @@ def total_frame(
         by: The axes. Default: `ranked_axes`.
         ks: Numbers of attempts, from 1 on.
         common: Whether only points count that every row has measured.
+        outcomes: Which trials of the cells passed; without it no row is tested against the best.
 
     Raises:
         UsageError: There is no such axis, or the rows have no point in common.
@@ -100,19 +118,25 @@ def total_frame(
     if common and groups:
         groups, points = _in_common(groups, points)
     everywhere = frozenset[_Point]().union(*map(set, points))
-    rows = [
-        {
-            **{axis: cells[0][axis] for axis in axes},
-            **_total(cells, ks),
-            "missing": len(everywhere - set(found)),
-        }
-        for cells, found in zip(groups.values(), points, strict=True)
+    found = [
+        (
+            {
+                **{axis: cells[0][axis] for axis in axes},
+                **_total(cells, ks),
+                "missing": len(everywhere - set(where)),
+            },
+            list(zip(where, (cell for cell in cells if cell["trials"]), strict=True)),
+        )
+        for cells, where in zip(groups.values(), points, strict=True)
     ]
-    rows.sort(key=_place)
+    found.sort(key=lambda one: _place(one[0]))
+    standing = standings([cells for _, cells in found], outcomes)
+    rows = [{**row, **stands} for (row, _), stands in zip(found, standing, strict=True)]
     columns = [*axes, *TOTAL_COLUMNS, *(name for k in ks for name in pass_columns(k))]
+    objects = {*axes, "told_from_best"}
     return pd.DataFrame(
         {
-            name: pd.Series([row[name] for row in rows], dtype=object if name in axes else None)
+            name: pd.Series([row[name] for row in rows], dtype=object if name in objects else None)
             for name in columns
         },
         columns=columns,
@@ -191,13 +215,17 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
     measured = [cell for cell in cells if cell["trials"]]
     tests = _by_test(measured)
     ratios = [[_ratio(cell) for cell in found] for found in tests]
-    mean = mean_over_tests(ratios)
-    these = mean_of_these_tests(ratios) if ratios else Interval(low=0.0, high=1.0)
+    luck = _luck(tests)
+    mean = mean_over_tests(ratios, luck=luck)
+    these = mean_of_these_tests(ratios, luck=luck) if ratios else Interval(low=0.0, high=1.0)
     return {
         "tests": len(tests),
         "cells": len(measured),
         **{name: int(sum(cell[name] for cell in cells)) for name in _COUNTS},
         "one_reply": sum(bool(cell["one_reply"]) for cell in measured),
+        "seeds_ignored": sum(isinstance(cell["seeds_ignored"], str) for cell in measured),
+        "certain": sum(isnan(cell["low"]) for cell in measured),
+        "adaptive": sum(bool(cell["adaptive"]) for cell in measured),
         "unverified": sum(isinstance(cell["unverified"], str) for cell in measured),
         "other_load": sum(isinstance(cell["speed_reason"], str) for cell in measured),
         "success_ratio": nan if mean is None else mean.estimate,
@@ -217,14 +245,35 @@ def _by_test(cells: Iterable[_Row]) -> list[list[_Row]]:
     return list(tests.values())
 
 
+def _luck(tests: Sequence[Sequence[_Row]]) -> list[float]:
+    """Return the design effect of each test; 1 where it shares no seeds with another one."""
+    shared = [[_shared(cell, place) for cell in cells] for place, cells in enumerate(tests)]
+    known = [one for cells in shared for one in cells if one is not None]
+    effect = mean_effect(known) if known else 1.0
+    return [effect if any(cells) else 1.0 for cells in shared]
+
+
+def _shared(cell: _Row, test: int) -> Shared | None:
+    """Return what is known of a cell that shares seeds; None where there is no chance in it."""
+    told = cell.get("shared_luck")
+    if not isinstance(told, str) or isnan(cell["low"]):
+        return None
+    luck, _, signs = told.partition(":")
+    passed = {place: sign == "1" for place, sign in enumerate(signs) if sign != "-"}
+    return Shared(test=str(test), luck=int(luck), passed=passed)
+
+
 def _ratio(cell: _Row) -> Ratio:
-    """Return a cell's ratio; where repeats say nothing new it is worth one trial."""
+    """Return a cell's ratio; where repeats say nothing new it is worth one trial.
+
+    Whichever interval the cell itself was given: the mean's is built of Wilson's.
+    """
     ratio = float(cell["success_ratio"])
     if isnan(cell["low"]):
         return ratio_of(ratio, 1)
-    interval = Interval(low=cell["low"], high=cell["high"])
-    wilson = cell["interval"] == IntervalKind.WILSON
-    return Ratio(estimate=ratio, interval=interval, n=cell["trials"] if wilson else None)
+    if cell["interval"] != IntervalKind.SEQUENTIAL:
+        return ratio_of(ratio * cell["draws"], cell["draws"])
+    return Ratio(estimate=ratio, interval=Interval(low=cell["low"], high=cell["high"]), n=None)
 
 
 def _mean(tests: Iterable[Sequence[_Row]], name: str) -> float:

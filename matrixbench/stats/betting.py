@@ -30,6 +30,9 @@ has what they see."""
 TOGETHER = ((0.2, 0.1), (0.5, 0.2), (1.0, 0.7))
 """The same where all tests of a round are one bet: their mean varies little, so high stakes pay."""
 
+MOST_ROUNDS = 100_000
+"""Rounds beyond which nobody waits."""
+
 _HALVINGS = 44
 _LEAST = 1e-300
 """In place of a lost capital, whose logarithm does not exist."""
@@ -59,12 +62,14 @@ class Bets:
             within [−1, 1].
     """
 
-    def __init__(self, rounds: Sequence[Sequence[float]], *, together: bool = False) -> None:
+    def __init__(
+        self, rounds: Sequence[Sequence[float]] | NDArray[np.float64], *, together: bool = False
+    ) -> None:
         import numpy as np  # noqa: PLC0415  heavy
 
         if len({len(found) for found in rounds}) > 1:
             raise ValueError("rounds differ in their number of tests")
-        tests = len(rounds[0]) if rounds else 0
+        tests = len(rounds[0]) if len(rounds) else 0
         values = np.asarray(rounds, dtype=np.float64).reshape(len(rounds), tests)
         if values.size and np.abs(values).max() > 1 + 1e-9:
             raise ValueError("an observation is not within [−1, 1]")
@@ -86,21 +91,51 @@ class Bets:
             mean: Against what is bet.
             above: Whether the bet is that the true mean is larger; else that it is smaller.
         """
+        return self._after(self._counts, mean, above=above)
+
+    def _after(
+        self, counts: NDArray[np.float64], mean: float, *, above: bool
+    ) -> NDArray[np.float64]:
+        """Return the logarithm of the capital after each row of counts of what was seen."""
         import numpy as np  # noqa: PLC0415  heavy
 
         sign = 1 if above else -1
         price = 1 + sign * mean
         if price <= 0:  # nothing lies beyond: nobody would bet
-            return np.zeros(len(self._counts))
+            return np.zeros(len(counts))
         pays = (1 + sign * self._seen) / price
         capital: NDArray[np.float64] = np.logaddexp.reduce(
             [
-                log(part) + self._counts @ np.log(np.maximum(1 - stake + stake * pays, _LEAST))
+                log(part) + counts @ np.log(np.maximum(1 - stake + stake * pays, _LEAST))
                 for stake, part in self._stakes
             ],
             axis=0,
         )
         return capital
+
+    def rounds_to_rule_out(
+        self, mean: float, *, above: bool, confidence: float = CONFIDENCE
+    ) -> int | None:
+        """Return after how many rounds a mean would be ruled out if shares stay as they are.
+
+        None where they never would, in `MOST_ROUNDS`, or where there is no round yet.
+        """
+        if not len(self._counts):
+            return None
+        each = self._counts[-1:] / len(self._counts)
+        enough = log(2 / (1 - confidence))
+
+        def rich(rounds: int) -> bool:
+            return float(self._after(each * rounds, mean, above=above)[0]) >= enough
+
+        # A mixture of powers is convex in its logarithm and begins at 0: it passes a level once.
+        low, high = 1, MOST_ROUNDS
+        if not rich(high):
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if rich(middle) else (middle + 1, high)
+        return high
 
     def ruled_out(self, mean: float, *, above: bool, confidence: float = CONFIDENCE) -> int | None:
         """Return after which round (1, 2, …) it is first shown that the mean is above, or below.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
+from unicodedata import category
 
 import pytest
 from hypothesis import given, settings
@@ -78,3 +80,27 @@ def test_flags_that_exclude_each_other_are_told() -> None:
     """`re` has another error for them than for everything else."""
     with pytest.raises(CheckError, match="is no regular expression: ASCII and UNICODE"):
         compile_pattern("(?a)(?u)x", 0, "")
+
+
+SIGNS = "".join(
+    sign for sign in map(chr, range(sys.maxunicode + 1)) if category(sign) not in {"Cn", "Cs"}
+)
+"""Every character that this Python knows."""
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\w", r"\W", r"\s", r"\S", r"\d", r"\D", r"[\w]", r"[\W]", r"[^\w]", r"[\s.]", r"(?a)\w"],
+)
+def test_classes_hold_the_characters_that_they_hold_in_re(pattern: str) -> None:
+    """All of Unicode: a superscript two is a sign of a word, a combining accent is none."""
+    ours = [found.start() for found in compile_pattern(pattern, 0, "").finditer(SIGNS)]
+    assert ours == [found.start() for found in re.finditer(pattern, SIGNS)]
+
+
+@pytest.mark.parametrize("text", ["0.5²", "0.5½", "0.5٣", "0.5_", "0.5 ", "0.5", "0.5é", "0.5́"])
+@pytest.mark.parametrize("pattern", [r"\b0\.5(?:\b|6\b|56)", r"5\B", r"(?a)5\b"])
+def test_words_end_where_they_end_in_re(pattern: str, text: str) -> None:
+    """So the verdict of `calc-result` is llama.cpp's, whatever stands behind the number."""
+    ours = compile_pattern(pattern, 0, "").search(text)
+    assert spans(ours) == spans(re.search(pattern, text))

@@ -67,3 +67,33 @@ def test_mistakes_are_told(demo: CommandLine, tmp_path: Path) -> None:
     assert (done.returncode, "no selected cell has the axis «backnd»" in done.stderr) == (2, True)
     assert demo("rank", "nothing").returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_the_best_is_not_taken_at_its_word(demo: CommandLine) -> None:
+    """Chances, corrected p-values, and commands with seeds that no trial had; JSON has them too."""
+    told = json.loads(demo("rank", "exp.yaml", "--json").stdout)
+    best, second, last = told["rows"]
+    assert (best["told_from_best"], best["p_vs_best"]) == (None, None)
+    assert (second["told_from_best"], last["told_from_best"]) == (True, True)
+    assert last["p_vs_best"] < second["p_vs_best"]
+    assert last["p_vs_best_holm"] == pytest.approx(3 * last["p_vs_best"])
+    assert sum(row["chance_of_best"] for row in told["rows"]) == pytest.approx(1)
+    assert told["pairs_of_rows"] == 3
+    run, compare = told["fresh_seeds"]["commands"]
+    assert run == "matrixbench execute exp.yaml --resume --seed-offset 5"
+    assert compare == "matrixbench compare exp.yaml --baseline backend=good --seed-offset 5"
+    text = demo("rank", "exp.yaml").stdout
+    assert "The best of 3 rows is told from all others" in text
+    assert "picked by" in text
+    assert run in text
+    assert compare in text
+
+
+def test_no_figure_is_lost_on_a_narrow_terminal(demo: CommandLine) -> None:
+    """What does not fit beside the names stands in a table below, whole."""
+    done = demo("rank", "exp.yaml", "--k", "2")
+    headers = [line.split() for line in done.stdout.splitlines() if line.startswith("backend")]
+    names = [name for header in headers for name in header]
+    for name in ("P(best)", "vs", "rej.", "err.", "pass@2", "pass^2", "latency", "tok/s"):
+        assert name in names
+    assert "…" not in done.stdout

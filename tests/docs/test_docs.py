@@ -217,7 +217,7 @@ PAGE_OF = {
     "Ready",
     "servers-ollama": "OllamaBackend",
     "conversations": "Return",
-    "charts": "Chart Metric",
+    "charts": "Chart ChosenInterval Metric",
     "checks": (
         "AllCheck AnyCheck NotCheck Bounds CachedTokensCheck CompletionTokensCheck ContentCheck "
         "ExpectedCall FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher "

@@ -77,6 +77,14 @@ def test_the_first_round_that_shows_it_is_told() -> None:
     assert Bets([[-1.0]] * 10).ruled_out(-DROP, above=False) == 9
 
 
+def test_what_it_takes_is_told() -> None:
+    """If shares stay as they are: 47 rounds of one test that passes, none of one at the limit."""
+    assert Bets([[0.0]] * 5).rounds_to_rule_out(-DROP, above=True) == 47
+    assert Bets([[0.0] * 10] * 2).rounds_to_rule_out(-DROP, above=True) == 5
+    assert Bets([[-1.0], *[[0.0]] * 9]).rounds_to_rule_out(-DROP, above=True) is None
+    assert Bets([]).rounds_to_rule_out(-DROP, above=True) is None
+
+
 def test_what_was_ruled_out_stays_so() -> None:
     """Later rounds take nothing back: one may have stopped there."""
     shown = [[0.0]] * 47

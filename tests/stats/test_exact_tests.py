@@ -67,6 +67,19 @@ def test_boschloo_agrees_with_scipy(
     assert boschloo(candidate, baseline) == pytest.approx(p, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("candidate", "baseline"),
+    [((60, 150), (97, 140)), ((149, 150), (143, 150)), ((3, 200), (12, 90)), ((299, 300), (1, 1))],
+)
+def test_boschloo_of_many_trials_is_scipys(
+    candidate: tuple[int, int], baseline: tuple[int, int]
+) -> None:
+    """Where the sides differ in size and the ratios are near an end, too."""
+    table = [[k, n - k] for k, n in (candidate, baseline)]
+    wanted = float(boschloo_exact(np.transpose(table)).pvalue)
+    assert boschloo(candidate, baseline) == pytest.approx(wanted, rel=1e-8)
+
+
 @settings(max_examples=15, deadline=None)
 @given(SIDE, SIDE)
 def test_boschloo_has_no_less_power_than_fisher(
@@ -79,7 +92,9 @@ def test_boschloo_has_no_less_power_than_fisher(
     ]
     less = boschloo_exact(table, alternative="less").pvalue
     assert less <= fisher_exact(np.array(table), alternative="less").pvalue + 1e-9
-    assert 0 <= boschloo(candidate, baseline) <= 1
+    both = min(1.0, boschloo_exact(table).pvalue)
+    varies = 0 < candidate[0] + baseline[0] < candidate[1] + baseline[1]
+    assert boschloo(candidate, baseline) == pytest.approx(both if varies else 1.0, rel=1e-9)
 
 
 def test_impossible_counts_are_refused() -> None:
