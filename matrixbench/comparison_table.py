@@ -16,6 +16,7 @@ from matrixbench.comparison.many import shown_drop
 from matrixbench.comparison.power import cell_drop, given, hundredths
 from matrixbench.comparison.values import ALPHA, Basis, Look, Missing, Verdict
 from matrixbench.plan.values import label
+from matrixbench.safe_text import for_markdown
 from matrixbench.stats.power import POWER
 from matrixbench.stats.proportions import smallest_significant_drop
 from matrixbench.tables import bare_table, counted
@@ -101,10 +102,10 @@ def markdown(comparison: Comparison, by: By) -> str:
     tests = _cell_tests(comparison)
     parts = [f"## {comparison.experiment}: {comparison.axis} against {comparison.baseline}"]
     for candidate in comparison.candidates:
-        parts.append(f"### {_escaped(candidate.name)}: {candidate.gate.verdict}")
-        parts.append(_escaped(verdict_line(candidate)))
+        parts.append(f"### {for_markdown(candidate.name)}: {candidate.gate.verdict}")
+        parts.append(for_markdown(verdict_line(candidate)))
         lines = [*_lines(candidate, tests), *_forgotten(comparison, candidate)]
-        parts.append("\n".join(f"- {_escaped(line)}" for line in lines))
+        parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
             parts.append(_markdown_table(rows, by))
@@ -487,15 +488,9 @@ def _markdown_table(rows: Sequence[_Row], by: By) -> str:
         f"| --- |{' ---: |' * len(_COLUMNS)}",
     ]
     for row in rows:
-        name = f"**{_escaped(row.name)}**" if row.stands_out else _escaped(row.name)
+        name = f"**{for_markdown(row.name)}**" if row.stands_out else for_markdown(row.name)
         lines.append(f"| {' | '.join((name, *row.texts))} |")
     return "\n".join(lines)
-
-
-def _escaped(text: str) -> str:
-    for char in "\\`*_[]<>|":
-        text = text.replace(char, f"\\{char}")
-    return text.replace("\n", " ")
 
 
 def _signed(value: float, digits: int = 3) -> str:

@@ -23,6 +23,7 @@ from matrixbench.frame.speeds import group_of, most_at_a_time, own_group
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.safe_text import for_csv, for_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -273,7 +274,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
 
 def _json_lines(rows: Iterable[JsonObject]) -> Iterator[str]:
     for row in rows:
-        yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        yield for_json(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
@@ -286,7 +287,7 @@ def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[s
         buffer.truncate()
         return text
 
-    writer.writerow(columns)
+    writer.writerow(map(for_csv, columns))
     yield flushed()
     for row in rows:
         writer.writerow([_csv_value(row.get(name)) for name in columns])
@@ -298,6 +299,8 @@ def _csv_value(value: Any) -> Any:  # noqa: ANN401  a cell of a table
         case None:
             return ""
         case bool() | list() | dict():
-            return label(value)
+            return for_csv(label(value))
+        case str():
+            return for_csv(value)
         case _:
             return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from matrixbench.execution.events import LaunchFailed
 from matrixbench.progress import Tally, lasting_line, progress_for
+from matrixbench.safe_text import for_terminal
 from matrixbench.tables import console
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class NotebookProgress:
         if left_out := len(self._lines) - len(lines):
             lines = [f"… {left_out} lines before", *lines]
         now = [tally.numbers(), *([f"{tally.launch}: {tally.stage}"] if tally.stage else [])]
+        lines, now = list(map(for_terminal, lines)), list(map(for_terminal, now))
         bar = f'<progress value="{tally.ran}" max="{max(tally.trials, 1)}"></progress> '
         told = "\n".join(html.escape(line) for line in [*lines, *now])
         return {

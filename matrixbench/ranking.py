@@ -129,6 +129,8 @@ def _print_best(
     alike = sum(row["told_from_best"] is False for row in measured)
     untested = sum(row["told_from_best"] is None for row in measured) - 1
     said = f"{counted(alike, 'row')} cannot be told from the best of {len(measured):,}"
+    if not alike and not untested:
+        said = f"The best of {len(measured):,} rows is told from all others"
     if untested:
         said += f", {untested:,} could not be tested against it"
     out.print(

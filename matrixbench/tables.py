@@ -13,7 +13,8 @@ from rich.text import Text
 
 from matrixbench.plan.builds import version_name
 from matrixbench.plan.planner import Plan
-from matrixbench.plan.values import harmless, label
+from matrixbench.plan.values import label
+from matrixbench.safe_text import for_line, for_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,11 +67,10 @@ class _Shown:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self._meant, options):
-            if segment.control or segment.text.isprintable():
+            if segment.control:
                 yield segment
             else:
-                lines = map(harmless, segment.text.split("\n"))
-                yield Segment("\n".join(lines), segment.style)
+                yield Segment(for_terminal(segment.text), segment.style)
 
 
 def duration(seconds: float) -> str:
@@ -230,7 +230,7 @@ def print_cells(cells: Iterable[tuple[Cell, int, int, bool]], out: Console) -> N
 
 def coordinates_text(coordinates: Coordinates) -> str:
     """Return a cell's coordinates on one line."""
-    return "  ".join(f"{axis}={label(value)}" for axis, value in coordinates.items())
+    return "  ".join(for_line(f"{axis}={label(value)}") for axis, value in coordinates.items())
 
 
 def print_summary(summary: RunSummary, out: Console) -> None:

@@ -21,6 +21,7 @@ from matrixbench.charts.palette import QUIET
 from matrixbench.charts.sides import resolve_sides, side_title
 from matrixbench.charts.squares import INTERVALS, LEANS, Squares, squares
 from matrixbench.frame import IntervalKind
+from matrixbench.safe_text import all_for_picture, for_picture
 from matrixbench.spec.charts import OF_ONE_LOAD, PROMPT_TIMES
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def picture(shown: Squares, sides: Sides, *, title: str, explained: Sequence[str
     facet = alt.layer(
         *layers(shown, layout, sides),
         # As a plain dict, for which Altair has no row limit and no check row by row.
-        data={"values": list(shown.rows)},
+        data={"values": all_for_picture(shown.rows)},
         width=layout.facet_width,
         height=layout.facet_height,
     )
@@ -128,8 +129,9 @@ def _expression(labels: Sequence[str], letters: int, lines: int) -> str:
 
 def _title(title: str, explained: Sequence[str], sides: Sides, across: int) -> alt.TitleParams:
     letters = int(max(across, 480) / (_SUBTITLE_SIZE * 0.5))
-    fixed = " · ".join(f"{axis} {text}" for axis, text in sides.fixed)
-    lines = [*wrap(fixed, letters, max_lines=3), *wrap("; ".join(explained), letters)]
+    fixed = for_picture(" · ".join(f"{axis} {text}" for axis, text in sides.fixed))
+    title, told = for_picture(title), for_picture("; ".join(explained))
+    lines = [*wrap(fixed, letters, max_lines=3), *wrap(told, letters)]
     return alt.TitleParams(text=wrap(title, int(letters * 0.7)) or [""], subtitle=lines)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matrixbench.errors import UsageError
 from matrixbench.frame import AXES_ATTR, axes_of
 from matrixbench.plan.values import label
+from matrixbench.safe_text import for_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -109,8 +110,8 @@ def joined(axes: Sequence[str], values: Sequence[object]) -> str:
 
 
 def side_title(axes: Sequence[str]) -> str:
-    """Return what a side is called."""
-    return " · ".join(axes)
+    """Return what a side is called in a picture."""
+    return for_picture(" · ".join(axes))
 
 
 class Keys:

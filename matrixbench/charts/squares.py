@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import count, product
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +22,7 @@ from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
 from matrixbench.charts.sides import ABSENT, Keys, joined, show
 from matrixbench.frame import CellStatus, IntervalKind, axes_of
+from matrixbench.safe_text import for_picture
 from matrixbench.spec.charts import Metric
 
 if TYPE_CHECKING:
@@ -185,14 +186,32 @@ def _placed(frame: DataFrame, keys: Keys, axes: Sequence[str]) -> _Placed:
         found,
         key=lambda point: tuple(order[text] for order, text in zip(orders, point, strict=True)),
     )
-    labels = [joined(axes, found[point]) if axes else "" for point in ordered]
+    labels = [for_picture(joined(axes, found[point])) if axes else "" for point in ordered]
     if len(set(labels)) < len(labels):  # Two points read alike: say it all.
         labels = [
-            " · ".join(f"{axis}={text}" for axis, text in zip(axes, point, strict=True))
+            for_picture(
+                " · ".join(f"{axis}={text}" for axis, text in zip(axes, point, strict=True))
+            )
             for point in ordered
         ]
     place = {point: rank for rank, point in enumerate(ordered)}
-    return _Placed(tuple(labels), tuple(place[point] for point in points))
+    return _Placed(_apart(labels), tuple(place[point] for point in points))
+
+
+def _apart(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return labels that all differ: where an escape reads like a text, numbers tell them apart."""
+    if len(set(labels)) == len(labels):
+        return tuple(labels)
+    taken: set[str] = set()
+    apart: list[str] = []
+    for label in labels:
+        numbered = (f"{label} ({number})" for number in count(2))
+        found = label
+        while found in taken or (found != label and found in labels):
+            found = next(numbered)
+        taken.add(found)
+        apart.append(found)
+    return tuple(apart)
 
 
 def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) -> Row:
@@ -261,8 +280,7 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     told |= _one_draw(cell)
     told["outcomes"] = ", ".join(f"{count} {name}" for name, count in counts if count) or "none yet"
     if cell["top_count"]:
-        # A model can write half a surrogate pair, which no file can hold.
-        said = str(cell["top_reason"] or "").encode("utf-8", "replace").decode()
+        said = str(cell["top_reason"] or "")
         reason = f": {said}" if said else ""
         told["most frequent failure"] = f"{cell['top_count']} × {cell['top_kind']}{reason}"
     if cell["distinct"]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -25,6 +26,7 @@ from matrixbench.cli import (
 )
 from matrixbench.cli.shared import Interrupted, say
 from matrixbench.errors import ExitCode, MatrixbenchError
+from matrixbench.safe_text import ESCAPES
 
 NAME = "matrixbench"
 
@@ -115,10 +117,15 @@ def main() -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Give what was closed (`2>&-`) somewhere to go: a run does not depend on being watched."""
+    """Give what was closed (`2>&-`) somewhere to go: a run does not depend on being watched.
+
+    What a stream's encoding cannot say is escaped, so that an ASCII terminal gets its output too.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  to the end
+        elif isinstance(stream := getattr(sys, name), TextIOWrapper):
+            stream.reconfigure(errors=ESCAPES)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.cli.finding import Target, is_file, store_path
-from matrixbench.cli.shared import IntervalName, StorePath, Where, load, put, say, settings_of
+from matrixbench.cli.finding import Target, is_file, refuse_offset, store_path
+from matrixbench.cli.shared import (
+    IntervalName,
+    SeedOffset,
+    StorePath,
+    Where,
+    load,
+    put,
+    say,
+    settings_of,
+)
 from matrixbench.errors import UsageError
 
 
@@ -47,6 +56,7 @@ def chart(  # noqa: PLR0913, PLR0917  each is an option of the command
     ] = None,
     interval: IntervalName = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
 ) -> None:
     """Draw the heatmaps: every square says how sure it is."""
@@ -56,12 +66,13 @@ def chart(  # noqa: PLR0913, PLR0917  each is an option of the command
     if not is_file(target):
         if name is not None:
             raise UsageError("--chart names a chart of a file", where=target)
+        refuse_offset(target, seed_offset)
         path = drawing.draw_by_name(
             target, store_path(store), output=output, wish=wish, where=where or ()
         )
         put(str(path))
         return
-    experiment = load(Path(target))
+    experiment = load(Path(target), seed_offset)
     for path in drawing.draw_files(
         experiment,
         settings_of(experiment, store),

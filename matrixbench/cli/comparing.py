@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results
-from matrixbench.cli.shared import AsJson, StorePath, Where, print_json, say
+from matrixbench.cli.shared import AsJson, SeedOffset, StorePath, Where, print_json, say
 from matrixbench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def compare(  # noqa: PLR0913  the options of one command
     look: ByLook = None,
     output: Output = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +112,7 @@ def compare(  # noqa: PLR0913  the options of one command
     from matrixbench.pairing import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         found = compare_results(
             results,
             opened,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import Attempts, IntervalName, StorePath, Where, attempts_of, put, say
+from matrixbench.cli.shared import (
+    Attempts,
+    IntervalName,
+    SeedOffset,
+    StorePath,
+    Where,
+    attempts_of,
+    put,
+    put_data,
+    say,
+)
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ _BAD_SHOWN = 20
 _FORMATS = ("tool-bench",)
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917  each is an option
     target: Target,
     trials: Annotated[bool, typer.Option("--trials", help="One row a trial, not a cell.")] = False,
     form: Annotated[
@@ -34,6 +44,7 @@ def export(
     k: Attempts = None,
     interval: IntervalName = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
 ) -> None:
     """Write results for other programs: a row a cell, or a trial."""
@@ -44,11 +55,11 @@ def export(
     chosen = exporting.format_for(form, output)
     kind = chosen_interval(interval or IntervalKind.WILSON)
     ks = attempts_of(k)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks, interval=kind)
         if output is None:
             for line in lines:
-                if not put(line, nl=False):
+                if not put_data(line, nl=False):
                     break
         else:
             exporting.write_export(lines, output)

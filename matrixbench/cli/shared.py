@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.errors import UsageError
+from matrixbench.safe_text import for_json, for_terminal
 
 if TYPE_CHECKING:
     from matrixbench.execution.settings import Settings
@@ -42,6 +42,17 @@ Trials = Annotated[
     int | None,
     typer.Option("--trials", min=1, max=100_000, help="Trials per cell, over the file's."),
 ]
+SeedOffset = Annotated[
+    int,
+    typer.Option(
+        "--seed-offset",
+        metavar="N",
+        min=0,
+        help="As if the file's seed were N higher: fresh seeds for a second, independent look. "
+        "Choose at least as many as there are trials.",
+        show_default=False,
+    ),
+]
 AnyBuild = Annotated[
     bool,
     typer.Option(
@@ -66,9 +77,6 @@ IntervalName = Annotated[
         "have their own.",
     ),
 ]
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-"""Signs that may control a terminal or turn a line around, and halves of surrogate pairs."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
@@ -80,11 +88,17 @@ class Interrupted(BaseException):
     """Ctrl-C outside a run; not a KeyboardInterrupt, which typer would turn into exit code 1."""
 
 
-def load(file: Path) -> Experiment:
-    """Return the experiment of a file, seen in this process's environment."""
+def load(file: Path, seed_offset: int = 0) -> Experiment:
+    """Return the experiment of a file, seen in this process's environment, its seed so much higher.
+
+    Raises:
+        SpecError: The file is wrong.
+        UsageError: Its seeds would be larger than the largest.
+    """
     from matrixbench.spec.load import load_experiment  # noqa: PLC0415  deferred: --help stays fast
 
-    return load_experiment(file, environ=os.environ)
+    experiment = load_experiment(file, environ=os.environ)
+    return experiment.with_seed_offset(seed_offset) if seed_offset else experiment
 
 
 def settings_of(experiment: Experiment, store: Path | None) -> Settings:
@@ -116,15 +130,18 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
 
 def print_json(value: object) -> None:
     """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
-    put(_UNPRINTABLE.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=2)))
+    put_data(for_json(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1]
+def put(line: str) -> None:
+    """Print a result for people."""
+    put_data(for_terminal(line))
 
 
-def put(text: str, *, nl: bool = True) -> bool:
-    """Print a result; return whether anybody still reads: `| head` does not, and loses nothing.
+def put_data(text: str, *, nl: bool = True) -> bool:
+    """Print a result that was made safe for its format; return whether anybody still reads.
+
+    `| head` does not, and loses nothing.
 
     What comes later goes nowhere, and the command ends as it would have: a gate stays a gate.
     """
@@ -139,4 +156,4 @@ def put(text: str, *, nl: bool = True) -> bool:
 def say(line: str) -> None:
     """Print a line for people, beside the results; where nobody can read it, nothing is lost."""
     with suppress(OSError, ValueError):
-        typer.echo(line, err=True)
+        typer.echo(for_terminal(line), err=True)

@@ -109,13 +109,13 @@ def _stratum(pair: CellPair, *, paired: bool) -> Stratum:
     if paired:
         seeds = sorted(up.keys() & down.keys())
         up, down = ({seed: side[seed] for seed in seeds} for side in (up, down))
-    return Stratum(
-        test=pair.test,
-        candidate=up,
-        baseline=down,
-        paired=paired,
-        common=pair.candidate.common_seeds or pair.baseline.common_seeds,
-    )
+    return Stratum(test=pair.test, candidate=up, baseline=down, paired=paired, luck=_luck(pair))
+
+
+def _luck(pair: CellPair) -> int | None:
+    """Return the seed of trial 0 where a side shares its seeds with other tests."""
+    sides = (pair.candidate, pair.baseline)
+    return next((side.first_seed for side in sides if side.common_seeds), None)
 
 
 def _equality(pair: CellPair, basis: Basis) -> CellResult:

@@ -318,6 +318,7 @@ class Launches:
     ) -> None:
         """Send the trials of a launch; where they are adaptive, until each cell has enough."""
         stopping = self._stopping(batch, work, session.info.build, writer)
+        order_seed = self._prepared.experiment.file.seed
         known = self._meanwhile.history.under(session.info.build)
         run = BatchRun(
             session,
@@ -328,11 +329,11 @@ class Launches:
             answered=frozenset(cell for cell, progress in known.items() if progress.kept),
         )
         if stopping is None:
-            tasks = interleave(work, batch.first_seed)
+            tasks = interleave(work, order_seed)
             _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             return
         while work and not self._stop.is_set():
-            tasks = stopping.tasks(work, batch.first_seed)
+            tasks = stopping.tasks(work, order_seed)
             _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             work = stopping.rest()
 
@@ -355,7 +356,7 @@ class Launches:
             launch=number,
             build=build.id,
             generation=self._generation(),
-            first_seed=file.seed,
+            first_seed=self._prepared.seeds.first,
             timeout_s=file.timeouts.request_s,
             context=context_of(launch.launch.spec),
         )

@@ -39,6 +39,9 @@ COLUMNS: Mapping[str, str] = {
     "interval": "Which interval it is: wilson, or jeffreys or exact where one asked for it; where "
     "`trials` is adaptive sequential, which holds however often one looks; missing where there is "
     "none.",
+    "shared_luck": "Where other tests have the same seeds, so that their outcomes go together: the "
+    "seed of trial 0, a colon, and for each trial 1 (passed), 0 (not) or - (does not count); "
+    "missing where the test has seeds of its own.",
     "success_ratio_without_rejected": "passed / (passed + failed), between 0 and 1: rejected "
     "trials left out; missing where there is none of either.",
     "score": "Mean of the scores that checks gave, between 0 and 1; missing where none gives one.",

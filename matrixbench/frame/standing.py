@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.outcomes import as_bits
+from matrixbench.frame.tally import luck_of
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
@@ -89,25 +90,30 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
 
 
 def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
-    """Return by how much cells of one test go together; None where nothing is known of it."""
-    if outcomes is None or len({str(row.get("test")) for _, row in cells}) == len(cells):
-        return None  # One cell a test: there is nothing to go together.
-
+    """Return by how much cells that share seeds go together; None where nothing is known of it."""
+    if outcomes is None or len({_sharing(row) for _, row in cells}) == len(cells):
+        return None  # Each has seeds of its own: there is nothing to go together.
     of_test = Counter(str(row.get("test")) for _, row in cells)
-    clusters: dict[tuple[str, int], NDArray[np.float64]] = {}
+    clusters: dict[tuple[str | int, int], NDArray[np.float64]] = {}
     alone = 0.0
     for _, row in cells:
         found = _found(row, outcomes)
-        if found is None or isnan(row["low"]):
+        if found is None or _single(row):
             return None
         test = str(row.get("test"))
         known, passed = found.bits()
         share = known * (passed - float(row["success_ratio"])) / int(row["trials"]) / of_test[test]
         alone += float((share * share).sum())
-        key = test, found.first_seed
+        key = _sharing(row), found.first_seed
         clusters[key] = _added(clusters.get(key), share)
     together = sum(float((sums * sums).sum()) for sums in clusters.values())
     return max(1.0, together / alone) if alone else None
+
+
+def _sharing(row: _Row) -> str | int:
+    """Return what all cells have in common whose trials of one seed may go together."""
+    luck = luck_of(row)
+    return str(row.get("test")) if luck is None else luck
 
 
 def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,19 +142,15 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
         return sign_flip_p(sums), sum(sums) < 0
     strata: list[Stratum] = []
     adaptive = False
-    firsts: set[tuple[str, int]] = set()
     for one, row in partners:
         up, down = _passed(row, outcomes), _passed(one, outcomes)
         if not up or not down:
             continue
-        strata.append(_stratum(str(row.get("test")), up, down))
-        first = _found(row, outcomes)
-        firsts |= {(str(row.get("test")), first.first_seed)} if first is not None else set()
+        luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
+        strata.append(replace(_stratum(str(row.get("test")), up, down), luck=luck))
         adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
     if not strata:
         return None, False
-    if len({seed for _, seed in firsts}) < len(firsts):
-        strata = [replace(stratum, common=True) for stratum in strata]
     p = _sequential(strata) if adaptive else overall_p(strata)
     counts = [stratum.counts() for stratum in strata]
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
@@ -162,9 +164,7 @@ def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int
     """
     clusters: dict[int, NDArray[np.float64]] = {}
     for one, row in partners:
-        if any(
-            isnan(cell["low"]) or cell["interval"] != IntervalKind.WILSON for cell in (one, row)
-        ):
+        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
             return None
         up, down = _found(row, outcomes), _found(one, outcomes)
         if up is None or down is None or up.first_seed != down.first_seed:

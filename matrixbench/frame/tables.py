@@ -113,7 +113,17 @@ def axes_of(frame: DataFrame) -> list[str]:
 
 _AS_THEY_ARE = frozenset(
     {
-        *("cell", "build", "unverified", "launches", "reason", "hint", "interval", "load"),
+        *(
+            "cell",
+            "build",
+            "unverified",
+            "launches",
+            "reason",
+            "hint",
+            "interval",
+            "load",
+            "shared_luck",
+        ),
         *("speed_reason", "concurrency_in_force", "reply_model", "fingerprint"),
         *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
         "seeds_ignored",

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import nan
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.frame.intervals import IntervalKind, ends_of
 from matrixbench.frame.speeds import Speeds
 from matrixbench.records import Kind, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matrixbench.plan.cells import Coordinates, NotApplicable
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -46,6 +48,7 @@ class Square:
             known.
         seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
             empty where nothing does.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     cell: str
@@ -58,13 +61,19 @@ class Square:
     launch: str = ""
     load: str | None = None
     seeds_ignored: str = ""
+    luck: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """What is kept of the trials of one cell while they stream by."""
+    """What is kept of the trials of one cell while they stream by.
+
+    Bit i of `measured` and of `passes` stands for trial i.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
+    passes: int = 0
     launches: set[int] = field(default_factory=set)
     by_request: int = 0
     replies: Counter[str] = field(default_factory=Counter)
@@ -81,6 +90,8 @@ class Tally:
         if trial.outcome == Outcome.ERRORED:
             self.errors[trial.kind or "", trial.reason] += 1
             return
+        self.measured |= 1 << trial.trial
+        self.passes |= (trial.outcome == Outcome.PASSED) << trial.trial
         if trial.outcome != Outcome.PASSED:
             self.failures[trial.kind or "", trial.reason] += 1
         if trial.reply_digest is not None:
@@ -93,6 +104,20 @@ class Tally:
             self.by_request += 1
             return
         self.speeds.add(trial)
+
+    def by_trial(self) -> str:
+        """Return 1, 0 or - for each trial: passed, did not pass, does not count."""
+        signs = {(True, True): "1", (True, False): "0", (False, False): "-"}
+        return "".join(
+            signs[bool(self.measured >> place & 1), bool(self.passes >> place & 1)]
+            for place in range(self.measured.bit_length())
+        )
+
+
+def luck_of(row: Mapping[str, Any]) -> int | None:
+    """Return the seed of trial 0 where other tests have a cell's seeds, from its row of a table."""
+    told = row.get("shared_luck")
+    return int(told.partition(":")[0]) if isinstance(told, str) else None
 
 
 def plain(value: object) -> object:
@@ -152,6 +177,7 @@ def summary(
         "low": low,
         "high": high,
         "interval": which.value if repeats else None,
+        "shared_luck": None if square.luck is None else f"{square.luck}:{tally.by_trial()}",
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),

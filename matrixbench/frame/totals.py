@@ -17,6 +17,7 @@ from matrixbench.plan.values import label
 from matrixbench.spec.wording import choose
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
+from matrixbench.stats.shared_luck import Shared, mean_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -214,8 +215,9 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
     measured = [cell for cell in cells if cell["trials"]]
     tests = _by_test(measured)
     ratios = [[_ratio(cell) for cell in found] for found in tests]
-    mean = mean_over_tests(ratios)
-    these = mean_of_these_tests(ratios) if ratios else Interval(low=0.0, high=1.0)
+    luck = _luck(tests)
+    mean = mean_over_tests(ratios, luck=luck)
+    these = mean_of_these_tests(ratios, luck=luck) if ratios else Interval(low=0.0, high=1.0)
     return {
         "tests": len(tests),
         "cells": len(measured),
@@ -241,6 +243,24 @@ def _by_test(cells: Iterable[_Row]) -> list[list[_Row]]:
     for cell in cells:
         tests.setdefault(_text(cell.get(_TEST)), []).append(cell)
     return list(tests.values())
+
+
+def _luck(tests: Sequence[Sequence[_Row]]) -> list[float]:
+    """Return the design effect of each test; 1 where it shares no seeds with another one."""
+    shared = [[_shared(cell, place) for cell in cells] for place, cells in enumerate(tests)]
+    known = [one for cells in shared for one in cells if one is not None]
+    effect = mean_effect(known) if known else 1.0
+    return [effect if any(cells) else 1.0 for cells in shared]
+
+
+def _shared(cell: _Row, test: int) -> Shared | None:
+    """Return what is known of a cell that shares seeds; None where there is no chance in it."""
+    told = cell.get("shared_luck")
+    if not isinstance(told, str) or isnan(cell["low"]):
+        return None
+    luck, _, signs = told.partition(":")
+    passed = {place: sign == "1" for place, sign in enumerate(signs) if sign != "-"}
+    return Shared(test=str(test), luck=int(luck), passed=passed)
 
 
 def _ratio(cell: _Row) -> Ratio:

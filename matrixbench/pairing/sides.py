@@ -91,6 +91,7 @@ def _trials(cell: ResultCell, tally: Tally, due: Due, seeds_ignored: str) -> Tri
         adaptive=cell.square.until is not None,
         first_seed=cell.first_seed,
         rounds=0 if tally.stands else due.rounds(cell),
+        common_seeds=cell.square.luck is not None,
         unverified=cell.square.unverified if tally.passed or tally.errored else "",
         seeds_ignored="" if cell.square.greedy or tally.stands else seeds_ignored,
     )

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.plan.loads import Load
-from matrixbench.plan.values import harmless, label
+from matrixbench.plan.values import label
+from matrixbench.safe_text import for_line
 from matrixbench.spec.grid import is_file_mark
 from matrixbench.spec.reasoning import marks_of
 
@@ -78,9 +79,9 @@ class Launch:
     def name(self) -> str:
         """A short name for people: the values of its axes."""
         return " · ".join(
-            harmless(str(value))
+            for_line(str(value))
             if axis in {"backend", "binary", "model", "chat_template"}
-            else harmless(f"{axis.split('.', 1)[-1]}={_written(value)}")
+            else for_line(f"{axis.split('.', 1)[-1]}={_written(value)}")
             for axis, value in self.coordinates.items()
         )
 

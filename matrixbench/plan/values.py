@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
@@ -15,14 +14,6 @@ class Several(tuple[str, ...]):
     """What a test has several of at once, its tags: it is matched where one of them is."""
 
     __slots__ = ()
-
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-def harmless(text: str) -> str:
-    """Return a text with control characters as escapes: no terminal obeys it, no line breaks."""
-    return _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 def label(value: object) -> str:

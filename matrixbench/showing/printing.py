@@ -11,6 +11,7 @@ from rich.text import Text
 from matrixbench.plan.option_files import OPTION_FILES, changed_files, contents_of
 from matrixbench.plan.values import label
 from matrixbench.records import Outcome
+from matrixbench.safe_text import visible
 from matrixbench.showing.counting import usage_facts, usage_of_row
 from matrixbench.showing.transcript import (
     NOTED,
@@ -25,7 +26,7 @@ from matrixbench.showing.transcript import (
     print_verdicts,
     title,
 )
-from matrixbench.showing.wording import excerpt, visible
+from matrixbench.showing.wording import excerpt
 from matrixbench.tables import (
     at_most,
     bare_table,

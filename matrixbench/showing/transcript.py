@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from matrixbench.records import Kind, Outcome
-from matrixbench.showing.wording import arguments_text, visible
+from matrixbench.safe_text import visible
+from matrixbench.showing.wording import arguments_text
 from matrixbench.tables import bare_table
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from rich.text import Text
 from matrixbench.plan.axes import coordinates_of_test
 from matrixbench.plan.values import label
 from matrixbench.records import ChatReply, ServerView
+from matrixbench.safe_text import visible
 from matrixbench.showing.counting import usage_facts, usage_json
 from matrixbench.showing.data import (
     conversation_json,
@@ -30,7 +31,6 @@ from matrixbench.showing.transcript import (
     print_verdicts,
     title,
 )
-from matrixbench.showing.wording import visible
 from matrixbench.store.figures import whole_conversation
 from matrixbench.tables import coordinates_text, counted
 

@@ -1,4 +1,4 @@
-"""Texts that models and servers wrote, made safe for a terminal."""
+"""Short views of what models wrote, for a terminal."""
 
 from __future__ import annotations
 
@@ -6,24 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from matrixbench.checks.excerpt import one_line
+from matrixbench.safe_text import visible
 
 if TYPE_CHECKING:
     from matrixbench.records import ChatReply, ToolCall
-
-_KEPT = "\n\t"
-
-
-def visible(text: str) -> str:
-    """Return a text with every character that is not printable written as an escape.
-
-    Line breaks and tabs stay. No terminal control, direction override or lone surrogate is left.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() or sign in _KEPT else sign.encode("unicode_escape").decode()
-        for sign in text.replace("\r\n", "\n")
-    )
 
 
 def excerpt(reply: ChatReply | None, limit: int) -> str:

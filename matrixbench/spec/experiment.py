@@ -82,7 +82,8 @@ class ExperimentFile(Part):
     """Attempts per cell where the sampling is greedy (temperature 0 or top_k 1)."""
 
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
-    """Trial i asks for seed + i, the same in every cell, so that cells compare pairwise."""
+    """Trial i asks for seed + i + an offset of its test, the same for all cells of a test, so that
+    they compare pairwise."""
 
     faithful: bool = False
     """One request at a time, no prompt cache, no shared KV: reruns are bit-equal, and slow."""

@@ -54,7 +54,7 @@ RESERVED_FIELDS: Mapping[str, str] = {
     "messages": "say it with a test's `messages:`",
     "tools": "say it with a test's `tools:`",
     "model": "say it under `models:`, for an endpoint with `id:`",
-    "seed": "say it with `seed:` at the top level; trial i sends seed + i",
+    "seed": "say it with `seed:` at the top level; each trial sends its own, counted from there",
     "n": "say it with `trials:`; a trial is one reply",
     "n_predict": "say it with `max_tokens:`",
     "stream_options": "say `stream: true`; the usage of a stream is then asked for",

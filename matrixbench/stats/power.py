@@ -246,11 +246,7 @@ def gate_power(
     if pairs < 1:
         return 0.0
     if pairs > _MOST_GATED:
-        drop = worse - better
-        error = sqrt(max(0.0, worse + better - drop * drop) / pairs)
-        z = normal_quantile(CONFIDENCE)
-        room = abs(max_drop - drop) / error if error else float("inf")
-        return NormalDist().cdf(room - z) if room != float("inf") else 1.0
+        return _normal_power(pairs, worse, better, max_drop)
     lost = _some(*_range(pairs, worse))
     gained = _some(*_range(pairs, better))
     b, c = (found.ravel() for found in np.meshgrid(lost, gained, indexing="ij"))
@@ -258,9 +254,20 @@ def gate_power(
     b, c = b[possible], c[possible]
     chances = _trinomial(pairs, (worse, better), (b, c, pairs - b - c))
     total = chances.sum()  # Less than 1 where not every count is looked at.
+    if not total:  # Every pair is discordant, and the counts that were looked at do not add up.
+        return _normal_power(pairs, worse, better, max_drop)
     return float(
         (chances * decides(b.astype(float), c.astype(float), pairs, max_drop)).sum() / total
     )
+
+
+def _normal_power(pairs: int, worse: float, better: float, max_drop: float) -> float:
+    """Return the same by the normal interval that it becomes with many pairs."""
+    drop = worse - better
+    error = sqrt(max(0.0, worse + better - drop * drop) / pairs)
+    if not error:
+        return 1.0
+    return NormalDist().cdf(abs(max_drop - drop) / error - normal_quantile(CONFIDENCE))
 
 
 def tango_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) -> Flags:

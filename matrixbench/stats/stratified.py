@@ -1,8 +1,8 @@
 """Many cells at once: one difference, one interval, one exact test, clustered by test.
 
 A cell is a stratum. Tests weigh the same, and within a test its cells. Cells of one test share
-their seeds, so they are not taken to be independent of each other; different tests are, unless
-their trials have common seeds.
+their seeds, so they are not taken to be independent of each other. Different tests are, unless
+they share seeds as well.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from matrixbench.stats.proportions import (
     normal_quantile,
     score_paired_difference,
 )
+from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 100_000
 """Trials a cell beyond which nobody plans."""
-
-COMMON_LUCK = 0.2
-"""How far the outcomes of two tests are taken to go together under a common seed where nothing can
-be seen of it; on real trials it was .05 to .21 (docs/statistics.md)."""
 
 _ROUNDING = 1e-9
 
@@ -53,14 +50,19 @@ class Stratum:
         candidate: Seed → whether the trial passed; not empty.
         baseline: The same; not empty.
         paired: Whether the two are pairs: then both have the same seeds.
-        common: Whether other tests have the same seeds, so that they share their luck.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     test: str
     candidate: Mapping[int, bool]
     baseline: Mapping[int, bool]
     paired: bool
-    common: bool = False
+    luck: int | None = None
+
+    @property
+    def sharing(self) -> str | int:
+        """What all cells have in common whose trials of one seed may go together."""
+        return self.test if self.luck is None else self.luck
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return successes and trials of the candidate, then of the baseline."""
@@ -119,10 +121,6 @@ class Stratum:
         many, least = (n or up_n, n or down_n), max(1, min(up_n, down_n) - 1)
         one = p * (1 - p) / many[0] + q * (1 - q) / many[1]
         return 2 / (1 / many[0] + 1 / many[1]), one * (least + 1) / least
-
-    def cluster(self, seed: int) -> tuple[str, int]:
-        """Return what names the trials that go together with the one of a seed."""
-        return ("" if self.common else self.test), seed
 
     def influences(self) -> Iterator[tuple[int, float]]:
         """Yield each trial's (or pair's) seed, and its share in the deviation of the difference."""
@@ -203,44 +201,44 @@ def test_weights(strata: Sequence[Stratum]) -> list[float]:
 def design_effect(
     strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
 ) -> float:
-    """Return by how much the variance grows since cells of one test share their seeds.
+    """Return by how much the variance grows since cells share their seeds.
 
-    The cluster-robust variance (clusters: test and seed; seed alone where tests have common seeds)
+    The cluster-robust variance (clusters: test and seed; of tests that share seeds the seed alone)
     over that of independent cells, at least 1, times (t / z)² for the number of clusters. Few
     discordant pairs say little of how cells go together, so that it is averaged with what is
     assumed of them before any is seen, which counts for one pair: complete dependence of the cells
-    of a test. Between tests of common seeds it is `COMMON_LUCK`, and counts for two. At most what
-    complete dependence of all that may go together gives; 1 where nothing may.
+    of a test. Between tests that share seeds it is `shared_luck.LEAST`, and counts for two. At most
+    what complete dependence of all that may go together gives; 1 where nothing may.
 
     Args:
         strata: The cells.
         n: Trials a side of each cell to which that is scaled; None for those that there are.
         confidence: Of the interval that it is for.
     """
-    tests = Counter(stratum.test for stratum in strata)
-    common = any(stratum.common for stratum in strata)
-    most = len(strata) if common else max(tests.values())
+    groups: dict[str | int, Counter[str]] = defaultdict(Counter)
+    for stratum in strata:
+        groups[stratum.sharing][stratum.test] += 1
+    most = max(group.total() for group in groups.values())
     if most == 1:
         return 1.0
-    clusters: dict[tuple[str, int], float] = defaultdict(float)
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
     alone = unit = trials = 0.0
     for stratum, weight in zip(strata, test_weights(strata), strict=True):
         many, _ = stratum.precision()
         unit += (weight / many) ** 2 / len(strata)
         trials += many / len(strata)
         for seed, influence in stratum.influences():
-            clusters[stratum.cluster(seed)] += weight * influence
+            clusters[stratum.sharing, seed] += weight * influence
             alone += (weight * influence) ** 2
-    groups = 1 if common else len(tests)
-    df = len(clusters) - groups if n is None else (n - 1) * groups
+    df = len(clusters) - len(groups) if n is None else (n - 1) * len(groups)
     if df < 1:
         return float(most)
     small = (student_quantile(df, confidence=confidence) / normal_quantile(confidence)) ** 2
     together = max(alone, sum(value * value for value in clusters.values()))
     # Both in discordant pairs, of which n trials a side would show more.
     scale = 1 / unit if n is None else n / trials / unit
-    unseen = _UNSEEN[common]
-    assumed = max(tests.values()) * (1 + COMMON_LUCK * (len(tests) - 1) * common)
+    unseen = _UNSEEN[any(len(group) > 1 for group in groups.values())]
+    assumed = max(max(group.values()) * least_effect(len(group)) for group in groups.values())
     effect = (together * small * scale + unseen * assumed) / (alone * scale + unseen)
     return min(float(most), max(1.0, effect))
 
@@ -271,17 +269,43 @@ def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -
 def overall_p(strata: Sequence[Stratum]) -> float:
     """Return the exact two-sided p-value of «no cell differs», over all cells.
 
-    Where every cell is paired, `sign_flip_p` over test and seed (seed alone where tests have
-    common ones); with one cell a test that is the
-    pooled exact McNemar test. Else `exact_cmh_p` over all trials.
+    Where every cell is paired, `sign_flip_p` over test and seed (of tests that share seeds over
+    the seed); with one cell a test that is the pooled exact McNemar test. Else `exact_cmh_p` over
+    all trials; it takes them to be independent, so that where tests share seeds the larger p of it
+    and of the cluster-robust `student_p` is told.
     """
     if not all(stratum.paired for stratum in strata):
-        return exact_cmh_p([stratum.counts() for stratum in strata])
-    sums: dict[tuple[str, int], int] = defaultdict(int)
+        p = exact_cmh_p([stratum.counts() for stratum in strata])
+        shared = any(stratum.luck is not None for stratum in strata)
+        return max(p, student_p(strata)) if shared else p
+    sums: dict[tuple[str | int, int], int] = defaultdict(int)
     for stratum in strata:
         for seed, passed in stratum.candidate.items():
-            sums[stratum.cluster(seed)] += passed - stratum.baseline[seed]
+            sums[stratum.sharing, seed] += passed - stratum.baseline[seed]
     return sign_flip_p(list(sums.values()))
+
+
+def student_p(strata: Sequence[Stratum]) -> float:
+    """Return the two-sided p-value of the mean difference by its cluster-robust standard error.
+
+    Trials that share test and seed, of tests that share seeds those of a seed, are a cluster; the
+    quantile is Student's for few of them (A. C. Cameron and D. L. Miller, Journal of Human
+    Resources 50(2) (2015)). 1 where nothing varied, or there is one cluster.
+    """
+    from scipy.special import stdtr  # noqa: PLC0415  heavy: scipy
+
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
+    mean = 0.0
+    for stratum, weight in zip(strata, test_weights(strata), strict=True):
+        (up, up_n), (down, down_n) = stratum.counts()
+        mean += weight * (up / up_n - down / down_n)
+        for seed, influence in stratum.influences():
+            clusters[stratum.sharing, seed] += weight * influence
+    variance = sum(value * value for value in clusters.values())
+    df = len(clusters) - len({stratum.sharing for stratum in strata})
+    if df < 1 or variance == 0:
+        return 1.0
+    return min(1.0, 2 * float(stdtr(df, -abs(mean) / sqrt(variance))))
 
 
 def sign_flip_p(sums: Sequence[int]) -> float:

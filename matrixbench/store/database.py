@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from matrixbench.errors import StoreError
 from matrixbench.plan.loads import ANY_LOAD
 from matrixbench.store import reading
-from matrixbench.store.attempts import SEED_END, Wanted, current_ids, floors_of, read_progress
+from matrixbench.store.attempts import Wanted, current_ids, floors_of, read_progress
 from matrixbench.store.connection import (
     check_header,
     connect_reading,
@@ -179,7 +179,7 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
+        first_seed: int | frozenset[int],
         trials: int,
         request_timeout_s: float,
         judges: Judges | None = None,
@@ -187,16 +187,13 @@ class Store:
     ) -> dict[str, dict[str, CellProgress]]:
         """Return build id → cell id → what is known of its trials 0 … `trials` − 1.
 
-        Bit i of a mask stands for seed `first_seed` + i. A timeout under a limit shorter than
-        `request_timeout_s` is `short`; a reply is kept whatever its checks say of it. What they
-        say, `judged`, is told where `judges` are given, and nothing of it is written down.
-        Cells of launches that only their load tells apart have it in their id.
+        Bit i of a mask stands for seed `first_seed` + i. Where several first seeds are given, it
+        stands for the i-th trial of a cell that was asked from one of them on. A timeout under a
+        limit shorter than `request_timeout_s` is `short`; a reply is kept whatever its checks say
+        of it. What they say, `judged`, is told where `judges` are given, and nothing of it is
+        written down. Cells of launches that only their load tells apart have it in their id.
         """
-        wanted = Wanted(
-            first_seed=first_seed,
-            seed_end=first_seed + trials,
-            request_timeout_s=request_timeout_s,
-        )
+        wanted = Wanted(first_seed=first_seed, trials=trials, request_timeout_s=request_timeout_s)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -271,7 +268,7 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
+        first_seed: int | Mapping[str, int],
         trials: int | None = None,
         cells: Container[str] | None = None,
         checks: Mapping[str, str] | None = None,
@@ -281,16 +278,15 @@ class Store:
 
         Args:
             experiment: Whose fresh starts hold.
-            first_seed: The seed of trial 0; lower ones are left out.
+            first_seed: The seed of trial 0; lower ones are left out. Or cell id → the seed of its
+                trial 0; then other cells are left out.
             trials: How many per cell; None for all that are there.
             cells: Cells to read; None for all.
             checks: Cell id → digest of its present checks. The newest judgement by these
                 counts; where there is none, and for cells that are missing, the newest of all.
             loads: The experiment's: trials under its own come before others.
         """
-        wanted = Wanted(
-            first_seed=first_seed, seed_end=SEED_END if trials is None else first_seed + trials
-        )
+        wanted = Wanted(first_seed=first_seed, trials=trials)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -319,12 +315,15 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
-        cells: Container[str],
+        first_seed: int | Mapping[str, int],
+        cells: Container[str] | None = None,
         loads: Loads = ANY_LOAD,
     ) -> Iterator[KeptReply]:
-        """Yield the attempts of some cells that count and have a reply, oldest first."""
-        wanted = Wanted(first_seed=first_seed, seed_end=SEED_END)
+        """Yield the attempts of some cells that count and have a reply, oldest first.
+
+        The arguments are those of `trials`.
+        """
+        wanted = Wanted(first_seed=first_seed)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)

@@ -16,7 +16,7 @@ from scipy.special import ndtr, stdtrit
 
 from matrixbench.stats.betting import APART, TOGETHER
 from matrixbench.stats.proportions import normal_quantile
-from matrixbench.stats.stratified import COMMON_LUCK
+from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -138,7 +138,7 @@ def _design_effects(data: Data, n: int) -> Floats:
     alone = (apart**2).sum(axis=(1, 2))
     together = np.maximum(alone, (apart.sum(axis=2) ** 2).sum(axis=1))
     small = (stdtrit(n - 1, 0.975) / _Z) ** 2
-    assumed = 1 + COMMON_LUCK * (tests - 1)
+    assumed = least_effect(tests)
     found: Floats = np.clip((together * small + 2 * assumed) / (alone + 2), 1.0, tests)
     return found
 

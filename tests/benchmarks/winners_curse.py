@@ -72,7 +72,13 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             name = f"t{test}"
             passed[f"r{place}", name] = Passed(1 + 1_000_000 * test, every, mask)
             count = sum(outcome)
-            row = {"cell": f"r{place}", "build": "b", "test": name, "trials": trials}
+            row = {
+                "cell": f"r{place}",
+                "build": "b",
+                "test": name,
+                "trials": trials,
+                "draws": trials,
+            }
             row |= {"passed": count, "success_ratio": count / trials, "low": 0.0}
             cells.append(((name,), row | {"greedy": False, "interval": "wilson"}))
         rows.append(cells)

@@ -50,6 +50,7 @@ def rows_of(
             "build": "b",
             "test": test,
             "trials": len(text),
+            "draws": len(text),
         }
         row |= {"passed": text.count("1"), "success_ratio": text.count("1") / len(text)}
         row |= {"greedy": False, "low": 0.1, "interval": "wilson"} | columns

@@ -25,7 +25,7 @@ def strata(data: Data, run: int) -> list[Stratum]:
             candidate={seed: bool(x) for seed, x in enumerate(data.up[run, :, test])},
             baseline={seed: bool(x) for seed, x in enumerate(data.down[run, :, test])},
             paired=data.alike is not Alike.UNPAIRED,
-            common=data.alike is Alike.TESTS,
+            luck=0 if data.alike is Alike.TESTS else None,
         )
         for test in range(data.up.shape[2])
     ]

@@ -184,12 +184,10 @@ def test_few_trials_of_a_test_that_varies_count_for_what_they_are() -> None:
 
 def test_tests_of_common_seeds_share_their_luck() -> None:
     """Ten tests that fail under the same seeds know hardly more than one; all-pass is assumed."""
-    worse = [
-        replace(stratum("0011111111", "1111111111", test=f"t{n}"), common=True) for n in range(10)
-    ]
+    worse = [replace(stratum("0011111111", "1111111111", test=f"t{n}"), luck=0) for n in range(10)]
     assert design_effect(worse) == pytest.approx(10.0, rel=0.25)
     assert overall_p(worse) == 0.5
-    perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), common=True) for n in range(10)]
+    perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), luck=0) for n in range(10)]
     assert design_effect(perfect) == pytest.approx(2.8)
 
 
