@@ -129,7 +129,7 @@ def verdict_line(candidate: CandidateResult) -> str:
     }[gate.verdict]
     if gate.missing is Missing.IGNORE:
         said += f", trials without a verdict left out ({IGNORED})"
-    elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
+    elif gate.worst and gate.look is not Look.ANY and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
         return f"{said}{_by_look(gate)}: {why(gate)}"
@@ -137,10 +137,10 @@ def verdict_line(candidate: CandidateResult) -> str:
 
 
 def _by_look(gate: Gate) -> str:
-    """Say that it holds however often one looks, where bets decided."""
+    """Say in which round bets showed it, where they decided."""
     if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
         return ""
-    return f", shown in round {gate.anytime.decided_after} and however often one looks"
+    return f", shown in round {gate.anytime.decided_after}"
 
 
 def why(gate: Gate) -> str:

@@ -140,7 +140,9 @@ def test_on_the_way_bets_decide_and_no_look_is_taken() -> None:
     found = comparison(candidate(["1" * 5 + "?" * 35] * TESTS))
     told = found.candidates[0].gate
     assert (told.verdict, told.look, told.once) == (Verdict.NO_WORSE, Look.ANY, None)
-    assert "shown in round 5 and however often one looks" in verdict_line(found.candidates[0])
+    line = verdict_line(found.candidates[0])
+    assert "shown in round 5: over 5 complete rounds" in line
+    assert "whatever the trials without a verdict" not in line
     early = comparison(candidate(["1" * 3 + "?" * 37] * TESTS))
     assert early.candidates[0].gate.once is None
     assert early.verdict is Verdict.UNDECIDED
