@@ -195,7 +195,8 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
     lines = [] if candidate.overall is None else _overall(candidate, candidate.overall)
     for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
         lines.append(_count(whose, count))
-    lines += _ends(candidate.gate)
+    if not _to_come(candidate):
+        lines += _ends(candidate.gate)
     lines += _look(candidate.gate)
     sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
     if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
@@ -212,6 +213,16 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
     lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
     return [*lines, *_hint(candidate, tests)]
+
+
+def _to_come(candidate: CandidateResult) -> bool:
+    """Return whether rounds have decided, so that what was never asked need not be.
+
+    What it would say at its worst is then no news: nobody has thrown it away.
+    """
+    gate = candidate.gate
+    decided = gate.look is Look.ANY and gate.verdict is not Verdict.UNDECIDED
+    return decided and all(count.missing == count.never_asked for count in candidate.counts)
 
 
 def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:

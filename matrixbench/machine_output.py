@@ -126,8 +126,9 @@ def summary_json(summary: RunSummary) -> JsonObject:
     """Return a run's summary as data.
 
     `stopped` counts cells that had enough trials before they had all, `spared` the trials that were
-    not sent for that; `rejections` lists why trials were rejected, the most frequent first;
-    `seconds` is the run's length.
+    not sent for that; `decided` is what the gate that ends the run says, null as long as it is
+    undecided and where there is none; `rejections` lists why trials were rejected, the most
+    frequent first; `seconds` is the run's length.
     """
     return {
         "experiment": summary.experiment,
@@ -137,6 +138,7 @@ def summary_json(summary: RunSummary) -> JsonObject:
         "remaining": summary.remaining,
         "stopped": summary.stopped,
         "spared": summary.spared,
+        "decided": summary.decided or None,
         "failed_launches": dict(summary.failed_launches),
         "errors": {
             kind: {"trials": count, "reason": reason}

@@ -15,6 +15,7 @@ from matrixbench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import Comparison
+    from matrixbench.results import Results
 
 MARKDOWN = ".md"
 
@@ -41,12 +42,13 @@ class WhichLook(StrEnum):
 
 
 Baseline = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--baseline",
         metavar="AXIS=VALUE",
         help="What to compare with, for example backend=baseline; build=previous for the build "
-        "before the present one. All other values of the axis are candidates.",
+        "before the present one. All other values of the axis are candidates. Default: that of "
+        "the gate which ends the file's trials.",
         show_default=False,
     ),
 ]
@@ -61,7 +63,13 @@ Output = Annotated[
     ),
 ]
 MaxDrop = Annotated[
-    float, typer.Option("--max-drop", help="The drop of the mean success ratio that is allowed.")
+    float | None,
+    typer.Option(
+        "--max-drop",
+        help="The drop of the mean success ratio that is allowed. Default: that of the gate which "
+        "ends the file's trials, else 0.1.",
+        show_default=False,
+    ),
 ]
 MissingTrials = Annotated[
     WithoutVerdict,
@@ -93,9 +101,9 @@ AsGate = Annotated[
 def compare(  # noqa: PLR0913  the options of one command
     target: Target,
     *,
-    baseline: Baseline,
+    baseline: Baseline = None,
     by: Annotated[Rows, typer.Option("--by", help="What a row of the table is.")] = Rows.CELL,
-    max_drop: MaxDrop = 0.1,
+    max_drop: MaxDrop = None,
     gate: AsGate = False,
     missing: MissingTrials = WithoutVerdict.WORST,
     look: ByLook = None,
@@ -113,11 +121,12 @@ def compare(  # noqa: PLR0913  the options of one command
 
     _check_output(output)
     with open_results(target, where, store, seed_offset) as (results, opened):
+        against, allowed = _asked(results, baseline, max_drop)
         found = compare_results(
             results,
             opened,
-            baseline=baseline,
-            max_drop=max_drop,
+            baseline=against,
+            max_drop=allowed,
             missing=missing,
             look=look,
             unmeasured=gate,
@@ -127,6 +136,24 @@ def compare(  # noqa: PLR0913  the options of one command
         _write(found, by, output)
     if gate:
         raise typer.Exit(_exit_code(found))
+
+
+def _asked(results: Results, baseline: str | None, max_drop: float | None) -> tuple[str, float]:
+    """Return what is compared with what, and the drop that is allowed."""
+    from matrixbench.comparison.values import MAX_DROP  # noqa: PLC0415  --help stays fast
+    from matrixbench.plan.wanted import wanted_of  # noqa: PLC0415  the same
+
+    rule = None if results.prepared is None else wanted_of(results.prepared.experiment.file).gate
+    if rule is not None and baseline in {None, rule.baseline}:
+        return rule.baseline, rule.max_drop if max_drop is None else max_drop
+    if baseline is None:
+        raise UsageError(
+            "what is to be compared with what?",
+            where="--baseline",
+            hint="write --baseline AXIS=VALUE, for example --baseline backend=baseline or "
+            "build=previous",
+        )
+    return baseline, MAX_DROP if max_drop is None else max_drop
 
 
 def _check_output(output: Path | None) -> None:

@@ -55,7 +55,8 @@ def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.power import power_of_plan  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
+    from matrixbench.execution.planning import nothing_in_file  # noqa: PLC0415  the same
+    from matrixbench.gated import build_plan  # noqa: PLC0415  the same
 
     experiment = load(file, seed_offset)
     prepared = build_plan(
@@ -198,7 +199,7 @@ def _mode(*, resume: bool, fresh: bool) -> Mode:
 
 
 def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummary:
-    from matrixbench.execution.run import execute as run  # noqa: PLC0415  the same
+    from matrixbench.gated import execute as run  # noqa: PLC0415  the same
     from matrixbench.progress import progress_for  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 

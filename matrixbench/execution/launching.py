@@ -130,8 +130,12 @@ class Launches:
         self._meanwhile = Meanwhile(prepared, store)
         self._sent: dict[tuple[str, str], set[str]] = {}
 
-    async def run(self) -> RunSummary:
+    async def run(self, *, backwards: bool = False, must_measure: bool = True) -> RunSummary:
         """Run every launch that has something left to do.
+
+        Args:
+            backwards: Whether the last launch comes first.
+            must_measure: Whether it is an error if nothing was measured.
 
         Raises:
             ServerError: No server could be used, so that nothing was measured.
@@ -141,6 +145,8 @@ class Launches:
         began = monotonic()
         plan = self._prepared.plan
         todo = to_run(self._prepared, self._store)
+        if backwards:
+            todo.reverse()
         self._tell(
             RunStarted(
                 experiment=plan.experiment,
@@ -173,8 +179,8 @@ class Launches:
                     )
                 )
                 await self._one_launch(launch, writer)
-        summary = self._summary(monotonic() - began)
-        if self._errors and not summary.ran and not summary.interrupted:
+        summary = self.summary(monotonic() - began)
+        if must_measure and self._errors and not summary.ran and not summary.interrupted:
             raise self._errors[0]
         return summary
 
@@ -182,7 +188,8 @@ class Launches:
         self._stored += trials
         self._tell(TrialsStored(stored=self._stored))
 
-    def _summary(self, seconds: float) -> RunSummary:
+    def summary(self, seconds: float) -> RunSummary:
+        """Return what was measured by now, in so many seconds."""
         ran = sum(self._outcomes.values())
         settled = self._dropped + self._spared + self._meanwhile.elsewhere
         return RunSummary(

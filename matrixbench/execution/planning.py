@@ -27,7 +27,7 @@ from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.seeds import seed_notes
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.unselected import nothing_selected
-from matrixbench.plan.wanted import Wanted, wanted_of
+from matrixbench.plan.wanted import Wanted, looking_first, wanted_of
 from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
@@ -159,7 +159,7 @@ def build_plan(
     return replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  what a plan can be of
     experiment: Experiment,
     settings: Settings,
     *,
@@ -168,9 +168,10 @@ def prepare(
     trials: int | None = None,
     fresh: bool = False,
     any_build: bool = False,
+    rounds: range | None = None,
     judged: bool = False,
 ) -> Prepared:
-    """Return the plan of an experiment against an open store."""
+    """Return the plan of an experiment against an open store; of some rounds alone if given."""
     file = experiment.file
     handles = known_handles(experiment)
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
@@ -178,7 +179,9 @@ def prepare(
     builds = present_builds(experiment, matrix, workshop, store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
-    wanted = wanted_of(file, trials)
+    wanted = looking_first(wanted_of(file, trials), matrix)
+    if rounds is not None:
+        wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
     checks = {id(test): checks_of(test) for test in experiment.tests}
     loads = experiment_loads(experiment)
     matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))

@@ -246,7 +246,7 @@ def plan_matrix(
         experiment=experiment,
         launches=tuple(planned),
         not_applicable=matrix.not_applicable,
-        adaptive=wanted.until is not None,
+        adaptive=wanted.adaptive,
         notes=tuple(filter(None, [wanted.note, *_of_files(planned)])),
     )
 

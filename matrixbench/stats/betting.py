@@ -9,7 +9,8 @@ however often one looks.
 
 from __future__ import annotations
 
-from math import log
+from bisect import bisect_left
+from math import exp, log, log1p
 from typing import TYPE_CHECKING
 
 from matrixbench.stats.proportions import CONFIDENCE, Interval
@@ -168,6 +169,28 @@ class Bets:
             else:
                 inside = middle
         return out
+
+
+def fewest_rounds(
+    tests: int, max_drop: float, *, confidence: float = CONFIDENCE, most: int = 100_000
+) -> int | None:
+    """Return after how many rounds without any difference a drop of `max_drop` is ruled out.
+
+    Tests are bets of their own. None where `most` rounds do not suffice.
+    """
+    if not 0 < max_drop < 1:
+        return 1 if max_drop >= 1 else None
+    enough = log(2 / (1 - confidence))
+
+    def capital(rounds: int) -> float:
+        bets = rounds * tests
+        logs = [log(part) + bets * log1p(c * max_drop / (1 - max_drop)) for c, part in APART]
+        highest = max(logs)
+        return highest + log(sum(exp(value - highest) for value in logs))
+
+    if capital(most) < enough:
+        return None
+    return bisect_left(range(1, most), enough, key=capital) + 1
 
 
 def _counted(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -209,7 +209,7 @@ def test_decisions_are_numbered_once_and_listed() -> None:
 
 PAGE_OF = {
     "experiment-file": (
-        "AdaptiveTrials Until Limits Timeouts Model PackageFile ChatTemplate Test Needs Tool "
+        "AdaptiveTrials Gate Until Limits Timeouts Model PackageFile ChatTemplate Test Needs Tool "
         "SamplingGrid RequestGrid Cells"
     ),
     "suites": "SuiteReference",
