@@ -140,7 +140,7 @@ def _by_look(gate: Gate) -> str:
     """Say in which round bets showed it, where they decided."""
     if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
         return ""
-    return f", shown in round {gate.anytime.decided_after}"
+    return f" in round {gate.anytime.decided_after}"
 
 
 def why(gate: Gate) -> str:

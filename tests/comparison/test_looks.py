@@ -141,7 +141,7 @@ def test_on_the_way_bets_decide_and_no_look_is_taken() -> None:
     told = found.candidates[0].gate
     assert (told.verdict, told.look, told.once) == (Verdict.NO_WORSE, Look.ANY, None)
     line = verdict_line(found.candidates[0])
-    assert "shown in round 5: over 5 complete rounds" in line
+    assert "in round 5: over 5 complete rounds" in line
     assert "whatever the trials without a verdict" not in line
     early = comparison(candidate(["1" * 3 + "?" * 37] * TESTS))
     assert early.candidates[0].gate.once is None
