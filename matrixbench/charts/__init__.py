@@ -5,6 +5,7 @@ Altair is imported when the first chart is drawn: it costs half a second that `p
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def draw(
         UsageError: The chart's sides do not fit (`resolve_sides`), or a frame cannot show its
             metric.
     """
+    _demand_docstrings()
     from matrixbench.comparison.values import Comparison  # noqa: PLC0415  only to draw
     from matrixbench.spec.charts import Chart, Metric  # noqa: PLC0415  the same
 
@@ -69,6 +71,7 @@ def save(drawing: Drawing, path: str | Path) -> None:
     """
     path = Path(path)
     check_suffix(path)
+    _demand_docstrings()
     from matrixbench.charts.files import write  # noqa: PLC0415  heavy: altair, vl-convert
 
     write(drawing, path)
@@ -85,4 +88,18 @@ def check_suffix(path: Path) -> None:
             f"«{path.suffix}» is no format that charts are written in",
             where=str(path),
             hint=f"end the file's name in one of {', '.join(SUFFIXES)}",
+        )
+
+
+def _demand_docstrings() -> None:
+    """Raise where Python drops docstrings: Altair is built from its own.
+
+    Raises:
+        UsageError: Python runs with `-OO`.
+    """
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "nothing can be drawn where Python drops docstrings (-OO)",
+            where="PYTHONOPTIMIZE",
+            hint="run chart with PYTHONOPTIMIZE=1, or without it",
         )

@@ -30,6 +30,17 @@ from matrixbench.safe_text import ESCAPES
 
 NAME = "matrixbench"
 
+_SURROUNDINGS = {
+    errno.ENOSPC: "the disk that the output goes to is full",
+    errno.EDQUOT: "the quota of the disk that the output goes to is used up",
+    errno.EFBIG: "the output is larger than a file may be here",
+    errno.EIO: "the disk or the terminal refused to read or write",
+    errno.EMFILE: "too many files are open for one process\n  raise the limit: ulimit -n 256",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "there is not enough memory",
+}
+"""What any command may meet that is nobody's mistake in the file or in the options."""
+
 app = typer.Typer(
     name=NAME,
     no_args_is_help=True,
@@ -105,9 +116,9 @@ def main() -> NoReturn:
         say("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _SURROUNDINGS:
             raise
-        say("error: the disk that the output goes to is full")
+        say(f"error: {_SURROUNDINGS[error.errno]}")
         sys.exit(ExitCode.STORE)
     except Exception:  # noqa: BLE001  the last boundary: whatever arrives here is our bug
         traceback.print_exc()

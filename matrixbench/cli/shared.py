@@ -146,7 +146,7 @@ def put_data(text: str, *, nl: bool = True) -> bool:
     What comes later goes nowhere, and the command ends as it would have: a gate stays a gate.
     """
     try:
-        typer.echo(text, nl=nl)
+        typer.echo(text, nl=nl, file=sys.stdout)  # typer's own choice forgets its encoding
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
@@ -156,4 +156,4 @@ def put_data(text: str, *, nl: bool = True) -> bool:
 def say(line: str) -> None:
     """Print a line for people, beside the results; where nobody can read it, nothing is lost."""
     with suppress(OSError, ValueError):
-        typer.echo(for_terminal(line), err=True)
+        typer.echo(for_terminal(line), file=sys.stderr)

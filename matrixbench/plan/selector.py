@@ -39,6 +39,9 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+DEEPEST = 64
+"""Levels of parentheses and of `not`: Python's own calls are as deep as an expression."""
+
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -146,6 +149,7 @@ class _Parser:
         self._axes = axes
         self._handles = handles
         self._denied = 0
+        self._depth = 0
         self.comparisons: list[Compared] = []
         self._tokens = self._split()
         self._next = 0
@@ -208,15 +212,25 @@ class _Parser:
     def _negated(self) -> Predicate:
         if self._keyword("not"):
             self._denied += 1
-            inner = self._negated()
+            inner = self._deeper(self._negated)
             self._denied -= 1
             return lambda cell: not inner(cell)
         if self._punct("("):
-            inner = self._either()
+            inner = self._deeper(self._either)
             if not self._punct(")"):
                 raise self._error("a closing parenthesis is missing", len(self._text))
             return inner
         return self._comparison()
+
+    def _deeper(self, part: Callable[[], Predicate]) -> Predicate:
+        if self._depth >= DEEPEST:
+            raise self._error(
+                f"more than {DEEPEST} levels are too deep", self._tokens[self._next - 1].at
+            )
+        self._depth += 1
+        inner = part()
+        self._depth -= 1
+        return inner
 
     def _comparison(self) -> Predicate:
         token = self._take("a comparison")

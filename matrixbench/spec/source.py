@@ -29,7 +29,10 @@ _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0
 _LIBYAML_DEPTH = "maximum nesting depth"
 """Part of what libyaml says since its version 0.2.6 of more than 1,000 levels."""
 
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE_ESCAPE = re.compile(r"((?<!\\)(?:\\\\)*)\\(?=u[dD][89a-fA-F][0-9a-fA-F]{2})")
+"""An escape that is half a character, as JSON writes those beyond U+FFFF in two halves."""
+
+_STAND_INS = range(0xE000, 0xF8FF)
 
 _HINTS = {
     "mapping values are not allowed": "put a text that holds «: » in quotes",
@@ -110,8 +113,9 @@ def parse_document(text: str, *, name: str) -> Document:
             f"the character U+{ord(found.group()):04X} may not stand in YAML",
             'remove it, or write it as an escape in a text in double quotes: "\\u…"',
         )
+    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        builder = _built(text, name, _fastest(text))
+        builder = _built(text, name, fast)
     except _TooDeepForLibyamlError:
         builder = _built(text, name, yaml.SafeLoader)  # which gets as far as our own limit
     root = builder.root or Node(place=Place(file=name, line=1, column=1), value=None)
@@ -122,18 +126,25 @@ class _TooDeepForLibyamlError(Exception):
     """libyaml gave up reading ahead, before the events of our own limit's level came."""
 
 
-def _fastest(text: str) -> type[yaml.SafeLoader]:
-    # libyaml's parser is some twenty times faster, but refuses the surrogate pairs by which JSON
-    # writes characters beyond U+FFFF.
-    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.SafeLoader if _SURROGATE_ESCAPE.search(text) else fast
-
-
 def _built(text: str, name: str, loader: type[yaml.SafeLoader]) -> TreeBuilder:
+    # libyaml refuses halves of characters, and the pure parser reads other things differently. So
+    # the backslashes of halves are hidden: as many characters, so that every place stays right.
+    hidden = next((chr(code) for code in _STAND_INS if chr(code) not in text), "")
+    if hidden:
+        text = _SURROGATE_ESCAPE.sub(rf"\g<1>{hidden}", text)
     builder = TreeBuilder(name)
     for event in _events(text, name, loader):
+        if hidden and isinstance(event, yaml.ScalarEvent) and hidden in event.value:
+            event.value = _shown(event, hidden)
         builder.take(event)
     return builder
+
+
+def _shown(event: yaml.ScalarEvent, hidden: str) -> str:
+    """Return a scalar's text with what was hidden: halves of characters, if it has escapes."""
+    if event.style != '"':
+        return str(event.value).replace(hidden, "\\")
+    return re.sub(f"{hidden}u([0-9a-fA-F]{{4}})", lambda found: chr(int(found[1], 16)), event.value)
 
 
 def _events(text: str, name: str, loader_class: type[yaml.SafeLoader]) -> Iterator[yaml.Event]:

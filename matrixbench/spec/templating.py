@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sized
 from itertools import islice
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
@@ -50,6 +51,7 @@ _FAILURES = (
     AttributeError,
     LookupError,
     MemoryError,
+    NameError,  # jinja2 writes a constant that is not finite as a name
     RecursionError,
     SyntaxError,  # more nested loops than Python compiles
     TypeError,
@@ -141,6 +143,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"the text is longer than {MAX_TEXT:,} characters")
         tree = self.parse(text)
         _check(tree)
+        _check_numbers(tree)
         _rewrite(tree)
         code = self.compile(tree)
         return self.template_class.from_code(self, code, self.make_globals(None))
@@ -180,6 +183,13 @@ def _check(tree: nodes.Template) -> None:
         if used.name not in FILTERS:
             choices = ", ".join(FILTERS)
             raise TemplateSyntaxError(f"no filter «{used.name}»; there are {choices}", used.lineno)
+
+
+def _check_numbers(tree: nodes.Template) -> None:
+    """Refuse constants beyond a float's range, which jinja2 would write as the name `inf`."""
+    for constant in tree.find_all(nodes.Const):
+        if isinstance(constant.value, float) and not isfinite(constant.value):
+            raise TemplateSyntaxError("a number is too big", constant.lineno)
 
 
 def _rewrite(tree: nodes.Template) -> None:

@@ -86,6 +86,9 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise store_error(error, path) from error
+    except UnicodeDecodeError as error:  # in what SQLite says, or in a text
+        message, hint = _MEANINGS[sqlite3.SQLITE_CORRUPT]
+        raise StoreError(f"{message} ({error})", where=str(path), hint=hint) from error
     except OSError as error:
         raise StoreError(
             f"the store's files cannot be used: {error.strerror}",

@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
-from matrixbench.errors import StoreError
+from matrixbench.errors import MatrixbenchError, StoreError
 from matrixbench.plan.loads import ANY_LOAD
 from matrixbench.store import reading
 from matrixbench.store.attempts import Wanted, current_ids, floors_of, read_progress
@@ -20,6 +20,7 @@ from matrixbench.store.connection import (
     translated,
     version_of,
 )
+from matrixbench.store.damage import blamed
 from matrixbench.store.draws import replies_to_seeds
 from matrixbench.store.judging import add_judgements, stale_replies
 from matrixbench.store.loads import newest_keys, run_loads
@@ -133,7 +134,18 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        """Close the file; what was stumbled over in a damaged one is told as the damage.
+
+        Raises:
+            StoreError: Something that is none of our errors happened, and the store is to blame.
+        """
+        try:
+            if isinstance(error, Exception) and not isinstance(error, (MatrixbenchError, OSError)):
+                damage = blamed(error, self._connection, self.path)
+                if damage is not None:
+                    raise damage from error
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the file; a writer that was opened goes on by itself."""

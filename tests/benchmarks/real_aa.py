@@ -177,7 +177,6 @@ def table(runs: list[Run]) -> Iterator[str]:
         yield f"| {name} | {len(runs)} | {words} |"
 
 
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["ask"]:
         ask(Path(sys.argv[2]))

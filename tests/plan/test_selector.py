@@ -83,6 +83,15 @@ def test_mistakes_name_their_place(expression: str, message: str) -> None:
     assert "--where" in str(wrong.value)
 
 
+@pytest.mark.parametrize("level", ["(", "not ", "not ("])
+def test_an_expression_has_only_so_many_levels(level: str) -> None:
+    """Thousands of parentheses are a mistake like others, with a place; some dozens are fine."""
+    fine = level * 30 + "temperature=1" + ")" * 30 * level.count("(")
+    parse_where([fine], AXES)(CELL)
+    with pytest.raises(UsageError, match="more than 64 levels"):
+        parse_where([level * 5000 + "temperature=1"], AXES)
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the parser fail in another way."""

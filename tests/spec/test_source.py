@@ -299,3 +299,17 @@ def test_no_text_does_more_than_raise_a_spec_error(text: str) -> None:
     """Whatever the text, it is read or refused."""
     with suppress(SpecError):
         document(text).root.plain()
+
+
+def test_halves_of_characters_change_nothing_else() -> None:
+    """A pair is a character, and what stands beside it is read as ever."""
+    text = r"""[Why? No., "\ud83d\ude00", '\ud83d', \ud83d, "\\ud83d", x]"""
+    assert value(text) == ["Why? No.", "😀", r"\ud83d", r"\ud83d", r"\ud83d", "x"]
+    assert not findings(text)
+
+
+def test_half_a_character_is_told_with_its_place() -> None:
+    """Also behind a pair, and beside what the slower parser would not read."""
+    assert findings(r"""{a: Why? No., c: "\ud83d\ude00", b: "\ud83d"}""") == [
+        "f:1:37: an escape that is half a character"
+    ]

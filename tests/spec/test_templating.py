@@ -111,6 +111,16 @@ def test_no_template_does_more_than_fail(words: list[str]) -> None:
         rendered("{{ " + " ".join(words) + " }}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{{ 1e999 }}", "{{ 1e999 + 1 }}", "{{ -1e999 }}", "{{ 1e308 / 1e-10 }}", "{{ [1e999] }}"],
+)
+def test_numbers_beyond_all_ranges_are_a_mistake_of_the_text(text: str) -> None:
+    """Python calls them inf; a template that holds or makes one is told, or writes it."""
+    with suppress(TemplateProblem):
+        assert "inf" in rendered(text)
+
+
 def test_a_text_that_is_one_expression_stays_a_text(load: Load) -> None:
     """`{{ n }}` alone gives the text «3», in keys nothing is filled in, null stays null."""
     (case,) = load("""\
