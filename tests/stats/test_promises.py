@@ -14,7 +14,7 @@ HEADER = "| number | it promises | looks | measured |"
 def column(header: str, place: int) -> list[float]:
     """Return the figures of a column of the table that has a header, as shares."""
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    found = []
+    found: list[float] = []
     for line in lines[lines.index(header) + 2 :]:
         if not line.startswith("|"):
             return found
