@@ -10,16 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matrixbench.blocking import run
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
     from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
-    from matrixbench.execution.blocking import run
-    from matrixbench.execution.planning import build_plan
-    from matrixbench.execution.run import execute
     from matrixbench.execution.settings import Settings, settings_for
     from matrixbench.execution.summary import Mode, RunSummary
     from matrixbench.frame import total_frame
+    from matrixbench.gated import build_plan, execute
     from matrixbench.measured import cell_frame, trial_frame
     from matrixbench.notebook import show_progress
     from matrixbench.pairing import compare
@@ -77,13 +76,13 @@ _HOMES = {
     "Turn": "records",
     "Usage": "records",
     "Verdict": "records",
-    "build_plan": "execution.planning",
+    "build_plan": "gated",
     "cell_frame": "measured",
     "compare": "pairing",
     "draw": "charts",
-    "execute": "execution.run",
+    "execute": "gated",
     "load_experiment": "spec.load",
-    "run": "execution.blocking",
+    "run": "blocking",
     "save": "charts",
     "settings_for": "execution.settings",
     "show_progress": "notebook",

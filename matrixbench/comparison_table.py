@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
+from matrixbench.comparison.looks import FRESH
 from matrixbench.comparison.many import shown_drop
 from matrixbench.comparison.power import cell_drop, given, hundredths
-from matrixbench.comparison.values import ALPHA, Basis, Missing, Verdict
+from matrixbench.comparison.values import ALPHA, Basis, Look, Missing, Verdict
 from matrixbench.plan.values import label
 from matrixbench.safe_text import for_markdown
 from matrixbench.stats.power import POWER
@@ -51,6 +53,8 @@ _OFTEN = f"{100 * POWER:.0f} % of runs"
 _COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
 _BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
 _ABSENT = "–"
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
+"""The sign of a number, which is no hyphen."""
 _STYLES = {Verdict.NO_WORSE: "green", Verdict.REGRESSION: "red", Verdict.UNDECIDED: "yellow"}
 
 
@@ -78,6 +82,8 @@ def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
         out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
         for line in _lines(candidate, tests):
             out.print(_indented(line))
+        for line in _forgotten(comparison, candidate):
+            out.print(_indented(line))
         out.print(_indented(verdict_line(candidate), _STYLES[candidate.gate.verdict]))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
@@ -98,7 +104,8 @@ def markdown(comparison: Comparison, by: By) -> str:
     for candidate in comparison.candidates:
         parts.append(f"### {for_markdown(candidate.name)}: {candidate.gate.verdict}")
         parts.append(for_markdown(verdict_line(candidate)))
-        parts.append("\n".join(f"- {for_markdown(line)}" for line in _lines(candidate, tests)))
+        lines = [*_lines(candidate, tests), *_forgotten(comparison, candidate)]
+        parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
         rows, hidden = _rows(candidate, by, comparison.axis)
         if rows:
             parts.append(_markdown_table(rows, by))
@@ -122,27 +129,43 @@ def verdict_line(candidate: CandidateResult) -> str:
     }[gate.verdict]
     if gate.missing is Missing.IGNORE:
         said += f", trials without a verdict left out ({IGNORED})"
-    elif gate.worst is not None and gate.verdict is not Verdict.UNDECIDED:
+    elif gate.worst and gate.look is not Look.ANY and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
-        return said
+        return f"{said}{_by_look(gate)}: {why(gate)}"
     return _undecided(candidate, said)
+
+
+def _by_look(gate: Gate) -> str:
+    """Say in which round bets showed it, where they decided."""
+    if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
+        return ""
+    return f" in round {gate.anytime.decided_after}"
+
+
+def why(gate: Gate) -> str:
+    """Return the gate's reasons on one line, those that settle it first."""
+    return _NEGATIVE.sub("−", "; ".join(gate.reasons))
 
 
 def _undecided(candidate: CandidateResult, said: str) -> str:
     gate, overall = candidate.gate, candidate.overall
     if gate.unverified:  # no number of trials would decide
         return f"{said}: unverified build"
+    if gate.only_bets:
+        return f"{said} after {_rounds(gate)}{_rounds_needed(gate)}: {gate.only_bets}"
     if (shown := shown_drop(candidate)) is not None:
         said = f"a drop is shown (p = {_p(shown.p_holm)}); {said}"
-    if gate.unsettled:
-        said = f"{said}: {gate.unsettled}"
-        if gate.trials_per_cell is None or _missing_may_decide(gate):
-            return said
-    if gate.trials_per_cell is None and overall is None:
-        return f"{said}: {'; '.join(gate.reasons) or 'no cell was compared'}"
+    said = f"{said}: {why(gate) or 'no cell was compared'}"
+    if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
+        return said
     if gate.trials_per_cell is None:
-        return f"{said}; no number of trials would decide: the drop is too close to the limit"
+        settled = gate.unsettled or overall is None
+        return (
+            said
+            if settled
+            else f"{said}; no number of trials would decide: the drop is too close to the limit"
+        )
     fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
     trials = counted(gate.trials_per_cell, "trial")
     return (
@@ -172,7 +195,9 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
     lines = [] if candidate.overall is None else _overall(candidate, candidate.overall)
     for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
         lines.append(_count(whose, count))
-    lines += _ends(candidate.gate)
+    if not _to_come(candidate):
+        lines += _ends(candidate.gate)
+    lines += _look(candidate.gate)
     sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
     if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
         lines.append(f"{counted(alike, 'sampled cell')} with one reply to several seeds on a side")
@@ -181,13 +206,23 @@ def _lines(candidate: CandidateResult, tests: int) -> list[str]:
     if candidate.not_comparable:
         lines.append(
             f"{counted(candidate.not_comparable, 'pair')} of cells not comparable: not measured on "
-            "both sides, or greedy on one"
+            "both sides, or greedy on one side only"
         )
     if any(candidate.without_partner):
         up, down = candidate.without_partner
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
     lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
     return [*lines, *_hint(candidate, tests)]
+
+
+def _to_come(candidate: CandidateResult) -> bool:
+    """Return whether rounds have decided, so that what was never asked need not be.
+
+    What it would say at its worst is then no news: nobody has thrown it away.
+    """
+    gate = candidate.gate
+    decided = gate.look is Look.ANY and gate.verdict is not Verdict.UNDECIDED
+    return decided and all(count.missing == count.never_asked for count in candidate.counts)
 
 
 def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:
@@ -249,6 +284,50 @@ def _ends(gate: Gate) -> list[str]:
         return [f"trials without a verdict are left out, as if by chance ({IGNORED})"]
     ends = (("worst", gate.worst), ("best", gate.best))
     return [f"missing trials at their {name}: {_end(end)}" for name, end in ends if end is not None]
+
+
+def _rounds(gate: Gate) -> str:
+    return counted(0 if gate.anytime is None else gate.anytime.rounds, "complete round")
+
+
+def _look(gate: Gate) -> list[str]:
+    """Say by what the gate decides, and what bets on the rounds so far show."""
+    if gate.anytime is None:
+        return []
+    interval = gate.anytime.difference.interval
+    bets = (
+        f"bets on {_rounds(gate)}: 95 % {_signed(interval.low)} to {_signed(interval.high)}, "
+        "however often one looks"
+    )
+    if gate.anytime.together:
+        bets += "; tests share their seeds, so that a round is one bet"
+    decided = gate.verdict is not Verdict.UNDECIDED
+    if gate.only_bets:
+        return [f"{bets}; nothing else counts{': ' + gate.only_bets if decided else ''}"]
+    if gate.look is Look.ANY and gate.once is None:
+        return [f"{bets}; the one look is still to come, when all planned trials are there"]
+    said = "one look, at the planned trials; what is added later only bets see"
+    if gate.looked is not None:
+        said = (
+            f"one more look after the one at {counted(gate.looked.trials, 'trial')} per cell errs "
+            f"more often than it says; {FRESH}"
+        )
+    return [said, f"{bets}{'' if decided else _rounds_needed(gate)}"]
+
+
+def _rounds_needed(gate: Gate) -> str:
+    """Say how many rounds would decide by bets, if that is known."""
+    if gate.anytime is None or gate.anytime.rounds_to_decide is None:
+        return ""
+    rounds = counted(gate.anytime.rounds_to_decide, "round")
+    return f" ({rounds} would decide by bets if ratios stay as they are)"
+
+
+def _forgotten(comparison: Comparison, candidate: CandidateResult) -> list[str]:
+    """Say where a look was taken of which the store knows nothing."""
+    if comparison.remembered or candidate.gate.once is None:
+        return []
+    return ["the store cannot be written, so that this look is not remembered: do not add trials"]
 
 
 def _end(end: Extreme) -> str:
@@ -338,7 +417,11 @@ def _cell_row(cell: CellResult, axes: Sequence[str]) -> _Row:
         ratio = cell.difference.estimate
         base = _baseline_ratio(cell)
         texts += (f"{base:.2f}", f"{base + ratio:.2f}", _signed(ratio, 2))
-        if cell.p is None:
+        if cell.basis is Basis.ONE_DRAW:
+            interval = cell.difference.interval
+            ends = f"{_signed(interval.low, 2)} {_signed(interval.high, 2)}"
+            texts += (ends, "", "", str(cell.basis), "")
+        elif cell.p is None:
             equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
             texts += ("", "", "", equal, "")
         else:

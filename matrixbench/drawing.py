@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.execution.stored import opened
-from matrixbench.measured import cell_frame
+from matrixbench.measured import cell_frame, chosen_interval
 from matrixbench.pairing import compare_results
 from matrixbench.plan.values import label
 from matrixbench.results import results_by_name, results_of
@@ -43,17 +43,19 @@ class Wish:
         metric: The metric's name.
         baseline: `AXIS=VALUE`, for the metric `difference`.
         k: Attempts, for `pass_at_k` and `pass_hat_k`.
+        interval: Which interval squares have: a `ChosenInterval`.
     """
 
     metric: str | None = None
     baseline: str | None = None
     k: int | None = None
+    interval: str | None = None
 
     def over(self, chart: Chart) -> Chart:
         """Return the chart with what is wished.
 
         Raises:
-            UsageError: There is no such metric, or a difference lacks its baseline.
+            UsageError: There is no such metric or interval, or a difference lacks its baseline.
         """
         if self.metric is not None and self.metric not in {known.value for known in Metric}:
             raise UsageError(
@@ -74,7 +76,13 @@ class Wish:
                 where="--metric difference",
                 hint="for example --baseline backend=baseline",
             )
-        changes = {"metric": metric, "baseline": baseline, "k": self.k or chart.k}
+        interval = chart.interval if self.interval is None else chosen_interval(self.interval)
+        changes = {
+            "metric": metric,
+            "baseline": baseline,
+            "k": self.k or chart.k,
+            "interval": interval,
+        }
         return chart.model_copy(update=changes)
 
 
@@ -171,7 +179,7 @@ def _difference(results: Results, store: Store, chart: Chart, title: str) -> Dra
     from matrixbench.charts.difference import difference_map  # noqa: PLC0415  heavy: altair
 
     ((axis, value),) = (chart.baseline or {}).items()
-    found = compare_results(results, store, baseline=f"{axis}={label(value)}")
+    found = compare_results(results, store, baseline=f"{axis}={label(value)}", remember=False)
     return difference_map(found, chart, title=title)
 
 

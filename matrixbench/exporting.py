@@ -11,7 +11,14 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
-from matrixbench.frame import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
+from matrixbench.frame import (
+    COLUMNS,
+    DEFAULT_K,
+    TRIAL_COLUMNS,
+    IntervalKind,
+    pass_columns,
+    with_pass_k,
+)
 from matrixbench.frame.speeds import group_of, most_at_a_time, own_group
 from matrixbench.importers.tool_bench_lines import theirs
 from matrixbench.plan.values import label
@@ -70,6 +77,7 @@ def exported(
     *,
     trials: bool = False,
     ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[str]:
     """Yield the lines of an export, each with its line end.
 
@@ -83,6 +91,7 @@ def exported(
         form: How the rows are written.
         trials: One row a trial, not one a cell.
         ks: Numbers of attempts for pass@k and pass^k, from 1 on.
+        interval: Which interval cells have whose number of trials is fixed.
 
     Raises:
         UsageError: The format has no rows for trials.
@@ -93,7 +102,7 @@ def exported(
             raise UsageError("the format tool-bench has one line a cell, not one a trial")
         yield from _json_lines(tool_bench_rows(results, store))
         return
-    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks)
+    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks, interval)
     if form is ExportFormat.JSONL:
         yield from _json_lines(rows)
     else:
@@ -124,10 +133,13 @@ def cell_columns(ks: Sequence[int]) -> list[str]:
 
 
 def cell_rows(
-    results: Results, store: Store, ks: Sequence[int] = DEFAULT_K
+    results: Results,
+    store: Store,
+    ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[JsonObject]:
     """Yield one row a cell."""
-    frame = with_pass_k(results.frame(store), ks)
+    frame = with_pass_k(results.frame(store, interval=interval), ks)
     names = [*results.axes, *cell_columns(ks)]
     for record in frame.to_dict("records"):
         yield {name: _plain(record.get(name)) for name in names}

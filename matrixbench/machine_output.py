@@ -26,8 +26,10 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
     `stopped` how many cells have enough already. `launches`, `not_applicable` and `notes` are
     lists; a launch's `builds` are those that the store holds trials of it under, the present one
     first, then the newest; `estimate_s` is in seconds, null where nothing tells. With `cells`,
-    `cell_list` lists every cell. `unverified` counts trials of the done ones that may be another
-    build's; `verified` is false where they are, or where no build is known yet.
+    `cell_list` lists every cell, with the seed of its trial 0. `old_seeds` counts cells that ask
+    for seeds by the old rule, in which tests share theirs; of one cell it says so. `unverified`
+    counts trials of the done ones that may be another build's; `verified` is false where they are,
+    or where no build is known yet.
     """
     plan = prepared.plan
     listed: dict[str, Any] = {}
@@ -38,6 +40,8 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
                 "done": done,
                 "verified": verified,
                 "trials": wanted,
+                "first_seed": prepared.seeds.first(cell),
+                "old_seeds": prepared.seeds.is_old(cell),
                 "coordinates": cell.coordinates(),
             }
             for cell, done, wanted, verified in prepared.cells()
@@ -52,6 +56,7 @@ def plan_json(prepared: Prepared, *, cells: bool) -> JsonObject:
         "notes": list(plan.notes),
         "done": plan.done,
         "unverified": plan.unverified,
+        "old_seeds": plan.old_seeds,
         "remaining": plan.remaining,
         "verified": plan.verified,
         "server_starts": plan.server_starts,
@@ -121,8 +126,9 @@ def summary_json(summary: RunSummary) -> JsonObject:
     """Return a run's summary as data.
 
     `stopped` counts cells that had enough trials before they had all, `spared` the trials that were
-    not sent for that; `rejections` lists why trials were rejected, the most frequent first;
-    `seconds` is the run's length.
+    not sent for that; `decided` is what the gate that ends the run says, null as long as it is
+    undecided and where there is none; `rejections` lists why trials were rejected, the most
+    frequent first; `seconds` is the run's length.
     """
     return {
         "experiment": summary.experiment,
@@ -132,6 +138,7 @@ def summary_json(summary: RunSummary) -> JsonObject:
         "remaining": summary.remaining,
         "stopped": summary.stopped,
         "spared": summary.spared,
+        "decided": summary.decided or None,
         "failed_launches": dict(summary.failed_launches),
         "errors": {
             kind: {"trials": count, "reason": reason}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matrixbench.errors import UsageError
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.stored import nothing_measured, opened
-from matrixbench.frame import with_pass_k
+from matrixbench.frame import IntervalKind, with_pass_k
 from matrixbench.results import results_of
 from matrixbench.results_by_build import split_by_build
+from matrixbench.spec.charts import ChosenInterval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +24,21 @@ NAME_ATTR = "experiment"
 """Key of `DataFrame.attrs`: the experiment's name."""
 
 
+def chosen_interval(name: str) -> IntervalKind:
+    """Return the interval of a name, of those that one can choose.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in {known.value for known in ChosenInterval}:
+        raise UsageError(
+            f"there is no interval «{name}»",
+            where="--interval",
+            hint=f"write {' or '.join(ChosenInterval)}; adaptive trials have their own",
+        )
+    return IntervalKind(name)
+
+
 def cell_frame(
     experiment: Experiment,
     settings: Settings | None = None,
@@ -29,6 +46,7 @@ def cell_frame(
     where: str | Sequence[str] = (),
     by_build: bool = False,
     ks: Sequence[int] = (),
+    interval: str = IntervalKind.WILSON,
     say: Callable[[str], None] = lambda _: None,
 ) -> DataFrame:
     """Return one row a cell of an experiment, under the builds that are there now or were last.
@@ -43,17 +61,20 @@ def cell_frame(
         by_build: Whether a cell has a row for each build that it has trials under, and the column
             `build` holds short labels instead of ids.
         ks: For each k, columns `pass_at_K` and `pass_hat_K` are added.
+        interval: Which 95 % interval cells have whose number of trials is fixed: wilson, jeffreys
+            or exact.
         say: Is told how many replies were judged again, and which builds are shown.
 
     Raises:
-        UsageError: A selector is wrong.
+        UsageError: A selector is wrong, or there is no such interval.
         NothingSelectedError: No cell is selected, or none has been measured.
         StoreError: The store cannot be read.
     """
+    kind = chosen_interval(interval)
     settings = settings or settings_for(experiment)
     with opened(experiment, settings) as store:
         results = results_of(experiment, settings, store, where=where, say=say, by_build=by_build)
-        frame = results.frame(store)
+        frame = results.frame(store, interval=kind)
         if by_build:
             frame = split_by_build(frame, results, store.builds())
     if not frame["trials"].any() and not frame["errored"].any():

@@ -16,6 +16,7 @@ from rich.text import Text
 from matrixbench.execution.events import (
     Compared,
     Fetching,
+    GateDecided,
     Interrupted,
     LaunchFailed,
     LaunchFinished,
@@ -24,6 +25,7 @@ from matrixbench.execution.events import (
     LaunchSkipped,
     LaunchStarting,
     Rejudged,
+    RoundsStarted,
     RunStarted,
     ServerRestarted,
     TrialDone,
@@ -73,7 +75,7 @@ class Tally:
     waiting: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def add(self, event: Event) -> None:  # noqa: C901  one case an event
+    def add(self, event: Event) -> None:  # noqa: C901, PLR0912  one case an event
         """Take an event into account."""
         match event:
             case RunStarted():
@@ -108,6 +110,8 @@ class Tally:
                 self._spare(event)
             case TrialsStored():
                 self.stored = event.stored
+            case GateDecided():
+                self.trials -= event.trials
             case _:
                 pass
 
@@ -177,6 +181,11 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912  o
             done = f" ({event.done:,} done before)" if event.done else ""
             most = "at most " if event.adaptive else ""
             return f"{event.experiment}: {most}{counted(event.trials, 'trial')} to run{done}"
+        case RoundsStarted():
+            return f"rounds to {event.rounds:,} of at most {event.most:,}"
+        case GateDecided():
+            rounds = f" after {event.rounds:,} of at most {event.most:,} rounds"
+            return f"the gate is decided{rounds if event.rounds else ''}: {event.verdict}"
         case LaunchReady():
             return f"{event.name}: ready after {event.seconds:.1f} s, build {event.build[:8]}"
         case LaunchFinished():

@@ -29,6 +29,9 @@ _TESTS_ACROSS = 4
 
 _DOUBT = " (unverified)"
 
+LEANS = "~"
+"""Stands before a pass@k or pass^k that leans, since a cell's number of trials was adaptive."""
+
 _ROWS = 30
 """Rows that a table shows."""
 
@@ -111,7 +114,7 @@ def print_ranking(
         out.print(f"--json has all {len(ks)} numbers of attempts", style="dim")
     if several:
         out.print(_STANDING, style="dim")
-    for line in _warnings(rows):
+    for line in _warnings(rows, ks):
         out.print(Text(line, "yellow"))
     if several:
         out.print()
@@ -126,6 +129,8 @@ def _print_best(
     alike = sum(row["told_from_best"] is False for row in measured)
     untested = sum(row["told_from_best"] is None for row in measured) - 1
     said = f"{counted(alike, 'row')} cannot be told from the best of {len(measured):,}"
+    if not alike and not untested:
+        said = f"The best of {len(measured):,} rows is told from all others"
     if untested:
         said += f", {untested:,} could not be tested against it"
     out.print(
@@ -184,7 +189,7 @@ def _texts(row: Mapping[Any, Any], ks: Sequence[int], *, first: bool) -> dict[st
     """Return what stands in each column of a row."""
     latency, rate = _speeds(row)
     attempts = {
-        f"pass{sign}{k}": _number(row[name], "{:.2f}")
+        f"pass{sign}{k}": _number(row[name], LEANS + "{:.2f}" if row["adaptive"] else "{:.2f}")
         for k in ks
         for sign, name in zip("@^", pass_columns(k), strict=True)
     }
@@ -225,7 +230,8 @@ def _speeds(row: Mapping[Any, Any]) -> list[str]:
 _STANDING = (
     "P(best): the chance to have the highest true mean. vs best: p of the exact test by seed, over "
     "all pairs of rows (Holm); ≈: cannot be told from the best; –: not tested (nothing measured on "
-    "both, or only one is greedy). Of equal means the faster comes first, then the file's order."
+    "both, only one is greedy, or one draw). Of equal means the faster comes first, then the "
+    "file's order."
 )
 
 
@@ -242,12 +248,28 @@ def _explained(*, across: bool) -> str:
     return f"{said}. latency, tok/s: medians over cells."
 
 
-def _warnings(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+def _warnings(rows: Sequence[Mapping[Any, Any]], ks: Sequence[int]) -> list[str]:
     lines = []
     if any(row["missing"] for row in rows):
         lines.append(
             "* not measured everywhere that another row is: the means rest on different cells; "
             "--common counts only what all rows have"
+        )
+    if certain := sum(row["certain"] for row in rows):
+        cells = counted(certain, "cell")
+        lines.append(
+            f"{cells} without chance (greedy, or decided by the request): each is worth one trial"
+        )
+    if single := sum(row["seeds_ignored"] for row in rows):
+        cells = counted(single, "cell")
+        lines.append(
+            f"{cells} of servers that ignore seeds: all trials of a cell are one draw, and more "
+            "would say nothing new (matrixbench status says what shows it)"
+        )
+    if ks and (stopped := sum(row["adaptive"] for row in rows)):
+        lines.append(
+            f"{LEANS} with {counted(stopped, 'cell')} of adaptive trials: pass@k and pass^k lean "
+            "outward a little"
         )
     if doubtful := sum(row["unverified"] for row in rows):
         cells = counted(doubtful, "cell")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
+from matrixbench.execution.ignored_seeds import ignoring
 from matrixbench.execution.planning import nothing_in_file, prepare
 from matrixbench.execution.rejudge import rejudge
-from matrixbench.frame import Square, cell_frame, trial_frame
+from matrixbench.frame import IntervalKind, Square, cell_frame, trial_frame
 from matrixbench.plan.axes import axis_values
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.launches import launches
@@ -18,13 +19,15 @@ from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.unselected import nothing_selected
+from matrixbench.plan.values import label
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pandas import DataFrame
 
+    from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
     from matrixbench.frame.outcomes import Outcomes
@@ -47,6 +50,7 @@ class ResultCell:
         launch: The name of its launch.
         launch_digest: The launch's digest.
         first_seed: The seed of trial 0.
+        imported: Whether another tool measured it.
         checks: Digest of its present checks; empty where they are not known: then the newest
             judgement counts.
         cell: The cell of the plan; None where only the store knows it.
@@ -58,6 +62,12 @@ class ResultCell:
     first_seed: int
     checks: str = ""
     cell: Cell | None = None
+    imported: bool = False
+
+    @property
+    def key(self) -> LaunchKey:
+        """Its launch, under the build that it is shown for."""
+        return self.launch_digest, self.square.build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,18 +107,51 @@ class Results:
                 for cell in cells.get((row.cell, row.build), ()):
                     yield cell, row
 
-    def frame(self, store: Store, *, outcomes: Outcomes | None = None) -> DataFrame:
+    def frame(
+        self,
+        store: Store,
+        *,
+        outcomes: Outcomes | None = None,
+        interval: IntervalKind = IntervalKind.WILSON,
+    ) -> DataFrame:
         """Return one row a cell, as `frame.cell_frame` says; keep in `outcomes` what passed."""
+        frame, two_replies = self._frame(store, {}, outcomes, interval)
+        ignored = ignoring(store, two_replies)
+        return self._frame(store, ignored, None, interval)[0] if ignored else frame
+
+    def _frame(
+        self,
+        store: Store,
+        ignored: Mapping[LaunchKey, str],
+        outcomes: Outcomes | None,
+        interval: IntervalKind,
+    ) -> tuple[DataFrame, Mapping[LaunchKey, bool]]:
+        """Return the frame, and of which launches some cell has two different replies.
+
+        Args:
+            store: The store.
+            ignored: The launches that ignore seeds, and what shows it.
+            outcomes: Keeps what passed.
+            interval: Which interval cells have.
+        """
         frames = []
         aside = self.not_applicable
+        two_replies: dict[LaunchKey, bool] = {}
         for layer in _layers(self.cells):
-            squares = [cell.square for cell in layer.cells]
+            squares = [
+                replace(cell.square, seeds_ignored=ignored.get(cell.key, ""))
+                for cell in layer.cells
+            ]
             rows = layer.rows(self, store)
             if outcomes is not None:
                 rows = outcomes.watched(rows, squares)
-            frames.append(cell_frame(squares, aside, rows, axes=self.axes))
+            found = cell_frame(squares, aside, rows, axes=self.axes, interval=interval)
+            frames.append(found)
+            for cell, distinct in zip(layer.cells, found["distinct"], strict=False):
+                two_replies[cell.key] = two_replies.get(cell.key, False) or distinct > 1
             aside = ()
-        return _joined(frames or [cell_frame((), aside, (), axes=self.axes)])
+        frames = frames or [cell_frame((), aside, (), axes=self.axes)]
+        return _joined(frames), two_replies
 
     def trials_frame(self, store: Store) -> DataFrame:
         """Return one row a trial, as `frame.trial_frame` says."""
@@ -122,18 +165,23 @@ class Results:
 
 @dataclass(slots=True, eq=False)
 class _Layer:
-    """Cells of one first seed, each cell id judged by one set of checks.
+    """Cells, each cell id judged by one set of checks and asked from one first seed on.
 
     Tests that differ in their checks alone share their trials, and so do not fit in one layer.
     """
 
-    first_seed: int
     cells: list[ResultCell] = field(default_factory=list)
     checks: dict[str, str] = field(default_factory=dict)
+    first_seeds: dict[str, int] = field(default_factory=dict)
 
     def takes(self, cell: ResultCell) -> bool:
-        same_seed = cell.first_seed == self.first_seed
-        return same_seed and self.checks.setdefault(cell.square.cell, cell.checks) == cell.checks
+        cell_id = cell.square.cell
+        if self.first_seeds.get(cell_id, cell.first_seed) != cell.first_seed:
+            return False
+        if self.checks.setdefault(cell_id, cell.checks) != cell.checks:
+            return False
+        self.first_seeds[cell_id] = cell.first_seed
+        return True
 
     def by_build(self) -> dict[tuple[str, str | None], list[ResultCell]]:
         found: dict[tuple[str, str | None], list[ResultCell]] = {}
@@ -145,9 +193,8 @@ class _Layer:
         planned = results.trials or max(cell.square.planned for cell in self.cells)
         return store.trials(
             results.experiment,
-            first_seed=self.first_seed,
+            first_seed=self.first_seeds,
             trials=planned,
-            cells=self.checks,
             checks={cell: checks for cell, checks in self.checks.items() if checks},
             loads=results.loads,
         )
@@ -160,7 +207,7 @@ def _layers(cells: Sequence[ResultCell]) -> list[_Layer]:
             if layer.takes(cell):
                 break
         else:
-            layer = _Layer(cell.first_seed)
+            layer = _Layer()
             layer.takes(cell)
             layers.append(layer)
         layer.cells.append(cell)
@@ -175,6 +222,27 @@ def _joined(frames: list[DataFrame]) -> DataFrame:
     joined = pd.concat(frames, ignore_index=True)
     joined.attrs = frames[0].attrs
     return joined
+
+
+def with_luck(cells: Iterable[ResultCell]) -> tuple[ResultCell, ...]:
+    """Return cells, with the seed of trial 0 told where cells of several tests have it in common.
+
+    What another tool measured has numbers of repeats for seeds, which nobody sent.
+    """
+    found = tuple(cells)
+    tests: dict[int, set[str]] = {}
+    for cell in found:
+        if not cell.imported:
+            tests.setdefault(cell.first_seed, set()).add(label(cell.square.coordinates.get("test")))
+    shared = {seed for seed, of_seed in tests.items() if len(of_seed) > 1}
+    if not shared:
+        return found
+    return tuple(
+        replace(cell, square=replace(cell.square, luck=cell.first_seed))
+        if cell.first_seed in shared and not cell.imported
+        else cell
+        for cell in found
+    )
 
 
 def results_of(
@@ -215,7 +283,7 @@ def results_of(
             say(f"{replies}, {again.changed:,} changed")
     return Results(
         experiment=prepared.plan.experiment,
-        cells=tuple(_planned_cells(prepared, say, by_build=by_build)),
+        cells=with_luck(_planned_cells(prepared, say, by_build=by_build)),
         axes=prepared.matrix.axes,
         trials=prepared.wanted.trials,
         not_applicable=prepared.plan.not_applicable,
@@ -297,7 +365,7 @@ def _planned_cell(
         ),
         launch=plan.launch.name,
         launch_digest=plan.launch.digest,
-        first_seed=prepared.experiment.file.seed,
+        first_seed=prepared.seeds.first(cell),
         checks=prepared.of_cells.of(cell).digest,
         cell=cell,
     )
@@ -335,7 +403,7 @@ def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ())
     axes = axis_values(_coordinates(record, kept))
     return Results(
         experiment=name,
-        cells=tuple(cells),
+        cells=with_luck(cells),
         axes=axes,
         origins={(launch.name, launch.digest): launch.origin for launch in record.launches},
         loads=_recorded_loads(record, keys),
@@ -388,6 +456,7 @@ def _recorded_cell(
         launch_digest=launch.digest,
         first_seed=cell.first_seed,
         checks=cell.checks,
+        imported=launch.imported,
     )
 
 

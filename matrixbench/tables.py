@@ -240,7 +240,11 @@ def print_summary(summary: RunSummary, out: Console) -> None:
     )
     text = f"{summary.experiment}: {counted(summary.ran, 'trial')} in {duration(summary.seconds)}"
     out.print(Text(f"{text}: {counts}" if counts else text))
-    if summary.stopped:
+    if summary.decided:
+        saved = counted(summary.spared, "trial")
+        rest = f": {saved} of at most {summary.most:,} not needed" if summary.spared else ""
+        out.print(Text(f"the gate is decided: {summary.decided}{rest}"))
+    elif summary.stopped:
         cells = counted(summary.stopped, "cell")
         saved = counted(summary.spared, "trial")
         out.print(Text(f"{cells} stopped early: {saved} of at most {summary.most:,} not needed"))

@@ -19,7 +19,8 @@ Chats: `die_mid_request`, `die_after:N`, `die_once` (until the file FAKE_STATE i
 beside another chat), `template_400`, `server_500:N`, `busy_503:N`, `rate_limit:N`
 (FAKE_RETRY_AFTER, default 1), `unauthorized`, `not_found` (`:all`: everywhere but `/health`),
 `error_in_stream`, `close_keepalive` (the second request of a connection gets no answer),
-`same_reply`, `random_reply`, `lora_reply` (the first line of the file that `--lora` names).
+`same_reply` (whatever the seed), `long_reply:WORDS`, `random_reply`, `lora_reply` (the first line
+of the file that `--lora` names).
 
 Streams: `stream:STYLE`, how calls are cut into deltas: `zero` (every index is 0), `fat` (id and
 name with every piece), `bare` (neither id nor index), `objects` (arguments as objects), `summary`
@@ -364,7 +365,10 @@ class FakeServer:
         user = [m.get("content") for m in asked.get("messages", []) if m.get("role") == "user"]
         luck: object = time.perf_counter_ns() if "random_reply" in self.modes else seed
         key = (0 if "same_reply" in self.modes else luck, user[-1:])
-        words = [WORDS[int(share(key, i) * len(WORDS))] for i in range(8)]
+        words = [
+            WORDS[int(share(key, i) * len(WORDS))]
+            for i in range(int(self.modes.get("long_reply", 8)))
+        ]
         return {"role": "assistant", "content": " ".join(words)}
 
     def completion(self, asked: dict[str, Any], seed: int) -> dict[str, Any]:

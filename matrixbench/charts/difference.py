@@ -10,7 +10,7 @@ from matrixbench.charts.metrics import POINTS, style_of
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import ramp_of
 from matrixbench.charts.sides import resolve_sides, show
-from matrixbench.charts.squares import BY_REQUEST, EMPTY, GREEDY, MEASURED, OUT, arranged
+from matrixbench.charts.squares import BY_REQUEST, EMPTY, GREEDY, MEASURED, ONE_DRAW, OUT, arranged
 from matrixbench.comparison.values import Basis
 from matrixbench.spec.charts import Chart, Metric
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matrixbench.charts.heatmap import Drawing
     from matrixbench.charts.ramp import Ramp
     from matrixbench.charts.squares import Row
-    from matrixbench.comparison.values import CellResult, Comparison
+    from matrixbench.comparison.values import CandidateResult, CellResult, Comparison
 
 _ENDS = (0.25, 0.5, 1.0)
 """To where colours run on either side: the nearest one that holds every difference."""
@@ -59,8 +59,16 @@ def difference_map(
     if shown.any("low"):
         explained.append("bar: 95 % interval, −100 at the left edge, +100 at the right")
         explained.append(f"{NOT_SIGNIFICANT}: not shown to differ by itself (Holm, 5 %)")
+    explained += [_verdict(candidate) for candidate in comparison.candidates]
     named = chart.title or title or f"{comparison.experiment}: {against}"
     return picture(shown, sides, title=named, explained=explained)
+
+
+def _verdict(candidate: CandidateResult) -> str:
+    """Return what the gate says of a candidate, and why."""
+    gate = candidate.gate
+    because = f" ({'; '.join(gate.reasons)})" if gate.reasons else ""
+    return f"{candidate.name}: {gate.verdict} at a drop of {gate.max_drop:g}{because}"
 
 
 def _ramp(cells: Sequence[CellResult]) -> Ramp:
@@ -100,11 +108,13 @@ def _content(cell: CellResult, ramp: Ramp) -> Row:
         row[OUT] = 1
     elif cell.p is not None:
         row["count"] += f" {NOT_SIGNIFICANT}"
-    if cell.p is None:
+    if not cell.has_interval:
         row["ends"] = "same" if cell.same_replies else "outcome" if cell.same else "changed"
         if cell.basis is not Basis.SHARED:
             row["single"] = GREEDY if cell.basis is Basis.GREEDY else BY_REQUEST
         return row
+    if cell.basis is Basis.ONE_DRAW:
+        row["single"] = ONE_DRAW
     low, high = cell.difference.interval.low, cell.difference.interval.high
     row["ends"] = f"{POINTS.text(low)} {POINTS.text(high)}"
     # The bar's line runs from −1 at the left edge to 1 at the right.
@@ -117,9 +127,14 @@ def _told(cell: CellResult) -> Row:
     if cell.difference is not None:
         told["difference"] = f"{cell.difference.estimate:+.3f}"
         told["trials"] = f"{cell.trials[0]} against {cell.trials[1]}"
-    if cell.difference is not None and cell.p is not None:
+    if cell.difference is not None and cell.has_interval:
         interval = cell.difference.interval
         told["95 % interval"] = f"{interval.low:+.3f} to {interval.high:+.3f}"
+    sides = (("candidate", cell.pair.candidate), ("baseline", cell.pair.baseline))
+    for whose, side in sides:
+        if cell.basis is Basis.ONE_DRAW and side.seeds_ignored:
+            told[f"{whose} is one draw"] = f"its launch ignores seeds: {side.seeds_ignored}"
+    if cell.p is not None:
         told["p"] = f"{cell.p:.3g} ({cell.test}), {cell.p_holm:.3g} after Holm"
         if cell.detectable_drop is not None:
             told["drop shown in 80 % of runs"] = f"{cell.detectable_drop:.2f}"

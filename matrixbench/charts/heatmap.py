@@ -19,7 +19,7 @@ from matrixbench.charts.layout import (
 from matrixbench.charts.metrics import percent
 from matrixbench.charts.palette import QUIET
 from matrixbench.charts.sides import resolve_sides, side_title
-from matrixbench.charts.squares import INTERVALS, Squares, squares
+from matrixbench.charts.squares import INTERVALS, LEANS, Squares, squares
 from matrixbench.frame import IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
 from matrixbench.spec.charts import OF_ONE_LOAD, PROMPT_TIMES
@@ -48,6 +48,8 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
         explained.append(f"bar: 95 % interval ({kinds}), 0 at the left edge, 1 at the right")
     if any("/" in row.get("count", "") for row in shown.rows):
         explained.append("n=4/10: 4 of 10 trials so far")
+    if shown.any("leans"):
+        explained.append(f"{LEANS}: adaptive trials, the value leans outward a little")
     explained += _of_times(frame, chart)
     return picture(shown, sides, title=chart.title or title, explained=explained)
 

@@ -16,6 +16,7 @@ from matrixbench.charts.squares import (
     MEASURED,
     NO_VALUE,
     NOT_APPLICABLE,
+    ONE_DRAW,
     ONE_REPLY,
     OUT,
     REASONING,
@@ -40,6 +41,7 @@ _TRACK_FROM = 40
 _RIGHT_CORNER = "M-1,-1L1,-1L1,1Z"
 _LEFT_CORNER = "M-1,-1L1,-1L-1,1Z"
 _BAR = "M-1,-1L1,-1L1,-0.3L-1,-0.3Z"
+_ONE = "M-1,-1L-0.2,-1L-0.2,1L-1,1Z"
 _SQUARE = "M-0.7,-0.7L0.7,-0.7L0.7,0.7L-0.7,0.7Z"
 _BUBBLE = "M-1,-0.8L1,-0.8L1,0.4L-0.2,0.4L-1,1Z"
 _SMALL_BOX = "M-1,-1L0.4,-1L0.4,0.4L-1,0.4Z"
@@ -103,6 +105,7 @@ class _Layers:
             self._corner("single", GREEDY, _LEFT_CORNER, side=-1),
             self._corner("single", BY_REQUEST, _SMALL_BOX, side=-1),
             self._corner("single", ONE_REPLY, _BAR, side=-1),
+            self._corner("single", ONE_DRAW, _ONE, side=-1),
             self._corner("stopped", 1, _SQUARE, side=1, foot=True),
             self._corner("reasoning", 1, _BUBBLE, side=-1, foot=True),
             *self._frames(),
@@ -341,6 +344,7 @@ _MARKS = (
     (f"{GREEDY}: no interval", "single", GREEDY, _LEFT_CORNER),
     (f"{BY_REQUEST}: no interval", "single", BY_REQUEST, _SMALL_BOX),
     (ONE_REPLY, "single", ONE_REPLY, _BAR),
+    (ONE_DRAW, "single", ONE_DRAW, _ONE),
     (STOPPED, "stopped", 1, _SQUARE),
     (REASONING, "reasoning", 1, _BUBBLE),
     ("shown to differ by itself", OUT, 1, _BOX),

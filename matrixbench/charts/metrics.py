@@ -7,11 +7,8 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.charts.palette import AMOUNT, CHANGE, GOOD_IS_BRIGHT, SUCCESS
-from matrixbench.frame import IntervalKind
+from matrixbench.frame import IntervalKind, ends_of, pass_k
 from matrixbench.spec.charts import Metric
-from matrixbench.stats import wilson_interval
-from matrixbench.stats.repeats import pass_at_k, pass_hat_k
-from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,10 +168,9 @@ def value_of(cell: Mapping[str, Any], chart: Chart) -> float:
     """Return the metric of a cell, not a number where it has none."""
     found: float | None
     match chart.metric:
-        case Metric.PASS_AT_K:
-            found = pass_at_k(int(cell["passed"]), int(cell["trials"]), chart.k)
-        case Metric.PASS_HAT_K:
-            found = pass_hat_k(int(cell["passed"]), int(cell["trials"]), chart.k)
+        case Metric.PASS_AT_K | Metric.PASS_HAT_K:
+            counts = int(cell["passed"]), int(cell["trials"]), int(cell["draws"])
+            found = pass_k(*counts, chart.k)[chart.metric is Metric.PASS_HAT_K]
         case Metric.SUCCESS_RATIO_LOW:
             found = cell["low"] if cell["trials"] else None
         case Metric.DISTINCT:
@@ -182,6 +178,19 @@ def value_of(cell: Mapping[str, Any], chart: Chart) -> float:
         case _:
             found = cell[chart.metric.value]
     return nan if found is None else float(found)
+
+
+def with_interval(cell: dict[str, Any], chart: Chart) -> dict[str, Any]:
+    """Return a cell with the interval that a chart asks for, where it is one of fixed trials."""
+    if chart.interval is None or isnan(cell["low"]):
+        return cell
+    kind = IntervalKind(chart.interval)
+    if cell["interval"] in {kind, IntervalKind.SEQUENTIAL}:
+        return cell
+    draws = int(cell["draws"])
+    passed = cell["passed"] if draws == cell["trials"] else cell["success_ratio"]
+    low, high = ends_of(passed, draws, kind)
+    return {**cell, "low": low, "high": high, "interval": kind.value}
 
 
 def interval_of(cell: Mapping[str, Any], chart: Chart) -> tuple[float, float] | None:
@@ -197,6 +206,7 @@ def _without_rejected(cell: Mapping[str, Any]) -> tuple[float, float] | None:
     passed, n = int(cell["passed"]), int(cell["passed"] + cell["failed"])
     if isnan(cell["low"]) or not n:
         return None
-    sequential = cell["interval"] == IntervalKind.SEQUENTIAL
-    found = sequential_interval(passed, n) if sequential else wilson_interval(passed, n)
-    return found.low, found.high
+    kind = IntervalKind(cell["interval"])
+    if cell["draws"] < cell["trials"]:
+        return ends_of(passed / n, 1, kind)
+    return ends_of(passed, n, kind)

@@ -16,6 +16,7 @@ from matrixbench.charts.metrics import (
     seconds,
     style_of,
     value_of,
+    with_interval,
 )
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
@@ -44,7 +45,10 @@ BY_REQUEST = "decided by the request"
 UNVERIFIED = "unverified: may be another build's"
 STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
+ONE_DRAW = "seeds ignored: one draw"
 REASONING = "reasoning left in the content"
+LEANS = "~"
+"""Stands before a value that leans outward, since the cell's trials are adaptive."""
 
 _MARKS = {
     "errored": "errored",
@@ -62,8 +66,13 @@ _TOLD_ONLY_WHERE_SHOWN = {
 }
 """Metrics that a tooltip names only where they are the colour."""
 
+_LEANING = {Metric.PASS_AT_K, Metric.PASS_HAT_K}
+"""Metrics whose bias under adaptive trials no interval tells."""
+
 INTERVALS: Mapping[str, str] = {
     IntervalKind.WILSON: "Wilson",
+    IntervalKind.JEFFREYS: "Jeffreys",
+    IntervalKind.EXACT: "exact, Clopper and Pearson",
     IntervalKind.SEQUENTIAL: "confidence sequence, holds although cells stop early",
 }
 """What a kind of interval is called."""
@@ -95,7 +104,8 @@ def squares(frame: DataFrame, sides: Sides, chart: Chart) -> Squares:
     """Return the squares of a cell frame on some sides."""
     style = style_of(chart)
     cells = [
-        {str(name): value for name, value in record.items()} for record in frame.to_dict("records")
+        with_interval({str(name): value for name, value in record.items()}, chart)
+        for record in frame.to_dict("records")
     ]
     values = [
         nan if cell["status"] == CellStatus.NOT_APPLICABLE else value_of(cell, chart)
@@ -212,21 +222,35 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     if cell["trials"]:
         row["count"] = _count(cell)
     row |= {mark: 1 for mark, column in _MARKS.items() if cell[column]}
-    if cell["one_reply"]:
-        row["single"] = ONE_REPLY
-    if cell["greedy"] or cell["by_request"]:
-        row["single"] = GREEDY if cell["greedy"] else BY_REQUEST
-        if cell["trials"] and chart.metric in WITH_INTERVAL:
-            row["ends"] = "greedy" if cell["greedy"] else "by request"
+    if single := _single(cell):
+        row["single"] = single
+    if single in {GREEDY, BY_REQUEST} and cell["trials"] and chart.metric in WITH_INTERVAL:
+        row["ends"] = "greedy" if cell["greedy"] else "by request"
     if row["status"] == NO_VALUE:
         row["text"] = ABSENT
     if row["status"] == MEASURED:
-        row |= {"value": value, "text": style_of(chart).unit.text(value), "ink": ramp.ink(value)}
+        leans = _leans(cell, chart)
+        row |= {"value": value, "text": leans + style_of(chart).unit.text(value)}
+        row |= {"ink": ramp.ink(value)} | ({"leans": 1} if leans else {})
         if (ends := interval_of(cell, chart)) is not None:
             row |= {"low": round(ends[0], 4), "high": round(ends[1], 4)}
             row["interval"] = cell["interval"]
             row["ends"] = f"{ends[0] * 100:.0f}–{ends[1] * 100:.0f}"
     return row
+
+
+def _single(cell: Mapping[str, Any]) -> str:
+    """Return why the trials of a cell may be, or are, worth one; empty where each is its own."""
+    if cell["greedy"] or cell["by_request"]:
+        return GREEDY if cell["greedy"] else BY_REQUEST
+    if cell["seeds_ignored"]:
+        return ONE_DRAW
+    return ONE_REPLY if cell["one_reply"] else ""
+
+
+def _leans(cell: Mapping[str, Any], chart: Chart) -> str:
+    """Return the sign of a value that leans since the number of trials was adaptive, or nothing."""
+    return LEANS if cell["adaptive"] and chart.metric in _LEANING else ""
 
 
 def _state(cell: Mapping[str, Any], value: float) -> str:
@@ -251,8 +275,9 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
         told["success ratio"] = f"{cell['success_ratio']:.3f}"
         told["95 % interval"] = _interval(cell)
     if chart.metric in _TOLD_ONLY_WHERE_SHOWN and not isnan(value):
-        told[style_of(chart).title] = f"{value:.3f}"
+        told[style_of(chart).title] = f"{_leans(cell, chart)}{value:.3f}"
     told["trials that count"] = _trials(cell)
+    told |= _one_draw(cell)
     told["outcomes"] = ", ".join(f"{count} {name}" for name, count in counts if count) or "none yet"
     if cell["top_count"]:
         said = str(cell["top_reason"] or "")
@@ -270,6 +295,12 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
     if cell["unverified"]:
         told["unverified"] = cell["unverified"]
     return told
+
+
+def _one_draw(cell: Mapping[str, Any]) -> Row:
+    """Return what the tooltip says where a launch ignores seeds."""
+    shows = cell["seeds_ignored"]
+    return {"one draw": f"the launch ignores seeds: {shows}"} if shows else {}
 
 
 def _speed(cell: Mapping[str, Any]) -> Row:

@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.cli.finding import Target, is_file, store_path
-from matrixbench.cli.shared import StorePath, Where, load, put, say, settings_of
+from matrixbench.cli.finding import Target, is_file, refuse_offset, store_path
+from matrixbench.cli.shared import (
+    IntervalName,
+    SeedOffset,
+    StorePath,
+    Where,
+    load,
+    put,
+    say,
+    settings_of,
+)
 from matrixbench.errors import UsageError
 
 
-def chart(
+def chart(  # noqa: PLR0913, PLR0917  each is an option of the command
     target: Target,
     output: Annotated[
         Path | None,
@@ -45,22 +54,25 @@ def chart(
     k: Annotated[
         int | None, typer.Option("--k", min=1, help="Attempts for pass_at_k and pass_hat_k.")
     ] = None,
+    interval: IntervalName = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
 ) -> None:
     """Draw the heatmaps: every square says how sure it is."""
     from matrixbench import drawing  # noqa: PLC0415  deferred: --help stays fast
 
-    wish = drawing.Wish(metric=metric, baseline=baseline, k=k)
+    wish = drawing.Wish(metric=metric, baseline=baseline, k=k, interval=interval)
     if not is_file(target):
         if name is not None:
             raise UsageError("--chart names a chart of a file", where=target)
+        refuse_offset(target, seed_offset)
         path = drawing.draw_by_name(
             target, store_path(store), output=output, wish=wish, where=where or ()
         )
         put(str(path))
         return
-    experiment = load(Path(target))
+    experiment = load(Path(target), seed_offset)
     for path in drawing.draw_files(
         experiment,
         settings_of(experiment, store),

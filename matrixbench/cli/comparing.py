@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results
-from matrixbench.cli.shared import AsJson, StorePath, Where, print_json, say
+from matrixbench.cli.shared import AsJson, SeedOffset, StorePath, Where, print_json, say
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.safe_files import write_whole
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import Comparison
+    from matrixbench.results import Results
 
 MARKDOWN = ".md"
 
@@ -34,13 +35,21 @@ class WithoutVerdict(StrEnum):
     IGNORE = "ignore"
 
 
+class WhichLook(StrEnum):
+    """By what the gate decides; as `comparison.values.Look`, which is imported late."""
+
+    ONCE = "once"
+    ANY = "any"
+
+
 Baseline = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--baseline",
         metavar="AXIS=VALUE",
         help="What to compare with, for example backend=baseline; build=previous for the build "
-        "before the present one. All other values of the axis are candidates.",
+        "before the present one. All other values of the axis are candidates. Default: that of "
+        "the gate which ends the file's trials.",
         show_default=False,
     ),
 ]
@@ -55,7 +64,13 @@ Output = Annotated[
     ),
 ]
 MaxDrop = Annotated[
-    float, typer.Option("--max-drop", help="The drop of the mean success ratio that is allowed.")
+    float | None,
+    typer.Option(
+        "--max-drop",
+        help="The drop of the mean success ratio that is allowed. Default: that of the gate which "
+        "ends the file's trials, else 0.1.",
+        show_default=False,
+    ),
 ]
 MissingTrials = Annotated[
     WithoutVerdict,
@@ -63,6 +78,16 @@ MissingTrials = Annotated[
         "--missing",
         help="Trials that were due and have no verdict. worst: the gate is undecided where they "
         "could change what it says. ignore: they are left out, as if missing by chance.",
+    ),
+]
+ByLook = Annotated[
+    WhichLook | None,
+    typer.Option(
+        "--look",
+        help="By what the gate decides. once: by one look at the trials that are there. any: by "
+        "bets on complete rounds, at which one may look as often as one likes. Default: once where "
+        "all planned trials are there and none was added after a look, else any.",
+        show_default=False,
     ),
 ]
 AsGate = Annotated[
@@ -77,13 +102,15 @@ AsGate = Annotated[
 def compare(  # noqa: PLR0913  the options of one command
     target: Target,
     *,
-    baseline: Baseline,
+    baseline: Baseline = None,
     by: Annotated[Rows, typer.Option("--by", help="What a row of the table is.")] = Rows.CELL,
-    max_drop: MaxDrop = 0.1,
+    max_drop: MaxDrop = None,
     gate: AsGate = False,
     missing: MissingTrials = WithoutVerdict.WORST,
+    look: ByLook = None,
     output: Output = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,13 +121,15 @@ def compare(  # noqa: PLR0913  the options of one command
     from matrixbench.pairing import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
+        against, allowed = _asked(results, baseline, max_drop)
         found = compare_results(
             results,
             opened,
-            baseline=baseline,
-            max_drop=max_drop,
+            baseline=against,
+            max_drop=allowed,
             missing=missing,
+            look=look,
             unmeasured=gate,
         )
     _show(found, by, as_json=as_json)
@@ -108,6 +137,24 @@ def compare(  # noqa: PLR0913  the options of one command
         _write(found, by, output)
     if gate:
         raise typer.Exit(_exit_code(found))
+
+
+def _asked(results: Results, baseline: str | None, max_drop: float | None) -> tuple[str, float]:
+    """Return what is compared with what, and the drop that is allowed."""
+    from matrixbench.comparison.values import MAX_DROP  # noqa: PLC0415  --help stays fast
+    from matrixbench.plan.wanted import wanted_of  # noqa: PLC0415  the same
+
+    rule = None if results.prepared is None else wanted_of(results.prepared.experiment.file).gate
+    if rule is not None and baseline in {None, rule.baseline}:
+        return rule.baseline, rule.max_drop if max_drop is None else max_drop
+    if baseline is None:
+        raise UsageError(
+            "what is to be compared with what?",
+            where="--baseline",
+            hint="write --baseline AXIS=VALUE, for example --baseline backend=baseline or "
+            "build=previous",
+        )
+    return baseline, MAX_DROP if max_drop is None else max_drop
 
 
 def _check_output(output: Path | None) -> None:

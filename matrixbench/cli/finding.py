@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.shared import load, say, settings_of
+from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,15 +46,30 @@ def store_path(store: Path | None) -> Path:
     return store.absolute()
 
 
+def refuse_offset(name: str, seed_offset: int) -> None:
+    """Refuse a seed offset for a name in the store.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if seed_offset:
+        raise UsageError(
+            "--seed-offset needs the experiment's file",
+            where=name,
+            hint="by its name an experiment is shown with the seeds that it ran with last",
+        )
+
+
 @contextmanager
 def open_results(
-    target: str, where: Sequence[str] | None, store: Path | None
+    target: str, where: Sequence[str] | None, store: Path | None, seed_offset: int = 0
 ) -> Iterator[tuple[Results, Store]]:
     """Open the store of an experiment and yield its selected results.
 
     Raises:
         SpecError: The file is wrong.
-        UsageError: There is no such experiment, or a selector is wrong.
+        UsageError: There is no such experiment, a selector is wrong, or a name in the store was
+            given a seed offset.
         NothingSelectedError: No cell is selected, or there is no store yet.
         StoreError: The store cannot be read.
     """
@@ -62,10 +78,11 @@ def open_results(
     from matrixbench.store.database import open_store  # noqa: PLC0415  the same
 
     if not is_file(target):
+        refuse_offset(target, seed_offset)
         with open_store(store_path(store), create=False) as found:
             yield results_by_name(found, target, where=where or ()), found
         return
-    experiment = load(Path(target))
+    experiment = load(Path(target), seed_offset)
     settings = settings_of(experiment, store)
     with opened(experiment, settings) as found:
         yield results_of(experiment, settings, found, where=where or (), say=say), found

@@ -12,6 +12,7 @@ from matrixbench.cli.finding import Target, open_results
 from matrixbench.cli.shared import (
     AsJson,
     File,
+    SeedOffset,
     StorePath,
     Where,
     load,
@@ -53,6 +54,7 @@ def show(  # noqa: PLR0913, PLR0917  each is an option of the command
     launch: Annotated[
         bool, typer.Option("--launch", help="What ran: builds, command lines, hosts.")
     ] = False,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +62,7 @@ def show(  # noqa: PLR0913, PLR0917  each is an option of the command
     wish = _wish(outcome or [], limit, distinct=distinct)
     if launch and trial is not None:
         raise UsageError("--launch and --trial exclude each other")
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         if launch:
             _show_launches(results, opened, as_json=as_json)
         elif trial is not None:
@@ -70,7 +72,11 @@ def show(  # noqa: PLR0913, PLR0917  each is an option of the command
 
 
 def status(
-    file: File, where: Where = None, store: StorePath = None, as_json: AsJson = False
+    file: File,
+    where: Where = None,
+    seed_offset: SeedOffset = 0,
+    store: StorePath = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is done, what remains, and what could not be measured. Starts nothing."""
     from matrixbench.results import results_of  # noqa: PLC0415  deferred: --help stays fast
@@ -79,7 +85,7 @@ def status(
     from matrixbench.store.database import open_store_if_there  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
-    experiment = load(file)
+    experiment = load(file, seed_offset)
     settings = settings_of(experiment, store)
     with open_store_if_there(settings.store) or nullcontext() as opened:
         results = results_of(experiment, settings, opened, where=where or (), say=say)

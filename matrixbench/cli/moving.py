@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results, store_path
-from matrixbench.cli.shared import Attempts, StorePath, Where, attempts_of, put, put_data, say
+from matrixbench.cli.shared import (
+    Attempts,
+    IntervalName,
+    SeedOffset,
+    StorePath,
+    Where,
+    attempts_of,
+    put,
+    put_data,
+    say,
+)
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ _BAD_SHOWN = 20
 _FORMATS = ("tool-bench",)
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917  each is an option
     target: Target,
     trials: Annotated[bool, typer.Option("--trials", help="One row a trial, not a cell.")] = False,
     form: Annotated[
@@ -32,16 +42,21 @@ def export(
         typer.Option("-o", "--output", metavar="PATH", help="Default: standard output."),
     ] = None,
     k: Attempts = None,
+    interval: IntervalName = None,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
 ) -> None:
     """Write results for other programs: a row a cell, or a trial."""
     from matrixbench import exporting  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.frame import IntervalKind  # noqa: PLC0415  the same
+    from matrixbench.measured import chosen_interval  # noqa: PLC0415  the same
 
     chosen = exporting.format_for(form, output)
+    kind = chosen_interval(interval or IntervalKind.WILSON)
     ks = attempts_of(k)
-    with open_results(target, where, store) as (results, opened):
-        lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks)
+    with open_results(target, where, store, seed_offset) as (results, opened):
+        lines = exporting.exported(results, opened, chosen, trials=trials, ks=ks, interval=kind)
         if output is None:
             for line in lines:
                 if not put_data(line, nl=False):

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from matrixbench.cli.finding import Target, open_results
-from matrixbench.cli.shared import AsJson, Attempts, StorePath, Where, attempts_of, print_json
+from matrixbench.cli.shared import (
+    AsJson,
+    Attempts,
+    SeedOffset,
+    StorePath,
+    Where,
+    attempts_of,
+    print_json,
+)
 from matrixbench.errors import NothingSelectedError
 
 By = Annotated[
@@ -31,6 +39,7 @@ def rank(
         bool, typer.Option("--common", help="Count only what every row has measured.")
     ] = False,
     where: Where = None,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +52,7 @@ def rank(
     from matrixbench.tables import console  # noqa: PLC0415  the same
 
     ks = () if k is None else attempts_of(k)
-    with open_results(target, where, store) as (results, opened):
+    with open_results(target, where, store, seed_offset) as (results, opened):
         outcomes = Outcomes()
         frame = results.frame(opened, outcomes=outcomes)
     if not frame["trials"].any() and not frame["errored"].any():
@@ -51,7 +60,7 @@ def rank(
     axes = [axis.strip() for axis in by.split(",")] if by else ranked_axes(frame)
     totals = total_frame(frame, axes, ks=ks, common=common, outcomes=outcomes)
     planned = max(outcomes.most, int(frame["planned"].max()))
-    fresh = ranking.Fresh(target=target, seed_offset=planned)
+    fresh = ranking.Fresh(target=target, seed_offset=seed_offset + planned)
     if as_json:
         print_json(ranking.ranking_json(results.experiment, axes, totals, fresh))
     else:

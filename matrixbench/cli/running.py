@@ -14,6 +14,7 @@ from matrixbench.cli.shared import (
     AnyBuild,
     AsJson,
     File,
+    SeedOffset,
     StorePath,
     Trials,
     Where,
@@ -38,7 +39,7 @@ WARNINGS_SHOWN = 20
 """What is hardly meant, as far as a run says it before it begins; `validate` says all of it."""
 
 
-def plan(
+def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
     file: File,
     where: Where = None,
     trials: Trials = None,
@@ -47,15 +48,17 @@ def plan(
         bool, typer.Option("--builds", help="List the builds that there are results of.")
     ] = False,
     any_build: AnyBuild = False,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
     from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.power import power_of_plan  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import build_plan, nothing_in_file  # noqa: PLC0415  same
+    from matrixbench.execution.planning import nothing_in_file  # noqa: PLC0415  the same
+    from matrixbench.gated import build_plan  # noqa: PLC0415  the same
 
-    experiment = load(file)
+    experiment = load(file, seed_offset)
     prepared = build_plan(
         experiment,
         settings_of(experiment, store),
@@ -80,7 +83,7 @@ def plan(
         raise nothing_in_file(experiment, where or ())
 
 
-def execute(
+def execute(  # noqa: PLR0913, PLR0917  each is an option of the command
     file: File,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is done and run the rest.")
@@ -91,6 +94,7 @@ def execute(
     where: Where = None,
     trials: Trials = None,
     any_build: AnyBuild = False,
+    seed_offset: SeedOffset = 0,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,8 +106,9 @@ def execute(
         where=where or [],
         trials=trials,
         any_build=any_build,
+        seed_offset=seed_offset,
     )
-    experiment = load(file)
+    experiment = load(file, seed_offset)
     for warning in experiment.warnings[:WARNINGS_SHOWN]:
         say(f"warning: {warning.line}")
     if len(experiment.warnings) > WARNINGS_SHOWN:
@@ -160,6 +165,7 @@ class _Asked:
     where: list[str]
     trials: int | None
     any_build: bool
+    seed_offset: int = 0
 
     def continuing(self, file: Path, store: Path | None) -> str:
         """Return the command that runs what is left."""
@@ -177,6 +183,8 @@ class _Asked:
 
     def _chosen(self, store: Path | None) -> list[str]:
         words = [word for expression in self.where for word in ("--where", expression)]
+        if self.seed_offset:
+            words += ["--seed-offset", str(self.seed_offset)]
         return words if store is None else [*words, "--store", str(store)]
 
 
@@ -191,7 +199,7 @@ def _mode(*, resume: bool, fresh: bool) -> Mode:
 
 
 def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummary:
-    from matrixbench.execution.run import execute as run  # noqa: PLC0415  the same
+    from matrixbench.gated import execute as run  # noqa: PLC0415  the same
     from matrixbench.progress import progress_for  # noqa: PLC0415  the same
     from matrixbench.tables import console  # noqa: PLC0415  the same
 

@@ -42,6 +42,17 @@ Trials = Annotated[
     int | None,
     typer.Option("--trials", min=1, max=100_000, help="Trials per cell, over the file's."),
 ]
+SeedOffset = Annotated[
+    int,
+    typer.Option(
+        "--seed-offset",
+        metavar="N",
+        min=0,
+        help="As if the file's seed were N higher: fresh seeds for a second, independent look. "
+        "Choose at least as many as there are trials.",
+        show_default=False,
+    ),
+]
 AnyBuild = Annotated[
     bool,
     typer.Option(
@@ -57,6 +68,15 @@ Attempts = Annotated[
         help="Numbers of attempts for pass@k and pass^k, for example 1,5. Default: 5.",
     ),
 ]
+IntervalName = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        metavar="NAME",
+        help="Which 95 % interval a cell has: wilson (default), jeffreys or exact. Adaptive trials "
+        "have their own.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
@@ -68,11 +88,17 @@ class Interrupted(BaseException):
     """Ctrl-C outside a run; not a KeyboardInterrupt, which typer would turn into exit code 1."""
 
 
-def load(file: Path) -> Experiment:
-    """Return the experiment of a file, seen in this process's environment."""
+def load(file: Path, seed_offset: int = 0) -> Experiment:
+    """Return the experiment of a file, seen in this process's environment, its seed so much higher.
+
+    Raises:
+        SpecError: The file is wrong.
+        UsageError: Its seeds would be larger than the largest.
+    """
     from matrixbench.spec.load import load_experiment  # noqa: PLC0415  deferred: --help stays fast
 
-    return load_experiment(file, environ=os.environ)
+    experiment = load_experiment(file, environ=os.environ)
+    return experiment.with_seed_offset(seed_offset) if seed_offset else experiment
 
 
 def settings_of(experiment: Experiment, store: Path | None) -> Settings:

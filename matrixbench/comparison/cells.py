@@ -10,7 +10,7 @@ from matrixbench.comparison.values import Basis, CellResult
 from matrixbench.stats.independent import boschloo
 from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import mcnemar_exact, phi, pooled_phi
-from matrixbench.stats.proportions import Difference, Interval
+from matrixbench.stats.proportions import Difference, Interval, newcombe_difference
 from matrixbench.stats.stratified import Stratum
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def basis_of(pair: CellPair) -> Basis:
         return Basis.BY_REQUEST
     if any(pair.greedy):
         return Basis.GREEDY if all(pair.greedy) else Basis.NOT_COMPARABLE
+    if up.seeds_ignored or down.seeds_ignored:
+        return Basis.ONE_DRAW
     shared = len(up.passed.keys() & down.passed.keys())
     enough = shared >= SHARED_SEEDS * max(len(up.passed), len(down.passed))
     return Basis.PAIRED if enough else Basis.UNPAIRED
@@ -77,10 +79,29 @@ def _described(pair: CellPair) -> tuple[CellResult, Stratum | None]:
     basis = basis_of(pair)
     if basis is Basis.NOT_COMPARABLE:
         return CellResult(pair=pair, basis=basis), None
+    if basis is Basis.ONE_DRAW:
+        return _one_draw(pair), None
     if basis in {Basis.PAIRED, Basis.UNPAIRED}:
         stratum = _stratum(pair, paired=basis is Basis.PAIRED)
         return CellResult(pair=pair, basis=basis), stratum
     return _equality(pair, basis), None
+
+
+def _one_draw(pair: CellPair) -> CellResult:
+    """Return what is known where all trials of a side are one draw of chance.
+
+    The difference has the interval of so many draws. It has no test: two sides of one draw each
+    differ or do not, and neither is evidence.
+    """
+    up, down = (
+        ((side.ratio or 0.0) * side.draws, side.draws) for side in (pair.candidate, pair.baseline)
+    )
+    return CellResult(
+        pair=pair,
+        basis=Basis.ONE_DRAW,
+        trials=(up[1], down[1]),
+        difference=newcombe_difference(up, down),
+    )
 
 
 def _stratum(pair: CellPair, *, paired: bool) -> Stratum:
@@ -88,7 +109,13 @@ def _stratum(pair: CellPair, *, paired: bool) -> Stratum:
     if paired:
         seeds = sorted(up.keys() & down.keys())
         up, down = ({seed: side[seed] for seed in seeds} for side in (up, down))
-    return Stratum(test=pair.test, candidate=up, baseline=down, paired=paired)
+    return Stratum(test=pair.test, candidate=up, baseline=down, paired=paired, luck=_luck(pair))
+
+
+def _luck(pair: CellPair) -> int | None:
+    """Return the seed of trial 0 where a side shares its seeds with other tests."""
+    sides = (pair.candidate, pair.baseline)
+    return next((side.first_seed for side in sides if side.common_seeds), None)
 
 
 def _equality(pair: CellPair, basis: Basis) -> CellResult:

@@ -8,6 +8,7 @@ from matrixbench.stats.power import POWER
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import (
+        Anytime,
         CandidateResult,
         CellResult,
         Certain,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         Count,
         Extreme,
         Gate,
+        Looked,
         Overall,
         Trials,
     )
@@ -40,6 +42,7 @@ def comparison_json(comparison: Comparison) -> JsonObject:
         "baseline": comparison.baseline,
         "verdict": comparison.verdict.value,
         "missing": comparison.missing.value,
+        "look_remembered": comparison.remembered,
         "candidates": [_candidate(candidate) for candidate in comparison.candidates],
     }
 
@@ -97,6 +100,34 @@ def _gate(gate: Gate) -> JsonObject:
         "worst": None if gate.worst is None else _extreme(gate.worst),
         "best": None if gate.best is None else _extreme(gate.best),
         "unverified": list(gate.unverified),
+        "one_draw": gate.one_draw,
+        "look": gate.look.value,
+        "once": None if gate.once is None else gate.once.value,
+        "anytime": None if gate.anytime is None else _anytime(gate.anytime),
+        "only_bets": gate.only_bets or None,
+        "looked": None if gate.looked is None else _looked(gate.looked),
+    }
+
+
+def _anytime(anytime: Anytime) -> JsonObject:
+    return {
+        "verdict": anytime.verdict.value,
+        "rounds": anytime.rounds,
+        "tests": anytime.tests,
+        "difference": anytime.difference.estimate,
+        **_ends(anytime.difference.interval),
+        "decided_after": anytime.decided_after,
+        "together": anytime.together,
+        "rounds_to_decide": anytime.rounds_to_decide,
+    }
+
+
+def _looked(looked: Looked) -> JsonObject:
+    return {
+        "trials": looked.trials,
+        "max_drop": looked.max_drop,
+        "verdict": looked.verdict.value,
+        "at": looked.at,
     }
 
 
@@ -159,7 +190,7 @@ def _certain(certain: Certain) -> JsonObject:
 
 
 def _cell(cell: CellResult) -> JsonObject:
-    sampled = cell.p is not None and cell.difference is not None
+    sampled = cell.has_interval
     return {
         "coordinates": cell.pair.coordinates,
         "candidate": cell.pair.candidate.cell,
@@ -168,6 +199,8 @@ def _cell(cell: CellResult) -> JsonObject:
         "baseline_build": cell.pair.baseline.build,
         "candidate_unverified": cell.pair.candidate.unverified or None,
         "baseline_unverified": cell.pair.baseline.unverified or None,
+        "candidate_seeds_ignored": cell.pair.candidate.seeds_ignored or None,
+        "baseline_seeds_ignored": cell.pair.baseline.seeds_ignored or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.missing import lacking, unsettled
@@ -26,12 +27,14 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
+    """What some of the cells say by themselves."""
+
     verdict: Verdict
     reason: str
 
 
-_NOTHING = _Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
+_NOTHING = Part(verdict=Verdict.UNDECIDED, reason="no pair of cells was compared")
 
 
 def decide(
@@ -52,9 +55,11 @@ def decide(
 
     All of that of the trials that have a verdict. `bounded` says what the missing ones leave of it.
     """
-    verdict, reasons = judge(results, overall, certain, max_drop=max_drop)
-    if verdict is not Verdict.UNDECIDED:
-        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons)
+    sampled = None if overall is None else sampled_part(overall, max_drop)
+    verdict, reasons = judge(results, sampled, certain, max_drop=max_drop)
+    single = sum(cell.basis is Basis.ONE_DRAW for cell in results)
+    if verdict is not Verdict.UNDECIDED or single:  # no number of trials makes one draw several
+        return Gate(verdict=verdict, max_drop=max_drop, reasons=reasons, one_draw=single)
     needed = _trials_needed(results, strata, overall, max_drop)
     return Gate(
         verdict=verdict,
@@ -67,23 +72,25 @@ def decide(
 
 def judge(
     results: Sequence[CellResult],
-    overall: Overall | None,
+    sampled: Part | None,
     certain: Certain,
     *,
     max_drop: float,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict that `decide` speaks of, and its reasons."""
-    uncompared = sum(cell.basis is Basis.NOT_COMPARABLE for cell in results)
     parts = [
-        _sampled(overall, max_drop) if overall is not None else None,
+        sampled,
         _certain(certain, max_drop) if certain.cells else None,
-        _not_comparable(uncompared, len(results)) if uncompared else None,
+        _one_draw(results),
+        *_not_comparable(results),
     ]
     found = [part for part in parts if part is not None] or [_NOTHING]
     verdict = next(
         (v for v in (Verdict.REGRESSION, Verdict.UNDECIDED) if any(p.verdict is v for p in found)),
         Verdict.NO_WORSE,
     )
+    # The reasons that settle it come first: they stand in the verdict's line.
+    found.sort(key=lambda part: part.verdict is not verdict)
     return verdict, tuple(part.reason for part in found)
 
 
@@ -150,7 +157,9 @@ def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
 
 def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     """Return the trials a cell that would decide; those that were due are among them."""
-    if measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None:
+    if measured.one_draw or (
+        measured.verdict is Verdict.UNDECIDED and measured.trials_per_cell is None
+    ):
         return None
     due = max(
         (
@@ -165,36 +174,59 @@ def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
     return max(due, measured.trials_per_cell or 0) or None
 
 
-def _sampled(overall: Overall, max_drop: float) -> _Part:
+def sampled_part(overall: Overall, max_drop: float) -> Part:
+    """Return what all sampled cells say at one look."""
     low, high = overall.difference.interval.low, overall.difference.interval.high
     said = (
         f"the mean success ratio differs by {overall.difference.estimate:+.3f} "
         f"(95 % {low:+.3f} to {high:+.3f})"
     )
     if no_worse(overall.difference, max_drop):
-        return _Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
+        return Part(verdict=Verdict.NO_WORSE, reason=f"{said}: all of it above −{max_drop:g}")
     if worse(overall.difference, max_drop) and overall.p <= ALPHA:
-        return _Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
-    return _Part(
+        return Part(verdict=Verdict.REGRESSION, reason=f"{said}: all of it below −{max_drop:g}")
+    return Part(
         verdict=Verdict.UNDECIDED, reason=f"{said}, which does not settle a drop of {max_drop:g}"
     )
 
 
-def _certain(certain: Certain, max_drop: float) -> _Part:
+def _certain(certain: Certain, max_drop: float) -> Part:
     said = (
         f"of {certain.cells} cells without chance {certain.worse} are worse and {certain.better} "
         f"better: {certain.mean:+.3f} on average"
     )
     lost = certain.mean < -max_drop - _ROUNDING
-    return _Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
+    return Part(verdict=Verdict.REGRESSION if lost else Verdict.NO_WORSE, reason=said)
 
 
-def _not_comparable(uncompared: int, cells: int) -> _Part:
-    return _Part(
-        verdict=Verdict.UNDECIDED,
-        reason=f"{uncompared} of {cells} pairs of cells cannot be compared: not measured on both "
-        "sides, or greedy on one",
+def _one_draw(results: Sequence[CellResult]) -> Part | None:
+    """Return what cells say of which all trials of a side are one draw: nothing, and why."""
+    single = [cell for cell in results if cell.basis is Basis.ONE_DRAW]
+    if not single:
+        return None
+    found = [cell.difference.estimate for cell in single if cell.difference is not None]
+    sides = ("candidate", any(cell.pair.candidate.seeds_ignored for cell in single))
+    others = ("baseline", any(cell.pair.baseline.seeds_ignored for cell in single))
+    whose = " and ".join(name for name, ignores in (sides, others) if ignores)
+    said = (
+        f"the server of the {whose} ignores seeds, so that in {len(single)} of {len(results)} "
+        f"pairs of cells all trials of a side are one draw ({fmean(found):+.3f} on average), which "
+        "is no evidence; have it take each request's seed and run again with --fresh, or select "
+        "others with --where"
     )
+    return Part(verdict=Verdict.UNDECIDED, reason=said)
+
+
+def _not_comparable(results: Sequence[CellResult]) -> list[Part]:
+    """Return why cells cannot be compared."""
+    aside = [cell.pair for cell in results if cell.basis is Basis.NOT_COMPARABLE]
+    greedy = sum(any(pair.greedy) and not all(pair.greedy) for pair in aside)
+    of = f"of {len(results)} pairs of cells"
+    found = (
+        (greedy, f"{greedy} {of} greedy on one side only: one reply cannot be held against draws"),
+        (len(aside) - greedy, f"{len(aside) - greedy} {of} not measured on both sides"),
+    )
+    return [Part(verdict=Verdict.UNDECIDED, reason=said) for count, said in found if count]
 
 
 def _trials_needed(
@@ -225,7 +257,7 @@ def _trials_needed(
 
 def _more(results: Sequence[CellResult], needed: int) -> int:
     """Return how many trials are lacking, over both sides of all cells that take more."""
-    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED}
+    fixed = {Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED, Basis.ONE_DRAW}
     sides = [
         side
         for cell in results

@@ -1,7 +1,7 @@
 """Which drops a comparison shows, and when its gate decides, in 80 % of runs.
 
 All that stands here is about fixed numbers of trials. The rule that the gate goes by is named in
-one place, `_decides`.
+one place: `_decides` of counts of pairs, and `_pairs`, how many of them trials are worth.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ from matrixbench.stats.power import (
     stratified_power,
     trials_for,
 )
-from matrixbench.stats.stratified import MOST_TRIALS, design_effect
+from matrixbench.stats.stratified import (
+    MOST_TRIALS,
+    design_effect,
+    effective_pairs,
+    test_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -224,26 +229,32 @@ def trials_to_decide(strata: Sequence[Stratum], overall: Overall, max_drop: floa
     seen does not mean that there is none. None where `MOST_TRIALS` would not do: the drop is too
     close to the limit.
     """
-    drop, table = -overall.difference.estimate, overall.pairs
-    if table.n and all(stratum.paired for stratum in strata):
-        discordant = max(abs(drop), (table.discordant + 1) / (table.n + 1))
-        worse, better = (discordant + drop) / 2, (discordant - drop) / 2
-    else:
-        worse, better = sides_in(strata, overall.phi).discordant(drop)
+    drop = -overall.difference.estimate
+    pairs, shares = _pairs(strata), [stratum.discordant() for stratum in strata]
+    weighted = zip(test_weights(strata), shares, strict=True)
+    discordant = sum(weight * (lost + gained) for weight, (lost, gained) in weighted)
+    discordant = max(abs(drop), (discordant * pairs + 1) / (pairs + 1))
+    worse, better = (discordant + drop) / 2, (discordant - drop) / 2
     least = min(min(len(one.candidate), len(one.baseline)) for one in strata)
-    return _trials_that_decide(
-        len(strata) / design_effect(strata), worse, better, max_drop, least=least
+    return trials_for(
+        lambda n: gate_power(
+            int(_pairs(strata, n)), worse, better, max_drop=max_drop, decides=_decides
+        ),
+        least=least,
+        most=MOST_TRIALS,
     )
 
 
+def _pairs(strata: Sequence[Stratum], n: int | None = None) -> float:
+    """Return how many independent pairs cells are worth, as they are or with n trials a side."""
+    return effective_pairs(strata, n=n)
+
+
 @lru_cache(maxsize=1024)
-def _trials_that_decide(
-    worth: float, worse: float, better: float, max_drop: float, *, least: int = 1
-) -> int | None:
+def _trials_that_decide(tests: int, worse: float, better: float, max_drop: float) -> int | None:
     """Return the trials of each of so many independent cells with which the gate decides."""
     return trials_for(
-        lambda n: gate_power(int(worth * n), worse, better, max_drop=max_drop, decides=_decides),
-        least=least,
+        lambda n: gate_power(tests * n, worse, better, max_drop=max_drop, decides=_decides),
         most=MOST_TRIALS,
     )
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison import adaptive
 from matrixbench.comparison.cells import assess
-from matrixbench.comparison.gate import bounded, decide, doubted, judge
+from matrixbench.comparison.certain import certain_cells
+from matrixbench.comparison.gate import bounded, decide, doubted, judge, sampled_part
+from matrixbench.comparison.looks import by_rounds, choose
 from matrixbench.comparison.many import corrected
 from matrixbench.comparison.missing import End, any_missing, completed, count
 from matrixbench.comparison.power import sides_in, with_detectable_drops
 from matrixbench.comparison.values import (
     MAX_DROP,
-    Basis,
     CandidateResult,
-    Certain,
     Comparison,
     Extreme,
     Missing,
@@ -35,7 +35,7 @@ from matrixbench.stats.stratified import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate
+    from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate, Look
     from matrixbench.stats.stratified import Stratum
 
 
@@ -47,6 +47,7 @@ def compare_cells(
     baseline: str,
     max_drop: float = MAX_DROP,
     missing: Missing = Missing.WORST,
+    look: Look | None = None,
 ) -> Comparison:
     """Return what pairs of cells say.
 
@@ -57,13 +58,14 @@ def compare_cells(
         baseline: The value that is the baseline.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
         missing: What is made of trials that were due and have no verdict.
+        look: By what the gate decides, once or at any time; None: as `looks.choose` says.
 
     Raises:
         ValueError: `max_drop` is not within [0, 1].
     """
     if not 0 <= max_drop <= 1:
         raise ValueError(f"a drop of {max_drop} is not between 0 and 1")
-    results = [_compared(candidate, max_drop, missing) for candidate in candidates]
+    results = [_compared(candidate, max_drop, missing, look) for candidate in candidates]
     return Comparison(
         experiment=experiment,
         axis=axis,
@@ -73,13 +75,17 @@ def compare_cells(
     )
 
 
-def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> CandidateResult:
+def _compared(
+    candidate: Candidate, max_drop: float, missing: Missing, look: Look | None
+) -> CandidateResult:
     found = assess(candidate.pairs)
     results = [result for result, _ in found]
     strata = [stratum for _, stratum in found if stratum is not None]
     overall = _overall(found)
-    certain = _certain(results)
+    certain = certain_cells(results)
     gate = decide(results, strata, overall, certain, max_drop=max_drop)
+    gate = _allowing(gate, candidate, results, missing)
+    shown = by_rounds(candidate, max_drop=max_drop, missing=missing)
     candidates_own = sum(bool(pair.candidate.cell) for pair in candidate.alone)
     compared = CandidateResult(
         name=candidate.name,
@@ -87,7 +93,7 @@ def _compared(candidate: Candidate, max_drop: float, missing: Missing) -> Candid
         tests=_by_test(found),
         overall=overall,
         certain=certain,
-        gate=doubted(_allowing(gate, candidate, results, missing), results),
+        gate=doubted(choose(gate, shown, candidate, look), results),
         counts=count(candidate),
         without_partner=(candidates_own, len(candidate.alone) - candidates_own),
         sides=None if overall is None else sides_in(strata, overall.phi),
@@ -123,8 +129,9 @@ def _extreme(candidate: Candidate, end: End, max_drop: float) -> Extreme:
 def _read(pairs: Sequence[CellPair], max_drop: float) -> Extreme:
     found = assess(pairs, each=False)
     results = [result for result, _ in found]
-    overall, certain = _overall(found), _certain(results)
-    verdict, _ = judge(results, overall, certain, max_drop=max_drop)
+    overall, certain = _overall(found), certain_cells(results)
+    sampled = None if overall is None else sampled_part(overall, max_drop)
+    verdict, _ = judge(results, sampled, certain, max_drop=max_drop)
     return Extreme(verdict=verdict, overall=overall, certain=certain)
 
 
@@ -157,36 +164,13 @@ def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | No
     )
 
 
-def _certain(results: Sequence[CellResult]) -> Certain:
-    """Count the cells that equality decides."""
-    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
-    by_test: dict[str, list[float]] = defaultdict(list)
-    same = same_replies = 0
-    for result in results:
-        if result.basis in sampled or result.difference is None:
-            continue
-        by_test[result.pair.test].append(result.difference.estimate)
-        same += result.same is True
-        same_replies += result.same_replies is True
-    all_of_them = [value for values in by_test.values() for value in values]
-    means = [sum(values) / len(values) for values in by_test.values()]
-    return Certain(
-        cells=len(all_of_them),
-        same=same,
-        same_replies=same_replies,
-        worse=sum(value < 0 for value in all_of_them),
-        better=sum(value > 0 for value in all_of_them),
-        mean=sum(means) / len(means) if means else 0.0,
-    )
-
-
 def _by_test(found: Sequence[tuple[CellResult, Stratum | None]]) -> tuple[TestResult, ...]:
     rows: dict[str, list[tuple[CellResult, Stratum | None]]] = defaultdict(list)
     for result, stratum in found:
         rows[result.pair.test].append((result, stratum))
     return tuple(
         TestResult(
-            test=test, overall=_overall(row), certain=_certain([result for result, _ in row])
+            test=test, overall=_overall(row), certain=certain_cells([result for result, _ in row])
         )
         for test, row in rows.items()
     )

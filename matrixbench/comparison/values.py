@@ -35,6 +35,8 @@ class Basis(StrEnum):
     """Greedy sampling: repeats say nothing new, so equality is all there is."""
     BY_REQUEST = "by request"
     """The request alone decides on at least one side."""
+    ONE_DRAW = "one draw"
+    """A side's launch ignores seeds: all its trials are one draw of chance."""
     SHARED = "shared"
     """Both sides are one cell of one build: they share their trials."""
     NOT_COMPARABLE = "not comparable"
@@ -59,6 +61,17 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Look(StrEnum):
+    """How often one may look at what a gate rests on."""
+
+    ONCE = "once"
+    """Once, when all trials that were planned are there: the sharper test."""
+    ANY = "any"
+    """After every round, as often as one likes: bets on the rounds that are complete."""
+    SEQUENTIAL = "sequential"
+    """At any time, at cells of which each stopped for itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
     """The trials of a cell that count, under one build.
@@ -78,7 +91,11 @@ class Trials:
         first_seed: The seed of trial 0; a seed less this is the trial's index.
         common_seeds: Whether the cell's seeds are those of the other tests too, so that tests share
             their luck.
+        rounds: How many rounds its launch has come to: the index of the last trial that it was
+            asked, and 1; all that were planned where it was given up. `passed` may go beyond.
         unverified: Why the build may not be what the backend has now; empty where it is.
+        seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
+            draw; empty where nothing does.
     """
 
     cell: str
@@ -94,7 +111,20 @@ class Trials:
     adaptive: bool = False
     first_seed: int = 0
     common_seeds: bool = False
+    rounds: int = 0
     unverified: str = ""
+    seeds_ignored: str = ""
+
+    @property
+    def draws(self) -> int:
+        """How many draws of chance the trials are."""
+        return min(1, len(self.passed)) if self.seeds_ignored else len(self.passed)
+
+    @property
+    def reached(self) -> int:
+        """How many rounds were reached, with or without a verdict of this cell."""
+        last = max(self.passed, default=self.first_seed - 1)
+        return max(self.rounds, last - self.first_seed + 1)
 
     @property
     def ratio(self) -> float | None:
@@ -185,6 +215,11 @@ class CellResult:
     same_replies: bool | None = None
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there is chance in its difference, so that it has an interval."""
+        return self.difference is not None and (self.p is not None or self.basis is Basis.ONE_DRAW)
+
+    @property
     def stands_out(self) -> bool:
         """Whether this cell alone is shown to differ, among all cells of all candidates."""
         return self.p_holm is not None and self.p_holm <= ALPHA
@@ -264,6 +299,49 @@ class TestResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Anytime:
+    """What bets on the rounds so far say of the mean difference, however often one looks.
+
+    Args:
+        verdict: What is shown. It stays what it was after the first round that showed it, as long
+            as the mean over all rounds is on the same side of the limit.
+        rounds: How many rounds count.
+        tests: How many tests each has.
+        difference: The mean over tests and rounds, with the interval that holds after all rounds
+            at once.
+        decided_after: The round that showed it first.
+        together: Whether the tests of a round were one bet, since they share their seeds.
+        rounds_to_decide: The rounds, in all, that would decide if shares stay as they are; None
+            where it is decided, or no number would.
+    """
+
+    verdict: Verdict
+    rounds: int
+    tests: int
+    difference: Difference
+    decided_after: int | None = None
+    together: bool = False
+    rounds_to_decide: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A verdict that was given before by the test that allows for one look.
+
+    Args:
+        trials: Trials of each cell that it rested on.
+        max_drop: The drop that was allowed.
+        verdict: What it was.
+        at: When, in seconds since 1970.
+    """
+
+    trials: int
+    max_drop: float
+    verdict: Verdict
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extreme:
     """What all trials that were due would say if the missing ones all went one way.
 
@@ -296,6 +374,13 @@ class Gate:
         best: The same with each at its best for the candidate.
         unverified: Why builds may not be what the backends have now; then nothing passes, whatever
             the trials say.
+        look: What the verdict rests on.
+        once: What the one look at the planned number says; None where it was not taken.
+        anytime: What bets on the rounds so far say; None where trials are adaptive or no cell has
+            chance in it.
+        only_bets: Why nothing but bets counts; empty where the one look does, too.
+        looked: The look that was taken before at fewer trials.
+        one_draw: In how many pairs a side's launch ignores seeds, so that it is one draw.
     """
 
     verdict: Verdict
@@ -308,6 +393,12 @@ class Gate:
     worst: Extreme | None = None
     best: Extreme | None = None
     unverified: tuple[str, ...] = ()
+    look: Look = Look.ONCE
+    once: Verdict | None = None
+    anytime: Anytime | None = None
+    only_bets: str = ""
+    looked: Looked | None = None
+    one_draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +470,7 @@ class Comparison:
         baseline: The value that is the baseline.
         candidates: The others.
         missing: What was made of trials without a verdict.
+        remembered: Whether the store keeps that these trials were looked at.
     """
 
     experiment: str
@@ -386,6 +478,7 @@ class Comparison:
     baseline: str
     candidates: tuple[CandidateResult, ...]
     missing: Missing = Missing.WORST
+    remembered: bool = True
 
     def __repr__(self) -> str:
         """Say what it comes to: all of it would fill a notebook."""
@@ -426,9 +519,11 @@ class Candidate:
         alone: Cells that one side only has, each with an empty other side of which every trial is
             missing (`pairing.sides.alone`).
         earlier: Whether the baseline is an earlier build, which cannot be asked any more.
+        looks: The looks that were taken at these very cells and seeds, the newest last.
     """
 
     name: str
     pairs: Sequence[CellPair]
     alone: Sequence[CellPair] = ()
     earlier: bool = False
+    looks: Sequence[Looked] = ()

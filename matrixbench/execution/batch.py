@@ -27,7 +27,7 @@ from matrixbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from matrixbench.backends.protocol import Session
     from matrixbench.checks.judge import Checks
@@ -61,7 +61,7 @@ class Batch:
         launch: Its number in the store.
         build: The build's id.
         generation: The generation that the trials belong to.
-        first_seed: Trial i asks for `first_seed + i`.
+        first_seed: Returns the seed of a cell's trial 0; trial i asks for that plus i.
         timeout_s: How long one reply may take.
         context: Tokens that one request may use, as the file says; None where it does not.
     """
@@ -70,7 +70,7 @@ class Batch:
     launch: int
     build: str
     generation: int
-    first_seed: int
+    first_seed: Callable[[Cell], int]
     timeout_s: float
     context: int | None = None
 
@@ -237,7 +237,7 @@ class BatchRun:
         epoch = self._state.epoch
         request = ChatRequest(
             body=body,
-            seed=batch.first_seed + task.trial,
+            seed=batch.first_seed(task.cell) + task.trial,
             trial=task.trial,
             test=task.cell.test.name,
             timeout_s=batch.timeout_s,
@@ -386,7 +386,7 @@ class BatchRun:
             key=TrialKey(
                 cell=task.cell.id,
                 build=batch.build,
-                seed=batch.first_seed + task.trial,
+                seed=batch.first_seed(task.cell) + task.trial,
                 generation=batch.generation,
             ),
             trial=task.trial,

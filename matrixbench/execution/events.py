@@ -28,6 +28,24 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsStarted:
+    """The launches are visited for the trials of each cell up to the `rounds`-th of `most`."""
+
+    rounds: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateDecided:
+    """The gate that ends a run is decided after so many rounds: `trials` need not be sent."""
+
+    verdict: str
+    rounds: int
+    most: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetching:
     """A model is on its way; sizes in bytes."""
 
@@ -184,6 +202,8 @@ class Interrupted:
 
 Event: TypeAlias = (
     RunStarted
+    | RoundsStarted
+    | GateDecided
     | Fetching
     | LaunchStarting
     | LaunchReady

@@ -130,8 +130,12 @@ class Launches:
         self._meanwhile = Meanwhile(prepared, store)
         self._sent: dict[tuple[str, str], set[str]] = {}
 
-    async def run(self) -> RunSummary:
+    async def run(self, *, backwards: bool = False, must_measure: bool = True) -> RunSummary:
         """Run every launch that has something left to do.
+
+        Args:
+            backwards: Whether the last launch comes first.
+            must_measure: Whether it is an error if nothing was measured.
 
         Raises:
             ServerError: No server could be used, so that nothing was measured.
@@ -141,6 +145,8 @@ class Launches:
         began = monotonic()
         plan = self._prepared.plan
         todo = to_run(self._prepared, self._store)
+        if backwards:
+            todo.reverse()
         self._tell(
             RunStarted(
                 experiment=plan.experiment,
@@ -173,8 +179,8 @@ class Launches:
                     )
                 )
                 await self._one_launch(launch, writer)
-        summary = self._summary(monotonic() - began)
-        if self._errors and not summary.ran and not summary.interrupted:
+        summary = self.summary(monotonic() - began)
+        if must_measure and self._errors and not summary.ran and not summary.interrupted:
             raise self._errors[0]
         return summary
 
@@ -182,7 +188,8 @@ class Launches:
         self._stored += trials
         self._tell(TrialsStored(stored=self._stored))
 
-    def _summary(self, seconds: float) -> RunSummary:
+    def summary(self, seconds: float) -> RunSummary:
+        """Return what was measured by now, in so many seconds."""
         ran = sum(self._outcomes.values())
         settled = self._dropped + self._spared + self._meanwhile.elsewhere
         return RunSummary(
@@ -318,6 +325,7 @@ class Launches:
     ) -> None:
         """Send the trials of a launch; where they are adaptive, until each cell has enough."""
         stopping = self._stopping(batch, work, session.info.build, writer)
+        order_seed = self._prepared.experiment.file.seed
         known = self._meanwhile.history.under(session.info.build)
         run = BatchRun(
             session,
@@ -328,11 +336,11 @@ class Launches:
             answered=frozenset(cell for cell, progress in known.items() if progress.kept),
         )
         if stopping is None:
-            tasks = interleave(work, batch.first_seed)
+            tasks = interleave(work, order_seed)
             _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             return
         while work and not self._stop.is_set():
-            tasks = stopping.tasks(work, batch.first_seed)
+            tasks = stopping.tasks(work, order_seed)
             _raise_if(await run.run(tasks, self._stop, count=_trials_of(work)))
             work = stopping.rest()
 
@@ -355,7 +363,7 @@ class Launches:
             launch=number,
             build=build.id,
             generation=self._generation(),
-            first_seed=file.seed,
+            first_seed=self._prepared.seeds.first,
             timeout_s=file.timeouts.request_s,
             context=context_of(launch.launch.spec),
         )

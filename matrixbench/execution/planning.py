@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.execution.conversation import Conversation
+from matrixbench.execution.histories import Question, going_on, selected, starting_over
 from matrixbench.execution.preflight import inspect
 from matrixbench.execution.preparing import NOT_APPLICABLE, set_aside
 from matrixbench.execution.references import ChecksByCell, comparable, compared_with
@@ -23,9 +24,10 @@ from matrixbench.plan.matrix import Matrix, build_matrix, experiment_loads
 from matrixbench.plan.planner import History, Plan, plan_matrix
 from matrixbench.plan.present import RecordedBuilds
 from matrixbench.plan.requests import is_greedy
+from matrixbench.plan.seeds import seed_notes
 from matrixbench.plan.selector import parse_where
 from matrixbench.plan.unselected import nothing_selected
-from matrixbench.plan.wanted import Wanted, wanted_of
+from matrixbench.plan.wanted import Wanted, looking_first, wanted_of
 from matrixbench.store.database import open_store_if_there
 from matrixbench.store.outcomes import Judges
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Cell, PresentBuild
     from matrixbench.plan.loads import Loads
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.spec.experiment import ExperimentFile
+    from matrixbench.plan.seeds import Seeds
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
@@ -79,6 +81,7 @@ class Prepared:
     of_cells: ChecksByCell
     conversations: dict[int, Conversation]
     judges: Judges | None
+    seeds: Seeds
     plan: Plan
     loads: Loads = ANY_LOAD
 
@@ -156,7 +159,7 @@ def build_plan(
     return replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  what a plan can be of
     experiment: Experiment,
     settings: Settings,
     *,
@@ -165,32 +168,47 @@ def prepare(
     trials: int | None = None,
     fresh: bool = False,
     any_build: bool = False,
+    rounds: range | None = None,
     judged: bool = False,
 ) -> Prepared:
-    """Return the plan of an experiment against an open store."""
+    """Return the plan of an experiment against an open store; of some rounds alone if given."""
     file = experiment.file
     handles = known_handles(experiment)
     matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
-    workshop = Workshop(settings)
+    whole, workshop = matrix, Workshop(settings)
     builds = present_builds(experiment, matrix, workshop, store)
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
-    wanted = wanted_of(file, trials)
+    wanted = looking_first(wanted_of(file, trials), matrix)
+    if rounds is not None:
+        wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
     checks = {id(test): checks_of(test) for test in experiment.tests}
     loads = experiment_loads(experiment)
     matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
     judges = None if wanted.until is None else judges_of(matrix, checks)
     history, newest = History(fresh=fresh), 0 if store is None else store.newest()
-    if store is not None and not fresh:
-        asked = judges
-        if (
-            judged
-            and wanted.trials * sum(len(one.cells) for one in matrix.launches) <= _MOST_JUDGED
-        ):
-            asked = judges or judges_of(matrix, checks)
-        history = _history(store, file, wanted, (asked, loads), any_build=any_build)
+    cells = sum(len(one.cells) for one in matrix.launches)
+    asked = judges
+    if judged and wanted.trials * cells <= _MOST_JUDGED:
+        asked = judges or judges_of(matrix, checks)
+    question = Question(
+        experiment=experiment, wanted=wanted, loads=loads, judges=asked, any_build=any_build
+    )
+    if fresh:
+        seeds = starting_over(question, store, whole)
+    else:
+        seeds, held = going_on(question, store, whole)
+        if store is not None and held is not None:
+            history = question.history(store, seeds, matrix, held)
+    of_cells.read(store, experiment, selected(matrix), seeds)
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
-    plan = replace(plan, notes=(*plan.notes, *load_notes(loads), *cache_notes(file, matrix)))
+    old = seeds.old_cells(selected(matrix))
+    notes = (
+        *load_notes(loads),
+        *cache_notes(file, matrix),
+        *seed_notes(old, plan.cells, offset=experiment.seed_offset, trials=wanted.trials),
+    )
+    plan = replace(plan, notes=(*plan.notes, *notes), old_seeds=old)
     return Prepared(
         experiment=experiment,
         settings=settings,
@@ -202,6 +220,7 @@ def prepare(
         checks=checks,
         of_cells=of_cells,
         judges=judges,
+        seeds=seeds,
         plan=plan,
         loads=loads,
     )
@@ -250,47 +269,19 @@ def _comparing(
         checks,
         {**present_builds(experiment, rest, workshop, store), **builds},
     )
-    matrix = comparable(matrix, compared)
-    cells = [cell for group in matrix.launches for cell in group.cells]
-    found = ChecksByCell(checks, compared)
-    found.read(store, experiment, cells)
-    return matrix, found
+    return comparable(matrix, compared), ChecksByCell(checks, compared)
 
 
 def history_of(store: Store, prepared: Prepared) -> History:
     """Return what the store knows by now, for a plan that was made before."""
-    return _history(
-        store,
-        prepared.experiment.file,
-        prepared.wanted,
-        (prepared.judges, prepared.loads),
+    question = Question(
+        experiment=prepared.experiment,
+        wanted=prepared.wanted,
+        loads=prepared.loads,
+        judges=prepared.judges,
         any_build=prepared.history.any_build,
     )
-
-
-def _history(
-    store: Store,
-    file: ExperimentFile,
-    wanted: Wanted,
-    reading: tuple[Judges | None, Loads],
-    *,
-    any_build: bool,
-) -> History:
-    judges, loads = reading
-    return History(
-        progress=store.progress(
-            file.name,
-            first_seed=file.seed,
-            trials=wanted.trials,
-            request_timeout_s=file.timeouts.request_s,
-            judges=judges,
-            loads=loads,
-        ),
-        builds=store.builds(),
-        runs=store.launch_runs(),
-        durations=store.durations(loads=loads),
-        any_build=any_build,
-    )
+    return question.history(store, prepared.seeds, prepared.matrix, question.held(store))
 
 
 def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:

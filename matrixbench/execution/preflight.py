@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from matrixbench.backends.server_arguments import OWNED
 from matrixbench.errors import MatrixbenchError, ModelError, Problem, ServerError, SpecError
-from matrixbench.execution.workshop import names_files
+from matrixbench.execution.workshop import names_files, needs_file
 from matrixbench.models.gguf import check_magic, require_gguf
 from matrixbench.models.gguf_size import check_whole
-from matrixbench.plan.applicability import takes_file
 from matrixbench.plan.launches import launches
 from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
 from matrixbench.spec.llama_flags import is_short, long_name, said_elsewhere
@@ -193,7 +192,7 @@ class _Looking:
         yield from _of_error(look, ways, gravity)
 
     def _model(self, launch: Launch) -> Iterator[_Found]:
-        if not _takes_file(launch):
+        if not needs_file(launch):
             return
         source = launch.source
         key = next((key for key in ("gguf", "hf", "package") if getattr(source, key)), "gguf")
@@ -240,18 +239,6 @@ def _named_program(launch: Launch) -> bool:
             return launch.binary is not None
         case CommandBackend():
             return "/" in launch.spec.argv[0]
-        case _:
-            return False
-
-
-def _takes_file(launch: Launch) -> bool:
-    match launch.spec:
-        case LlamaServerBackend():
-            return True
-        case OllamaBackend():
-            return launch.source.ollama is None
-        case CommandBackend():
-            return takes_file(launch.spec, launch.source)
         case _:
             return False
 

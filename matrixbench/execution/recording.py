@@ -77,7 +77,6 @@ class _Places(Generic[Shared]):
 def _cells(
     prepared: Prepared, points: _Places[RequestPoint], tests: _Places[TestCase]
 ) -> Iterator[RecordedCell]:
-    first_seed = prepared.experiment.file.seed
     greedy: dict[int, bool] = {}
     for number, launch in enumerate(prepared.plan.launches):
         for cell in launch.cells:
@@ -91,7 +90,7 @@ def _cells(
                 place,
                 tests.place(cell.test),
                 cell.id,
-                first_seed,
+                prepared.seeds.first(cell),
                 prepared.wanted.of(cell),
                 greedy[place],
                 None if until is None else until.half_width,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matrixbench.checks.verdicts import Reference
     from matrixbench.plan.cells import Cell, PresentBuild
     from matrixbench.plan.matrix import LaunchCells, Matrix
+    from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
@@ -43,7 +44,7 @@ class Partner:
 
     Args:
         name: What the file names it by.
-        cell: Its id.
+        cell: The cell.
         build: The build that its replies are taken from; None where none is known.
         greedy: Whether any of its replies will do, since all should be the same.
         marks: The marks of reasoning that its server leaves in the content.
@@ -51,7 +52,7 @@ class Partner:
     """
 
     name: str
-    cell: str
+    cell: Cell
     build: str | None
     greedy: bool
     marks: tuple[str, ...] = ()
@@ -64,10 +65,18 @@ Compared: TypeAlias = "Partner | Obstacle | None"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replies:
-    """The replies of a partner that are there: seed → number of the trial."""
+    """The replies of a partner that are there.
+
+    Args:
+        partner: The partner.
+        trials: Seed → number of the trial.
+        ahead: The partner's first seed less that of the cell that is compared: a trial is compared
+            with the one of the same index, which in another test has another seed.
+    """
 
     partner: Partner
     trials: Mapping[int, int]
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,6 +124,7 @@ class CellChecks:
         return reference
 
     def _reply(self, replies: Replies, seed: int | None) -> ChatReply:
+        seed = None if seed is None else seed + replies.ahead
         number = replies.trials.get(-1 if seed is None else seed)
         if number is None and replies.partner.greedy:
             number = next(iter(replies.trials.values()), None)
@@ -157,62 +167,68 @@ class ChecksByCell:
             self._plain[key] = CellChecks(digest=own.digest, checks=own)
         return self._plain[key]
 
-    def read(self, store: Store | None, experiment: Experiment, cells: Iterable[Cell]) -> None:
+    def read(
+        self, store: Store | None, experiment: Experiment, cells: Iterable[Cell], seeds: Seeds
+    ) -> None:
         """Look up which replies are there to compare with.
 
         Args:
             store: The store; None where nothing was ever run.
             experiment: Whose fresh starts and loads hold.
             cells: The cells that may be compared.
+            seeds: From which seed on the trials of each cell ask.
 
         Raises:
             StoreError: The store cannot be read.
         """
-        comparing = [cell for cell in cells if id(cell) in self._compared]
+        comparing = [cell for cell in cells if id(cell) in self._compared] if self.compares else []
         if not comparing:
             return
         trials: dict[tuple[str, str], dict[int, int]] = {}
-        seeds: dict[str, dict[int, int]] = {}
+        of_trials: dict[str, dict[int, int]] = {}
         for kept in (
             []
             if store is None
             else store.kept(
                 experiment.file.name,
-                first_seed=experiment.file.seed,
-                cells=self._ids(comparing),
+                first_seed=self._first_seeds(comparing, seeds),
                 loads=experiment_loads(experiment),
             )
         ):
             trials.setdefault((kept.cell, kept.build), {})[kept.seed] = kept.id
-            seeds.setdefault(kept.cell, {})[kept.id] = kept.seed
+            of_trials.setdefault(kept.cell, {})[kept.id] = kept.seed
         load = None if store is None else lru_cache(LOADED_REPLIES)(store.reply)
         for cell in comparing:
             checks = self._without_others(cell).checks
             others = {
-                key: _replies(other, trials) if isinstance(other, Partner) else None
+                key: _replies(other, trials, seeds.first(other.cell) - seeds.first(cell))
+                if isinstance(other, Partner)
+                else None
                 for key, other in self._compared[id(cell)].items()
             }
             self._by_cell[id(cell)] = CellChecks(
                 digest=combine(checks.digest, *map(_stands_for, others.values())),
                 checks=checks,
                 others=others,
-                seeds=seeds.get(cell.id, {}),
+                seeds=of_trials.get(cell.id, {}),
                 load=load,
             )
 
-    def _ids(self, cells: Iterable[Cell]) -> set[str]:
-        ids = set()
+    def _first_seeds(self, cells: Iterable[Cell], seeds: Seeds) -> dict[str, int]:
+        found = {}
         for cell in cells:
-            ids.add(cell.id)
+            found[cell.id] = seeds.first(cell)
             for partner in self._compared[id(cell)].values():
                 if isinstance(partner, Partner):
-                    ids.add(partner.cell)
-        return ids
+                    found[partner.cell.id] = seeds.first(partner.cell)
+        return found
 
 
-def _replies(partner: Partner, trials: Mapping[tuple[str, str], Mapping[int, int]]) -> Replies:
-    known = {} if partner.build is None else trials.get((partner.cell, partner.build), {})
-    return Replies(partner=partner, trials=dict(sorted(known.items())))
+def _replies(
+    partner: Partner, trials: Mapping[tuple[str, str], Mapping[int, int]], ahead: int
+) -> Replies:
+    known = {} if partner.build is None else trials.get((partner.cell.id, partner.build), {})
+    return Replies(partner=partner, trials=dict(sorted(known.items())), ahead=ahead)
 
 
 def _stands_for(other: Replies | None) -> str:
@@ -220,7 +236,9 @@ def _stands_for(other: Replies | None) -> str:
     if other is None:
         return digest(None)
     marks = [list(other.partner.marks)] if other.partner.marks else []
-    return digest([other.partner.greedy, [list(pair) for pair in other.trials.items()], *marks])
+    ahead = [other.ahead] if other.ahead else []
+    replies = [list(pair) for pair in other.trials.items()]
+    return digest([other.partner.greedy, replies, *marks, *ahead])
 
 
 def compared_with(
@@ -262,7 +280,7 @@ def _partner(
     doubt = f"compared with an unverified build of {name}: {present.note}"
     return Partner(
         name=name,
-        cell=found.id,
+        cell=found,
         build=None if build is None else build.id,
         greedy=is_greedy(found.point.fields),
         marks=found.launch.reasoning_marks,

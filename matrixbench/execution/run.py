@@ -16,23 +16,26 @@ from matrixbench.execution.recording import record_cells
 from matrixbench.execution.rejudge import judged_by, rejudge
 from matrixbench.execution.settings import settings_for
 from matrixbench.execution.summary import Mode, mode_of
+from matrixbench.execution.visits import Visits
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Kind
 from matrixbench.store.database import open_store, refuse_what_is_no_store
 from matrixbench.store.locks import ExperimentLock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matrixbench.execution.events import Event, Listener
     from matrixbench.execution.planning import Prepared
     from matrixbench.execution.settings import Settings
     from matrixbench.execution.summary import RunSummary
+    from matrixbench.execution.visits import Gate
+    from matrixbench.plan.wanted import UntilGate
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
 
-async def execute(
+async def execute(  # noqa: PLR0913  one more than the public one takes
     experiment: Experiment,
     settings: Settings | None = None,
     *,
@@ -42,6 +45,7 @@ async def execute(
     any_build: bool = False,
     listener: Listener | None = None,
     interrupted: asyncio.Event | None = None,
+    gate: Callable[[UntilGate], Gate] | None = None,
 ) -> RunSummary:
     """Run what an experiment still lacks, and store each trial as it happens.
 
@@ -55,6 +59,8 @@ async def execute(
         any_build: Whether trials of any build count as done, not only those of the present one.
         listener: Is told of every event, in the event loop's thread.
         interrupted: Set it to stop the run in an orderly way.
+        gate: Gives the gate where a file's trials go on until one is decided; without it they go
+            on to the last.
 
     Raises:
         UsageError: Results exist and `mode` is `new`, there is no such mode, or a selector is
@@ -91,7 +97,28 @@ async def execute(
         record_cells(store, prepared, whole=not where)
         generation = cache(partial(_generation, prepared, store, mode, where))
         before = store.newest()
-        summary = await Launches(prepared, store, generation, tell, stop).run()
+        rule = prepared.wanted.gate
+        if gate is None or rule is None:
+            summary = await Launches(prepared, store, generation, tell, stop).run()
+        else:
+            visits = Visits(
+                prepared=prepared,
+                prepare=lambda rounds, fresh: prepare(
+                    experiment,
+                    settings,
+                    store=store,
+                    where=where,
+                    trials=trials,
+                    fresh=fresh,
+                    any_build=any_build,
+                    rounds=rounds,
+                ),
+                store=store,
+                generation=generation,
+                tell=tell,
+                stop=stop,
+            )
+            summary = await visits.run(gate(rule))
         if not prepared.of_cells.compares:
             if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
                 rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)

@@ -93,6 +93,8 @@ class RunSummary:
         rejections: Why trials were rejected, the most frequent first.
         stopped: Cells that had enough trials before they had all.
         spared: Trials that were not sent for that.
+        decided: What the gate that ends the run said in the end; empty where there is none, or it
+            is undecided.
         interrupted: Whether the user stopped it.
         seconds: How long it took.
     """
@@ -107,6 +109,7 @@ class RunSummary:
     rejections: tuple[Rejection, ...] = ()
     stopped: int = 0
     spared: int = 0
+    decided: str = ""
     interrupted: bool = False
     seconds: float = 0.0
 

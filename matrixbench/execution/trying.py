@@ -22,6 +22,7 @@ from matrixbench.execution.preflight import check_options
 from matrixbench.execution.preparing import Renders, of_dropped_tools, split_off_tools
 from matrixbench.execution.workshop import Workshop
 from matrixbench.identity import canonical_json
+from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.records import ChatReply, ChatRequest, Judgement, Outcome
 from matrixbench.spec.backends import LlamaServerBackend
 from matrixbench.spec.doubtful import context_of
@@ -81,23 +82,30 @@ class Manner:
     """How trials are sent.
 
     Args:
-        seed: The seed to ask for.
-        trial: Which trial of the cell that is; where it is none, 0.
+        base: The file's seed.
+        seed: The seed to ask for; None for that of each test's trial 0.
         timeout_s: How long one reply may take.
     """
 
-    seed: int
-    trial: int
+    base: int
+    seed: int | None
     timeout_s: float
+
+    def of(self, test: TestCase) -> tuple[int, int]:
+        """Return the seed to ask for, and which trial of the test that is; where it is none, 0.
+
+        Seeds from the file's on are those of trials of versions before.
+        """
+        first = own_first_seed(self.base, test)
+        asked = first if self.seed is None else self.seed
+        indices = (asked - first, asked - self.base)
+        return asked, next((index for index in indices if 0 <= index < SPAN), 0)
 
 
 def manner_of(experiment: Experiment, seed: int | None) -> Manner:
-    """Return how an experiment's trials are sent; without a seed as its trial 0."""
-    first = experiment.file.seed
-    asked = first if seed is None else seed
-    return Manner(
-        seed=asked, trial=max(0, asked - first), timeout_s=experiment.file.timeouts.request_s
-    )
+    """Return how an experiment's trials are sent; without a seed each as its cell's trial 0."""
+    file = experiment.file
+    return Manner(base=file.seed, seed=seed, timeout_s=file.timeouts.request_s)
 
 
 def judged(
@@ -246,11 +254,12 @@ class _Trying:
 
     async def _one(self, cell: Cell, session: Session) -> Tried:
         body = request_body(cell)
+        seed, trial = self._manner.of(cell.test)
         verbose = {"verbose": True} if _is_llama_cpp(cell.launch, session) else {}
         request = ChatRequest(
             body={**verbose, **body},
-            seed=self._manner.seed,
-            trial=self._manner.trial,
+            seed=seed,
+            trial=trial,
             test=cell.test.name,
             timeout_s=self._manner.timeout_s,
         )
@@ -267,7 +276,7 @@ class _Trying:
             found,
             cell=cell,
             body=body,
-            seed=self._manner.seed,
+            seed=seed,
             build=session.info.build.id,
             prompt=await _prompt(session, body, answer),
             log=None if found.measured else session.info.log,

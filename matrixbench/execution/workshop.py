@@ -313,7 +313,7 @@ class Workshop:
         source = ModelSource(name=launch.model, id=launch.source.id)
         if isinstance(launch.spec, OllamaBackend):
             source = ModelSource(name=launch.model, id=launch.source.ollama)
-        if _needs_file(launch):
+        if needs_file(launch):
             files = await fetch(
                 launch.source,
                 cache=self._settings.cache,
@@ -411,7 +411,7 @@ def _unknown(
     return PresentBuild(build=None, verified=False, note=note, origin=origin)
 
 
-def _needs_file(launch: Launch) -> bool:
+def needs_file(launch: Launch) -> bool:
     """Return whether a launch's server is given the model as a file, which must be here first."""
     match launch.spec:
         case LlamaServerBackend():

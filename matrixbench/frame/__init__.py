@@ -9,10 +9,11 @@ functions: it costs half a second that `plan` should not pay.
 from __future__ import annotations
 
 from matrixbench.frame.columns import COLUMNS, TRIAL_COLUMNS, pass_columns
+from matrixbench.frame.intervals import IntervalKind, ends_of
 from matrixbench.frame.outcomes import Outcomes
-from matrixbench.frame.pass_k import DEFAULT_K, with_pass_k
+from matrixbench.frame.pass_k import DEFAULT_K, pass_k, with_pass_k
 from matrixbench.frame.tables import AXES_ATTR, axes_of, cell_frame, trial_frame
-from matrixbench.frame.tally import CellStatus, IntervalKind, Square
+from matrixbench.frame.tally import CellStatus, Square
 from matrixbench.frame.totals import TOTAL_COLUMNS, ranked_axes, total_frame
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "Square",
     "axes_of",
     "cell_frame",
+    "ends_of",
     "pass_columns",
+    "pass_k",
     "ranked_axes",
     "total_frame",
     "trial_frame",

@@ -23,7 +23,11 @@ COLUMNS: Mapping[str, str] = {
     "planned": "How many trials the cell should have; where `trials` is adaptive, at most.",
     "stopped": "Whether fewer than planned are enough: `trials` is adaptive, and the interval is "
     "as narrow as asked.",
+    "adaptive": "Whether the number of trials depends on what came out: then the success ratio, "
+    "pass@k and pass^k lean outward a little (the interval allows for it).",
     "trials": "How many trials count (n): passed, failed and rejected ones.",
+    "draws": "How many draws they are worth: as many, but 1 where the launch is shown to ignore "
+    "seeds. The interval, pass@k and pass^k rest on these.",
     "passed": "Trials in which every check passed.",
     "failed": "Trials in which the model answered and a check said no, or time ran out.",
     "rejected": "Trials that the server could not turn into a reply; they count.",
@@ -32,14 +36,20 @@ COLUMNS: Mapping[str, str] = {
     "low": "Lower end of the 95 % interval; 0 where no trial counts; missing where repeats "
     "say nothing new (greedy, by_request) and where the cell is not applicable.",
     "high": "Upper end of the same interval; 1 where no trial counts.",
-    "interval": "Which interval it is: wilson or, where `trials` is adaptive, sequential, which "
-    "holds however often one looks; missing where there is none.",
+    "interval": "Which interval it is: wilson, or jeffreys or exact where one asked for it; where "
+    "`trials` is adaptive sequential, which holds however often one looks; missing where there is "
+    "none.",
+    "shared_luck": "Where other tests have the same seeds, so that their outcomes go together: the "
+    "seed of trial 0, a colon, and for each trial 1 (passed), 0 (not) or - (does not count); "
+    "missing where the test has seeds of its own.",
     "success_ratio_without_rejected": "passed / (passed + failed), between 0 and 1: rejected "
     "trials left out; missing where there is none of either.",
     "score": "Mean of the scores that checks gave, between 0 and 1; missing where none gives one.",
     "distinct": "How many different replies the trials that count gave.",
     "one_reply": "Whether several trials gave one and the same reply although their sampling is "
     "not greedy: the cell may have been measured once.",
+    "seeds_ignored": "What shows that the launch ignores seeds, so that all trials of the cell are "
+    "one draw; missing where nothing does, and where repeats say nothing new anyway.",
     "reasoning_in_content": "How many of the trials that count left reasoning in the content, also "
     "where it was taken apart.",
     "call_in_content": "How many of the trials that count wrote a call into the content.",

@@ -11,8 +11,19 @@ from matrixbench.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from matrixbench.frame.tally import Square
     from matrixbench.store.rows import TrialRow
+
+
+def as_bits(mask: int) -> NDArray[np.float64]:
+    """Return the bits of a mask as numbers, bit 0 first, in whole bytes of them."""
+    import numpy as np  # noqa: PLC0415  heavy
+
+    held = np.frombuffer(mask.to_bytes(-(-mask.bit_length() // 8), "little"), dtype=np.uint8)
+    return np.unpackbits(held, bitorder="little").astype(np.float64)
 
 
 @dataclass(slots=True)
@@ -39,6 +50,13 @@ class Passed:
                 break
             measured &= measured - 1
         return found
+
+    def bits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return for each index 1 where the trial counts, and 1 where it passed, else 0."""
+        measured = as_bits(self.measured)
+        passed = as_bits(self.passed)
+        passed.resize(len(measured))
+        return measured, passed
 
 
 _Cells: TypeAlias = "dict[tuple[str, str | None], Passed]"

@@ -24,10 +24,24 @@ def with_pass_k(frame: DataFrame, ks: Sequence[int] = DEFAULT_K) -> DataFrame:
         ValueError: A k is below 1.
     """
     wider = frame.copy()
-    counts = list(zip(frame["passed"], frame["trials"], strict=True))
+    counts = list(zip(frame["passed"], frame["trials"], frame["draws"], strict=True))
     for k in dict.fromkeys(ks):
-        for name, estimate in zip(pass_columns(k), (pass_at_k, pass_hat_k), strict=True):
-            found = [estimate(int(passed), int(n), k) for passed, n in counts]
-            wider[name] = [nan if value is None else value for value in found]
+        found = [pass_k(int(passed), int(n), int(draws), k) for passed, n, draws in counts]
+        for place, name in enumerate(pass_columns(k)):
+            wider[name] = [nan if both[place] is None else both[place] for both in found]
     wider.attrs = frame.attrs
     return wider
+
+
+def pass_k(passed: int, n: int, draws: int, k: int) -> tuple[float | None, float | None]:
+    """Return pass@k and pass^k of `n` trials; None where there are fewer draws than attempts.
+
+    Args:
+        passed: How many passed.
+        n: How many trials.
+        draws: How many draws they are: n, or 1 where all of them are one.
+        k: How many attempts are meant.
+    """
+    if draws == n:
+        return pass_at_k(passed, n, k), pass_hat_k(passed, n, k)
+    return (passed / n, passed / n) if k == 1 else (None, None)

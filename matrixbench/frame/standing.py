@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.frame.tally import IntervalKind
+from matrixbench.frame.intervals import IntervalKind
+from matrixbench.frame.outcomes import as_bits
+from matrixbench.frame.tally import luck_of
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
@@ -14,12 +17,15 @@ from matrixbench.stats.sequential_tests import (
     p_value,
     paired_evidence,
 )
-from matrixbench.stats.stratified import Stratum, design_effect, overall_p
+from matrixbench.stats.stratified import Stratum, overall_p, sign_flip_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matrixbench.frame.outcomes import Outcomes
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from matrixbench.frame.outcomes import Outcomes, Passed
 
 ALPHA = 0.05
 """The level of what is told from the best, over all pairs of rows."""
@@ -76,7 +82,7 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
     tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for _, row in cells:
         # Where repeats say nothing new all of them are one trial.
-        one = isnan(row["low"])
+        one = _single(row)
         n = 1 if one else int(row["trials"])
         passed = round(float(row["success_ratio"])) if one else int(row["passed"])
         tests[str(row.get("test"))].append((passed, n))
@@ -84,43 +90,94 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
 
 
 def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
-    """Return by how much cells of one test go together; None where nothing is known of it."""
-    if outcomes is None:
-        return None
-    strata = []
+    """Return by how much cells that share seeds go together; None where nothing is known of it."""
+    if outcomes is None or len({_sharing(row) for _, row in cells}) == len(cells):
+        return None  # Each has seeds of its own: there is nothing to go together.
+    of_test = Counter(str(row.get("test")) for _, row in cells)
+    clusters: dict[tuple[str | int, int], NDArray[np.float64]] = {}
+    alone = 0.0
     for _, row in cells:
-        passed = _passed(row, outcomes)
-        if not passed:
+        found = _found(row, outcomes)
+        if found is None or _single(row):
             return None
-        # Against a side that never passes the influences are those of one side.
-        never = dict.fromkeys(passed, False)
-        strata.append(
-            Stratum(test=str(row.get("test")), candidate=passed, baseline=never, paired=True)
-        )
-    return design_effect(strata)
+        test = str(row.get("test"))
+        known, passed = found.bits()
+        share = known * (passed - float(row["success_ratio"])) / int(row["trials"]) / of_test[test]
+        alone += float((share * share).sum())
+        key = _sharing(row), found.first_seed
+        clusters[key] = _added(clusters.get(key), share)
+    together = sum(float((sums * sums).sum()) for sums in clusters.values())
+    return max(1.0, together / alone) if alone else None
+
+
+def _sharing(row: _Row) -> str | int:
+    """Return what all cells have in common whose trials of one seed may go together."""
+    luck = luck_of(row)
+    return str(row.get("test")) if luck is None else luck
+
+
+def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of two numbers a trial, of which there may be fewer of one."""
+    if one is None:
+        return other
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
+    summed = long.copy()
+    summed[: len(short)] += short
+    return summed
 
 
 def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | None, bool]:
     """Return the p-value of a row against the best, and whether it is the lower one of the two.
 
     On the points that both have, and there on as many cells as both have; not where only one side
-    is greedy. Of greedy cells and those that the request alone decides one trial stands for all.
+    is greedy, nor where all trials of a side are one draw, which is no evidence. Of greedy cells
+    and those that the request alone decides one trial stands for all.
     """
+    partners = [
+        (one, row)
+        for one, row in _partners(best, other)
+        if bool(one["greedy"]) is bool(row["greedy"]) and not (_one_draw(one) or _one_draw(row))
+    ]
+    if (sums := _sums(partners, outcomes)) is not None:
+        return sign_flip_p(sums), sum(sums) < 0
     strata: list[Stratum] = []
     adaptive = False
-    for one, row in _partners(best, other):
-        if bool(one["greedy"]) is not bool(row["greedy"]):
-            continue
+    for one, row in partners:
         up, down = _passed(row, outcomes), _passed(one, outcomes)
         if not up or not down:
             continue
-        strata.append(_stratum(str(row.get("test")), up, down))
+        luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
+        strata.append(replace(_stratum(str(row.get("test")), up, down), luck=luck))
         adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
     if not strata:
         return None, False
     p = _sequential(strata) if adaptive else overall_p(strata)
     counts = [stratum.counts() for stratum in strata]
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
+
+
+def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int] | None:
+    """Return what the row passed more than the best under each seed, where that is all.
+
+    So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
+    then the sign flip of these. Else None.
+    """
+    clusters: dict[int, NDArray[np.float64]] = {}
+    for one, row in partners:
+        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
+            return None
+        up, down = _found(row, outcomes), _found(one, outcomes)
+        if up is None or down is None or up.first_seed != down.first_seed:
+            return None
+        common = up.measured & down.measured
+        larger = max(up.measured.bit_count(), down.measured.bit_count())
+        if common.bit_count() < _SHARED_SEEDS * larger:
+            return None
+        # By seed alone: tests that have the same seeds share their luck.
+        key = up.first_seed
+        gained = _added(as_bits(up.passed & common), -as_bits(down.passed & common))
+        clusters[key] = _added(clusters.get(key), gained)
+    return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
 
 
 def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
@@ -139,8 +196,21 @@ def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
 
 
 def _passed(row: _Row, outcomes: Outcomes) -> Mapping[int, bool]:
-    found = outcomes.of(row["cell"], row["build"], row.get("test"))
-    return {} if found is None else found.by_seed(one=isnan(row["low"]))
+    found = _found(row, outcomes)
+    return {} if found is None else found.by_seed(one=_single(row))
+
+
+def _one_draw(row: _Row) -> bool:
+    return bool(row["draws"] < row["trials"])
+
+
+def _single(row: _Row) -> bool:
+    """Return whether one trial of a cell says all: it is without chance, or one draw."""
+    return isnan(row["low"]) or _one_draw(row)
+
+
+def _found(row: _Row, outcomes: Outcomes) -> Passed | None:
+    return outcomes.of(row["cell"], row["build"], row.get("test"))
 
 
 def _stratum(test: str, up: Mapping[int, bool], down: Mapping[int, bool]) -> Stratum:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.frame.columns import COLUMNS, TRIAL_COLUMNS, is_pass_column
+from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.speeds import most_at_a_time
 from matrixbench.frame.tally import Tally, not_applicable, plain, summary
 from matrixbench.plan.values import label
@@ -28,6 +29,7 @@ def cell_frame(
     trials: Iterable[TrialRow],
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
+    interval: IntervalKind = IntervalKind.WILSON,
 ) -> DataFrame:
     """Return one row a cell: its axes, then `COLUMNS`; squares first, in the order given.
 
@@ -39,6 +41,7 @@ def cell_frame(
         aside: The cells that do not.
         trials: The newest attempt of each trial; read once, not kept.
         axes: Axis → its values in the file's order, for charts; default: as they appear.
+        interval: Which interval cells have whose number of trials is fixed.
     """
     shown = list(squares)
     lacking = list(aside)
@@ -54,6 +57,7 @@ def cell_frame(
             square,
             tallies[square.cell, square.build],
             in_force.get((square.launch, square.build)),
+            interval,
         )
         for square in shown
     ]
@@ -109,9 +113,20 @@ def axes_of(frame: DataFrame) -> list[str]:
 
 _AS_THEY_ARE = frozenset(
     {
-        *("cell", "build", "unverified", "launches", "reason", "hint", "interval", "load"),
+        *(
+            "cell",
+            "build",
+            "unverified",
+            "launches",
+            "reason",
+            "hint",
+            "interval",
+            "load",
+            "shared_luck",
+        ),
         *("speed_reason", "concurrency_in_force", "reply_model", "fingerprint"),
         *("top_kind", "top_reason", "kind", "noted", "reply_digest", "asked_again"),
+        "seeds_ignored",
     }
 )
 """Columns that may hold None, which must stay None and not become NaN."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from math import nan
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from matrixbench.frame.intervals import IntervalKind, ends_of
 from matrixbench.frame.speeds import Speeds
 from matrixbench.records import Kind, Outcome
-from matrixbench.stats import wilson_interval
-from matrixbench.stats.sequential import sequential_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matrixbench.plan.cells import Coordinates, NotApplicable
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -28,13 +28,6 @@ class CellStatus(StrEnum):
     PARTIAL = "partial"
     EMPTY = "empty"
     NOT_APPLICABLE = "not_applicable"
-
-
-class IntervalKind(StrEnum):
-    """Which interval a cell has."""
-
-    WILSON = "wilson"
-    SEQUENTIAL = "sequential"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +46,9 @@ class Square:
         launch: The name of its launch.
         load: The key of the load that it is measured under (`plan.loads`); None where that is not
             known.
+        seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
+            empty where nothing does.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     cell: str
@@ -64,13 +60,20 @@ class Square:
     until: Precision | None = None
     launch: str = ""
     load: str | None = None
+    seeds_ignored: str = ""
+    luck: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """What is kept of the trials of one cell while they stream by."""
+    """What is kept of the trials of one cell while they stream by.
+
+    Bit i of `measured` and of `passes` stands for trial i.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
+    passes: int = 0
     launches: set[int] = field(default_factory=set)
     by_request: int = 0
     replies: Counter[str] = field(default_factory=Counter)
@@ -87,6 +90,8 @@ class Tally:
         if trial.outcome == Outcome.ERRORED:
             self.errors[trial.kind or "", trial.reason] += 1
             return
+        self.measured |= 1 << trial.trial
+        self.passes |= (trial.outcome == Outcome.PASSED) << trial.trial
         if trial.outcome != Outcome.PASSED:
             self.failures[trial.kind or "", trial.reason] += 1
         if trial.reply_digest is not None:
@@ -100,19 +105,39 @@ class Tally:
             return
         self.speeds.add(trial)
 
+    def by_trial(self) -> str:
+        """Return 1, 0 or - for each trial: passed, did not pass, does not count."""
+        signs = {(True, True): "1", (True, False): "0", (False, False): "-"}
+        return "".join(
+            signs[bool(self.measured >> place & 1), bool(self.passes >> place & 1)]
+            for place in range(self.measured.bit_length())
+        )
+
+
+def luck_of(row: Mapping[str, Any]) -> int | None:
+    """Return the seed of trial 0 where other tests have a cell's seeds, from its row of a table."""
+    told = row.get("shared_luck")
+    return int(told.partition(":")[0]) if isinstance(told, str) else None
+
 
 def plain(value: object) -> object:
     """Return a value as tables hold it: an enumeration's as its text."""
     return value.value if isinstance(value, StrEnum) else value
 
 
-def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[str, object]:
+def summary(
+    square: Square,
+    tally: Tally,
+    in_force: int | None = None,
+    interval: IntervalKind = IntervalKind.WILSON,
+) -> dict[str, object]:
     """Return what `columns.COLUMNS` names of a cell that applies.
 
     Args:
         square: The cell.
         tally: Its trials.
         in_force: How many requests at a time its launch was sent at most.
+        interval: Which interval it has where its trials are a fixed number.
     """
     passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
     n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
@@ -121,8 +146,13 @@ def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[s
     repeats = not (square.greedy or by_request)
     until = square.until if repeats else None
     stopped = until is not None and n < square.planned and until.reached(passed, n)
-    which = IntervalKind.WILSON if until is None else IntervalKind.SEQUENTIAL
-    low, high = _interval(passed, n, which) if repeats else (nan, nan)
+    one_draw = bool(square.seeds_ignored) and repeats and n > 0
+    draws = 1 if one_draw else n
+    # One draw is one draw, whatever made its repeats that many.
+    which = interval if until is None or one_draw else IntervalKind.SEQUENTIAL
+    low, high = nan, nan
+    if repeats:
+        low, high = ends_of(passed / n if one_draw else passed, draws, which)
     kind, count, reason = _most_frequent(tally.failures or tally.errors)
     return {
         "cell": square.cell,
@@ -136,7 +166,9 @@ def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[s
         "by_request": by_request,
         "planned": square.planned,
         "stopped": stopped,
+        "adaptive": until is not None and n > 0 and not one_draw,
         "trials": n,
+        "draws": draws,
         "passed": passed,
         "failed": tally.outcomes[Outcome.FAILED],
         "rejected": rejected,
@@ -145,10 +177,12 @@ def summary(square: Square, tally: Tally, in_force: int | None = None) -> dict[s
         "low": low,
         "high": high,
         "interval": which.value if repeats else None,
+        "shared_luck": None if square.luck is None else f"{square.luck}:{tally.by_trial()}",
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
         "distinct": len(tally.replies),
         "one_reply": not square.greedy and len(tally.replies) == 1 < tally.replies.total() == n,
+        "seeds_ignored": square.seeds_ignored if one_draw else None,
         "reasoning_in_content": tally.noted[Kind.REASONING_IN_CONTENT],
         "call_in_content": tally.noted[Kind.CALL_IN_CONTENT],
         "top_kind": plain(kind),
@@ -177,13 +211,6 @@ def _status(n: int, wanted: int) -> str:
     if n == 0:
         return CellStatus.EMPTY.value
     return (CellStatus.MEASURED if n >= wanted else CellStatus.PARTIAL).value
-
-
-@lru_cache(maxsize=4096)
-def _interval(passed: int, n: int, which: IntervalKind) -> tuple[float, float]:
-    sequential = which is IntervalKind.SEQUENTIAL
-    interval = sequential_interval(passed, n) if sequential else wilson_interval(passed, n)
-    return interval.low, interval.high
 
 
 def _most_frequent(found: Counter[tuple[str, str]]) -> tuple[str | None, int, str | None]:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
 from matrixbench.frame.columns import pass_columns
+from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.pass_k import with_pass_k
 from matrixbench.frame.standing import STANDING_COLUMNS, standings
 from matrixbench.frame.tables import axes_of
-from matrixbench.frame.tally import CellStatus, IntervalKind
+from matrixbench.frame.tally import CellStatus
 from matrixbench.plan.values import label
 from matrixbench.spec.wording import choose
 from matrixbench.stats import Interval
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
+from matrixbench.stats.shared_luck import Shared, mean_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +38,12 @@ TOTAL_COLUMNS: Mapping[str, str] = {
     "errored": "Trials in which nothing was measured; they do not count.",
     "one_reply": "How many cells gave one and the same reply to several seeds although their "
     "sampling is not greedy.",
+    "seeds_ignored": "How many cells' trials are one draw, since their launch is shown to ignore "
+    "seeds.",
+    "certain": "How many cells are without chance: greedy, or decided by the request. Each is "
+    "worth one trial.",
+    "adaptive": "How many cells could stop early: their ratios, pass@k and pass^k lean outward a "
+    "little.",
     "unverified": "How many cells are shown under a build that may not be what the backend has "
     "now.",
     "other_load": "How many cells have trials and yet no times and rates, since these ran under "
@@ -207,13 +215,17 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
     measured = [cell for cell in cells if cell["trials"]]
     tests = _by_test(measured)
     ratios = [[_ratio(cell) for cell in found] for found in tests]
-    mean = mean_over_tests(ratios)
-    these = mean_of_these_tests(ratios) if ratios else Interval(low=0.0, high=1.0)
+    luck = _luck(tests)
+    mean = mean_over_tests(ratios, luck=luck)
+    these = mean_of_these_tests(ratios, luck=luck) if ratios else Interval(low=0.0, high=1.0)
     return {
         "tests": len(tests),
         "cells": len(measured),
         **{name: int(sum(cell[name] for cell in cells)) for name in _COUNTS},
         "one_reply": sum(bool(cell["one_reply"]) for cell in measured),
+        "seeds_ignored": sum(isinstance(cell["seeds_ignored"], str) for cell in measured),
+        "certain": sum(isnan(cell["low"]) for cell in measured),
+        "adaptive": sum(bool(cell["adaptive"]) for cell in measured),
         "unverified": sum(isinstance(cell["unverified"], str) for cell in measured),
         "other_load": sum(isinstance(cell["speed_reason"], str) for cell in measured),
         "success_ratio": nan if mean is None else mean.estimate,
@@ -233,14 +245,35 @@ def _by_test(cells: Iterable[_Row]) -> list[list[_Row]]:
     return list(tests.values())
 
 
+def _luck(tests: Sequence[Sequence[_Row]]) -> list[float]:
+    """Return the design effect of each test; 1 where it shares no seeds with another one."""
+    shared = [[_shared(cell, place) for cell in cells] for place, cells in enumerate(tests)]
+    known = [one for cells in shared for one in cells if one is not None]
+    effect = mean_effect(known) if known else 1.0
+    return [effect if any(cells) else 1.0 for cells in shared]
+
+
+def _shared(cell: _Row, test: int) -> Shared | None:
+    """Return what is known of a cell that shares seeds; None where there is no chance in it."""
+    told = cell.get("shared_luck")
+    if not isinstance(told, str) or isnan(cell["low"]):
+        return None
+    luck, _, signs = told.partition(":")
+    passed = {place: sign == "1" for place, sign in enumerate(signs) if sign != "-"}
+    return Shared(test=str(test), luck=int(luck), passed=passed)
+
+
 def _ratio(cell: _Row) -> Ratio:
-    """Return a cell's ratio; where repeats say nothing new it is worth one trial."""
+    """Return a cell's ratio; where repeats say nothing new it is worth one trial.
+
+    Whichever interval the cell itself was given: the mean's is built of Wilson's.
+    """
     ratio = float(cell["success_ratio"])
     if isnan(cell["low"]):
         return ratio_of(ratio, 1)
-    interval = Interval(low=cell["low"], high=cell["high"])
-    wilson = cell["interval"] == IntervalKind.WILSON
-    return Ratio(estimate=ratio, interval=interval, n=cell["trials"] if wilson else None)
+    if cell["interval"] != IntervalKind.SEQUENTIAL:
+        return ratio_of(ratio * cell["draws"], cell["draws"])
+    return Ratio(estimate=ratio, interval=Interval(low=cell["low"], high=cell["high"]), n=None)
 
 
 def _mean(tests: Iterable[Sequence[_Row]], name: str) -> float:

@@ -72,14 +72,13 @@ class Due:
     Args:
         tallies: The cells, and what was asked of them.
         results: The results that they are of.
-        store: The store; asked for launches that were given up where trials are adaptive.
+        store: The store; asked for launches that were given up.
     """
 
     def __init__(self, tallies: Mapping[ResultCell, Tally], results: Results, store: Store) -> None:
         self._tallies = tallies
         self._rounds: dict[_Launch, int] = {}
-        adaptive = any(cell.square.until is not None for cell in tallies)
-        self._given_up = _given_up(store, results.experiment) if adaptive else set()
+        self._given_up = _given_up(store, results.experiment)
         for cell, tally in tallies.items():
             self._rounds[_launch(cell)] = max(tally.rounds, self._rounds.get(_launch(cell), 0))
 
@@ -96,6 +95,15 @@ class Due:
         if (cell.launch, cell.launch_digest) in self._given_up:
             return range(square.planned)
         return range(min(square.planned, self._rounds[_launch(cell)]))
+
+    def rounds(self, cell: ResultCell) -> int:
+        """Return how many rounds the launch of a cell has come to.
+
+        All of them where it was given up: the rest was not left to be asked later.
+        """
+        if (cell.launch, cell.launch_digest) in self._given_up:
+            return cell.square.planned
+        return self._rounds[_launch(cell)]
 
 
 def _launch(cell: ResultCell) -> _Launch:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.values import CellPair, Trials
+from matrixbench.execution.ignored_seeds import ignoring
 from matrixbench.identity import canonical_json
 from matrixbench.pairing.due import Due, Tally
 from matrixbench.plan.values import label
 
 if TYPE_CHECKING:
+    from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
 
@@ -62,10 +64,18 @@ def sides_of(results: Results, store: Store) -> list[Side]:
     for cell, row in results.rows(store):
         tallies[cell].add(row)
     due = Due(tallies, results, store)
-    return [Side(cell=cell, trials=_trials(cell, tally, due)) for cell, tally in tallies.items()]
+    two_replies: dict[LaunchKey, bool] = {}
+    for cell, tally in tallies.items():
+        several = len(set(tally.replies.values()) - {None}) > 1
+        two_replies[cell.key] = two_replies.get(cell.key, False) or several
+    ignored = ignoring(store, two_replies)
+    return [
+        Side(cell=cell, trials=_trials(cell, tally, due, ignored.get(cell.key, "")))
+        for cell, tally in tallies.items()
+    ]
 
 
-def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
+def _trials(cell: ResultCell, tally: Tally, due: Due, seeds_ignored: str) -> Trials:
     lacking = [trial for trial in due.trials(cell) if cell.first_seed + trial not in tally.passed]
     return Trials(
         cell=cell.square.cell,
@@ -80,7 +90,10 @@ def _trials(cell: ResultCell, tally: Tally, due: Due) -> Trials:
         never_asked=sum(trial not in tally.errored for trial in lacking),
         adaptive=cell.square.until is not None,
         first_seed=cell.first_seed,
+        rounds=0 if tally.stands else due.rounds(cell),
+        common_seeds=cell.square.luck is not None,
         unverified=cell.square.unverified if tally.passed or tally.errored else "",
+        seeds_ignored="" if cell.square.greedy or tally.stands else seeds_ignored,
     )
 
 
@@ -112,6 +125,7 @@ def alone(side: Side, *, candidate: bool) -> CellPair:
         missing=frozenset({*has.passed, *has.missing}),
         adaptive=has.adaptive,
         first_seed=has.first_seed,
+        rounds=has.reached,
         common_seeds=has.common_seeds,
     )
     return CellPair(

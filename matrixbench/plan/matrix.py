@@ -54,11 +54,13 @@ class Matrix:
         launches: In the file's order; only those that have cells.
         not_applicable: Points that cannot be measured as asked.
         axes: Axis → its distinct values in order of appearance, over cells that apply or not.
+        unselected: The cells that a selector left out.
     """
 
     launches: tuple[LaunchCells, ...]
     not_applicable: tuple[NotApplicable, ...]
     axes: Mapping[str, tuple[Any, ...]]
+    unselected: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> int:
@@ -214,23 +216,27 @@ class _Builder:
         axes = axis_values(self._coordinates())
         groups = [group for group in self._groups.values() if group.cells]
         aside = list(self._not_applicable.values())
+        unselected: list[Cell] = []
         if where is not None and where.text:
             handles = {test.name: handles_of_test(test) for test in self._experiment.tests}
 
             def chosen(coordinates: Coordinates) -> bool:
                 return where({**coordinates, **handles[coordinates["test"]]})
 
-            groups = [
-                LaunchCells(
-                    launch=group.launch,
-                    twins=group.twins,
-                    cells=[cell for cell in group.cells if chosen(cell.coordinates())],
-                )
-                for group in groups
-            ]
-            groups = [group for group in groups if group.cells]
+            every, groups = groups, []
+            for group in every:
+                cells: list[Cell] = []
+                for cell in group.cells:
+                    (cells if chosen(cell.coordinates()) else unselected).append(cell)
+                if cells:
+                    groups.append(LaunchCells(launch=group.launch, twins=group.twins, cells=cells))
             aside = [point for point in aside if chosen(point.coordinates)]
-        return Matrix(launches=tuple(groups), not_applicable=tuple(aside), axes=axes)
+        return Matrix(
+            launches=tuple(groups),
+            not_applicable=tuple(aside),
+            axes=axes,
+            unselected=tuple(unselected),
+        )
 
     def _coordinates(self) -> Iterator[Coordinates]:
         """Yield the coordinates of every launch, point and test that cells have, each once."""

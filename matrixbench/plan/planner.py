@@ -134,6 +134,8 @@ class Plan:
         not_applicable: Points that cannot be measured as asked.
         adaptive: Whether cells stop early: what is wanted and what remains is so at most.
         notes: What should be known of what the file asks for.
+        old_seeds: How many cells ask for seeds by the rule of versions before, in which tests share
+            theirs.
     """
 
     experiment: str
@@ -141,6 +143,7 @@ class Plan:
     not_applicable: tuple[NotApplicable, ...]
     adaptive: bool = False
     notes: tuple[str, ...] = ()
+    old_seeds: int = 0
 
     @property
     def cells(self) -> int:
@@ -243,7 +246,7 @@ def plan_matrix(
         experiment=experiment,
         launches=tuple(planned),
         not_applicable=matrix.not_applicable,
-        adaptive=wanted.until is not None,
+        adaptive=wanted.adaptive,
         notes=tuple(filter(None, [wanted.note, *_of_files(planned)])),
     )
 

@@ -44,6 +44,7 @@ def replies_json(experiment: str, cells: Iterable[ShownCell]) -> JsonObject:
                 "outcomes": {str(outcome): count for outcome, count in shown.outcomes.items()},
                 "distinct": shown.distinct,
                 "one_reply": shown.one_reply,
+                "seeds_ignored": shown.seeds_ignored or None,
                 "left_out": shown.left_out,
                 "replies": [_shown_reply(reply) for reply in shown.shown],
             }
@@ -98,6 +99,7 @@ def status_json(prepared: Prepared, status: Status) -> JsonObject:
                 **launch,
                 "outcomes": {str(outcome): count for outcome, count in became.outcomes.items()},
                 "given_up": became.given_up or None,
+                "seeds_ignored": became.seeds_ignored or None,
             }
             for launch, became in zip(launches, status.launches, strict=True)
         ],

@@ -77,6 +77,8 @@ def print_replies(cells: Iterable[ShownCell], out: Console) -> None:
         out.print(Text.assemble(line, (flag, "yellow")))
         if doubt := shown.cell.square.unverified:
             out.print(Text(f"  {doubt}", "yellow"))
+        if shows := shown.seeds_ignored:
+            out.print(Text(f"  one draw: the launch ignores seeds ({shows})", "yellow"))
         for reply in shown.shown:
             _print_reply(reply, out)
         if shown.left_out:
@@ -285,15 +287,23 @@ def print_status(status: Status, out: Console) -> None:
             out.print(f"  {times:>7,}  {'times' if times > 1 else 'time'} after {kind}")
     if status.one_reply:
         _print_one_reply(status.one_reply, out)
-    given_up = [launch for launch in status.launches if launch.given_up]
-    if given_up:
-        out.print()
-        out.print("given up", style="bold")
-        for launch in given_up:
-            out.print(Text(f"  {launch.plan.launch.name}: {visible(launch.given_up)}"))
+    single = [(one, one.seeds_ignored) for one in status.launches]
+    _print_launches("seeds ignored: all trials of a cell are one draw", single, out)
+    given_up = [(one, visible(one.given_up)) for one in status.launches]
+    _print_launches("given up", given_up, out)
     if plan.not_applicable:
         out.print()
         out.print(f"not applicable: {counted(len(plan.not_applicable), 'cell')} (see plan)")
+
+
+def _print_launches(title: str, told: Sequence[tuple[LaunchStatus, str]], out: Console) -> None:
+    """Say something of the launches of which there is something to say."""
+    lines = [(launch.plan.launch.name, text) for launch, text in told if text]
+    if lines:
+        out.print()
+        out.print(title, style="bold")
+        for name, text in lines:
+            out.print(Text(f"  {name}: {text}"))
 
 
 def _print_one_reply(found: Sequence[tuple[Square, int]], out: Console) -> None:

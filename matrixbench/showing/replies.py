@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.ignored_seeds import ignoring
 from matrixbench.execution.workshop import Workshop
 from matrixbench.records import Outcome
 from matrixbench.showing.reproducing import Reproduction, reproduction
@@ -14,6 +15,7 @@ from matrixbench.spec.backends import OllamaBackend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.plan.cells import Launch
     from matrixbench.results import ResultCell, Results
     from matrixbench.store.database import Store
@@ -46,6 +48,8 @@ class ShownCell:
         replies: How many of them have a reply whose text is known.
         distinct: How many different replies these gave.
         one_reply: Whether several trials gave one reply although the sampling is not greedy.
+        seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
+            empty where nothing does, and where the sampling is greedy.
         shown: The replies; with equal ones together the most frequent first.
         left_out: Replies that the limit left out.
     """
@@ -56,6 +60,7 @@ class ShownCell:
     replies: int
     distinct: int
     one_reply: bool
+    seeds_ignored: str
     shown: tuple[ShownReply, ...]
     left_out: int
 
@@ -102,9 +107,13 @@ def shown_cells(results: Results, store: Store, wish: Wish) -> list[ShownCell]:
         StoreError: The store cannot be read.
     """
     rows = _rows_by_cell(results, store, wish.outcomes)
-    shown = [
-        _shown(cell, rows[id(cell)], store, wish) for cell in results.cells if id(cell) in rows
-    ]
+    cells = [cell for cell in results.cells if id(cell) in rows]
+    two_replies: dict[LaunchKey, bool] = {}
+    for cell in cells:
+        replies = {row.reply_digest for row in rows[id(cell)]} - {None}
+        two_replies[cell.key] = two_replies.get(cell.key, False) or len(replies) > 1
+    ignored = ignoring(store, two_replies)
+    shown = [_shown(cell, rows[id(cell)], store, wish, ignored.get(cell.key, "")) for cell in cells]
     if not shown:
         found = f"no {' or '.join(wish.outcomes)} trial" if wish.outcomes else "no trial"
         raise _nothing(
@@ -200,7 +209,9 @@ def _rows_by_cell(
     return rows
 
 
-def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> ShownCell:
+def _shown(
+    cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish, seeds_ignored: str
+) -> ShownCell:
     rows.sort(key=_index)
     groups = _groups(rows) if wish.distinct else [[row] for row in rows]
     kept = groups[: wish.limit]
@@ -216,6 +227,7 @@ def _shown(cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish) -> 
         replies=len(known),
         distinct=len(set(known)),
         one_reply=not (cell.square.greedy or wish.outcomes) and _one_reply(rows),
+        seeds_ignored="" if cell.square.greedy else seeds_ignored,
         shown=tuple(
             ShownReply(
                 trials=tuple(group),

@@ -6,11 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from matrixbench.execution.ignored_seeds import ignoring
 from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from matrixbench.execution.ignored_seeds import LaunchKey
     from matrixbench.frame import Square
     from matrixbench.plan.planner import LaunchPlan, Plan
     from matrixbench.results import ResultCell, Results
@@ -52,11 +54,14 @@ class LaunchStatus:
         outcomes: Outcome → trials, in its cells under its build; shared trials are counted in
             each launch that has them.
         given_up: Why its newest run was given up; empty where it was not.
+        seeds_ignored: What shows that it ignores seeds, so that all trials of a cell are one draw;
+            empty where nothing does.
     """
 
     plan: LaunchPlan
     outcomes: Mapping[Outcome, int]
     given_up: str = ""
+    seeds_ignored: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,6 +116,14 @@ class _Count:
             self.errors[kind] += 1
             self.examples[kind] = row.reason
 
+    def two_replies(self, results: Results) -> dict[LaunchKey, bool]:
+        """Return of which launches some cell has two different replies."""
+        found: dict[LaunchKey, bool] = {}
+        for cell in results.cells:
+            several = len(self.replies.get(cell, Counter()).keys() - {_NO_REPLY}) > 1
+            found[cell.key] = found.get(cell.key, False) or several
+        return found
+
 
 def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
     """Return how far an experiment is; reads the store, and starts and fetches nothing.
@@ -125,10 +138,15 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
     """
     count = _Count()
     given_up: dict[tuple[str, str], str] = {}
+    ignored: dict[tuple[str, str], str] = {}
     if store is not None:
         for cell, row in results.rows(store):
             count.add(cell, row)
         given_up = dict(_given_up(store.launches(plan.experiment)))
+        found = ignoring(store, count.two_replies(results))
+        ignored = {
+            (cell.launch, cell.launch_digest): found.get(cell.key, "") for cell in results.cells
+        }
     return Status(
         plan=plan,
         outcomes=_ordered(count.outcomes),
@@ -149,6 +167,7 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
                 plan=launch,
                 outcomes=_ordered(count.by_launch.get(launch.launch.name, Counter())),
                 given_up=given_up.get((launch.launch.name, launch.launch.digest), ""),
+                seeds_ignored=ignored.get((launch.launch.name, launch.launch.digest), ""),
             )
             for launch in plan.launches
         ),

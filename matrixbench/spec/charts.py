@@ -57,6 +57,14 @@ OF_ONE_LOAD = PROMPT_TIMES | {
 """Metrics that are of trials under a cell's own load alone."""
 
 
+class ChosenInterval(StrEnum):
+    """Which interval a cell's success ratio has where its number of trials is fixed."""
+
+    WILSON = "wilson"
+    JEFFREYS = "jeffreys"
+    EXACT = "exact"
+
+
 class Chart(Part):
     """A heatmap: which axes stand on which sides, and what the colour means."""
 
@@ -82,6 +90,11 @@ class Chart(Part):
 
     k: Annotated[int, Field(ge=1)] = 5
     """For the metrics `pass_at_k` and `pass_hat_k`: how many attempts are meant."""
+
+    interval: Annotated[ChosenInterval, Field(strict=False)] | None = None
+    """Which 95 % interval a square has: `wilson` (the default), `jeffreys` (narrower near 0 and 1)
+    or `exact` (Clopper and Pearson's: wider, never right too seldom). Adaptive trials have their
+    own."""
 
     title: str | None = None
     """The title. Default: the experiment's name and the chart's."""

@@ -75,14 +75,16 @@ class ExperimentFile(Part):
     """What is to be found out."""
 
     trials: Trials = 10
-    """Attempts per cell, or {min, max, until: {half_width}}: each cell stops once its interval is
-    narrow enough. Raising them later tops up; nothing is repeated."""
+    """Attempts per cell, or as many as it takes: {min, max, until: {half_width}} stops each cell
+    once its interval is narrow enough, {max, until: {gate: {baseline, max_drop}}} stops all of them
+    once a comparison is decided. Raising them later tops up; nothing is repeated."""
 
     greedy_trials: Annotated[int, Field(ge=1)] = 2
     """Attempts per cell where the sampling is greedy (temperature 0 or top_k 1)."""
 
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
-    """Trial i asks for seed + i, the same in every cell, so that cells compare pairwise."""
+    """Trial i asks for seed + i + an offset of its test, the same for all cells of a test, so that
+    they compare pairwise."""
 
     faithful: bool = False
     """One request at a time, no prompt cache, no shared KV: reruns are bit-equal, and slow."""

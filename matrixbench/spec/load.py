@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from matrixbench.errors import Problem, SpecError
+from matrixbench.errors import Problem, SpecError, UsageError
 from matrixbench.safe_files import open_input
 from matrixbench.spec.cases import Cases
 from matrixbench.spec.conversations import script_of
 from matrixbench.spec.doubtful import doubtful_findings
-from matrixbench.spec.experiment import ExperimentFile
+from matrixbench.spec.experiment import MAX_SEED, ExperimentFile
 from matrixbench.spec.nodes import Document, Finding, Loc, Node
 from matrixbench.spec.origin import Origin
 from matrixbench.spec.paths import Places, resolved
@@ -82,7 +82,8 @@ class Experiment:
     """An experiment file, checked, with paths made absolute and its references read.
 
     `environ` is the environment that it was read in; runs, stores and keys follow it. `warnings`
-    are what is most likely not meant, though it runs.
+    are what is most likely not meant, though it runs. `seed_offset` is by how much the file's
+    `seed` is higher here than as it is written.
     """
 
     path: Path
@@ -91,6 +92,28 @@ class Experiment:
     tests: tuple[TestCase, ...]
     environ: Mapping[str, str] = field(default_factory=dict, compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    seed_offset: int = 0
+
+    def with_seed_offset(self, offset: int) -> Experiment:
+        """Return the experiment as if its file's `seed` were higher: fresh seeds for another look.
+
+        Choose at least as many as there are trials, for trial i asks for seed + i.
+
+        Raises:
+            UsageError: The offset is negative, or seeds would be larger than `MAX_SEED`.
+        """
+        seed, trials = self.file.seed + offset, self.file.trials
+        most = max(trials if isinstance(trials, int) else trials.max, self.file.greedy_trials)
+        if offset < 0:
+            raise UsageError(f"a seed offset must be at least 0, found {offset}")
+        largest = MAX_SEED - most + 1 - self.file.seed
+        if offset > largest:
+            raise UsageError(
+                f"a seed offset of {offset} makes the last trial ask for seed {seed + most - 1}",
+                hint=f"{MAX_SEED} is the largest seed: at most {largest} is possible",
+            )
+        file = self.file.model_copy(update={"seed": seed})
+        return replace(self, file=file, seed_offset=self.seed_offset + offset)
 
     def __repr__(self) -> str:
         """Name it: all of it would fill a notebook, and show its backends' environments."""

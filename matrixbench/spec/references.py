@@ -112,6 +112,7 @@ def reference_findings(document: Document, cases: Cases) -> Iterator[Finding]:
         yield from _entry(entry, axes, f"include[{index}]")
         included |= {axis: [] for axis in entry.entries if axis in SAMPLING_FIELDS}
     yield from comparison_findings(cases, axes)
+    yield from _gate(root.child("trials"), Axes(values=included, open=axes.open))
     for name, chart in root.child_entries("charts").items():
         yield from _chart(name, chart, Axes(values=included, open=axes.open))
 
@@ -229,7 +230,21 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
     if baseline is not None and not wanted:
         message = f"{where}.baseline has no meaning here"
         yield Finding(place=baseline.place, message=message, hint=f"add metric: {DIFFERENCE}")
-    for axis, value in (baseline.entries if baseline else {}).items():
+    if baseline is not None:
+        yield from _baseline_named(baseline, axes, where)
+
+
+def _gate(trials: Node | None, axes: Axes) -> Iterator[Finding]:
+    """Yield that the gate which ends the trials has a baseline that is not there."""
+    until = trials.child("until") if trials else None
+    gate = until.child("gate") if until else None
+    baseline = gate.child("baseline") if gate else None
+    if baseline is not None:
+        yield from _baseline_named(baseline, axes, "trials.until.gate")
+
+
+def _baseline_named(baseline: Node, axes: Axes, where: str) -> Iterator[Finding]:
+    for axis, value in baseline.entries.items():
         if axis in HANDLES or (axes.unknown(axis) and axis not in CHART_AXES):
             message = f"unknown axis {quoted(axis)} in {where}.baseline"
             hint = _axis_hint(axis, _chart_axes(axes))

@@ -54,7 +54,7 @@ RESERVED_FIELDS: Mapping[str, str] = {
     "messages": "say it with a test's `messages:`",
     "tools": "say it with a test's `tools:`",
     "model": "say it under `models:`, for an endpoint with `id:`",
-    "seed": "say it with `seed:` at the top level; trial i sends seed + i",
+    "seed": "say it with `seed:` at the top level; each trial sends its own, counted from there",
     "n": "say it with `trials:`; a trial is one reply",
     "n_predict": "say it with `max_tokens:`",
     "stream_options": "say `stream: true`; the usage of a stream is then asked for",
@@ -271,6 +271,18 @@ def _bounds(trials: Node | None) -> Iterator[Finding]:
     if least and most and isinstance(low, int) and isinstance(high, int) and low > high:
         message = f"trials.min must be at most trials.max, found {least.text} and {most.text}"
         yield Finding(place=least.place, message=message)
+    until = trials.child("until") if trials else None
+    if until and isinstance(until.value, dict):
+        given = {key: until.child(key) for key in ("half_width", "gate")}
+        named = [key for key, node in given.items() if node and node.value is not None]
+        if len(named) == 2:  # noqa: PLR2004  both of them
+            message = "trials.until has both half_width and gate"
+            hint = "half_width stops each cell alone, gate all of them together: choose one"
+            yield Finding(place=until.place, message=message, hint=hint)
+        elif not named and not set(until.value) - given.keys():
+            message = "trials.until does not say when there are enough"
+            hint = "write {half_width: 0.1}, or {gate: {baseline: {backend: NAME}, max_drop: 0.1}}"
+            yield Finding(place=until.place, message=message, hint=hint)
 
 
 def _seeds(document: Document) -> Iterator[Finding]:

@@ -76,6 +76,12 @@ def whole_form(loc: Loc, node: Node | None) -> str:  # noqa: C901, PLR0911, PLR0
             return _smaller(loc, node)
 
 
+def _against(node: Node) -> str:
+    """Return a baseline as the file writes it, from how the command line does: AXIS=VALUE."""
+    axis, sign, value = node.text.partition("=")
+    return f"{{{axis.strip()}: {value.strip()}}}" if sign else f"{{backend: {axis.strip()}}}"
+
+
 def _smaller(loc: Loc, node: Node) -> str:  # noqa: C901, PLR0911, PLR0912  one for each place
     """Return the form of a value that is small: a number where a mapping is due, and the like."""
     number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
@@ -92,6 +98,10 @@ def _smaller(loc: Loc, node: Node) -> str:  # noqa: C901, PLR0911, PLR0912  one 
             return f"{{cells: {written(node)}}}"
         case (*_, "needs") if number:
             return f"{{context: {written(node)}}}"
+        case ("trials", "until", "gate") if isinstance(node.value, str):
+            return f"{{baseline: {_against(node)}, max_drop: 0.1}}"
+        case ("trials", "until", "gate", "baseline") if isinstance(node.value, str):
+            return _against(node)
         case ("trials", "until") if number:
             return f"{{half_width: {written(node)}}}"
         case ("trials",) if len(node.items) == 2:  # noqa: PLR2004  from and to

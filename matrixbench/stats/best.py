@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_STEPS = 2_000
+_STEPS = 400
 """Parts into which the ratios that matter are divided."""
+
+_SPREAD_STEPS = 21
+"""Spreads of the rows' true means that are looked at."""
 
 _SPREADS = 6.0
 """Standard deviations beyond which a row has no chance."""
@@ -60,42 +63,63 @@ def belief(tests: Sequence[Sequence[tuple[int, int]]], *, effect: float | None =
 def chances_of_best(beliefs: Sequence[Belief]) -> list[float]:
     """Return of each mean ratio how likely it is the largest; together 1.
 
-    A mean of beta variables is taken for the beta variable with its mean and variance, and the
-    chance ∫ f_i · Π F_j is summed up over small steps: nothing is drawn. What is believed of one is
-    taken to be independent of the others. Where seeds go together between them, the chances are
-    nearer to each other than need be.
+    The largest of many is the largest by luck too, so means are drawn towards each other by as much
+    as they can have differed by chance: they are taken to be normal around a common one, with a
+    spread of which every value is as likely before (A. Gelman, Bayesian Analysis 1(3) (2006)).
+    Without that, a row that is said to be the best with .85 is so in a third of the cases where
+    forty rows differ a little. For each spread the chance is ∫ f_i · Π F_j, summed over small
+    steps: nothing is drawn. What is believed of one row is taken to be independent of the others.
+    Where seeds go together between them, the chances are nearer to each other than need be.
     """
     if not beliefs:
         return []
     import numpy as np  # noqa: PLC0415  heavy
 
-    least = max(one.mean - _SPREADS * sqrt(one.variance) for one in beliefs)
-    able = [
-        place
-        for place, one in enumerate(beliefs)
-        if one.mean + _SPREADS * sqrt(one.variance) >= least
-    ]
-    able = sorted(able, key=lambda place: -beliefs[place].mean)[:_MOST_ROWS]
-    edges = _distribution([beliefs[place] for place in able], max(0.0, least))
-    middle = np.log(np.maximum((edges[:, 1:] + edges[:, :-1]) / 2, 1e-300))
-    weights = np.diff(edges, axis=1) * np.exp(middle.sum(axis=0) - middle)
-    found = weights.sum(axis=1)
-    chances = [0.0] * len(beliefs)
-    for place, chance in zip(able, (found / found.sum()).tolist(), strict=True):
-        chances[place] = chance
-    return chances
+    means = np.array([one.mean for one in beliefs])
+    noise = np.array([one.variance for one in beliefs])
+    widest = min(0.5, 4 * max(float(np.ptp(means)), float(np.sqrt(noise.max()))))
+    chances = np.zeros(len(beliefs))
+    weights: list[float] = []
+    found = []
+    for spread in np.linspace(0.0, widest, _SPREAD_STEPS):
+        total = noise + spread * spread
+        centre = float((means / total).sum() / (1 / total).sum())
+        weights.append(
+            -0.5
+            * float(
+                np.log(total).sum()
+                + np.log((1 / total).sum())
+                + ((means - centre) ** 2 / total).sum()
+            )
+        )
+        drawn = centre + (means - centre) * spread * spread / total
+        found.append(_largest(drawn, np.sqrt(noise * spread * spread / total)))
+    likely = np.exp(np.array(weights) - max(weights))
+    for weight, part in zip(likely / likely.sum(), found, strict=True):
+        chances += weight * part
+    return [float(chance) for chance in chances]
 
 
-def _distribution(beliefs: Sequence[Belief], least: float) -> NDArray[np.float64]:
-    """Return of each the chance to lie below each step from `least` to 1; below `least` is 0."""
+def _largest(means: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return of each of several independent normal variables how likely it is the largest."""
     import numpy as np  # noqa: PLC0415  heavy
-    from scipy.special import betainc  # noqa: PLC0415  heavy
+    from scipy.special import log_ndtr, ndtr  # noqa: PLC0415  heavy
 
-    means = np.array([one.mean for one in beliefs])[:, None]
-    worth = means * (1 - means) / np.array([one.variance for one in beliefs])[:, None] - 1
-    steps = np.linspace(least, 1.0, _STEPS + 1)[None, :]
-    found: NDArray[np.float64] = betainc(means * worth, (1 - means) * worth, steps)
-    return found
+    chances: NDArray[np.float64] = np.zeros(len(means))
+    if not errors.any():
+        chances += 1 / len(means)
+        return chances
+    least = float((means - _SPREADS * errors).max())
+    able = np.flatnonzero(means + _SPREADS * errors >= least)
+    able = able[np.argsort(-means[able], kind="stable")][:_MOST_ROWS]
+    highest = float((means + _SPREADS * errors)[able].max())
+    steps = np.linspace(least, highest, _STEPS + 1)
+    scaled = (steps[None, :] - means[able, None]) / errors[able, None]
+    middle = log_ndtr((scaled[:, 1:] + scaled[:, :-1]) / 2)
+    weights = np.diff(ndtr(scaled), axis=1) * np.exp(middle.sum(axis=0) - middle)
+    found = weights.sum(axis=1)
+    chances[able] = found / found.sum()
+    return chances
 
 
 def holm_beside_best(p_values: Sequence[float | None], rows: int) -> list[float | None]:

@@ -96,7 +96,10 @@ def ratio_of(successes: float, n: float, *, confidence: float = CONFIDENCE) -> R
 
 
 def mean_over_tests(
-    tests: Sequence[Sequence[Ratio]], *, confidence: float = CONFIDENCE
+    tests: Sequence[Sequence[Ratio]],
+    *,
+    luck: Sequence[float] = (),
+    confidence: float = CONFIDENCE,
 ) -> Mean | None:
     """Return the mean success ratio over tests, each given by the ratios of its cells.
 
@@ -107,19 +110,25 @@ def mean_over_tests(
     Cameron and D. L. Miller, Journal of Human Resources 50(2) (2015), section VI). It takes the
     tests as a sample of such tests. It is never narrower than the interval for these very tests
     (`mean_of_these_tests`), which is also what a single test gets: without it, tests that all came
-    out alike would leave no width at all.
+    out alike would leave no width at all. What tests have in common, since they share seeds, does
+    not show in how their ratios differ: it is added.
 
-    Tests without cells are left out; None where none is left.
+    Tests without cells are left out; None where none is left. `luck` is as in
+    `mean_of_these_tests`; then no test may be without cells.
     """
     known = [cells for cells in tests if cells]
     if not known:
         return None
     ratios = [fmean(cell.estimate for cell in cells) for cells in known]
     estimate = fmean(ratios)
-    these = mean_of_these_tests(known, confidence=confidence)
+    these = mean_of_these_tests(known, luck=luck, confidence=confidence)
     if len(ratios) == 1:
         return Mean(estimate=estimate, interval=these, standard_error=None, tests=1)
-    error = stdev(ratios) / sqrt(len(ratios))
+    common = sum(
+        (effect - 1) * fmean(cell.standard_error for cell in cells) ** 2
+        for cells, effect in zip(known, luck or [1.0] * len(known), strict=True)
+    )
+    error = sqrt(stdev(ratios) ** 2 / len(ratios) + common / len(ratios) ** 2)
     reach = student_quantile(len(ratios) - 1, confidence=confidence) * error
     return Mean(
         estimate=estimate,
@@ -133,7 +142,10 @@ def mean_over_tests(
 
 
 def mean_of_these_tests(
-    tests: Sequence[Sequence[Ratio]], *, confidence: float = CONFIDENCE
+    tests: Sequence[Sequence[Ratio]],
+    *,
+    luck: Sequence[float] = (),
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """Return the interval of the mean ratio over these very tests: only their trials are chance.
 
@@ -144,6 +156,15 @@ def mean_of_these_tests(
     its limit is taken, z / √tests where all have as many trials. Cells of one test share their
     seeds, so that they may go wholly together: their ends and standard errors are averaged.
 
+    Where tests share seeds with each other, each se² in the quantile's numerator is multiplied by
+    their design effect, up to complete dependence, at which the quantile is z.
+
+    Args:
+        tests: Their cells' ratios.
+        luck: The design effect of each test (`shared_luck.mean_effect`), 1 for those that share no
+            seeds; empty where none does.
+        confidence: Of the interval.
+
     Raises:
         ValueError: There is no test, or one without cells.
     """
@@ -152,7 +173,9 @@ def mean_of_these_tests(
     errors = [fmean(cell.standard_error for cell in cells) for cells in tests]
     if not any(errors):
         errors = [fmean(cell.scale for cell in cells) for cells in tests]
-    quantile = normal_quantile(confidence) * sqrt(sum(e * e for e in errors)) / sum(errors)
+    effects = luck or [1.0] * len(errors)
+    together = sum(effect * e * e for effect, e in zip(effects, errors, strict=True))
+    quantile = normal_quantile(confidence) * min(1.0, sqrt(together) / sum(errors))
     ends = [[cell.at(quantile) for cell in cells] for cells in tests]
     return Interval(
         low=max(0.0, fmean(fmean(end.low for end in found) for found in ends)),

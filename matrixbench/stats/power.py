@@ -213,10 +213,12 @@ def stratified_power(
     mixed = (up + down) / 2 + drop * drop / 4
     conditional = cells * trials * mixed / 2
     spread = sqrt(cells * trials * (up + down) / 4)
-    beyond = cells * trials * drop / 2 - _quantile(alpha) * sqrt(conditional) - 0.75
-    if spread == 0:
-        return float(beyond >= 0)
-    return NormalDist().cdf(beyond / spread)
+    beyond = cells * trials * drop / 2 - _quantile(alpha) * sqrt(conditional) - 0.5
+    normal = NormalDist().cdf(beyond / spread) if spread else float(beyond >= 0)
+    # Rare failures are on either side as by a coin: then it is McNemar's test of them, or sharper.
+    lost, kept = 1 - sides.ratio + drop, 1 - sides.ratio
+    rare = mcnemar_power(round(cells * trials), lost, kept, alpha=alpha) if lost + kept < 1 else 0.0
+    return max(normal, rare)
 
 
 def gate_power(
@@ -244,11 +246,7 @@ def gate_power(
     if pairs < 1:
         return 0.0
     if pairs > _MOST_GATED:
-        drop = worse - better
-        error = sqrt(max(0.0, worse + better - drop * drop) / pairs)
-        z = normal_quantile(CONFIDENCE)
-        room = abs(max_drop - drop) / error if error else float("inf")
-        return NormalDist().cdf(room - z) if room != float("inf") else 1.0
+        return _normal_power(pairs, worse, better, max_drop)
     lost = _some(*_range(pairs, worse))
     gained = _some(*_range(pairs, better))
     b, c = (found.ravel() for found in np.meshgrid(lost, gained, indexing="ij"))
@@ -256,9 +254,20 @@ def gate_power(
     b, c = b[possible], c[possible]
     chances = _trinomial(pairs, (worse, better), (b, c, pairs - b - c))
     total = chances.sum()  # Less than 1 where not every count is looked at.
+    if not total:  # Every pair is discordant, and the counts that were looked at do not add up.
+        return _normal_power(pairs, worse, better, max_drop)
     return float(
         (chances * decides(b.astype(float), c.astype(float), pairs, max_drop)).sum() / total
     )
+
+
+def _normal_power(pairs: int, worse: float, better: float, max_drop: float) -> float:
+    """Return the same by the normal interval that it becomes with many pairs."""
+    drop = worse - better
+    error = sqrt(max(0.0, worse + better - drop * drop) / pairs)
+    if not error:
+        return 1.0
+    return NormalDist().cdf(abs(max_drop - drop) / error - normal_quantile(CONFIDENCE))
 
 
 def tango_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) -> Flags:

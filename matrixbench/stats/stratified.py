@@ -1,7 +1,8 @@
 """Many cells at once: one difference, one interval, one exact test, clustered by test.
 
 A cell is a stratum. Tests weigh the same, and within a test its cells. Cells of one test share
-their seeds, so they are not taken to be independent of each other; different tests are.
+their seeds, so they are not taken to be independent of each other. Different tests are, unless
+they share seeds as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from matrixbench.stats.proportions import (
     Interval,
     newcombe_difference,
     normal_quantile,
+    score_paired_difference,
 )
+from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 100_000
 """Trials a cell beyond which nobody plans."""
+
+_ROUNDING = 1e-9
+
+_UNSEEN = {False: 1.0, True: 2.0}
+"""How many discordant pairs the dependence counts for that is assumed before any was seen, with
+seeds of each test's own and with common ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +50,19 @@ class Stratum:
         candidate: Seed → whether the trial passed; not empty.
         baseline: The same; not empty.
         paired: Whether the two are pairs: then both have the same seeds.
+        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
     """
 
     test: str
     candidate: Mapping[int, bool]
     baseline: Mapping[int, bool]
     paired: bool
+    luck: int | None = None
+
+    @property
+    def sharing(self) -> str | int:
+        """What all cells have in common whose trials of one seed may go together."""
+        return self.test if self.luck is None else self.luck
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return successes and trials of the candidate, then of the baseline."""
@@ -77,6 +93,35 @@ class Stratum:
         ]
         return newcombe_difference(scaled[0], scaled[1], confidence=confidence)
 
+    def discordant(self) -> tuple[float, float]:
+        """Return the shares of pairs that only the baseline, only the candidate passed.
+
+        Where trials are no pairs, those to be expected of pairs drawn at random, one trial of
+        either side. The variance of a difference follows from them in either case.
+        """
+        (up, up_n), (down, down_n) = self.counts()
+        if self.paired:
+            table = self.pairs()
+            return table.worse / table.n, table.better / table.n
+        p, q = up / up_n, down / down_n
+        return q * (1 - p), p * (1 - q)
+
+    def precision(self, *, n: int | None = None) -> tuple[float, float]:
+        """Return how many pairs a side is worth, and an unbiased variance of the difference.
+
+        Args:
+            n: Trials a side to which that is scaled; None for those that there are.
+        """
+        (up, up_n), (down, down_n) = self.counts()
+        if self.paired:
+            worse, better = self.discordant()
+            one = worse + better - (better - worse) ** 2
+            return float(n or up_n), one / (n or up_n) * up_n / max(1, up_n - 1)
+        p, q = up / up_n, down / down_n
+        many, least = (n or up_n, n or down_n), max(1, min(up_n, down_n) - 1)
+        one = p * (1 - p) / many[0] + q * (1 - q) / many[1]
+        return 2 / (1 / many[0] + 1 / many[1]), one * (least + 1) / least
+
     def influences(self) -> Iterator[tuple[int, float]]:
         """Yield each trial's (or pair's) seed, and its share in the deviation of the difference."""
         (up, up_n), (down, down_n) = self.counts()
@@ -96,11 +141,12 @@ def stratified_difference(
 ) -> Difference:
     """Return the mean difference over tests, with an interval for these very tests.
 
-    The cells' intervals (Tango's for pairs, else Newcombe's) are combined by squaring and adding
-    (G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008); X. Yan and X. G. Su, Statistics in
-    Biopharmaceutical Research 2(3) (2010)), which gives a width also where every trial came out
-    alike. Where tests have several cells, it is widened by the design effect of trials that share
-    test and seed (`design_effect`).
+    T. Tango's score interval (Statistics in Medicine 17, 1998) of all pairs in one table, in which
+    each cell's shares have its weight. Pooled, the variance is the cells' own and what their
+    differences differ, so that it is never too small where tests differ. Cells whose seeds differ
+    have the discordant pairs that are to be expected, which keeps the error where Newcombe's
+    interval does not. The table has as many pairs as the weighted mean is worth
+    (`effective_pairs`). tests/benchmarks/peeking.py has its errors.
 
     Args:
         strata: The cells; at least one.
@@ -108,15 +154,41 @@ def stratified_difference(
             those that there are.
         confidence: Of the interval.
     """
+    worse, better = _pooled(strata)
+    pairs = effective_pairs(strata, n=n, confidence=confidence)
+    return score_paired_difference(
+        worse=worse * pairs, better=better * pairs, n=pairs, confidence=confidence
+    )
+
+
+def effective_pairs(
+    strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
+) -> float:
+    """Return how many pairs of one table the weighted mean over cells is worth.
+
+    1 / Σ w² / n for cells that vary alike. Where some weigh more for each of their trials than
+    others, it is fewer if those vary the most: as many as the cells' own variances leave. Cells
+    that go together divide it by the `design_effect`.
+    """
     weights = test_weights(strata)
-    cells = [stratum.difference(n=n, confidence=confidence) for stratum in strata]
-    estimate = sum(weight * cell.estimate for weight, cell in zip(weights, cells, strict=True))
-    wider = sqrt(design_effect(strata, n=n, confidence=confidence))
-    below = wider * sqrt(sum((w * c.below) ** 2 for w, c in zip(weights, cells, strict=True)))
-    above = wider * sqrt(sum((w * c.above) ** 2 for w, c in zip(weights, cells, strict=True)))
-    return Difference(
-        estimate=estimate,
-        interval=Interval(low=max(-1.0, estimate - below), high=min(1.0, estimate + above)),
+    cells = [stratum.precision(n=n) for stratum in strata]
+    pairs = 1 / sum(w * w / many for w, (many, _) in zip(weights, cells, strict=True))
+    each = [w / many for w, (many, _) in zip(weights, cells, strict=True)]
+    if max(each) > min(each) * (1 + _ROUNDING):
+        worse, better = _pooled(strata)
+        pooled = worse + better - (better - worse) ** 2
+        own = sum(w * w * variance for w, (_, variance) in zip(weights, cells, strict=True))
+        pairs = min(pairs, pooled / own) if pooled > 0 and own > 0 else pairs
+    return pairs / design_effect(strata, n=n, confidence=confidence)
+
+
+def _pooled(strata: Sequence[Stratum]) -> tuple[float, float]:
+    """Return the weighted means of the cells' discordant shares."""
+    shares = [stratum.discordant() for stratum in strata]
+    weights = test_weights(strata)
+    return (
+        sum(weight * worse for weight, (worse, _) in zip(weights, shares, strict=True)),
+        sum(weight * better for weight, (_, better) in zip(weights, shares, strict=True)),
     )
 
 
@@ -129,30 +201,46 @@ def test_weights(strata: Sequence[Stratum]) -> list[float]:
 def design_effect(
     strata: Sequence[Stratum], *, n: int | None = None, confidence: float = CONFIDENCE
 ) -> float:
-    """Return by how much the variance grows since cells of one test share their seeds.
+    """Return by how much the variance grows since cells share their seeds.
 
-    The cluster-robust variance (clusters: test and seed) over that of independent cells, at least
-    1, times (t / z)² for the number of clusters, and at most the number of cells of a test, which
-    is what complete dependence gives; also where nothing varied, so that nothing is known of it. 1
-    where no test has several cells.
+    The cluster-robust variance (clusters: test and seed; of tests that share seeds the seed alone)
+    over that of independent cells, at least 1, times (t / z)² for the number of clusters. Few
+    discordant pairs say little of how cells go together, so that it is averaged with what is
+    assumed of them before any is seen, which counts for one pair: complete dependence of the cells
+    of a test. Between tests that share seeds it is `shared_luck.LEAST`, and counts for two. At most
+    what complete dependence of all that may go together gives; 1 where nothing may.
+
+    Args:
+        strata: The cells.
+        n: Trials a side of each cell to which that is scaled; None for those that there are.
+        confidence: Of the interval that it is for.
     """
-    cells = Counter(stratum.test for stratum in strata)
-    most = max(cells.values())
+    groups: dict[str | int, Counter[str]] = defaultdict(Counter)
+    for stratum in strata:
+        groups[stratum.sharing][stratum.test] += 1
+    most = max(group.total() for group in groups.values())
     if most == 1:
         return 1.0
-    clusters: dict[tuple[str, int], float] = defaultdict(float)
-    alone = 0.0
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
+    alone = unit = trials = 0.0
     for stratum, weight in zip(strata, test_weights(strata), strict=True):
+        many, _ = stratum.precision()
+        unit += (weight / many) ** 2 / len(strata)
+        trials += many / len(strata)
         for seed, influence in stratum.influences():
-            clusters[stratum.test, seed] += weight * influence
+            clusters[stratum.sharing, seed] += weight * influence
             alone += (weight * influence) ** 2
-    together = sum(value * value for value in clusters.values())
-    df = len(clusters) - len(cells) if n is None else (n - 1) * len(cells)
+    df = len(clusters) - len(groups) if n is None else (n - 1) * len(groups)
     if df < 1:
         return float(most)
     small = (student_quantile(df, confidence=confidence) / normal_quantile(confidence)) ** 2
-    effect = together / alone if alone > 0 else float(most)
-    return min(float(most), max(1.0, effect) * small)
+    together = max(alone, sum(value * value for value in clusters.values()))
+    # Both in discordant pairs, of which n trials a side would show more.
+    scale = 1 / unit if n is None else n / trials / unit
+    unseen = _UNSEEN[any(len(group) > 1 for group in groups.values())]
+    assumed = max(max(group.values()) * least_effect(len(group)) for group in groups.values())
+    effect = (together * small * scale + unseen * assumed) / (alone * scale + unseen)
+    return min(float(most), max(1.0, effect))
 
 
 def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -> Interval | None:
@@ -181,16 +269,43 @@ def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -
 def overall_p(strata: Sequence[Stratum]) -> float:
     """Return the exact two-sided p-value of «no cell differs», over all cells.
 
-    Where every cell is paired, `sign_flip_p` over test and seed; with one cell a test that is the
-    pooled exact McNemar test. Else `exact_cmh_p` over all trials.
+    Where every cell is paired, `sign_flip_p` over test and seed (of tests that share seeds over
+    the seed); with one cell a test that is the pooled exact McNemar test. Else `exact_cmh_p` over
+    all trials; it takes them to be independent, so that where tests share seeds the larger p of it
+    and of the cluster-robust `student_p` is told.
     """
     if not all(stratum.paired for stratum in strata):
-        return exact_cmh_p([stratum.counts() for stratum in strata])
-    sums: dict[tuple[str, int], int] = defaultdict(int)
+        p = exact_cmh_p([stratum.counts() for stratum in strata])
+        shared = any(stratum.luck is not None for stratum in strata)
+        return max(p, student_p(strata)) if shared else p
+    sums: dict[tuple[str | int, int], int] = defaultdict(int)
     for stratum in strata:
         for seed, passed in stratum.candidate.items():
-            sums[stratum.test, seed] += passed - stratum.baseline[seed]
+            sums[stratum.sharing, seed] += passed - stratum.baseline[seed]
     return sign_flip_p(list(sums.values()))
+
+
+def student_p(strata: Sequence[Stratum]) -> float:
+    """Return the two-sided p-value of the mean difference by its cluster-robust standard error.
+
+    Trials that share test and seed, of tests that share seeds those of a seed, are a cluster; the
+    quantile is Student's for few of them (A. C. Cameron and D. L. Miller, Journal of Human
+    Resources 50(2) (2015)). 1 where nothing varied, or there is one cluster.
+    """
+    from scipy.special import stdtr  # noqa: PLC0415  heavy: scipy
+
+    clusters: dict[tuple[str | int, int], float] = defaultdict(float)
+    mean = 0.0
+    for stratum, weight in zip(strata, test_weights(strata), strict=True):
+        (up, up_n), (down, down_n) = stratum.counts()
+        mean += weight * (up / up_n - down / down_n)
+        for seed, influence in stratum.influences():
+            clusters[stratum.sharing, seed] += weight * influence
+    variance = sum(value * value for value in clusters.values())
+    df = len(clusters) - len({stratum.sharing for stratum in strata})
+    if df < 1 or variance == 0:
+        return 1.0
+    return min(1.0, 2 * float(stdtr(df, -abs(mean) / sqrt(variance))))
 
 
 def sign_flip_p(sums: Sequence[int]) -> float:

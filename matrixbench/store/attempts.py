@@ -7,16 +7,19 @@ its cells or for some.
 
 from __future__ import annotations
 
+import json
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matrixbench.plan.cells import CellProgress
 from matrixbench.plan.loads import load_in, plain_id
+from matrixbench.plan.seeds import SPAN
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterator
 
     from matrixbench.store.encoding import Row
     from matrixbench.store.loads import RunLoads
@@ -37,23 +40,26 @@ WORTH = f"""
 """What a trial's newest attempt is worth. A reply is kept whatever its checks say: when one of
 them raises, the reply is judged again, not asked for again."""
 
-ATTEMPTS_WANTED = """
-    trial.generation >= :floor AND trial.seed >= :first_seed AND trial.seed < :seed_end
-"""
-
 _ATTEMPTS = f"""
-    SELECT build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH}, trial.launch
+    SELECT build.id, trial.cell, {{index}}, trial.generation, {WORTH}, trial.launch
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
-    WHERE {ATTEMPTS_WANTED} AND {{runs}}
+    WHERE trial.generation >= :floor AND {{wanted}} AND {{runs}}
     ORDER BY trial.generation, trial.id
 """  # noqa: S608  only our own constants are put in
 
 _KEYS = """
     SELECT id, build, cell, seed, generation, launch
     FROM trial INDEXED BY trial_generation
-    WHERE generation >= :floor AND seed >= :first_seed AND seed < :seed_end AND {runs}
+    WHERE generation >= :floor AND {wanted} AND {runs}
     ORDER BY generation DESC, id DESC
+"""
+
+_IN_RANGE = "trial.seed >= :first_seed AND trial.seed < :seed_end"
+
+_ASKED_FROM = """
+    trial.trial_index < :trials
+    AND trial.seed - trial.trial_index IN (SELECT value FROM json_each(:first_seeds))
 """
 
 SEED_END = 2**63 - 1
@@ -138,36 +144,70 @@ class Tallies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The trials that an experiment asks about: seeds from `first_seed` up to `seed_end`."""
+    """The trials that an experiment asks about.
 
-    first_seed: int
-    seed_end: int
+    Args:
+        first_seed: The seed of trial 0 of all cells, or of each, or those from which any cell was
+            asked: then a trial's own index counts, and must fit.
+        trials: How many of a cell are asked about; None for all.
+        request_timeout_s: The present limit, under which shorter ones were short.
+    """
+
+    first_seed: int | Mapping[str, int] | frozenset[int]
+    trials: int | None = None
     request_timeout_s: float = 0.0
 
+    @property
+    def index(self) -> str:
+        """What a trial's index is."""
+        return "trial.seed - :first_seed" if isinstance(self.first_seed, int) else "trial_index"
 
-def parameters_of(wanted: Wanted, floors: Floors) -> dict[str, float]:
-    """Return what the query for attempts is given."""
-    return {
-        "floor": floors.base,
-        "first_seed": wanted.first_seed,
-        "seed_end": wanted.seed_end,
-        "request_timeout_s": wanted.request_timeout_s,
-    }
+    @property
+    def condition(self) -> str:
+        """Which trials are asked about; where it depends on their cell, all."""
+        match self.first_seed:
+            case int():
+                return _IN_RANGE
+            case frozenset():
+                return _ASKED_FROM
+            case _:
+                return "1"
+
+    def parameters(self, floors: Floors) -> dict[str, float | str]:
+        """Return what a query is given."""
+        first, trials = self.first_seed, SEED_END if self.trials is None else self.trials
+        given: dict[str, float | str] = {"floor": floors.base, "trials": trials}
+        given["request_timeout_s"] = self.request_timeout_s
+        if isinstance(first, int):
+            given["first_seed"] = first
+            given["seed_end"] = min(SEED_END, first + trials)
+        elif isinstance(first, frozenset):
+            given["first_seeds"] = json.dumps(sorted(first))
+        return given
+
+    def has(self, cell: str, seed: int) -> bool:
+        """Return whether a trial that fulfils the condition is asked about."""
+        if not isinstance(self.first_seed, Mapping):
+            return True
+        first = self.first_seed.get(cell)
+        return first is not None and 0 <= seed - first < (self.trials or SPAN)
 
 
 def rows_by_pass(
-    connection: sqlite3.Connection, query: str, parameters: Mapping[str, float], runs: RunLoads
+    connection: sqlite3.Connection, query: str, floors: Floors, wanted: Wanted, runs: RunLoads
 ) -> Iterator[Row]:
     """Yield the rows of a query, those that matter less first."""
+    parameters = wanted.parameters(floors)
     for condition in runs.passes():
-        yield from connection.execute(query.format(runs=condition), parameters)
+        text = query.format(index=wanted.index, wanted=wanted.condition, runs=condition)
+        yield from connection.execute(text, parameters)
 
 
 def read_progress(
     connection: sqlite3.Connection, floors: Floors, wanted: Wanted, runs: RunLoads
 ) -> dict[str, dict[str, CellProgress]]:
     """Return build id → cell id → what is known of its trials."""
-    rows = rows_by_pass(connection, _ATTEMPTS, parameters_of(wanted, floors), runs)
+    rows = rows_by_pass(connection, _ATTEMPTS, floors, wanted, runs)
     tallies = Tallies()
     progress: dict[str, dict[str, CellProgress]] = {}
     for build, plain, index, generation, worth, run in rows:
@@ -192,11 +232,14 @@ def current_ids(
     ids = array("q")
     # One mask a cell for each block of seeds: nearly always one block, whatever the first seed.
     blocks: dict[tuple[int, int], dict[str, int]] = {}
+    by_cell = isinstance(wanted.first_seed, Mapping)
     for number, build, plain, seed, generation, run in _newest_first(
         connection, floors, wanted, runs
     ):
         cell = runs.cell(plain, run) if runs.marks else plain
         if (cells is not None and cell not in cells) or floors.hide(cell, generation):
+            continue
+        if by_cell and not wanted.has(cell, seed):
             continue
         block, place = divmod(seed, _BLOCK)
         masks = blocks.setdefault((build, block), {})
@@ -215,6 +258,5 @@ def _newest_first(
 ) -> Iterator[Row]:
     for condition in reversed(runs.passes()):
         yield from connection.execute(
-            _KEYS.format(runs=condition),
-            {"floor": floors.base, "first_seed": wanted.first_seed, "seed_end": wanted.seed_end},
+            _KEYS.format(wanted=wanted.condition, runs=condition), wanted.parameters(floors)
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from matrixbench.errors import MatrixbenchError, StoreError
 from matrixbench.plan.loads import ANY_LOAD
 from matrixbench.store import reading
-from matrixbench.store.attempts import SEED_END, Wanted, current_ids, floors_of, read_progress
+from matrixbench.store.attempts import Wanted, current_ids, floors_of, read_progress
 from matrixbench.store.connection import (
     check_header,
     connect_reading,
@@ -21,9 +21,11 @@ from matrixbench.store.connection import (
     version_of,
 )
 from matrixbench.store.damage import blamed
+from matrixbench.store.draws import replies_to_seeds
 from matrixbench.store.judging import add_for_now, add_judgements, stale_replies
 from matrixbench.store.loads import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
+from matrixbench.store.looks import add_look, looks
 from matrixbench.store.migrations import MIGRATIONS
 from matrixbench.store.outcomes import read_judged_progress
 from matrixbench.store.writer import Writer
@@ -46,8 +48,16 @@ if TYPE_CHECKING:
     from matrixbench.plan.loads import Loads
     from matrixbench.plan.origin import LaunchRun
     from matrixbench.records import Build, ChatReply, Judgement, Trial
+    from matrixbench.store.looks import KeptLook
     from matrixbench.store.outcomes import Judges
-    from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
+    from matrixbench.store.rows import (
+        KeptReply,
+        LaunchNote,
+        SeedReplies,
+        StoredLaunch,
+        Transcript,
+        TrialRow,
+    )
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -191,7 +201,7 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
+        first_seed: int | frozenset[int],
         trials: int,
         request_timeout_s: float,
         judges: Judges | None = None,
@@ -199,16 +209,13 @@ class Store:
     ) -> dict[str, dict[str, CellProgress]]:
         """Return build id → cell id → what is known of its trials 0 … `trials` − 1.
 
-        Bit i of a mask stands for seed `first_seed` + i. A timeout under a limit shorter than
-        `request_timeout_s` is `short`; a reply is kept whatever its checks say of it. What they
-        say, `judged`, is told where `judges` are given, and nothing of it is written down.
-        Cells of launches that only their load tells apart have it in their id.
+        Bit i of a mask stands for seed `first_seed` + i. Where several first seeds are given, it
+        stands for the i-th trial of a cell that was asked from one of them on. A timeout under a
+        limit shorter than `request_timeout_s` is `short`; a reply is kept whatever its checks say
+        of it. What they say, `judged`, is told where `judges` are given, and nothing of it is
+        written down. Cells of launches that only their load tells apart have it in their id.
         """
-        wanted = Wanted(
-            first_seed=first_seed,
-            seed_end=first_seed + trials,
-            request_timeout_s=request_timeout_s,
-        )
+        wanted = Wanted(first_seed=first_seed, trials=trials, request_timeout_s=request_timeout_s)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -240,6 +247,11 @@ class Store:
         """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""
         with translated(self.path):
             return reading.noted(self._connection, name)
+
+    def replies_to_seeds(self, digests: Iterable[str]) -> list[SeedReplies]:
+        """Return what launches said to each request that was asked with several seeds."""
+        with translated(self.path):
+            return replies_to_seeds(self._connection, digests)
 
     def launches(self, experiment: str | None = None) -> list[StoredLaunch]:
         """Return the launch runs of an experiment, or all of the store, oldest first."""
@@ -278,7 +290,7 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
+        first_seed: int | Mapping[str, int],
         trials: int | None = None,
         cells: Container[str] | None = None,
         checks: Mapping[str, str] | None = None,
@@ -288,16 +300,15 @@ class Store:
 
         Args:
             experiment: Whose fresh starts hold.
-            first_seed: The seed of trial 0; lower ones are left out.
+            first_seed: The seed of trial 0; lower ones are left out. Or cell id → the seed of its
+                trial 0; then other cells are left out.
             trials: How many per cell; None for all that are there.
             cells: Cells to read; None for all.
             checks: Cell id → digest of its present checks. The newest judgement by these
                 counts; where there is none, and for cells that are missing, the newest of all.
             loads: The experiment's: trials under its own come before others.
         """
-        wanted = Wanted(
-            first_seed=first_seed, seed_end=SEED_END if trials is None else first_seed + trials
-        )
+        wanted = Wanted(first_seed=first_seed, trials=trials)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -326,12 +337,15 @@ class Store:
         self,
         experiment: str,
         *,
-        first_seed: int,
-        cells: Container[str],
+        first_seed: int | Mapping[str, int],
+        cells: Container[str] | None = None,
         loads: Loads = ANY_LOAD,
     ) -> Iterator[KeptReply]:
-        """Yield the attempts of some cells that count and have a reply, oldest first."""
-        wanted = Wanted(first_seed=first_seed, seed_end=SEED_END)
+        """Yield the attempts of some cells that count and have a reply, oldest first.
+
+        The arguments are those of `trials`.
+        """
+        wanted = Wanted(first_seed=first_seed)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -393,3 +407,17 @@ class Store:
         """
         with translated(self.path):
             return add_for_now(self._connection, judgements)
+
+    # Looks.
+
+    def looks(self, compared: str) -> list[KeptLook]:
+        """Return the looks that were taken at what is compared, oldest first."""
+        with translated(self.path):
+            return looks(self._connection, compared)
+
+    def add_look(self, compared: str, look: KeptLook) -> None:
+        """Keep that what is compared was looked at; the same look is kept once."""
+        if any(look[:3] == kept[:3] for kept in self.looks(compared)):
+            return
+        with one_transaction(self.path) as connection:
+            add_look(connection, compared, look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from matrixbench.store.attempts import SEED_END, Floors, Wanted, current_ids
+from matrixbench.store.attempts import Floors, Wanted, current_ids
 from matrixbench.store.connection import one_transaction
 from matrixbench.store.encoding import JUDGEMENT_COLUMNS, judgement_values
 from matrixbench.store.reading import chunks, replies, unjudged
@@ -34,7 +34,7 @@ def stale_replies(
     connection: sqlite3.Connection, checks: Mapping[str, str], runs: RunLoads
 ) -> Iterator[tuple[int, str, ChatReply]]:
     """Yield id, cell and reply of the newest attempts that the present checks have not judged."""
-    everything = Wanted(first_seed=0, seed_end=SEED_END)
+    everything = Wanted(first_seed=0)
     for piece in chunks(current_ids(connection, Floors(0, {}), everything, checks, runs)):
         ids = unjudged(connection, piece, checks, runs)
         if ids:

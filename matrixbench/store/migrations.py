@@ -232,6 +232,20 @@ _ORIGIN: Migration = (
     "ALTER TABLE experiment_launch ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
 )
 
+# Verdicts that were given by a test that allows for one look: `compared` stands for cells, builds
+# and seeds of both sides, `trials` counts those of a cell.
+_LOOKS: Migration = (
+    """CREATE TABLE look (
+        id INTEGER PRIMARY KEY,
+        compared TEXT NOT NULL,
+        trials INTEGER NOT NULL,
+        max_drop REAL NOT NULL,
+        verdict TEXT NOT NULL,
+        at REAL NOT NULL
+    )""",
+    "CREATE INDEX look_compared ON look (compared)",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     _FIRST,
     _CELLS,
@@ -240,4 +254,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _CELL_CHECKS,
     _USAGE,
     _ORIGIN,
+    _LOOKS,
 )

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.plan.cells import CellProgress, Judged
+from matrixbench.plan.seeds import SPAN
 from matrixbench.records import Outcome
 from matrixbench.store.attempts import (
-    ATTEMPTS_WANTED,
     ERRORED,
     SHORT,
     WORTH,
     Floors,
     Tallies,
     Wanted,
-    parameters_of,
     rows_by_pass,
 )
 from matrixbench.store.reading import chunks, replies
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
     from matrixbench.store.loads import RunLoads
 
 _JUDGED = f"""
-    SELECT trial.id, build.id, trial.cell, trial.seed - :first_seed, trial.generation, {WORTH},
+    SELECT trial.id, build.id, trial.cell, {{index}}, trial.generation, {WORTH},
         trial.outcome IS NOT NULL, verdict.checks, verdict.outcome, trial.launch
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
     LEFT JOIN verdict ON verdict.trial = trial.id
-    WHERE {ATTEMPTS_WANTED} AND {{runs}}
+    WHERE trial.generation >= :floor AND {{wanted}} AND {{runs}}
     ORDER BY trial.generation, trial.id, verdict.turn
 """  # noqa: S608  only our own constants are put in
 
@@ -61,8 +60,8 @@ def read_judged_progress(
     connection: sqlite3.Connection, floors: Floors, wanted: Wanted, judges: Judges, runs: RunLoads
 ) -> dict[str, dict[str, CellProgress]]:
     """Return what `attempts.read_progress` does, with what the present checks make of it."""
-    reading = _Reading(judges, wanted.seed_end - wanted.first_seed)
-    for row in rows_by_pass(connection, _JUDGED, parameters_of(wanted, floors), runs):
+    reading = _Reading(judges, wanted.trials or SPAN)
+    for row in rows_by_pass(connection, _JUDGED, floors, wanted, runs):
         cell = runs.cell(row[2], row[9]) if runs.marks else row[2]
         if floors.cells and floors.hide(cell, row[4]):
             continue

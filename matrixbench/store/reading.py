@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from matrixbench.store.turns import Turns
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matrixbench.records import Build, ChatReply, JsonObject
     from matrixbench.store.loads import RunLoads
@@ -150,13 +151,13 @@ def trial_rows(
     connection: sqlite3.Connection,
     ids: Iterable[int],
     checks: Mapping[str, str],
-    first_seed: int | None,
+    first_seed: int | Mapping[str, int] | None,
     runs: RunLoads,
 ) -> Iterator[TrialRow]:
     """Yield attempts by id, in the order of the ids.
 
     `checks` gives the digest of a cell's present checks. The rows' `trial` counts from
-    `first_seed`; with None it is the index as it was stored.
+    `first_seed`, that of all cells or of each; with None it is the index as it was stored.
     """
     for piece in chunks(ids):
         rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
@@ -183,11 +184,14 @@ def _fetch(
     return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
 
 
-def _trial_row(row: Row, first_seed: int | None, runs: RunLoads) -> TrialRow:
+def _trial_row(row: Row, first_seed: int | Mapping[str, int] | None, runs: RunLoads) -> TrialRow:
     kind, by_request, imported = row[11], row[13], row[17]
+    cell = runs.cell(row[1], row[6])
+    if isinstance(first_seed, Mapping):
+        first_seed = first_seed[cell]
     return TrialRow(
         id=row[0],
-        cell=runs.cell(row[1], row[6]),
+        cell=cell,
         build=row[2],
         seed=row[3],
         trial=row[4] if first_seed is None else row[3] - first_seed,

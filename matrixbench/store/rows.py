@@ -98,6 +98,28 @@ class LaunchNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedReplies:
+    """What the trials of one request said to several seeds, in one launch under one build.
+
+    Args:
+        launch_digest: The launch.
+        build: The build's id.
+        body: What was sent, but for model and seed; empty where it was not kept.
+        seeds: How many seeds have a reply.
+        distinct: How many of the replies differ, in what they say or in how many tokens they took.
+        tokens: How many completion tokens the shortest took, reasoning left out; None where the
+            server does not say.
+    """
+
+    launch_digest: str
+    build: str
+    body: JsonObject
+    seeds: int
+    distinct: int
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
     """One attempt as tables and charts need it: everything but its texts.
 

@@ -1,10 +1,10 @@
 """How long a plan of a million cells takes, and how much memory: nothing done, and all done.
 
-    python tests/benchmarks/bench_plan.py [nothing|all|stopped]
+    python tests/benchmarks/bench_plan.py [nothing|all|old|stopped]
 
 With `all` a store of a million trials is written first (about a minute, 600 MB in a temporary
-folder). With `stopped` trials are adaptive, and the one that each cell has is enough: the plan has
-to read every verdict.
+folder); with `old` they have the seeds of versions before. With `stopped` trials are adaptive, and
+the one that each cell has is enough: the plan has to read every verdict.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def main(folder: Path, what: str) -> None:
     )
     settings = Settings(store=folder / "r.db", cache=folder / "cache", environ={})
     experiment = load_experiment(path, environ={})
-    if what == "fill":
-        asyncio.run(fill(experiment, settings))
+    if what.startswith("fill"):
+        asyncio.run(fill(experiment, settings, old=what == "fill-old"))
     began, worked = time.perf_counter(), time.process_time()
     plan = build_plan(load_experiment(path, environ={}), settings).plan
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
@@ -69,7 +69,7 @@ def main(folder: Path, what: str) -> None:
     )
 
 
-async def fill(experiment: Experiment, settings: Settings) -> None:
+async def fill(experiment: Experiment, settings: Settings, *, old: bool) -> None:
     """Write one trial for every cell, in a child's memory's stead: rows are not kept."""
     prepared = build_plan(experiment, settings)
     checks = next(iter(prepared.checks.values())).digest
@@ -89,7 +89,8 @@ async def fill(experiment: Experiment, settings: Settings) -> None:
             ),
         )
         for order, cell in enumerate(launch.cells):
-            key = TrialKey(cell=cell.id, build=build.id, seed=1, generation=0)
+            seed = experiment.file.seed if old else prepared.seeds.first(cell)
+            key = TrialKey(cell=cell.id, build=build.id, seed=seed, generation=0)
             reply = ChatReply(message={"content": "a"}, content="a", timing=Timing(latency_s=0.1))
             await writer.put(
                 Trial(
@@ -109,7 +110,7 @@ async def fill(experiment: Experiment, settings: Settings) -> None:
 
 if __name__ == "__main__":
     asked = sys.argv[1] if sys.argv[1:] else "nothing"
-    if asked == "fill":
+    if asked.startswith("fill"):
         main(Path(sys.argv[2]), asked)
         sys.exit()
     with tempfile.TemporaryDirectory() as name:
@@ -117,6 +118,7 @@ if __name__ == "__main__":
             # The peak that counts is the plan's, so the store is filled by a process of its own.
             import subprocess
 
-            filler = [sys.executable, __file__, "fill", name]
+            part = "fill-old" if asked == "old" else "fill"
+            filler = [sys.executable, __file__, part, name]
             subprocess.run(filler, check=True, stdout=subprocess.DEVNULL)
         main(Path(name), asked)

@@ -1,17 +1,40 @@
-"""How often the gate errs, for docs/statistics.md. Run: python tests/benchmarks/gate_error.py."""
+"""How often the gate errs at one look, for docs/statistics.md.
+
+Run: PYTHONPATH=. python tests/benchmarks/gate_error.py
+"""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+import zlib
 from math import factorial, sqrt
-from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Trials, Verdict
-from matrixbench.stats.proportions import newcombe_paired_difference, score_paired_difference
+import numpy as np
+from scipy.special import ndtr, stdtrit
+
+from matrixbench.stats.proportions import (
+    newcombe_paired_difference,
+    normal_quantile,
+    score_paired_difference,
+)
+from tests.benchmarks.peeking import tango
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 DROP = 0.1
+SHAPES = ((1, 1, 40), (3, 1, 20), (6, 5, 10), (20, 1, 10), (3, 10, 10))
+"""Tests, cells of each, trials a side."""
+
+ALIKE = {"no": (0.0, 0.0), "the two sides": (0.6, 0.0), "cells of a test": (0.0, 0.6)}
+RUNS = 4000
+Z = normal_quantile(0.95)
+HEADER = (
+    "| tests × cells × n | true drop | alike | no worse | regression | interval holds |",
+    "| --- | ---: | --- | ---: | ---: | ---: |",
+)
 
 
 def one_cell(n: int, worse: float, better: float, both: float) -> tuple[float, float]:
@@ -35,83 +58,75 @@ def one_cell(n: int, worse: float, better: float, both: float) -> tuple[float, f
     return newcombe, tango
 
 
-def experiment(
-    rng: random.Random, *, tests: int, cells: int, n: int, drop: float, alike: tuple[float, float]
-) -> Candidate:
-    """Return a made-up experiment whose mean drop is `drop`.
+def made_up(
+    *, tests: int, cells: int, n: int, drop: float, alike: tuple[float, float], runs: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what the candidate and the baseline passed: runs × tests × cells × trials.
 
     Args:
-        rng: Where chance comes from.
         tests: How many.
         cells: Cells of each test; they share its seeds.
         n: Trials a side of each cell.
         drop: By which each cell is worse.
         alike: Correlation (of latent normals) of the two sides, and of the cells of one test.
+        runs: Experiments.
     """
-    normal = NormalDist()
-    sides, among = (sqrt(value) for value in alike)
-    own = sqrt(max(0.0, 1 - alike[0] - alike[1]))
-    pairs = []
-    for test in range(tests):
-        ratio = drop + (1 - drop) * (0.3 + 0.65 * test / max(1, tests - 1))
-        bars = (normal.inv_cdf(ratio - drop), normal.inv_cdf(min(ratio, 0.9999)))
-        shared = [[rng.gauss(0, 1) for _ in range(2)] for _ in range(n)]
-        for cell in range(cells):
-            both = [rng.gauss(0, 1) for _ in range(n)]
-            passed = [
-                {
-                    seed: among * shared[seed][side] + sides * both[seed] + own * rng.gauss(0, 1)
-                    < bars[side]
-                    for seed in range(n)
-                }
-                for side in range(2)
-            ]
-            pairs.append(
-                CellPair(
-                    coordinates={"test": f"t{test}", "cell": cell},
-                    test=f"t{test}",
-                    candidate=Trials(cell="c", build="new", passed=passed[0]),
-                    baseline=Trials(cell="c", build="old", passed=passed[1]),
+    rng = np.random.default_rng(zlib.crc32(f"{tests}/{cells}/{n}/{drop}/{alike}".encode()))
+    sides, among = alike
+    latent = sqrt(1 - sides - among) * rng.standard_normal((2, runs, tests, cells, n))
+    latent += sqrt(sides) * rng.standard_normal((1, runs, tests, cells, n))
+    latent += sqrt(among) * rng.standard_normal((2, runs, tests, 1, n))
+    place = np.arange(tests) / max(1, tests - 1)
+    ratios = (drop + (1 - drop) * (0.3 + 0.65 * place))[:, None, None]
+    chance = ndtr(latent)
+    return chance[0] < ratios - drop, chance[1] < ratios
+
+
+def design_effects(seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the design effect of cells of one test, as `stats.stratified` has it."""
+    _, tests, cells, n = seen.shape
+    apart = seen - seen.mean(axis=3, keepdims=True)
+    alone = (apart**2).sum(axis=(1, 2, 3))
+    together = np.maximum(alone, (apart.sum(axis=2) ** 2).sum(axis=(1, 2)))
+    small = (stdtrit(tests * (n - 1), 0.975) / Z) ** 2
+    found: NDArray[np.float64] = np.clip((together * small + cells) / (alone + 1), 1.0, cells)
+    return found
+
+
+def scores(
+    up: NDArray[np.bool_], down: NDArray[np.bool_], difference: float
+) -> NDArray[np.float64]:
+    """Return Tango's statistic of all pairs against a difference."""
+    _, tests, cells, n = up.shape
+    pairs = np.full(len(up), float(tests * cells * n))
+    if cells > 1:
+        pairs /= design_effects(up.astype(np.float64) - down)
+    worse, better = (down & ~up).mean(axis=(1, 2, 3)), (up & ~down).mean(axis=(1, 2, 3))
+    return tango(worse * pairs, better * pairs, pairs, difference)
+
+
+def table(shapes: Sequence[tuple[int, int, int]] = SHAPES, *, runs: int = RUNS) -> list[str]:
+    """Return the rows of the gate's errors by one look."""
+    rows = []
+    for tests, cells, n in shapes:
+        for drop in (0.0, DROP):
+            for name, alike in ALIKE.items():
+                up, down = made_up(tests=tests, cells=cells, n=n, drop=drop, alike=alike, runs=runs)
+                at_limit = scores(up, down, -DROP)
+                held = np.abs(scores(up, down, -drop)) <= Z
+                rows.append(
+                    f"| {tests} × {cells} × {n} | {drop} | {name} | {(at_limit >= Z).mean():.1%} | "
+                    f"{(at_limit < -Z).mean():.1%} | {held.mean():.1%} |"
                 )
-            )
-    return Candidate(name="c", pairs=pairs)
+    return rows
 
 
-def main() -> None:
-    """Print the tables."""
+if __name__ == "__main__":
     print("| n | worse, better, both | Newcombe | Tango |")
     print("| ---: | --- | ---: | ---: |")
     for n in (20, 30, 40, 60):
         for shares in ((0.1, 0.0, 0.45), (0.1, 0.0, 0.8), (0.15, 0.05, 0.6), (0.2, 0.1, 0.35)):
-            newcombe, tango = one_cell(n, *shares)
-            print(f"| {n} | {', '.join(map(str, shares))} | {newcombe:.3f} | {tango:.3f} |")
-    print("\n| tests × cells × n | true drop | alike | no worse | regression | p ≤ .05 | covered |")
-    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
-    rng = random.Random(1)  # noqa: S311  a simulation
-    runs = 1000
-    for tests, cells, n in ((1, 1, 40), (3, 1, 20), (6, 5, 10), (20, 1, 10), (3, 10, 10)):
-        for drop in (0.0, DROP):
-            for alike in ((0.0, 0.0), (0.6, 0.0), (0.0, 0.6)):
-                said: Counter[Verdict] = Counter()
-                significant = covered = 0
-                for _ in range(runs):
-                    made = experiment(rng, tests=tests, cells=cells, n=n, drop=drop, alike=alike)
-                    told = compare_cells(
-                        [made], experiment="e", axis="a", baseline="b", max_drop=DROP
-                    ).candidates[0]
-                    assert told.overall is not None
-                    said[told.gate.verdict] += 1
-                    significant += told.overall.p <= 0.05
-                    interval = told.overall.difference.interval
-                    covered += interval.low <= -drop <= interval.high
-                print(
-                    f"| {tests} × {cells} × {n} | {drop} | {alike} | "
-                    f"{said[Verdict.NO_WORSE] / runs:.1%} | "
-                    f"{said[Verdict.REGRESSION] / runs:.1%} | {significant / runs:.1%} | "
-                    f"{covered / runs:.1%} |",
-                    flush=True,
-                )
-
-
-if __name__ == "__main__":
-    main()
+            newcombe, tango_own = one_cell(n, *shares)
+            print(f"| {n} | {', '.join(map(str, shares))} | {newcombe:.3f} | {tango_own:.3f} |")
+    print()
+    print("\n".join((*HEADER, *table())))

@@ -29,10 +29,13 @@ EQUAL = ((40, 3, 10, 0.8), (40, 20, 5, 0.8), (40, 3, 30, 0.9), (12, 20, 5, 0.9))
 """Rows, tests, trials of each, and the ratio of all."""
 
 UNEQUAL = ((12, 20, 5, 0.85), (12, 3, 30, 0.9), (40, 20, 10, 0.9))
-"""The same; the ratio is the best row's, the others' lie up to 0.15 below."""
+"""The same; the ratio is the highest that a row can have where they lie evenly in a range."""
 
 BELOW = 0.15
-RUNS = 400
+FEW = 5
+"""Rows with fewer say nothing of a chance."""
+
+RUNS = 200
 _PARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -67,9 +70,15 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             outcome = table[place, test].tolist()
             mask = sum(weight for weight, good in zip(weights, outcome, strict=True) if good)
             name = f"t{test}"
-            passed[f"r{place}", name] = Passed(1, every, mask)
+            passed[f"r{place}", name] = Passed(1 + 1_000_000 * test, every, mask)
             count = sum(outcome)
-            row = {"cell": f"r{place}", "build": "b", "test": name, "trials": trials}
+            row = {
+                "cell": f"r{place}",
+                "build": "b",
+                "test": name,
+                "trials": trials,
+                "draws": trials,
+            }
             row |= {"passed": count, "success_ratio": count / trials, "low": 0.0}
             cells.append(((name,), row | {"greedy": False, "interval": "wilson"}))
         rows.append(cells)
@@ -95,7 +104,7 @@ def equal_rows(shape: tuple[int, int, int, float], runs: int, seed: int = 1) -> 
 
 
 def unequal_rows(
-    shape: tuple[int, int, int, float], runs: int, seed: int = 1
+    shape: tuple[int, int, int, float], runs: int, *, normal: bool = False, seed: int = 1
 ) -> tuple[float, float, list[tuple[float, float, int]]]:
     """Return how often the truly best row is kept, how many are told from it, and P(best)'s truth.
 
@@ -109,6 +118,8 @@ def unequal_rows(
     true: list[bool] = []
     for _ in range(runs):
         ratios = best - BELOW * draw.random(count)
+        if normal:
+            ratios = np.clip(draw.normal(best - BELOW / 2, BELOW / 4, count), 0, 1)
         table = draw.random((count, tests, trials)) < ratios[:, None, None]
         order, found = stood(table)
         truly = int(np.argmax(ratios))
@@ -195,12 +206,16 @@ def unequal_table(runs: int = RUNS) -> list[str]:
     """Return the rows of the page's table of unequal rows."""
     lines = []
     for shape in UNEQUAL:
-        kept, told, parts = unequal_rows(shape, runs)
-        rows, tests, trials, ratio = shape
-        calibrated = " | ".join(f"{said:.2f}: {true:.2f}" if n else "–" for said, true, n in parts)
-        lines.append(
-            f"| {rows} | {tests} × {trials} | {ratio:g} | {kept:.3f} | {told:.2f} | {calibrated} |"
-        )
+        for normal in (True, False):
+            kept, told, parts = unequal_rows(shape, runs, normal=normal)
+            rows, tests, trials, _ = shape
+            calibrated = " | ".join(
+                f"{said:.2f}: {true:.2f}" if n >= FEW else "–" for said, true, n in parts
+            )
+            name = "normal" if normal else "even"
+            lines.append(
+                f"| {rows} | {tests} × {trials} | {name} | {kept:.3f} | {told:.2f} | {calibrated} |"
+            )
     return lines
 
 

@@ -81,6 +81,7 @@ def table(
     *,
     planned: int = 10,
     until: Precision | None = None,
+    seeds_ignored: str = "",
     lacking: Callable[[Coordinates], bool] = lambda _: False,
 ) -> DataFrame:
     """Return the frame of all combinations; greedy at temperature 0; `lacking` do not apply."""
@@ -100,6 +101,7 @@ def table(
                 planned=planned,
                 greedy=point.get("temperature") == 0,
                 until=until,
+                seeds_ignored=seeds_ignored,
             )
         )
         trials += attempts(cell, told)

@@ -11,7 +11,7 @@ from matrixbench.charts import draw
 from matrixbench.charts.layers import hatching
 from matrixbench.charts.metrics import percent, seconds
 from matrixbench.charts.palette import SUCCESS
-from matrixbench.spec.charts import Chart, Metric
+from matrixbench.spec.charts import Chart, ChosenInterval, Metric
 from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table
 
@@ -283,6 +283,50 @@ def test_one_reply_to_several_seeds_is_marked() -> None:
     assert rows(spec)[0]["tooltip"]["distinct replies"] == (
         "1 in 10 trials (one reply to several seeds)"
     )
+
+
+def test_one_draw_is_marked_and_has_the_interval_of_one() -> None:
+    """Ten trials of a launch that ignores seeds are one draw, in square, legend and tooltip."""
+    spec = drawn(table(SMALL, "p" * 10, seeds_ignored="its canary says so"))
+    assert legend(spec) == ["seeds ignored: one draw"]
+    assert (rows(spec)[0]["low"], rows(spec)[0]["high"]) == (0.2065, 1)
+    told = rows(spec)[0]["tooltip"]
+    assert told["one draw"] == "the launch ignores seeds: its canary says so"
+    assert told["trials that count"] == "10 of 10 planned"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "title"),
+    [
+        (None, 0.7225, "Wilson"),
+        ("wilson", 0.7225, "Wilson"),
+        ("jeffreys", 0.7828, "Jeffreys"),
+        ("exact", 0.6915, "exact, Clopper and Pearson"),
+    ],
+)
+def test_a_chart_chooses_its_interval(name: str | None, low: float, title: str) -> None:
+    """Of 10 of 10; the subtitle and the tooltip say which it is, and the lower bound is its end."""
+    chosen = None if name is None else ChosenInterval(name)
+    frame = table(SMALL, "p" * 10)
+    spec = drawn(frame, Chart(interval=chosen))
+    assert rows(spec)[0]["low"] == pytest.approx(low, abs=1e-4)
+    assert f"bar: 95 % interval ({title})" in " ".join(spec["title"]["subtitle"])
+    assert rows(spec)[0]["tooltip"]["95 % interval"].endswith(f"({title})")
+    bound = drawn(frame, Chart(interval=chosen, metric=Metric.SUCCESS_RATIO_LOW))
+    assert rows(bound)[0]["value"] == pytest.approx(low, abs=1e-4)
+
+
+def test_adaptive_trials_keep_their_interval_and_mark_what_leans() -> None:
+    """No fixed-number interval holds for them; pass^k and pass@k have no interval, so a mark."""
+    until = Precision(half_width=0.1, least=5)
+    frame = table(SMALL, "p" * 29, planned=50, until=until)
+    exact = drawn(frame, Chart(interval=ChosenInterval.EXACT))
+    assert "confidence sequence" in " ".join(exact["title"]["subtitle"])
+    spec = drawn(frame, Chart(metric=Metric.PASS_HAT_K))
+    assert rows(spec)[0]["text"] == "~100%"
+    assert "~: adaptive trials" in " ".join(spec["title"]["subtitle"])
+    fixed = drawn(table(SMALL), Chart(metric=Metric.PASS_HAT_K))
+    assert not rows(fixed)[0]["text"].startswith("~")
 
 
 @pytest.mark.parametrize(

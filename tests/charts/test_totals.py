@@ -10,6 +10,7 @@ import pytest
 from matrixbench.errors import UsageError
 from matrixbench.frame import TOTAL_COLUMNS, ranked_axes, total_frame
 from matrixbench.stats.clustered import mean_over_tests, ratio_of
+from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table
 
 if TYPE_CHECKING:
@@ -62,6 +63,33 @@ def test_greedy_cells_are_worth_one_trial() -> None:
     row = total_frame(table(axes, "pp", planned=2)).iloc[0]
     assert row["success_ratio"] == 1
     assert 0.7 < row["these_low"] < 0.8
+
+
+def test_one_draw_is_worth_one_trial() -> None:
+    """Thirty equal trials of a launch that ignores seeds make the mean no surer than one."""
+    axes: dict[str, list[Any]] = {"temperature": [1], "test": [f"t{n}" for n in range(10)]}
+    many = total_frame(table(axes, "p" * 30, planned=30, seeds_ignored="shown"), ks=(1, 5)).iloc[0]
+    one = total_frame(table(axes, "p", planned=1)).iloc[0]
+    assert (many["seeds_ignored"], one["seeds_ignored"]) == (10, 0)
+    assert many["these_low"] == pytest.approx(one["these_low"])
+    assert many["pass_hat_1"] == 1
+    assert isnan(many["pass_hat_5"])
+
+
+def test_the_interval_of_the_mean_is_the_same_whichever_a_cell_has() -> None:
+    """It is built of Wilson's; another one for a cell changes nothing of it."""
+    frame = table(AXES, outcomes)
+    exact = frame.assign(interval="exact", low=frame["low"] / 2)
+    columns = ["these_low", "these_high", "low", "high"]
+    assert total_frame(exact)[columns].equals(total_frame(frame)[columns])
+
+
+def test_cells_without_chance_and_adaptive_ones_are_counted() -> None:
+    """What a row rests on."""
+    axes: dict[str, list[Any]] = {"temperature": [0, 1], "test": ["a", "b"]}
+    until = Precision(half_width=0.1, least=5)
+    row = total_frame(table(axes, "p" * 29, planned=50, until=until), ["test"]).iloc[0]
+    assert (row["certain"], row["adaptive"]) == (1, 1)
 
 
 def test_what_is_measured_elsewhere_and_not_here_is_counted() -> None:

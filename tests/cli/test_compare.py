@@ -224,6 +224,7 @@ def test_two_builds_of_one_backend(cli: CommandLine, write: Write, fake_binary: 
         """
         name: demo
         trials: 20
+        canary: false
         backends: {fake: {kind: llama-server, binary: ./llama-server, context: 512, slots: 4}}
         models: {m: {gguf: model.gguf}}
         sampling: {temperature: 1}

@@ -237,3 +237,22 @@ def test_try_says_that_a_saved_reply_has_nothing_to_compare_with(folder: Command
     assert "no_reference" in done.stdout
     assert "Traceback" not in done.stderr
     assert not (folder.folder / ".matrixbench").exists()
+
+
+def test_another_tests_reply_is_that_of_the_same_trial(cli: CommandLine, write: Write) -> None:
+    """Two tests have other seeds; their trials are paired by number."""
+    write(
+        "name: same\ntrials: 3\nbackends: {a: {kind: scripted, replies: [x, y, z]}}\n"
+        "tests:\n"
+        "  - {name: first, messages: [{role: user, content: one}],"
+        " expect: [content: {type: string}]}\n"
+        "  - {name: other, messages: [{role: user, content: two}],"
+        " expect: [{same_as: {test: first}}]}\n"
+    )
+    done = cli("execute", "exp.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcomes"] == {"passed": 6}
+    rows = [json.loads(line) for line in cli("export", "exp.yaml", "--trials").stdout.splitlines()]
+    seeds = {(row["test"], row["trial"]): row["seed"] for row in rows}
+    assert seeds["first", 0] != seeds["other", 0]
+    assert cli("try", "exp.yaml", "--test", "other").returncode == 0

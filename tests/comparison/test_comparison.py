@@ -316,3 +316,68 @@ def test_a_gate_over_adaptive_trials_asks_for_a_fixed_number() -> None:
     )
     fixed = [replace(pair("1" * 50, trials("1" * 50, build="old")), planned=50)]
     assert compared(*fixed).gate.verdict is Verdict.NO_WORSE
+
+
+def ignoring(outcomes: str, build: str = "new") -> Trials:
+    """Return trials of a launch that is shown to ignore seeds."""
+    return replace(trials(outcomes, build=build), seeds_ignored="its canary says so")
+
+
+@pytest.mark.parametrize("sides", [(True, True), (True, False), (False, True)])
+def test_a_difference_of_one_draw_is_no_evidence(sides: tuple[bool, bool]) -> None:
+    """Thirty times the same draw, on either side, decides nothing however many trials there are."""
+    up, down = trials("0" * 30), trials("1" * 30, build="old")
+    one = replace(
+        pair(
+            replace(up, seeds_ignored="shown" if sides[0] else ""),
+            replace(down, seeds_ignored="shown" if sides[1] else ""),
+        ),
+        planned=30,
+    )
+    found = compared(*[one] * 3)
+    assert (found.overall, found.gate.verdict) == (None, Verdict.UNDECIDED)
+    assert (found.gate.one_draw, found.gate.trials_per_cell) == (3, None)
+    assert found.cells[0].basis is Basis.ONE_DRAW
+    assert found.cells[0].trials == tuple(1 if ignores else 30 for ignores in sides)
+    assert found.cells[0].difference is not None
+    assert found.cells[0].difference.interval.low < -0.6
+    line = verdict_line(found)
+    assert line.startswith("undecided whether the drop is at most 0.1: the server of the ")
+    assert "(−1.000 on average), which is no evidence" in line
+    assert "--fresh" in line
+    assert "would decide" not in line
+
+
+def test_one_draw_hides_no_regression_of_others_and_passes_none() -> None:
+    """The other cells decide a regression by themselves, and nothing else."""
+    single = pair(ignoring("1" * 30), ignoring("1" * 30, build="old"), test="single")
+    lost = pair(trials("0" * 60), trials("1" * 60, build="old"))
+    same = pair(trials("1" * 60), trials("1" * 60, build="old"))
+    assert compared(lost, single).gate.verdict is Verdict.REGRESSION
+    assert compared(same).gate.verdict is Verdict.NO_WORSE
+    assert compared(same, single).gate.verdict is Verdict.UNDECIDED
+
+
+def test_greedy_and_shared_cells_stay_without_chance() -> None:
+    """Whether their server honours seeds plays no part."""
+    greedy = pair(ignoring("11"), ignoring("11", build="old"), greedy=(True, True))
+    shared = pair(ignoring("11"), ignoring("11"))
+    assert [cell.basis for cell in compared(greedy, shared).cells] == [Basis.GREEDY, Basis.SHARED]
+
+
+def test_the_verdicts_line_gives_the_gates_reasons() -> None:
+    """Those that settle it come first: a cell that is greedy on one side says so."""
+    same = pair(trials("1" * 60), trials("1" * 60, build="old"))
+    aside = pair("11", "1111", greedy=(True, False), test="other")
+    found = compared(same, aside)
+    assert found.gate.verdict is Verdict.UNDECIDED
+    line = verdict_line(found)
+    assert line.startswith(
+        "undecided whether the drop is at most 0.1: 1 of 2 pairs of cells greedy on one side only"
+    )
+    assert "the mean success ratio differs by +0.000" in line
+    nothing = verdict_line(compared(pair("", "1111")))
+    assert "1 of 1 pairs of cells not measured on both sides" in nothing
+    lost = verdict_line(compared(pair("0" * 60, trials("1" * 60, build="old"))))
+    assert lost.startswith("regression: a drop of more than 0.1 is shown: the mean")
+    assert "−1.000" in lost

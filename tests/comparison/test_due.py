@@ -14,6 +14,7 @@ import pytest
 
 import matrixbench as mb
 from matrixbench.cli.comparing import _exit_code
+from matrixbench.comparison.rounds import judge_rounds
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials, Verdict
 from matrixbench.errors import UsageError
@@ -139,14 +140,27 @@ def on_whole_data(candidate: Sequence[bool], baseline: Sequence[bool], max_drop:
 
 
 def expected(candidate: str, baseline: str, max_drop: float) -> int:
-    """Return the exit code that holds with the missing trials at either end."""
-    ends = {
-        on_whole_data(
-            values(candidate, missing=favoured), values(baseline, missing=not favoured), max_drop
-        )
+    """Return the exit code that holds with the missing trials at either end.
+
+    Where one look leaves it open, it is what the rounds show that both sides have come to.
+    """
+    ends = [
+        (values(candidate, missing=favoured), values(baseline, missing=not favoured))
         for favoured in (False, True)
-    }
-    return ends.pop() if len(ends) == 1 else 9
+    ]
+    codes = {on_whole_data(*end, max_drop) for end in ends}
+    if len(codes) == 1 and codes != {9}:
+        return codes.pop()
+    reached = min(len(side.rstrip("-")) for side in (candidate, baseline))
+    worst, best = (
+        judge_rounds(
+            [[float(x - y)] for x, y in zip(*end, strict=True)][:reached], max_drop=max_drop
+        )
+        for end in ends
+    )
+    if worst.verdict is Verdict.NO_WORSE:
+        return 0
+    return 8 if best.verdict is Verdict.REGRESSION else 9
 
 
 def of(found: Comparison) -> Iterator[tuple[str, CandidateResult, int]]:

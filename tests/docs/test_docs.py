@@ -209,7 +209,7 @@ def test_decisions_are_numbered_once_and_listed() -> None:
 
 PAGE_OF = {
     "experiment-file": (
-        "AdaptiveTrials Until Limits Timeouts Model PackageFile ChatTemplate Test Needs Tool "
+        "AdaptiveTrials Gate Until Limits Timeouts Model PackageFile ChatTemplate Test Needs Tool "
         "SamplingGrid RequestGrid Cells"
     ),
     "suites": "SuiteReference",
@@ -217,7 +217,7 @@ PAGE_OF = {
     "Ready",
     "servers-ollama": "OllamaBackend",
     "conversations": "Return",
-    "charts": "Chart Metric",
+    "charts": "Chart ChosenInterval Metric",
     "checks": (
         "AllCheck AnyCheck NotCheck Bounds CachedTokensCheck CompletionTokensCheck ContentCheck "
         "ExpectedCall FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher "

@@ -43,7 +43,7 @@ tests:
   - {name: hi, messages: [{role: user, content: hi}], expect: [{content: good}]}
   - {name: ho, messages: [{role: user, content: ho}], expect: [{content: good}]}
 """
-BATCH = Batch(name="demo", launch=1, build="b", generation=0, first_seed=10, timeout_s=5)
+BATCH = Batch(name="demo", launch=1, build="b", generation=0, first_seed=lambda _: 10, timeout_s=5)
 LOST = Refusal(outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="gone")
 
 

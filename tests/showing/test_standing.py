@@ -12,6 +12,7 @@ from matrixbench.frame.standing import standings
 from matrixbench.frame.tally import Square
 from matrixbench.records import Outcome
 from matrixbench.stats.paired import mcnemar_exact
+from matrixbench.stats.stratified import Stratum, overall_p
 
 if TYPE_CHECKING:
     from matrixbench.store.rows import TrialRow
@@ -27,28 +28,33 @@ class Trial:
 
 
 def rows_of(
-    *outcomes: str, first_seeds: tuple[int, ...] = (), **columns: object
+    *outcomes: str,
+    first_seeds: tuple[int, ...] = (),
+    tests: tuple[str, ...] = (),
+    **columns: object,
 ) -> tuple[list[list[tuple[tuple[str, ...], dict[str, object]]]], Outcomes]:
     """Return a row of totals for each text of ones and zeros, a cell each, and what passed."""
     known = Outcomes()
     rows: list[list[tuple[tuple[str, ...], dict[str, object]]]] = []
     for place, text in enumerate(outcomes):
+        test = tests[place] if tests else "t"
         first = first_seeds[place] if first_seeds else 1
         trials = [
             Trial(f"c{place}", index, passed=sign == "1", first_seed=first)
             for index, sign in enumerate(text)
         ]
-        square = Square(cell=f"c{place}", coordinates={"test": "t"}, build="b", planned=len(text))
+        square = Square(cell=f"c{place}", coordinates={"test": test}, build="b", planned=len(text))
         list(known.watched(cast("list[TrialRow]", trials), [square]))
         row: dict[str, object] = {
             "cell": f"c{place}",
             "build": "b",
-            "test": "t",
+            "test": test,
             "trials": len(text),
+            "draws": len(text),
         }
         row |= {"passed": text.count("1"), "success_ratio": text.count("1") / len(text)}
         row |= {"greedy": False, "low": 0.1, "interval": "wilson"} | columns
-        rows.append([(("t",), row)])
+        rows.append([((test,), row)])
     return rows, known
 
 
@@ -60,6 +66,43 @@ def test_rows_are_tested_by_seed() -> None:
     assert lower["p_vs_best"] == mcnemar_exact(10, 0)
     assert lower["p_vs_best_holm"] == pytest.approx(3 * mcnemar_exact(10, 0))
     assert (lower["told_from_best"], alike["told_from_best"]) == (True, False)
+
+
+def test_the_short_way_is_the_long_one() -> None:
+    """Two tests of one cell each: counting bits says what the exact stratified test says."""
+    rows, known = rows_of(
+        "1011011101",
+        "0010011100",
+        "1101111111",
+        "1011010001",
+        tests=("t", "t", "u", "u"),
+        first_seeds=(1, 1, 1001, 1001),
+    )
+    both = [rows[2] + rows[0], rows[3] + rows[1]]
+    found = standings(both, known)[1]["p_vs_best"]
+    assert found == pytest.approx(
+        overall_p(
+            [
+                Stratum(
+                    test=text,
+                    candidate={i: sign == "1" for i, sign in enumerate(up)},
+                    baseline={i: sign == "1" for i, sign in enumerate(down)},
+                    paired=True,
+                )
+                for text, up, down in (
+                    ("u", "1011010001", "1101111111"),
+                    ("t", "0010011100", "1011011101"),
+                )
+            ]
+        )
+    )
+
+
+def test_tests_of_common_seeds_share_their_luck() -> None:
+    """Ten tests that fail under the same seeds know no more than one."""
+    rows, known = rows_of("1" * 10, "00" + "1" * 8, "1" * 10, "00" + "1" * 8, tests=tuple("ttuu"))
+    found = standings([rows[0] + rows[2], rows[1] + rows[3]], known)[1]["p_vs_best"]
+    assert found == mcnemar_exact(2, 0)
 
 
 def test_other_seeds_are_no_pairs() -> None:

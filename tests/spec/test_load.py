@@ -174,6 +174,30 @@ ONE_MISTAKE = [
     ("trials: {max: 9, until: {half_width: 0.5}}", "4:38: trials.until.half_width must be less"),
     ("trials: {max: 9, until: {width: 0.1, half_width: 0.1}}", "unknown key «width»"),
     (
+        "trials: {max: 9, until: {}}",
+        "4:25: trials.until does not say when there are enough\n  write {half_width: 0.1}, or",
+    ),
+    (
+        "trials: {max: 9, until: {half_width: 0.1, gate: {baseline: {model: default}}}}",
+        "4:25: trials.until has both half_width and gate\n  half_width stops each cell alone",
+    ),
+    (
+        "trials: {max: 9, until: {gate: {baseline: model=default}}}",
+        "4:43: trials.until.gate.baseline: expected a mapping, found the text «model=default»",
+    ),
+    (
+        "trials: {max: 9, until: {gate: {baseline: {modell: default}}}}",
+        "unknown axis «modell» in trials.until.gate.baseline\n  perhaps you meant «model»",
+    ),
+    (
+        "trials: {max: 9, until: {gate: {baseline: {model: defalt}}}}",
+        "4:51: model has no value «defalt» to compare with in trials.until.gate.baseline",
+    ),
+    (
+        "trials: {max: 9, until: {gate: {baseline: {model: default}, max_drop: 2}}}",
+        "trials.until.gate.max_drop must be at most 1.0, found the number 2",
+    ),
+    (
         "trials: {min: 10, max: 9, until: {half_width: 0.1}}",
         "4:15: trials.min must be at most trials.max, found 10 and 9",
     ),

@@ -434,6 +434,11 @@ def test_a_tool_without_its_function_is_written_out(problems: Callable[[str], li
         ("limits: 60", "write {cells: 60}"),
         ("sampling: 0", "write {temperature: 0}"),
         ("trials: [5, 50]", "write {min: 5, max: 50, until: {half_width: 0.1}}"),
+        (
+            "trials: {max: 50, until: {gate: backend=b}}",
+            "write {baseline: {backend: b}, max_drop: 0.1}",
+        ),
+        ("trials: {max: 50, until: {gate: {baseline: b}}}", "write {backend: b}"),
         ("exclude: {backend: a}", "write [{backend: a}]"),
     ],
 )

@@ -101,6 +101,15 @@ def test_exact_and_normal_powers_meet() -> None:
     assert gates[0] == pytest.approx(gates[1], abs=0.02)
 
 
+@pytest.mark.parametrize("pairs", [5, 37, 400, 801, 5_000])
+def test_a_gate_has_its_power_where_every_pair_is_discordant(pairs: int) -> None:
+    """Also where the counts that are looked at never add up to all pairs."""
+    found, near = (
+        gate_power(pairs, p, p, max_drop=0.1, decides=tango_decides) for p in (0.5, 0.499)
+    )
+    assert found == pytest.approx(near, abs=0.05)
+
+
 def test_the_unpaired_power_of_cells_is_near_what_the_exact_test_shows() -> None:
     """Three cells of 12 trials: the normal approximation against the test, asked 300 times."""
     sides, drop = Sides(phi=0.0), 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from matrixbench.stats.stratified import (
     Stratum,
     across_tests,
     design_effect,
+    effective_pairs,
     exact_cmh_p,
     no_worse,
     overall_p,
@@ -153,6 +155,40 @@ def test_where_nothing_varied_cells_of_a_test_may_be_one() -> None:
     assert design_effect(perfect * 5) == 5.0
     apart = [stratum("1" * 10, "1" * 10, test=f"t{n}") for n in range(10)]
     assert design_effect(apart) == 1.0
+
+
+def test_tests_are_pooled_in_one_table() -> None:
+    """Equal tests of one cell have Tango's interval of all their pairs."""
+    cells = [stratum("1110011111", "1111111111", test=f"t{n}") for n in range(6)]
+    found = stratified_difference(cells).interval
+    wanted = score_paired_difference(worse=12, better=0, n=60).interval
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_cells_of_other_seeds_have_the_pairs_to_be_expected() -> None:
+    """Unpaired, 5 of 10 against 8 of 10: pairs at random are worse in 0.4, better in 0.1."""
+    cells = [stratum("1111100000", "1111111100", paired=False)]
+    found = stratified_difference(cells).interval
+    wanted = score_paired_difference(worse=4, better=1, n=10).interval
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_few_trials_of_a_test_that_varies_count_for_what_they_are() -> None:
+    """Where the test with few trials varies the most, all are worth less than equal ones would."""
+    steady = stratum("1" * 40, "1" * 40, test="steady")
+    varies = stratum("0110", "1010", test="varies")
+    assert effective_pairs([steady, varies]) < 4 / (1 / 40 + 1 / 4)
+    alike = [stratum("1" * 40, "1" * 40, test="a"), stratum("1111", "1111", test="b")]
+    assert effective_pairs(alike) == pytest.approx(4 / (1 / 40 + 1 / 4))
+
+
+def test_tests_of_common_seeds_share_their_luck() -> None:
+    """Ten tests that fail under the same seeds know hardly more than one; all-pass is assumed."""
+    worse = [replace(stratum("0011111111", "1111111111", test=f"t{n}"), luck=0) for n in range(10)]
+    assert design_effect(worse) == pytest.approx(10.0, rel=0.25)
+    assert overall_p(worse) == 0.5
+    perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), luck=0) for n in range(10)]
+    assert design_effect(perfect) == pytest.approx(2.8)
 
 
 def test_a_decision_needs_trials() -> None:

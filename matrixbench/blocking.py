@@ -10,8 +10,8 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from matrixbench.execution.run import execute
 from matrixbench.execution.summary import Mode
+from matrixbench.gated import execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
