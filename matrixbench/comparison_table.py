@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from matrixbench.comparison.looks import FRESH
-from matrixbench.comparison.many import shown_drop
+from matrixbench.comparison.many import DROP_SHOWN, shown_drop
 from matrixbench.comparison.power import cell_drop, given, hundredths
 from matrixbench.comparison.values import ALPHA, Basis, Look, Missing, Verdict
 from matrixbench.plan.values import label
@@ -132,7 +132,7 @@ def verdict_line(candidate: CandidateResult) -> str:
     elif gate.worst and gate.look is not Look.ANY and gate.verdict is not Verdict.UNDECIDED:
         said += ", whatever the trials without a verdict would have said"
     if gate.verdict is not Verdict.UNDECIDED:
-        return f"{said}{_by_look(gate)}: {why(gate)}"
+        return f"{said}{_by_look(gate)}: {_why(gate)}"
     return _undecided(candidate, said)
 
 
@@ -143,9 +143,13 @@ def _by_look(gate: Gate) -> str:
     return f" in round {gate.anytime.decided_after}"
 
 
-def why(gate: Gate) -> str:
-    """Return the gate's reasons on one line, those that settle it first."""
-    return _NEGATIVE.sub("−", "; ".join(gate.reasons))
+def _why(gate: Gate) -> str:
+    """Return the gate's reasons on one line, those that settle it first.
+
+    That a drop is shown is none of them here: the line begins with it.
+    """
+    reasons = [reason for reason in gate.reasons if not reason.startswith(DROP_SHOWN)]
+    return _NEGATIVE.sub("−", "; ".join(reasons))
 
 
 def _undecided(candidate: CandidateResult, said: str) -> str:
@@ -155,8 +159,8 @@ def _undecided(candidate: CandidateResult, said: str) -> str:
     if gate.only_bets:
         return f"{said} after {_rounds(gate)}{_rounds_needed(gate)}: {gate.only_bets}"
     if (shown := shown_drop(candidate)) is not None:
-        said = f"a drop is shown (p = {_p(shown.p_holm)}); {said}"
-    said = f"{said}: {why(gate) or 'no cell was compared'}"
+        said = f"{DROP_SHOWN} (p = {_p(shown.p_holm)}); {said}"
+    said = f"{said}: {_why(gate) or 'no cell was compared'}"
     if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
         return said
     if gate.trials_per_cell is None:
