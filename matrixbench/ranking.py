@@ -11,8 +11,8 @@ from rich.text import Text
 
 from matrixbench.charts.metrics import number, seconds
 from matrixbench.frame import pass_columns
-from matrixbench.plan.values import label
-from matrixbench.tables import bare_table, counted
+from matrixbench.plan.values import beside, label
+from matrixbench.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 
     from matrixbench.records import JsonObject
 
-_ABSENT = "–"
-_TESTS_ACROSS = 4
-"""With fewer tests an interval for «such tests» is too wide to say anything."""
-
 _DOUBT = " (unverified)"
 
 LEANS = "~"
 """Stands before a pass@k or pass^k that leans, since a cell's number of trials was adaptive."""
 
-_ROWS = 30
-"""Rows that a table shows."""
-
 _MOST_KS = 3
 """For more numbers of attempts a table of 100 columns has no room."""
-
-_BARE = frozenset({"backend", "binary", "model", "chat_template", "test"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +90,15 @@ def print_ranking(
     over = f"over {counted(tests, 'test')}"
     out.print(Text.assemble((experiment, "bold"), f": by {', '.join(by) or 'nothing'}, {over}"))
     # pass@k and pass^k take the place of the second interval: the table has 100 columns.
-    across = tests >= _TESTS_ACROSS and not ks
+    across = tests >= TESTS_ACROSS and not ks
     several = sum(bool(row["trials"]) for row in rows) > 1
-    shown = [_texts(row, ks, first=place == 0) for place, row in enumerate(rows[:_ROWS])]
+    shown = [_texts(row, ks, first=place == 0) for place, row in enumerate(rows[:ROWS])]
     columns = _columns(ks[:_MOST_KS], across=across, several=several)
     for some in _fitting(columns, shown, out.width):
         out.print()
-        out.print(_table(rows[:_ROWS], by, some, shown))
-    if len(rows) > _ROWS:
-        out.print(f"and {counted(len(rows) - _ROWS, 'row')} more (--json lists all)")
+        out.print(_table(rows[:ROWS], by, some, shown))
+    if len(rows) > ROWS:
+        out.print(f"and {counted(len(rows) - ROWS, 'row')} more (--json lists all)")
     out.print()
     out.print(_explained(across=across), style="dim")
     if len(ks) > _MOST_KS:
@@ -214,16 +205,15 @@ def _versus(row: Mapping[Any, Any], *, first: bool) -> str:
         return "best"
     p = row["p_vs_best_holm"]
     if isnan(p):
-        return _ABSENT
-    said = "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0")  # noqa: PLR2004
-    return f"{'below' if row['told_from_best'] else '≈'} {said}"
+        return ABSENT
+    return f"{'below' if row['told_from_best'] else '≈'} {p_value(p)}"
 
 
 def _speeds(row: Mapping[Any, Any]) -> list[str]:
     latency, rate = row["latency_p50_s"], row["completion_tokens_per_s"]
     return [
-        _ABSENT if isnan(latency) else seconds(latency),
-        _ABSENT if isnan(rate) else number(rate),
+        ABSENT if isnan(latency) else seconds(latency),
+        ABSENT if isnan(rate) else number(rate),
     ]
 
 
@@ -289,17 +279,16 @@ def _name(row: Mapping[Any, Any], by: Sequence[str]) -> str:
     words = []
     for axis in by:
         missing = isinstance(row[axis], float) and isnan(row[axis])
-        text = label(None if missing else row[axis])
-        words.append(text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}")
+        words.append(beside(axis, label(None if missing else row[axis])))
     return " · ".join(words)
 
 
 def _ends(row: Mapping[Any, Any], low: str, high: str) -> str:
-    return f"{row[low]:.2f}–{row[high]:.2f}" if row["trials"] else _ABSENT
+    return f"{row[low]:.2f}–{row[high]:.2f}" if row["trials"] else ABSENT
 
 
 def _number(value: float, form: str) -> str:
-    return _ABSENT if isnan(value) else form.format(value)
+    return ABSENT if isnan(value) else form.format(value)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table

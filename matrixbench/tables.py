@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that a table may use at most."""
 
+ROWS = 30
+"""Rows that a table of results shows; the ones that matter most come first."""
+
+TESTS_ACROSS = 4
+"""With fewer tests an interval for «such tests» is too wide to say anything."""
+
+ABSENT = "–"
+"""Stands where there is no number."""
+
+_SMALLEST_P = 0.0001
+
 _REASONS_SHOWN = 8
 _REJECTIONS_SHOWN = 3
 
@@ -91,6 +102,13 @@ def duration(seconds: float) -> str:
 def counted(count: int, noun: str, plural: str = "s") -> str:
     """Return a number with its noun: `1 cell`, `2,000 cells`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{plural}"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value with four digits: `.0078`, `<.0001`; a dash where there is none."""
+    if p is None:
+        return ABSENT
+    return "<.0001" if p < _SMALLEST_P else f"{p:.4f}".removeprefix("0")
 
 
 def print_plan(plan: Plan, out: Console) -> None:

@@ -36,8 +36,8 @@ def difference_map(
 ) -> Drawing:
     """Return a heatmap of a comparison: one square a pair of cells, candidate less baseline.
 
-    A framed square is shown to differ by itself (Holm over all cells, or, where there is no chance
-    in it, by equality).
+    A framed square is shown to differ by itself (Holm over the cells of all candidates, or, where
+    there is no chance in it, by equality).
 
     Args:
         comparison: The comparison.

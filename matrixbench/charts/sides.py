@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import UsageError
 from matrixbench.frame import AXES_ATTR, axes_of
-from matrixbench.plan.values import label
+from matrixbench.plan.values import beside, label
 from matrixbench.safe_text import for_picture
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.spec.charts import Chart
-
-_BARE = frozenset({"backend", "binary", "model", "chat_template", "test", "build"})
-"""Axes whose values say by themselves what they are."""
 
 _OUTER = {axis: place for place, axis in enumerate(("backend", "binary", "chat_template"))}
 """Axes that come first where several share a side."""
@@ -102,7 +99,7 @@ def joined(axes: Sequence[str], values: Sequence[object]) -> str:
     if len(axes) == 1:
         return show(axes[0], values[0])
     parts = [
-        text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}"
+        beside(axis, text)
         for axis, value in zip(axes, values, strict=True)
         if (text := show(axis, value)) != ABSENT
     ]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.values import CandidateResult, Gate, Overall
 
+DROP_SHOWN = "a drop is shown"
+"""How the gate's reason begins where it is undecided and a drop is shown all the same."""
+
 
 def corrected(results: Sequence[CandidateResult]) -> list[CandidateResult]:
     """Return the results with every `p_holm` corrected over all candidates."""
@@ -28,18 +31,16 @@ def corrected(results: Sequence[CandidateResult]) -> list[CandidateResult]:
     found = []
     for result in results:
         whole, best = next(wholes), next(bests)
-        overall = _with(result.overall, whole)
-        found.append(
-            replace(
-                result,
-                cells=tuple(replace(cell, p_holm=next(cells)) for cell in result.cells),
-                tests=tuple(
-                    replace(test, overall=_with(test.overall, next(tests))) for test in result.tests
-                ),
-                overall=overall,
-                gate=_saying(result.gate, overall, best),
-            )
+        adjusted = replace(
+            result,
+            cells=tuple(replace(cell, p_holm=next(cells)) for cell in result.cells),
+            tests=tuple(
+                replace(test, overall=_with(test.overall, next(tests))) for test in result.tests
+            ),
+            overall=_with(result.overall, whole),
+            gate=_with_best(result.gate, best),
         )
+        found.append(replace(adjusted, gate=_saying(adjusted)))
     return found
 
 
@@ -67,15 +68,18 @@ def _with(overall: Overall | None, p_holm: float | None) -> Overall | None:
     return None if overall is None or p_holm is None else replace(overall, p_holm=p_holm)
 
 
-def _saying(gate: Gate, overall: Overall | None, best: float | None) -> Gate:
-    """Return a gate whose best end is corrected, and that says of a drop where one is shown."""
-    if gate.best is not None:
-        gate = replace(gate, best=replace(gate.best, overall=_with(gate.best.overall, best)))
-    if gate.verdict is not Verdict.UNDECIDED or overall is None or overall.p_holm > ALPHA:
+def _with_best(gate: Gate, p_holm: float | None) -> Gate:
+    if gate.best is None:
         return gate
-    if overall.difference.estimate >= 0:
+    return replace(gate, best=replace(gate.best, overall=_with(gate.best.overall, p_holm)))
+
+
+def _saying(result: CandidateResult) -> Gate:
+    """Return a gate that says of a drop where it is undecided and one is shown."""
+    gate, shown = result.gate, shown_drop(result)
+    if gate.verdict is not Verdict.UNDECIDED or shown is None:
         return gate
-    said = f"a drop is shown (p = {overall.p_holm:.2g}), but not whether it is larger than allowed"
+    said = f"{DROP_SHOWN} (p = {shown.p_holm:.2g}), but not whether it is larger than allowed"
     return replace(gate, reasons=(*gate.reasons, said))
 
 

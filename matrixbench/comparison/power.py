@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from matrixbench.plan.wanted import Wanted
     from matrixbench.stats.stratified import Stratum
 
+OFTEN = f"{100 * POWER:.0f} % of runs"
+"""How often a drop that is promised is shown, and a gate is decided."""
+
 _decides = gate_decides
 """The gate's rule, of numbers of worse and better pairs."""
 
@@ -91,10 +94,7 @@ class Power:
             else f"a drop of the mean of {hundredths(self.mean)}"
         )
         cell = "none" if self.cell is None else f"of {hundredths(self.cell)}"
-        said = (
-            f"{trials} per cell and {tests} {verb}, in {POWER:.0%} of runs, {mean}, of one cell "
-            f"alone {cell}"
-        ).replace("%", " %")
+        said = f"{trials} per cell and {tests} {verb}, in {OFTEN}, {mean}, of one cell alone {cell}"
         if self.trials_for_max_drop is None:
             said += f"; no number of trials excludes a drop of {self.max_drop:g}"
         elif self.trials < self.trials_for_max_drop:

@@ -456,7 +456,7 @@ class CandidateResult:
 
     @property
     def not_comparable(self) -> int:
-        """In how many pairs a side was not measured."""
+        """In how many pairs a side was not measured, or only one is greedy."""
         return sum(cell.basis is Basis.NOT_COMPARABLE for cell in self.cells)
 
 

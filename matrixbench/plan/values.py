@@ -9,6 +9,9 @@ from typing import Any
 from matrixbench.identity import canonical_json
 from matrixbench.spec.grid import is_file_mark
 
+_BARE = frozenset({"backend", "binary", "model", "chat_template", "test", "build"})
+"""Axes whose values speak for themselves."""
+
 
 class Several(tuple[str, ...]):
     """What a test has several of at once, its tags: it is matched where one of them is."""
@@ -27,6 +30,14 @@ def label(value: object) -> str:
             return text
         case _:
             return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
+
+
+def beside(axis: str, text: str) -> str:
+    """Return a value's text as it stands beside others: behind its axis' name where it needs it.
+
+    `native` speaks for itself, 0.7 does not: `temperature=0.7`.
+    """
+    return text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}"
 
 
 @lru_cache(maxsize=4096, typed=True)

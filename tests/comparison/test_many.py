@@ -53,6 +53,7 @@ def test_a_drop_is_shown_only_where_it_is_so_among_all() -> None:
     alone = beside(8).candidates[0]
     assert alone.gate.verdict is Verdict.UNDECIDED
     assert verdict_line(alone).startswith("a drop is shown (p = .0078)")
+    assert verdict_line(alone).count("a drop is shown") == 1
     assert any("a drop is shown (p = 0.0078)" in reason for reason in alone.gate.reasons)
     two = beside(8, 0).candidates[0]
     assert verdict_line(two).startswith("a drop is shown (p = .0156)")
