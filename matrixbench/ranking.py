@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from matrixbench.charts.metrics import number, seconds
-from matrixbench.frame import pass_columns
+from matrixbench.frame import LEANS, pass_columns
 from matrixbench.plan.values import beside, label
 from matrixbench.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from matrixbench.records import JsonObject
 
 _DOUBT = " (unverified)"
-
-LEANS = "~"
-"""Stands before a pass@k or pass^k that leans, since a cell's number of trials was adaptive."""
 
 _MOST_KS = 3
 """For more numbers of attempts a table of 100 columns has no room."""

@@ -19,8 +19,8 @@ from matrixbench.charts.layout import (
 from matrixbench.charts.metrics import percent
 from matrixbench.charts.palette import QUIET
 from matrixbench.charts.sides import resolve_sides, side_title
-from matrixbench.charts.squares import INTERVALS, LEANS, Squares, squares
-from matrixbench.frame import IntervalKind
+from matrixbench.charts.squares import INTERVALS, Squares, squares
+from matrixbench.frame import LEANS, IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
 from matrixbench.spec.charts import OF_ONE_LOAD, PROMPT_TIMES
 

@@ -7,7 +7,7 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.charts.palette import AMOUNT, CHANGE, GOOD_IS_BRIGHT, SUCCESS
-from matrixbench.frame import IntervalKind, ends_of, pass_k
+from matrixbench.frame import IntervalKind, ends_of, one_draw, pass_k
 from matrixbench.spec.charts import Metric
 
 if TYPE_CHECKING:
@@ -187,9 +187,8 @@ def with_interval(cell: dict[str, Any], chart: Chart) -> dict[str, Any]:
     kind = IntervalKind(chart.interval)
     if cell["interval"] in {kind, IntervalKind.SEQUENTIAL}:
         return cell
-    draws = int(cell["draws"])
-    passed = cell["passed"] if draws == cell["trials"] else cell["success_ratio"]
-    low, high = ends_of(passed, draws, kind)
+    passed = cell["success_ratio"] if one_draw(cell) else cell["passed"]
+    low, high = ends_of(passed, int(cell["draws"]), kind)
     return {**cell, "low": low, "high": high, "interval": kind.value}
 
 
@@ -207,6 +206,4 @@ def _without_rejected(cell: Mapping[str, Any]) -> tuple[float, float] | None:
     if isnan(cell["low"]) or not n:
         return None
     kind = IntervalKind(cell["interval"])
-    if cell["draws"] < cell["trials"]:
-        return ends_of(passed / n, 1, kind)
-    return ends_of(passed, n, kind)
+    return ends_of(passed / n, 1, kind) if one_draw(cell) else ends_of(passed, n, kind)

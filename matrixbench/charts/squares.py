@@ -21,7 +21,7 @@ from matrixbench.charts.metrics import (
 from matrixbench.charts.palette import DARK_INK
 from matrixbench.charts.ramp import Ramp, ramp_of
 from matrixbench.charts.sides import ABSENT, Keys, joined, show
-from matrixbench.frame import CellStatus, IntervalKind, axes_of
+from matrixbench.frame import LEANS, CellStatus, IntervalKind, axes_of, one_draw
 from matrixbench.safe_text import for_picture
 from matrixbench.spec.charts import Metric
 
@@ -47,9 +47,6 @@ STOPPED = "stopped early, known well enough"
 ONE_REPLY = "one reply to several seeds"
 ONE_DRAW = "seeds ignored: one draw"
 REASONING = "reasoning left in the content"
-LEANS = "~"
-"""Stands before a value that leans outward, since the cell's trials are adaptive."""
-
 _MARKS = {
     "errored": "errored",
     "stopped": "stopped",
@@ -243,7 +240,7 @@ def _single(cell: Mapping[str, Any]) -> str:
     """Return why the trials of a cell may be, or are, worth one; empty where each is its own."""
     if cell["greedy"] or cell["by_request"]:
         return GREEDY if cell["greedy"] else BY_REQUEST
-    if cell["seeds_ignored"]:
+    if one_draw(cell):
         return ONE_DRAW
     return ONE_REPLY if cell["one_reply"] else ""
 
@@ -299,8 +296,9 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
 
 def _one_draw(cell: Mapping[str, Any]) -> Row:
     """Return what the tooltip says where a launch ignores seeds."""
-    shows = cell["seeds_ignored"]
-    return {"one draw": f"the launch ignores seeds: {shows}"} if shows else {}
+    if not one_draw(cell):
+        return {}
+    return {"one draw": f"the launch ignores seeds: {cell['seeds_ignored']}"}
 
 
 def _speed(cell: Mapping[str, Any]) -> Row:

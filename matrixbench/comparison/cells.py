@@ -11,19 +11,17 @@ from matrixbench.stats.independent import boschloo
 from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import mcnemar_exact, phi, pooled_phi
 from matrixbench.stats.proportions import Difference, Interval, newcombe_difference
-from matrixbench.stats.stratified import Stratum
+from matrixbench.stats.stratified import are_pairs, stratum_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matrixbench.comparison.values import CellPair, Trials
+    from matrixbench.stats.stratified import Stratum
 
 PAIRING_PAYS = 0.2
 """From this pooled phi on, cells that share seeds are tested as pairs. Below it the unpaired test
 sees more; choosing like this keeps the error below 5 % (tests/benchmarks/pairing_error.py)."""
-
-SHARED_SEEDS = 0.5
-"""Pairs are used where they are at least this share of the trials of the larger side."""
 
 
 def assess(
@@ -59,7 +57,7 @@ def assess(
 
 def basis_of(pair: CellPair) -> Basis:
     """Return what the comparison of two cells can rest on."""
-    up, down = pair.candidate, pair.baseline
+    up, down = pair.sides
     if not up.passed or not down.passed:
         return Basis.NOT_COMPARABLE
     if pair.shared:
@@ -71,8 +69,7 @@ def basis_of(pair: CellPair) -> Basis:
     if up.seeds_ignored or down.seeds_ignored:
         return Basis.ONE_DRAW
     shared = len(up.passed.keys() & down.passed.keys())
-    enough = shared >= SHARED_SEEDS * max(len(up.passed), len(down.passed))
-    return Basis.PAIRED if enough else Basis.UNPAIRED
+    return Basis.PAIRED if are_pairs(shared, len(up.passed), len(down.passed)) else Basis.UNPAIRED
 
 
 def _described(pair: CellPair) -> tuple[CellResult, Stratum | None]:
@@ -82,8 +79,8 @@ def _described(pair: CellPair) -> tuple[CellResult, Stratum | None]:
     if basis is Basis.ONE_DRAW:
         return _one_draw(pair), None
     if basis in {Basis.PAIRED, Basis.UNPAIRED}:
-        stratum = _stratum(pair, paired=basis is Basis.PAIRED)
-        return CellResult(pair=pair, basis=basis), stratum
+        up, down = pair.candidate.passed, pair.baseline.passed
+        return CellResult(pair=pair, basis=basis), stratum_of(pair.test, up, down, luck=_luck(pair))
     return _equality(pair, basis), None
 
 
@@ -93,9 +90,7 @@ def _one_draw(pair: CellPair) -> CellResult:
     The difference has the interval of so many draws. It has no test: two sides of one draw each
     differ or do not, and neither is evidence.
     """
-    up, down = (
-        ((side.ratio or 0.0) * side.draws, side.draws) for side in (pair.candidate, pair.baseline)
-    )
+    up, down = (((side.ratio or 0.0) * side.draws, side.draws) for side in pair.sides)
     return CellResult(
         pair=pair,
         basis=Basis.ONE_DRAW,
@@ -104,22 +99,13 @@ def _one_draw(pair: CellPair) -> CellResult:
     )
 
 
-def _stratum(pair: CellPair, *, paired: bool) -> Stratum:
-    up, down = pair.candidate.passed, pair.baseline.passed
-    if paired:
-        seeds = sorted(up.keys() & down.keys())
-        up, down = ({seed: side[seed] for seed in seeds} for side in (up, down))
-    return Stratum(test=pair.test, candidate=up, baseline=down, paired=paired, luck=_luck(pair))
-
-
 def _luck(pair: CellPair) -> int | None:
     """Return the seed of trial 0 where a side shares its seeds with other tests."""
-    sides = (pair.candidate, pair.baseline)
-    return next((side.first_seed for side in sides if side.common_seeds), None)
+    return next((side.first_seed for side in pair.sides if side.common_seeds), None)
 
 
 def _equality(pair: CellPair, basis: Basis) -> CellResult:
-    up, down = pair.candidate, pair.baseline
+    up, down = pair.sides
     estimate = (up.ratio or 0.0) - (down.ratio or 0.0)
     same = up.by_request == down.by_request and _alike(up, down) and estimate == 0
     return CellResult(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison.missing import lacking, unsettled
 from matrixbench.comparison.power import trials_to_decide
-from matrixbench.comparison.values import ALPHA, Basis, Gate, Verdict
+from matrixbench.comparison.values import Basis, Gate, Verdict
+from matrixbench.stats.multiple import ALPHA
 from matrixbench.stats.stratified import no_worse, worse
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
         (
             max(len(side.passed) + len(side.missing), cell.pair.planned)
             for cell in results
-            if not cell.pair.shared and not any(cell.pair.greedy)
-            for side in (cell.pair.candidate, cell.pair.baseline)
+            if cell.pair.sampled
+            for side in cell.pair.sides
             if side.missing
         ),
         default=0,
@@ -262,6 +263,6 @@ def _more(results: Sequence[CellResult], needed: int) -> int:
         side
         for cell in results
         if cell.basis not in fixed and not any(cell.pair.greedy)
-        for side in (cell.pair.candidate, cell.pair.baseline)
+        for side in cell.pair.sides
     ]
     return sum(max(0, needed - len(side.passed)) for side in sides)

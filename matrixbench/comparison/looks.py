@@ -107,12 +107,7 @@ def _named(side: Trials) -> list[str]:
 
 
 def _sides(candidate: Candidate) -> list[Trials]:
-    return [
-        side
-        for pair in candidate.pairs
-        if not pair.shared and not any(pair.greedy)
-        for side in (pair.candidate, pair.baseline)
-    ]
+    return [side for pair in candidate.pairs if pair.sampled for side in pair.sides]
 
 
 def _before(candidate: Candidate) -> Looked | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.values import ALPHA, Verdict
-from matrixbench.stats.multiple import holm
+from matrixbench.comparison.values import Verdict
+from matrixbench.stats.multiple import ALPHA, holm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -30,9 +30,7 @@ class End(StrEnum):
 
 def any_missing(candidate: Candidate) -> bool:
     """Return whether a trial is missing that could change what the comparison says."""
-    return any(
-        side.missing for pair in _of_two(candidate) for side in (pair.candidate, pair.baseline)
-    )
+    return any(side.missing for pair in _of_two(candidate) for side in pair.sides)
 
 
 def completed(pairs: Sequence[CellPair], end: End) -> list[CellPair]:

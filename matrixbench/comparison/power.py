@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison.adaptive import PAIRED as SEQUENTIAL_PAIRS
 from matrixbench.comparison.cells import PAIRING_PAYS
-from matrixbench.comparison.values import ALPHA, MAX_DROP
+from matrixbench.comparison.values import MAX_DROP
 from matrixbench.plan.requests import is_greedy
+from matrixbench.stats.multiple import ALPHA
 from matrixbench.stats.paired import Pairs, pooled_phi
 from matrixbench.stats.power import (
     POWER,

@@ -51,7 +51,7 @@ def look(pairs: Sequence[CellPair], *, max_drop: float, ignore: bool = False) ->
     sampled = [pair for pair in pairs if _has_chance(pair)]
     if not sampled:
         return None
-    together = any(side.common_seeds for pair in sampled for side in _sides(pair))
+    together = any(side.common_seeds for pair in sampled for side in pair.sides)
     outcomes = _outcomes(sampled)
     complete = not any(np.isnan(one).any() for *both, _ in outcomes for one in both)
     ends = (None,) if ignore or complete else (End.WORST, End.BEST)
@@ -67,7 +67,7 @@ def _outcomes(pairs: Sequence[CellPair]) -> list[tuple[Floats, Floats, str]]:
 
     1 passed, 0 did not, NaN has no verdict; up to the last round that all have come to.
     """
-    reached = min(side.reached for pair in pairs for side in _sides(pair))
+    reached = min(side.reached for pair in pairs for side in pair.sides)
     return [
         (_by_index(pair.candidate, reached), _by_index(pair.baseline, reached), pair.test)
         for pair in pairs
@@ -184,8 +184,4 @@ def _between(worst: Anytime, best: Anytime) -> Anytime:
 
 
 def _has_chance(pair: CellPair) -> bool:
-    return not pair.shared and not any(pair.greedy) and basis_of(pair) in _SAMPLED
-
-
-def _sides(pair: CellPair) -> tuple[Trials, Trials]:
-    return pair.candidate, pair.baseline
+    return pair.sampled and basis_of(pair) in _SAMPLED

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from matrixbench.stats.multiple import ALPHA
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from matrixbench.stats.paired import Pairs
     from matrixbench.stats.power import Sides
     from matrixbench.stats.proportions import Difference, Interval
-
-ALPHA = 0.05
-"""The level of every test, two-sided."""
 
 MAX_DROP = 0.1
 """The drop of the mean success ratio that the gate allows where nobody says."""
@@ -157,6 +156,16 @@ class CellPair:
     baseline: Trials
     greedy: tuple[bool, bool] = (False, False)
     planned: int = 0
+
+    @property
+    def sides(self) -> tuple[Trials, Trials]:
+        """The trials of the candidate, then of the baseline."""
+        return self.candidate, self.baseline
+
+    @property
+    def sampled(self) -> bool:
+        """Whether both sides are sampled, each with trials of its own: neither is greedy."""
+        return not self.shared and not any(self.greedy)
 
     @property
     def adaptive(self) -> bool:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison.looks import FRESH
 from matrixbench.comparison.power import OFTEN, cell_drop, given, hundredths
-from matrixbench.comparison.values import ALPHA, Look, Missing, Verdict
+from matrixbench.comparison.values import Look, Missing, Verdict
 from matrixbench.comparison_table.numbers import number, signed
 from matrixbench.comparison_table.verdict import IGNORED, complete_rounds, rounds_needed
+from matrixbench.stats.multiple import ALPHA
 from matrixbench.stats.proportions import smallest_significant_drop
 from matrixbench.tables import TESTS_ACROSS, counted, p_value
 

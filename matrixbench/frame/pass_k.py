@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DEFAULT_K = (5,)
 """For which numbers of attempts where nobody says."""
 
+LEANS = "~"
+"""Stands before a pass@k or pass^k that leans outward, since the cell's trials are adaptive."""
+
 
 def with_pass_k(frame: DataFrame, ks: Sequence[int] = DEFAULT_K) -> DataFrame:
     """Return a cell frame with the columns `pass_at_K` and `pass_hat_K` for each k, at its end.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.outcomes import as_bits
-from matrixbench.frame.tally import luck_of
+from matrixbench.frame.tally import luck_of, one_draw
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
+from matrixbench.stats.multiple import ALPHA
 from matrixbench.stats.sequential_tests import (
     independent_evidence,
     mean_evidence,
     p_value,
     paired_evidence,
 )
-from matrixbench.stats.stratified import Stratum, overall_p, sign_flip_p
+from matrixbench.stats.stratified import are_pairs, overall_p, sign_flip_p, stratum_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matrixbench.frame.outcomes import Outcomes, Passed
-
-ALPHA = 0.05
-"""The level of what is told from the best, over all pairs of rows."""
+    from matrixbench.stats.stratified import Stratum
 
 STANDING_COLUMNS: Mapping[str, str] = {
     "chance_of_best": "How likely the row has the largest true mean, from Jeffreys' prior for each "
@@ -41,9 +39,6 @@ STANDING_COLUMNS: Mapping[str, str] = {
     "most 0.05. Missing for the best row, and where it was not tested.",
 }
 """What stands in the columns of `total_frame` that are about the best row."""
-
-_SHARED_SEEDS = 0.5
-"""Trials are pairs where at least this share of the larger side's have a seed of the other's."""
 
 _Row: TypeAlias = "dict[str, Any]"
 _Cells: TypeAlias = "Sequence[tuple[tuple[str, ...], _Row]]"
@@ -136,7 +131,7 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
     partners = [
         (one, row)
         for one, row in _partners(best, other)
-        if bool(one["greedy"]) is bool(row["greedy"]) and not (_one_draw(one) or _one_draw(row))
+        if bool(one["greedy"]) is bool(row["greedy"]) and not (one_draw(one) or one_draw(row))
     ]
     if (sums := _sums(partners, outcomes)) is not None:
         return sign_flip_p(sums), sum(sums) < 0
@@ -147,7 +142,7 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
         if not up or not down:
             continue
         luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
-        strata.append(replace(_stratum(str(row.get("test")), up, down), luck=luck))
+        strata.append(stratum_of(str(row.get("test")), up, down, luck=luck))
         adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
     if not strata:
         return None, False
@@ -170,8 +165,8 @@ def _sums(partners: Sequence[tuple[_Row, _Row]], outcomes: Outcomes) -> list[int
         if up is None or down is None or up.first_seed != down.first_seed:
             return None
         common = up.measured & down.measured
-        larger = max(up.measured.bit_count(), down.measured.bit_count())
-        if common.bit_count() < _SHARED_SEEDS * larger:
+        counts = [mask.bit_count() for mask in (common, up.measured, down.measured)]
+        if not are_pairs(*counts):
             return None
         # By seed alone: tests that have the same seeds share their luck.
         key = up.first_seed
@@ -200,25 +195,13 @@ def _passed(row: _Row, outcomes: Outcomes) -> Mapping[int, bool]:
     return {} if found is None else found.by_seed(one=_single(row))
 
 
-def _one_draw(row: _Row) -> bool:
-    return bool(row["draws"] < row["trials"])
-
-
 def _single(row: _Row) -> bool:
     """Return whether one trial of a cell says all: it is without chance, or one draw."""
-    return isnan(row["low"]) or _one_draw(row)
+    return isnan(row["low"]) or one_draw(row)
 
 
 def _found(row: _Row, outcomes: Outcomes) -> Passed | None:
     return outcomes.of(row["cell"], row["build"], row.get("test"))
-
-
-def _stratum(test: str, up: Mapping[int, bool], down: Mapping[int, bool]) -> Stratum:
-    common = sorted(up.keys() & down.keys())
-    paired = len(common) >= _SHARED_SEEDS * max(len(up), len(down))
-    if paired:
-        up, down = ({seed: side[seed] for seed in common} for side in (up, down))
-    return Stratum(test=test, candidate=up, baseline=down, paired=paired)
 
 
 def _sequential(strata: Sequence[Stratum]) -> float:

@@ -120,6 +120,11 @@ def luck_of(row: Mapping[str, Any]) -> int | None:
     return int(told.partition(":")[0]) if isinstance(told, str) else None
 
 
+def one_draw(row: Mapping[str, Any]) -> bool:
+    """Return whether all trials of a cell are one draw of chance, from its row of a table."""
+    return isinstance(row["seeds_ignored"], str)
+
+
 def plain(value: object) -> object:
     """Return a value as tables hold it: an enumeration's as its text."""
     return value.value if isinstance(value, StrEnum) else value

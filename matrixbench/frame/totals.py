@@ -12,7 +12,7 @@ from matrixbench.frame.intervals import IntervalKind
 from matrixbench.frame.pass_k import with_pass_k
 from matrixbench.frame.standing import STANDING_COLUMNS, standings
 from matrixbench.frame.tables import axes_of
-from matrixbench.frame.tally import CellStatus
+from matrixbench.frame.tally import CellStatus, one_draw
 from matrixbench.plan.values import label
 from matrixbench.spec.wording import choose
 from matrixbench.stats import Interval
@@ -223,7 +223,7 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
         "cells": len(measured),
         **{name: int(sum(cell[name] for cell in cells)) for name in _COUNTS},
         "one_reply": sum(bool(cell["one_reply"]) for cell in measured),
-        "seeds_ignored": sum(isinstance(cell["seeds_ignored"], str) for cell in measured),
+        "seeds_ignored": sum(map(one_draw, measured)),
         "certain": sum(isnan(cell["low"]) for cell in measured),
         "adaptive": sum(bool(cell["adaptive"]) for cell in measured),
         "unverified": sum(isinstance(cell["unverified"], str) for cell in measured),

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHARED_SEEDS = 0.5
+"""Pairs are used where they are at least this share of the trials of the larger side."""
+
 MOST_TRIALS = 100_000
 """Trials a cell beyond which nobody plans."""
 
@@ -134,6 +137,22 @@ class Stratum:
             yield seed, (passed - up / up_n) / up_n
         for seed, passed in self.baseline.items():
             yield seed, (down / down_n - passed) / down_n
+
+
+def are_pairs(common: int, up: int, down: int) -> bool:
+    """Return whether trials of two sides are used as pairs: if enough seeds are in common."""
+    return common >= SHARED_SEEDS * max(up, down)
+
+
+def stratum_of(
+    test: str, up: Mapping[int, bool], down: Mapping[int, bool], *, luck: int | None = None
+) -> Stratum:
+    """Return one cell on both sides, as pairs of their common seeds where these are enough."""
+    common = sorted(up.keys() & down.keys())
+    paired = are_pairs(len(common), len(up), len(down))
+    if paired:
+        up, down = ({seed: side[seed] for seed in common} for side in (up, down))
+    return Stratum(test=test, candidate=up, baseline=down, paired=paired, luck=luck)
 
 
 def stratified_difference(

@@ -10,8 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
-from matrixbench.comparison.values import ALPHA
 from matrixbench.stats.independent import boschloo
+from matrixbench.stats.multiple import ALPHA
 from matrixbench.stats.proportions import Interval, wilson_interval
 from matrixbench.stats.sequential import Precision, sequential_interval
 from matrixbench.stats.sequential_tests import independent_evidence, p_value

@@ -51,6 +51,7 @@ def rows_of(
             "test": test,
             "trials": len(text),
             "draws": len(text),
+            "seeds_ignored": None,
         }
         row |= {"passed": text.count("1"), "success_ratio": text.count("1") / len(text)}
         row |= {"greedy": False, "low": 0.1, "interval": "wilson"} | columns
@@ -124,6 +125,13 @@ def test_greedy_cells_are_one_trial() -> None:
     rows, known = rows_of("1" * 30, "0" * 30, greedy=True, low=nan)
     assert standings(rows, known)[1]["p_vs_best"] == 1.0
     rows[0][0][1]["greedy"] = False
+    assert standings(rows, known)[1]["told_from_best"] is None
+
+
+@pytest.mark.parametrize("trials", [1, 8])
+def test_one_draw_is_no_evidence(trials: int) -> None:
+    """However many trials it has: a server of one seed draws alike in all tests."""
+    rows, known = rows_of("1" * trials, "0" * trials, draws=1, seeds_ignored="its canary says so")
     assert standings(rows, known)[1]["told_from_best"] is None
 
 
