@@ -70,7 +70,7 @@ def test_one_row_a_trial(demo: CommandLine) -> None:
     assert [list(row) for row in found] == [[*AXES, *TRIAL_COLUMNS]] * 16
     failed = [row for row in found if row["test"] == "capital" and row["outcome"] == "failed"]
     assert [(row["trial"], row["seed"], row["kind"], row["launch"]) for row in failed] == [
-        (1, 2, "wrong_content", 1)
+        (1, 1_420_215_370, "wrong_content", 1)
     ] * 2
     passed = next(row for row in found if row["outcome"] == "passed")
     assert (passed["kind"], passed["reason"], passed["imported"]) == (None, None, False)
