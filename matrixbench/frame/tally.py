@@ -122,7 +122,7 @@ def luck_of(row: Mapping[str, Any]) -> int | None:
 
 def one_draw(row: Mapping[str, Any]) -> bool:
     """Return whether all trials of a cell are one draw of chance, from its row of a table."""
-    return isinstance(row["seeds_ignored"], str)
+    return isinstance(row.get("seeds_ignored"), str)
 
 
 def plain(value: object) -> object:
