@@ -129,7 +129,9 @@ def bounded(
     # Where both ends are undecided, so is everything between them: more trials are what it takes.
     open_either_way = worst.verdict is best.verdict
     why = lacking(candidate) if open_either_way else unsettled(candidate, worst, best)
-    needed = _to_be_had(measured, results)
+    # More trials do not help where some of those that were asked have no verdict, and it matters.
+    in_vain = not open_either_way and _asked_in_vain(results)
+    needed = None if in_vain else _to_be_had(measured, results)
     return replace(
         bounds,
         verdict=Verdict.UNDECIDED,
@@ -173,6 +175,16 @@ def _to_be_had(measured: Gate, results: Sequence[CellResult]) -> int | None:
         default=0,
     )
     return max(due, measured.trials_per_cell or 0) or None
+
+
+def _asked_in_vain(results: Sequence[CellResult]) -> bool:
+    """Return whether trials of cells that are compared were asked and have no verdict."""
+    return any(
+        side.errored
+        for cell in results
+        if not cell.pair.shared
+        for side in (cell.pair.candidate, cell.pair.baseline)
+    )
 
 
 def sampled_part(overall: Overall, max_drop: float) -> Part:

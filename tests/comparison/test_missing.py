@@ -185,6 +185,17 @@ def test_too_few_trials_are_said_to_be_too_few() -> None:
     assert any("have no verdict" in reason for reason in lost.gate.reasons)
 
 
+@pytest.mark.parametrize(("candidate", "baseline"), [("1" * 5, "?" * 5), ("10?" * 9, "110" * 9)])
+def test_no_number_of_trials_is_said_where_those_that_were_asked_have_no_verdict(
+    candidate: str, baseline: str
+) -> None:
+    """More of them would have none either, and leave it as undecided as it is."""
+    found = gated(pair(candidate, baseline))
+    assert found.gate.unsettled
+    assert (found.gate.trials_per_cell, found.gate.more_trials) == (None, None)
+    assert "would decide" not in verdict_line(found)
+
+
 def test_a_drop_is_only_shown_where_missing_trials_leave_it() -> None:
     """A p-value of the trials that are left says nothing of those that are not."""
     found = gated(pair("0" * 10 + "?" * 10 + "1" * 20, "1" * N), max_drop=0.3)
