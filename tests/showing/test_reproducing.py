@@ -106,7 +106,7 @@ def test_ollamas_lines_give_the_same_reply(cli: CommandLine, write: Write) -> No
     port = str(free_port())
     server, request = (line.replace("11435", port) for line in (server, request))
     body = json.loads(shlex.split(request)[-1])
-    assert body["options"]["seed"] == 2
+    assert body["options"]["seed"] == 141_997_390
     assert body["options"]["num_gpu"] == 0
     with serving(cli, server, f"http://127.0.0.1:{port}/api/version"):
         said = answer(request)["message"]["content"]
@@ -144,6 +144,6 @@ def test_a_command_lines_server_is_started_again(cli: CommandLine, write: Write)
     *_, server, request = told.splitlines()
     assert server.startswith("MY_FLAG='1 2' HF_TOKEN=\"$HF_TOKEN\" ")
     url = shlex.split(request)[2]
-    assert json.loads(shlex.split(request)[-1])["seed"] == 2
+    assert json.loads(shlex.split(request)[-1])["seed"] == 141_997_390
     with serving(cli, server, url.replace("/v1/chat/completions", "/health")):
         assert answer(request)["choices"][0]["message"]["role"] == "assistant"

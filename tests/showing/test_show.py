@@ -145,7 +145,7 @@ def test_one_trial_whole(cli: CommandLine, write: Write) -> None:
     cli("execute", "exp.yaml")
     said = cli("show", "exp.yaml", "--trial", "0").stdout
     for text in (
-        "0, seed 1, generation 0",
+        "0, seed 875782657, generation 0",
         "You have tools.",
         "The weather in Paris?",
         "tool get_weather",
@@ -192,7 +192,7 @@ def test_two_lines_reproduce_a_trial(cli: CommandLine, write: Write, fake_binary
     body = json.loads(words[-1])
     assert words[:2] == ["curl", "-sS"]
     assert body["messages"] == [{"role": "user", "content": "don't «hi» $HOME"}]
-    assert (body["seed"], body["temperature"], body["model"]) == (2, 1, "m")
+    assert (body["seed"], body["temperature"], body["model"]) == (1_080_056_352, 1, "m")
     command = shlex.split(server)[1:]
     with subprocess.Popen(command, cwd=cli.folder, stderr=subprocess.PIPE, text=True) as running:
         try:
