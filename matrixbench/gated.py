@@ -16,7 +16,7 @@ from matrixbench.execution.settings import settings_for
 from matrixbench.execution.stored import opened
 from matrixbench.execution.summary import Mode
 from matrixbench.pairing import compare_results
-from matrixbench.pairing.by_build import BUILD
+from matrixbench.pairing.by_build import BUILD, PREVIOUS
 from matrixbench.results import results_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from matrixbench.plan.wanted import UntilGate
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
+
+_KEY = "trials.until.gate.baseline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,31 +58,39 @@ class StoredGate:
         """After how many rounds it can be decided at all."""
         return self.rule.least
 
-    def decided(self, store: Store) -> str:
+    def decided(self, store: Store, *, remember: bool = True) -> str:
         """Return its verdict once every candidate has one; empty before.
+
+        Args:
+            store: The store.
+            remember: Whether the store keeps that these trials were looked at.
 
         Raises:
             UsageError: There is nothing to compare: no two cells differ only in the axis.
             StoreError: The store cannot be read.
         """
-        comparison = self._compared(store)
+        comparison = self._compared(store, remember=remember)
         if comparison is None:
             return ""
         verdicts = {candidate.gate.verdict for candidate in comparison.candidates}
         return "" if Verdict.UNDECIDED in verdicts else comparison.verdict.value
 
-    def _compared(self, store: Store) -> Comparison | None:
+    def _compared(self, store: Store, *, remember: bool) -> Comparison | None:
         try:
-            return self._among(store, self.where)
+            return self._among(store, self.where, remember=remember)
         except UsageError:
             try:
-                return self._among(store, ())
-            except UsageError:
-                if self.rule.baseline.startswith(f"{BUILD}="):
+                return self._among(store, (), remember=remember)
+            except UsageError as error:
+                if self.rule.baseline == f"{BUILD}={PREVIOUS}":
                     return None  # the first build of all is measured for the sake of the next
-                raise
+                raise UsageError(
+                    error.message,
+                    where=f"{_KEY} {self.rule.baseline}",
+                    hint=error.hint,
+                ) from error
 
-    def _among(self, store: Store, where: str | Sequence[str]) -> Comparison:
+    def _among(self, store: Store, where: str | Sequence[str], *, remember: bool) -> Comparison:
         results = results_of(self.experiment, self.settings, store, where=where)
         return compare_results(
             results,
@@ -88,6 +98,7 @@ class StoredGate:
             baseline=self.rule.baseline,
             max_drop=self.rule.max_drop,
             unmeasured=True,
+            remember=remember,
         )
 
 
@@ -179,7 +190,8 @@ def build_plan(
     gate = StoredGate(experiment=experiment, settings=settings, where=where, rule=rule)
     try:
         with opened(experiment, settings) as store:
-            verdict = gate.decided(store)
+            # A plan shows no verdict but one that ends the trials: only that is a look.
+            verdict = gate.decided(store, remember=False) and gate.decided(store)
     except StoreError:  # it cannot be written: replies would have to be judged again first
         return prepared
     return _ended(prepared, rule, verdict) if verdict else prepared

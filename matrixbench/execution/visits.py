@@ -83,7 +83,9 @@ class Visits:
             )
         )
         fresh = self.prepared.history.fresh
-        verdict = "" if fresh else gate.decided(self.store)
+        # A gate that has nothing to compare says so before anything runs, at a fresh start too.
+        before = gate.decided(self.store)
+        verdict = "" if fresh else before
         done, left = 0, plan.remaining
         parts: list[RunSummary] = []
         for number, rounds in enumerate(visits(gate.first_look, most)):

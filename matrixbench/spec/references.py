@@ -240,7 +240,21 @@ def _gate(trials: Node | None, axes: Axes) -> Iterator[Finding]:
     gate = until.child("gate") if until else None
     baseline = gate.child("baseline") if gate else None
     if baseline is not None:
-        yield from _baseline_named(baseline, axes, "trials.until.gate")
+        found = list(_baseline_named(baseline, axes, "trials.until.gate"))
+        yield from found or _baseline_alone(baseline, axes)
+
+
+def _baseline_alone(baseline: Node, axes: Axes) -> Iterator[Finding]:
+    """Yield that an axis has no second value, so that no gate could ever be decided."""
+    for axis, value in baseline.entries.items():
+        if axis in CHART_AXES or axis in axes.open or len(axes.values.get(axis, [])) != 1:
+            continue
+        message = (
+            f"{value.node.text} is the only value of {axis}: trials.until.gate.baseline leaves "
+            "nothing to compare it with"
+        )
+        hint = "name an axis that has several values, or build: previous"
+        yield Finding(place=value.node.place, message=message, hint=hint)
 
 
 def _baseline_named(baseline: Node, axes: Axes, where: str) -> Iterator[Finding]:

@@ -143,6 +143,33 @@ def test_the_first_build_of_all_is_measured_for_the_next(cli: CommandLine, write
     assert (summary["ran"], summary["decided"]) == (36, None)
 
 
+@pytest.mark.parametrize("baseline", ["{build: abc}", "{temperature: 1}"])
+def test_a_gate_that_has_nothing_to_compare_says_so_before_anything_runs(
+    cli: CommandLine, write: Write, baseline: str
+) -> None:
+    """At a fresh start too, and by the key of the file: no option was given."""
+    text = written(most=4, **{"{backend: old}": baseline})
+    write(text + "exclude: [{temperature: 0, backend: old}, {temperature: 1, backend: new}]\n")
+    for mode in ("--fresh", "--resume"):
+        done = cli("execute", "exp.yaml", mode)
+        assert done.returncode == 2
+        assert "trials.until.gate.baseline" in done.stderr
+        assert "--baseline" not in done.stderr
+    assert not sum(trials for _, trials in counted(cli))
+
+
+def test_a_plan_spends_no_look(cli: CommandLine, write: Write) -> None:
+    """It says nothing of a gate that is undecided, so that nothing was looked at."""
+    write(written(most=300).replace("{max: 300, until: {gate: {baseline: {backend: old}}}}", "4"))
+    cli("execute", "exp.yaml")
+    write(written(most=4))
+    assert planned(cli)["remaining"] == 0
+    write(written(most=12))
+    cli("execute", "exp.yaml", "--resume", "--trials", "12")
+    told = json.loads(cli("compare", "exp.yaml", "--gate", "--json").stdout)
+    assert told["candidates"][0]["gate"]["looked"] is None
+
+
 def test_a_server_that_cannot_start_ends_the_run(cli: CommandLine, write: Write) -> None:
     """More rounds of the others would decide nothing; the exit code says that some is missing."""
     nobody = "{kind: endpoint, url: 'http://127.0.0.1:9/v1'}\nmodels: {m: {id: m}}"

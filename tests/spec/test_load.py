@@ -194,6 +194,10 @@ ONE_MISTAKE = [
         "4:51: model has no value «defalt» to compare with in trials.until.gate.baseline",
     ),
     (
+        "trials: {max: 9, until: {gate: {baseline: {model: default}}}}",
+        "4:51: default is the only value of model: trials.until.gate.baseline leaves nothing to",
+    ),
+    (
         "trials: {max: 9, until: {gate: {baseline: {model: default}, max_drop: 2}}}",
         "trials.until.gate.max_drop must be at most 1.0, found the number 2",
     ),
