@@ -127,8 +127,8 @@ def summary_json(summary: RunSummary) -> JsonObject:
 
     `stopped` counts cells that had enough trials before they had all, `spared` the trials that were
     not sent for that; `decided` is what the gate that ends the run says, null as long as it is
-    undecided and where there is none; `rejections` lists why trials were rejected, the most
-    frequent first; `seconds` is the run's length.
+    undecided and where there is none, `undecided` why the run ended all the same; `rejections`
+    lists why trials were rejected, the most frequent first; `seconds` is the run's length.
     """
     return {
         "experiment": summary.experiment,
@@ -139,6 +139,7 @@ def summary_json(summary: RunSummary) -> JsonObject:
         "stopped": summary.stopped,
         "spared": summary.spared,
         "decided": summary.decided or None,
+        "undecided": summary.undecided or None,
         "failed_launches": dict(summary.failed_launches),
         "errors": {
             kind: {"trials": count, "reason": reason}

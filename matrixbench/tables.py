@@ -262,6 +262,8 @@ def print_summary(summary: RunSummary, out: Console) -> None:
         saved = counted(summary.spared, "trial")
         rest = f": {saved} of at most {summary.most:,} not needed" if summary.spared else ""
         out.print(Text(f"the gate is decided: {summary.decided}{rest}"))
+    elif summary.undecided:
+        out.print(Text(f"the gate is undecided: {summary.undecided}", style="yellow"))
     elif summary.stopped:
         cells = counted(summary.stopped, "cell")
         saved = counted(summary.spared, "trial")

@@ -54,8 +54,8 @@ def choose(once: Gate, shown: Shown, candidate: Candidate, asked: Look | None) -
     Where nobody asks for either: if all planned trials are there and no look was taken at fewer of
     them, the one look counts, and where it is undecided, what a round had shown before: a verdict
     that was given on the way is not taken back. If some are still to come, bets count, and the one
-    look where the rest could not change it any more. If trials were added after a look, bets alone
-    count. Two verdicts that contradict each other decide nothing.
+    look where the rest could not change it any more. If there are more or fewer trials than at a
+    look, bets alone count. Two verdicts that contradict each other decide nothing.
 
     Args:
         once: The gate by one look, with what missing trials make of it.
@@ -111,9 +111,12 @@ def _sides(candidate: Candidate) -> list[Trials]:
 
 
 def _before(candidate: Candidate) -> Looked | None:
-    """Return the newest look that was taken at fewer trials of the same cells."""
+    """Return the newest look that was taken at another number of trials of the same cells.
+
+    Fewer than there were count as well: their number could be chosen by what had been seen.
+    """
     now = trials_of(candidate)
-    return next((look for look in reversed(candidate.looks) if look.trials < now), None)
+    return next((look for look in reversed(candidate.looks) if look.trials != now), None)
 
 
 def _only_bets(once: Gate, candidate: Candidate, asked: Look | None, looked: Looked | None) -> str:
@@ -122,7 +125,7 @@ def _only_bets(once: Gate, candidate: Candidate, asked: Look | None, looked: Loo
     if looked is not None:
         return (
             f"there was a look at {looked.trials} trials per cell ({looked.verdict}), and trials "
-            f"were added since; {FRESH}"
+            f"changed in number since; {FRESH}"
         )
     to_come = sum(side.never_asked for side in _sides(candidate))
     if once.missing is Missing.IGNORE and to_come:

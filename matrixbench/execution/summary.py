@@ -95,6 +95,7 @@ class RunSummary:
         spared: Trials that were not sent for that.
         decided: What the gate that ends the run said in the end; empty where there is none, or it
             is undecided.
+        undecided: Why it ended though such a gate is undecided, and what to do.
         interrupted: Whether the user stopped it.
         seconds: How long it took.
     """
@@ -110,6 +111,7 @@ class RunSummary:
     stopped: int = 0
     spared: int = 0
     decided: str = ""
+    undecided: str = ""
     interrupted: bool = False
     seconds: float = 0.0
 

@@ -95,7 +95,8 @@ class Visits:
             done = rounds.stop
             if not visited.plan.remaining and done < most:
                 continue
-            self.tell(RoundsStarted(rounds=rounds.stop, most=most))
+            if visited.plan.remaining:
+                self.tell(RoundsStarted(rounds=rounds.stop, most=most))
             launches = Launches(
                 visited, self.store, self.generation, self._telling(parts), self.stop
             )
@@ -107,7 +108,8 @@ class Visits:
             verdict = gate.decided(self.store)
         if verdict:
             self.tell(GateDecided(verdict=verdict, rounds=done, most=most, trials=max(0, left)))
-        return self._summary(parts, verdict, max(0, left))
+        summary = self._summary(parts, verdict, max(0, left))
+        return replace(summary, undecided=_undecided(summary, most) if not verdict else "")
 
     def _telling(self, parts: Sequence[RunSummary]) -> Listener:
         """Return a listener that makes one run of the visits."""
@@ -132,6 +134,18 @@ class Visits:
             stopped=cells,
             decided=verdict,
         )
+
+
+def _undecided(summary: RunSummary, most: int) -> str:
+    """Return why a run ended though its gate is undecided, and what to do; empty if interrupted."""
+    if summary.interrupted:
+        return ""
+    if summary.failed_launches:
+        return (
+            "more rounds of the others decide nothing as long as a launch is given up: mend it, or "
+            "leave it out with --where"
+        )
+    return f"after all {most:,} rounds: raise max in the file, or look closer with compare --gate"
 
 
 def visits(first: int, most: int) -> Iterator[range]:

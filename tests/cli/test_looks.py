@@ -69,7 +69,10 @@ def test_trials_added_after_a_look_are_seen_by_bets(cli: CommandLine) -> None:
     assert told["looked"]["trials"] == 5
     assert gate(cli, "--look", "once")[0] == 0
     told_in_words = " ".join(cli(*AGAINST).stdout.split())
-    assert "a look at 5 trials per cell (undecided), and trials were added since" in told_in_words
+    assert (
+        "a look at 5 trials per cell (undecided), and trials changed in number since"
+        in told_in_words
+    )
     assert "fresh seeds (--seed-offset) give a fresh look" in told_in_words
     run(cli, 10)
     code, told = gate(cli)

@@ -94,6 +94,7 @@ def test_without_a_decision_all_rounds_are_run_and_the_one_look_is_taken(
     assert "the gate cannot end the trials early" in planned(cli)["notes"][0]
     summary = json.loads(cli("execute", "exp.yaml", "--json").stdout)
     assert (summary["decided"], summary["ran"], summary["remaining"]) == (None, 84, 0)
+    assert summary["undecided"].startswith("after all 12 rounds: raise max")
     told = json.loads(cli("compare", "exp.yaml", "--gate", "--json").stdout)
     assert told["candidates"][0]["gate"]["look"] == "once"
     write(written())
@@ -180,6 +181,7 @@ def test_a_server_that_cannot_start_ends_the_run(cli: CommandLine, write: Write)
     assert summary["ran"] == 16 * 3 + 6
     assert next(iter(summary["failed_launches"])).startswith("new")
     assert summary["remaining"] == 1812 - summary["ran"]
+    assert "leave it out with --where" in summary["undecided"]
 
 
 def test_an_interruption_keeps_what_was_measured(write: Write) -> None:
