@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +15,7 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import reference_key
 from matrixbench.checks.verdicts import FaultError, UnjudgeableError, no
 from matrixbench.errors import CheckError
-from matrixbench.identity import digest
+from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
 from matrixbench.spec.checks import PythonCheck, SameAsCheck, every_check
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from matrixbench.spec.checks import Check
     from matrixbench.spec.load import TestCase
     from matrixbench.spec.origin import Origin
+
+_CLASSES = re.compile(r"\\\\[bBdDsSwW]")
+"""A class of characters in a pattern, as JSON writes it."""
+
+_CLASSES_VERSION = 2
+"""The same for patterns with such classes alone: raise it when they take other characters."""
 
 CHECKS_VERSION = 3
 """Part of every checks' digest. Raise it when the same text of a check may now give another
@@ -160,6 +167,8 @@ def checks_digest(
     if own:
         meant["sources"] = [function.source for function in own.values()]
     try:
+        if _CLASSES.search(canonical_json(content)):
+            meant["classes"] = _CLASSES_VERSION
         return digest(meant)
     except ValueError as error:
         raise CheckError(

@@ -218,6 +218,16 @@ def test_the_digest_is_pinned() -> None:
     )
 
 
+@pytest.mark.parametrize(("pattern", "again"), [(r"0\.5\b", True), (r"0\.5$", False)])
+def test_patterns_with_classes_are_judged_again(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, *, again: bool
+) -> None:
+    """Which characters a class takes has changed once: no other check's replies are concerned."""
+    now = checks_digest(expect({"content": {"matches": pattern}}))
+    monkeypatch.setattr("matrixbench.checks.judge._CLASSES_VERSION", 1)
+    assert (checks_digest(expect({"content": {"matches": pattern}})) != now) is again
+
+
 def test_a_value_that_json_cannot_say_is_an_error() -> None:
     """No reply could ever equal NaN."""
     with pytest.raises(CheckError, match="JSON cannot say"):
