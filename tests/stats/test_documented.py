@@ -14,6 +14,7 @@ from tests.benchmarks import (
     missing_trials,
     one_draw,
     power,
+    real_aa,
     simulate_sequential,
     total_coverage,
     winners_curse,
@@ -136,3 +137,14 @@ def test_the_truly_best_row_is_kept() -> None:
 def test_equal_candidates_have_no_bold_row() -> None:
     """Corrected over the cells of all candidates."""
     assert winners_curse.false_bold(8, 3, 30, 0.8, 20) <= 0.15
+
+
+def test_equal_servers_on_real_replies_are_no_regression() -> None:
+    """Thirty runs as they were recorded, compared by the present rules, stand in the page."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    runs = real_aa.recorded()
+    assert len(runs) == 30
+    rows = list(real_aa.table(runs))
+    assert [row for row in rows if row not in lines] == []
+    figures = [list(map(int, row.strip("| ").split(" | ")[1:])) for row in rows]
+    assert all(once == any_look == 0 for _, _, once, _, any_look, _, _ in figures)
