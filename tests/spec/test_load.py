@@ -178,7 +178,7 @@ ONE_MISTAKE = [
         "4:25: trials.until does not say when there are enough\n  write {half_width: 0.1}, or",
     ),
     (
-        "trials: {max: 9, until: {half_width: 0.1, gate: {baseline: {model: default}}}}",
+        "trials: {max: 9, until: {half_width: 0.1, gate: {baseline: {build: previous}}}}",
         "4:25: trials.until has both half_width and gate\n  half_width stops each cell alone",
     ),
     (
@@ -198,7 +198,7 @@ ONE_MISTAKE = [
         "4:51: default is the only value of model: trials.until.gate.baseline leaves nothing to",
     ),
     (
-        "trials: {max: 9, until: {gate: {baseline: {model: default}, max_drop: 2}}}",
+        "trials: {max: 9, until: {gate: {baseline: {build: previous}, max_drop: 2}}}",
         "trials.until.gate.max_drop must be at most 1.0, found the number 2",
     ),
     (
