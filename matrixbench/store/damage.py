@@ -48,7 +48,7 @@ def blamed(error: BaseException, connection: sqlite3.Connection, path: Path) -> 
         found = str(damage)
     if found:
         return StoreError(f"the store is damaged: {found}", where=str(path), hint=_HINT)
-    if _while_reading(error.__traceback__) and not isinstance(error, NotImplementedError):
+    if _while_reading(error.__traceback__):
         what = f"{type(error).__name__}: {error}"
         return StoreError(
             f"the store holds what cannot be read ({what})", where=str(path), hint=_HINT
