@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.nesting import DEEPEST, too_deep
+from matrixbench.identity import DEEPEST, too_deep
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text()
 JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))

@@ -22,8 +22,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
-from matrixbench.checks.excerpt import one_line, shown
-from matrixbench.checks.verdicts import UnjudgeableError, no, yes
+from matrixbench.checks.verdicts import UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.records import ChatReply, Kind, Turn, Verdict

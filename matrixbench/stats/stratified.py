@@ -14,7 +14,7 @@ from math import comb, exp, lgamma, log, sqrt
 from typing import TYPE_CHECKING
 
 from matrixbench.stats.clustered import student_quantile
-from matrixbench.stats.paired import Pairs, mcnemar_exact
+from matrixbench.stats.paired import Pairs, least_effect, mcnemar_exact
 from matrixbench.stats.proportions import (
     CONFIDENCE,
     Difference,
@@ -23,7 +23,6 @@ from matrixbench.stats.proportions import (
     normal_quantile,
     score_paired_difference,
 )
-from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.ollama_chat import Served, native_body, native_messages, understand
-from matrixbench.backends.openai_reply import Answer
+from matrixbench.backends.http.openai_reply import Answer
+from matrixbench.backends.ollama.chat import Served, native_body, native_messages, understand
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 
 SERVED = Served(model="small:1b", options={"num_ctx": 2048, "num_gpu": 0}, keep_alive=-1)

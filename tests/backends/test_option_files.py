@@ -11,22 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.embedded_flags import help_text
-from matrixbench.backends.executable import parse_help
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.option_files import (
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.llama.arguments import OWNED
+from matrixbench.backends.llama.embedded_flags import help_text
+from matrixbench.backends.llama.executable import parse_help
+from matrixbench.backends.llama.option_files import (
+    CONTENT,
+    READ,
+    WRITTEN,
+    Use,
     file_contents,
     llama_server_options,
     marked_only,
     meant,
+    path_option,
 )
-from matrixbench.backends.option_flags import CONTENT, READ, WRITTEN, Use, path_option
-from matrixbench.backends.server_arguments import OWNED
 from matrixbench.errors import ServerError
-from matrixbench.plan.option_files import with_contents
+from matrixbench.plan.launches import with_contents
 
 if TYPE_CHECKING:
-    from matrixbench.backends.option_files import Meant
+    from matrixbench.backends.llama.option_files import Meant
 
 NEW = parse_help(
     """

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.ollama_chat import understand
-from matrixbench.backends.openai_reply import Answer, classify
-from matrixbench.backends.usage import MOST, ollama_usage, usage_of
+from matrixbench.backends.http.openai_reply import MOST, Answer, classify, ollama_usage, usage_of
+from matrixbench.backends.ollama.chat import understand
 from matrixbench.records import NO_USAGE, ChatReply, Usage
 
 LLAMA = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matrixbench.stats import exact_interval, jeffreys_interval, wilson_interval
+from matrixbench.stats.proportions import exact_interval, jeffreys_interval, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

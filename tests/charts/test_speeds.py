@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.charts import draw
-from matrixbench.frame import Square, cell_frame, total_frame, trial_frame
-from matrixbench.spec.charts import Chart, Metric
+from matrixbench.results.tables import cell_frame, trial_frame
+from matrixbench.results.tally import Square
+from matrixbench.results.totals import total_frame
+from matrixbench.spec.experiment import Chart, Metric
 from tests.charts.cells import BUILD, attempt
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from matrixbench.checks.verdicts import FaultError
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, ToolCall, Turn
 from matrixbench.spec.checks import Check
-from matrixbench.spec.listing import list_suite
-from matrixbench.spec.suites import shipped_suites
+from matrixbench.spec.suites import list_suite, shipped_suites
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,13 +12,13 @@ from matrixbench.checks.own import copied_reply
 from matrixbench.errors import CheckError, ExitCode
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, Turn
 from matrixbench.spec.checks import PythonCheck
-from matrixbench.spec.nodes import Place
-from matrixbench.spec.origin import Origin
+from matrixbench.spec.paths import Origin
+from matrixbench.spec.yaml_source import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench import CheckResult, OwnCheck
+    from matrixbench.checks.own import CheckResult, OwnCheck
 
 MODULE = """\
 from matrixbench import ChatReply, Kind, Verdict

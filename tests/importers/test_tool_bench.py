@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.importers.tool_bench_lines import read_tool_bench
-from tests.showing.conftest import EXPERIMENT
+from matrixbench.importers.tool_bench import read_tool_bench
+from tests.output.conftest import EXPERIMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
