@@ -12,14 +12,13 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 from pydantic import Field, Tag
 
 from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, GridOrGrids, Part
+from matrixbench.spec.checks import ReasoningInContent
 from matrixbench.spec.templating import METHODS, Renderer, TemplateProblem
-from matrixbench.spec.yaml_source import Finding
+from matrixbench.spec.yaml_source import Document, Finding, Loc, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from matrixbench.spec.checks import ReasoningInContent
-    from matrixbench.spec.yaml_source import Document, Loc, Node
 
 # ruff: noqa: RUF012  pydantic copies mutable defaults
 

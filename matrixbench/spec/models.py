@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from matrixbench.spec.base import GridOrGrids, Part
-
-if TYPE_CHECKING:
-    from matrixbench.spec.checks import ReasoningInContent
+from matrixbench.spec.checks import ReasoningInContent
 
 # ruff: noqa: RUF012  pydantic copies mutable defaults
 

@@ -25,7 +25,7 @@ _HEAD = """\
 
 Servers refuse requests in many words. One table says what they mean, for every server and for both
 APIs that are spoken here: the OpenAI chat API and Ollama's own. This page is written from it
-(`matrixbench/backends/http/refusals.py`). [Outcomes](outcomes.md) says what the outcomes and kinds are.
+(`matrixbench/backends/http/refusals.py`). [Outcomes](outcomes.md) says what outcomes and kinds are.
 
 - The words are looked for in the body, in an `error` of any shape (a text, an object, a list,
   FastAPI's `detail`, a bare `message`), in what a proxy quotes of the server behind it, and in an
