@@ -18,7 +18,7 @@ FRESH = Fresh(target="exp.yaml", seed_offset=10)
 AXES: dict[str, list[Any]] = {"model": ["small"], "temperature": [0, 1], "test": ["a", "b"]}
 
 
-def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:  # noqa: ANN401  a table's
+def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:
     """Return what is printed of a table, on one line."""
     out = io.StringIO()
     totals = total_frame(table(AXES, outcomes, **options), ["model"], ks=ks)

@@ -190,7 +190,7 @@ def _at_a_time(said: JsonObject) -> int:
     return min(said.get("total_slots") or DEFAULT_CONCURRENCY, MAX_CONNECTIONS)
 
 
-async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  JSON from outside
+async def _models(chat: OpenAiChat, address: Address) -> Any:
     """Return what `/models` says, or None where the server does not have it.
 
     Raises:

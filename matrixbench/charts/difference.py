@@ -76,7 +76,7 @@ def _ramp(cells: Sequence[CellResult]) -> Ramp:
 
 
 def _frame(cells: Sequence[CellResult]) -> DataFrame:
-    import pandas as pd  # noqa: PLC0415  heavy
+    import pandas as pd
 
     axes = dict.fromkeys(axis for cell in cells for axis in cell.pair.coordinates)
     table: dict[str, list[object]] = {

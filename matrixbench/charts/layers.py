@@ -121,7 +121,7 @@ class _Layers:
             return alt.Chart().transform_filter(f"isValid(datum['{field}'])")
         return alt.Chart().transform_filter(alt.FieldEqualPredicate(field=field, equal=value))
 
-    def _placed(self, layer: alt.Chart, **channels: Any) -> alt.Chart:  # noqa: ANN401  any channel
+    def _placed(self, layer: alt.Chart, **channels: Any) -> alt.Chart:
         placed: alt.Chart = layer.encode(x=self._x, y=self._y, **channels)
         return placed
 

@@ -269,7 +269,7 @@ class _Bare:
                 return WrittenCall(notation=notation, name=found["name"])
         return None
 
-    def _named(self, value: Any) -> str:  # noqa: ANN401  any JSON value
+    def _named(self, value: Any) -> str:
         """Return the tool that an object of a JSON value calls; empty where none does."""
         waiting = [value]
         while waiting:
@@ -303,7 +303,7 @@ def _defines(part: dict[str, Any]) -> bool:
     return "description" in part
 
 
-def _is_schema(value: Any) -> bool:  # noqa: ANN401  any JSON value
+def _is_schema(value: Any) -> bool:
     return isinstance(value, dict) and ("properties" in value or value.get("type") == "object")
 
 

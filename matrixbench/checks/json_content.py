@@ -46,9 +46,9 @@ def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None
     Raises:
         CheckError: It is no JSON Schema, or its `$ref`s lead in a circle.
     """
-    from jsonschema import Draft202012Validator  # noqa: PLC0415  heavy: 0.1 s, few tests need it
-    from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415  the same
-    from jsonschema.validators import extend  # noqa: PLC0415  the same
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, best_match
+    from jsonschema.validators import extend
     from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
     from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415  the same
 
@@ -64,7 +64,7 @@ def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None
     kind = extend(Draft202012Validator, _OWN)  # type: ignore[no-untyped-call]
     validator = kind(schema, registry=EMPTY_REGISTRY)
 
-    def complaint(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+    def complaint(value: Any) -> str | None:
         try:
             error = best_match(islice(validator.iter_errors(value), ERRORS_LOOKED_AT))
         except RecursionError:
@@ -97,7 +97,7 @@ def _refuse_circles(validator: Validator, where: str) -> None:
 def _pattern(
     _validator: Validator,
     pattern: str,
-    value: Any,  # noqa: ANN401  any JSON value
+    value: Any,
     _schema: JsonObject,
 ) -> Iterator[ValidationError]:
     """Do what `pattern` means, in a second at most: jsonschema's own search cannot be stopped."""
@@ -106,9 +106,9 @@ def _pattern(
 
 
 def _pattern_properties(
-    validator: Any,  # noqa: ANN401  jsonschema's types lack `descend`
+    validator: Any,
     patterns: JsonObject,
-    value: Any,  # noqa: ANN401  any JSON value
+    value: Any,
     _schema: JsonObject,
 ) -> Iterator[ValidationError]:
     """Do what `patternProperties` means, likewise."""
@@ -119,9 +119,9 @@ def _pattern_properties(
 
 
 def _additional_properties(
-    validator: Any,  # noqa: ANN401  the same
+    validator: Any,
     wanted: JsonObject | bool,
-    value: Any,  # noqa: ANN401  any JSON value
+    value: Any,
     schema: JsonObject,
 ) -> Iterator[ValidationError]:
     """Do what `additionalProperties` means, likewise: it looks at the patterns of its neighbour."""
@@ -146,7 +146,7 @@ def _additional_properties(
 def _multiple_of(
     _validator: Validator,
     of: float,
-    value: Any,  # noqa: ANN401  any JSON value
+    value: Any,
     _schema: JsonObject,
 ) -> Iterator[ValidationError]:
     """Do what `multipleOf` means, exactly in decimals: 0.3 is a multiple of 0.1."""
@@ -168,7 +168,7 @@ def _exact(number: float) -> Fraction:
 def _unique_items(
     _validator: Validator,
     wanted: bool,
-    value: Any,  # noqa: ANN401  any JSON value
+    value: Any,
     _schema: JsonObject,
 ) -> Iterator[ValidationError]:
     """Do what `uniqueItems` means, in a time that grows with the list and not with its square."""
@@ -177,7 +177,7 @@ def _unique_items(
 
 
 def _error(message: str) -> ValidationError:
-    from jsonschema import ValidationError  # noqa: PLC0415  heavy: 0.1 s, few tests need it
+    from jsonschema import ValidationError
 
     return ValidationError(message)
 
@@ -255,7 +255,7 @@ def _compile_paths(paths: Mapping[str, Any], where: str) -> tuple[Match, ...]:
 def _at_path(steps: Sequence[Step], match: Match) -> Match:
     name = one_line(write_path(steps), EXPECTED_CHARS)
 
-    def matches(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+    def matches(value: Any) -> str | None:
         found = look_up(value, steps)
         if isinstance(found, Missing):
             there = f"{one_line(write_path(found.at), 24)} is " if found.at else ""

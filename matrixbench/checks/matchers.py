@@ -192,7 +192,7 @@ def numbers_in(text: str) -> list[float]:
     return [_read(found) for found in _NUMBER.findall(text)]
 
 
-def number_in(value: Any, place: NumberPlace) -> float | str:  # noqa: ANN401  any JSON value
+def number_in(value: Any, place: NumberPlace) -> float | str:
     """Return the number that a value is, or holds at a place of its text; else what was found."""
     if not isinstance(value, str):
         return value if is_number(value) else shown(value)
@@ -348,7 +348,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     ignoring = matcher.ignoring
     ignored = None if ignoring is None else compile_pattern(ignoring, 0, f"{where}.ignoring")
 
-    def match(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+    def match(value: Any) -> str | None:
         seen = (
             ignored.sub("", value, timeout=REGEX_TIMEOUT_S)
             if ignored is not None and isinstance(value, str)
@@ -362,7 +362,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     return match
 
 
-def json_type_is(value: Any, name: str) -> bool:  # noqa: ANN401  any JSON value
+def json_type_is(value: Any, name: str) -> bool:
     """Return whether a JSON value has the named type; 1.0 is an integer, as in JSON Schema."""
     if isinstance(value, float) and name == "integer":
         return value.is_integer()
@@ -414,11 +414,11 @@ def _number_conditions(matcher: Matcher, where: str) -> list[Condition]:
     within, said = compile_number(number, where=f"{where}.number")
     place = number.in_text
 
-    def meets(value: Any) -> bool:  # noqa: ANN401  any JSON value
+    def meets(value: Any) -> bool:
         found = number_in(value, place)
         return not isinstance(found, str) and within(found)
 
-    def told(value: Any) -> str:  # noqa: ANN401  any JSON value
+    def told(value: Any) -> str:
         found = number_in(value, place)
         if isinstance(found, str):
             return found

@@ -285,7 +285,7 @@ def _source(module: ModuleType) -> str:
     return _digest_of(file) if file else ""
 
 
-def _check_callable(check: PythonCheck, function: Any, where: str) -> None:  # noqa: ANN401  anything
+def _check_callable(check: PythonCheck, function: Any, where: str) -> None:
     if not callable(function):
         found = type(function).__name__
         raise CheckError(f"{check.python} is no function, but of type {found}", where=where)

@@ -271,7 +271,7 @@ def _parse(call: ToolCall) -> dict[str, Any] | str:
     return value
 
 
-def _mismatch(wanted: WantedCall, arguments: Any) -> str | None:  # noqa: ANN401  parsed JSON
+def _mismatch(wanted: WantedCall, arguments: Any) -> str | None:
     for name, match in wanted.arguments.items():
         if name not in arguments:
             return f"expected an argument {name}, found {_names(arguments) or 'no arguments'}"

@@ -42,7 +42,7 @@ def _visible(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
-def shown(value: Any, limit: int = FOUND_CHARS) -> str:  # noqa: ANN401  any JSON value
+def shown(value: Any, limit: int = FOUND_CHARS) -> str:
     """Return a JSON value as one short line of JSON text."""
     if isinstance(value, str) and len(value) > limit:
         # Only the ends are seen: the middle of a long reply is not worth escaping.
@@ -63,7 +63,7 @@ def _refuse(value: object) -> str:
     raise NotJsonError(f"a reply holds an object of type {type(value).__name__}")
 
 
-def _json(value: Any, limit: int) -> str:  # noqa: ANN401  any JSON value
+def _json(value: Any, limit: int) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=_refuse)
     except RecursionError:  # nested deeply: its end is not worth the way there

@@ -63,7 +63,7 @@ def look(pairs: Sequence[CellPair], *, max_drop: float, ignore: bool = False) ->
     Returns:
         What is shown; None where no cell has chance in it.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     sampled = [pair for pair in pairs if _has_chance(pair)]
     if not sampled:
@@ -92,7 +92,7 @@ def _outcomes(pairs: Sequence[CellPair]) -> list[tuple[Floats, Floats, str]]:
 
 
 def _by_index(side: Trials, reached: int) -> Floats:
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     seeds = range(side.first_seed, side.first_seed + reached)
     return np.array([side.passed.get(seed, np.nan) for seed in seeds], dtype=np.float64)
@@ -106,7 +106,7 @@ def _differences(outcomes: Sequence[tuple[Floats, Floats, str]], end: End | None
         end: To which end trials without a verdict are put in; with None, rounds that have one are
             left out.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     by_test: dict[str, list[Floats]] = defaultdict(list)
     for up, down, test in outcomes:

@@ -502,7 +502,7 @@ class Comparison:
 
     def frame(self) -> DataFrame:
         """Return one row a pair of cells, as `data.comparison_rows` says."""
-        import pandas as pd  # noqa: PLC0415  heavy
+        import pandas as pd
 
         from matrixbench.comparison.data import comparison_rows  # noqa: PLC0415  it reads these
 

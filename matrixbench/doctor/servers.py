@@ -358,7 +358,7 @@ def _asked_ollama(what: str, url: str, absent: Severity) -> Examined:
     return Examined(level=absent, what=what, found=f"no Ollama answers at {shown}", todo=todo)
 
 
-def _page(host: str, port: int, path: str) -> Any:  # noqa: ANN401  JSON from outside
+def _page(host: str, port: int, path: str) -> Any:
     """Return the JSON of a page on this machine, asked without any proxy; None where there is none.
 
     aiohttp would take longer to import than all of this takes to run.

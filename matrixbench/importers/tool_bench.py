@@ -255,7 +255,7 @@ def times_of(record: JsonObject, field: str, count: int) -> list[float | None]:
     return [_time(known[place]) if usable else None for place in range(count)]
 
 
-def _time(value: Any) -> float | None:  # noqa: ANN401  JSON from outside
+def _time(value: Any) -> float | None:
     return float(value) if _is_number(value) and value >= 0 else None
 
 

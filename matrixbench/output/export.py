@@ -251,7 +251,7 @@ def _times(rows: Iterable[TrialRow], own: Group | None) -> list[float]:
     return [row.latency_s for row in rows if row.latency_s is not None and group_of(row) == own]
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+def _plain(value: Any) -> Any:
     """Return a value as JSON can say it: numbers are Python's, what is missing is None."""
     if hasattr(value, "item"):  # a number of NumPy's
         value = value.item()
@@ -284,7 +284,7 @@ def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[s
         yield flushed()
 
 
-def _csv_value(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+def _csv_value(value: Any) -> Any:
     match value:
         case None:
             return ""

@@ -288,7 +288,7 @@ def _number(value: float, form: str) -> str:
     return ABSENT if isnan(value) else form.format(value)
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  a cell of a table
+def _plain(value: Any) -> Any:
     if hasattr(value, "item"):  # a number of NumPy's
         value = value.item()
     return None if isinstance(value, float) and not isfinite(value) else value

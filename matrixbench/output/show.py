@@ -434,7 +434,7 @@ def status_json(prepared: Prepared, status: Status) -> JsonObject:
     }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  a field of any type
+def _plain(value: Any) -> Any:
     return (str(value) if isinstance(value, str) else value) if value != "" else None
 
 

@@ -207,7 +207,7 @@ def is_glob(pattern: object) -> bool:
     return isinstance(pattern, str) and any(char in pattern for char in "*?[")
 
 
-def matches(pattern: Any, value: object) -> bool:  # noqa: ANN401  YAML data
+def matches(pattern: Any, value: object) -> bool:
     """Return whether a value is what an `exclude` entry or a user names.
 
     A list means any of its items; `{value: X}` means X itself, also where X is a list; text may be

@@ -113,7 +113,7 @@ def parse_where(
     )
 
 
-def _scalar(text: str) -> Any:  # noqa: ANN401  a YAML scalar
+def _scalar(text: str) -> Any:
     """Return what a bare word means, numbers as YAML 1.2 reads them: `.5` and `+1` too."""
     if _NUMBER.fullmatch(text):
         return float(text) if any(char in text for char in ".eE") else int(text)
@@ -262,14 +262,14 @@ class _Parser:
         if not self._punct(")"):
             raise self._error("a closing parenthesis is missing", len(self._text))
 
-        def one_of(found: Any) -> bool:  # noqa: ANN401  a value of an axis
+        def one_of(found: Any) -> bool:
             return any(matches(value, found) for value in values)
 
         wanted = ", ".join(map(label, values))
         self._note(axis, f"{axis} in ({wanted})", one_of, label(values[0]))
         return lambda cell: one_of(cell.get(axis))
 
-    def _value(self, axis: str) -> Any:  # noqa: ANN401  a YAML scalar
+    def _value(self, axis: str) -> Any:
         token = self._take("a value")
         if token.kind not in {"word", "single", "double"}:
             raise self._error(f"a value is expected, not «{token.text}»", token.at)
@@ -290,7 +290,7 @@ class _Parser:
             hint=choose(token.text, sorted(known), what=f"{axis}s"),
         )
 
-    def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401
+    def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:
         match sign.text:
             case "=" | "==":
                 text = label(value)
@@ -318,7 +318,7 @@ class _Parser:
             raise self._error(f"«{sign.text}» compares numbers, not «{label(value)}»", sign.at)
         compare = _ORDER[sign.text]
 
-        def holds(found: Any) -> bool:  # noqa: ANN401  a value of an axis
+        def holds(found: Any) -> bool:
             number = isinstance(found, (int, float)) and not isinstance(found, bool)
             return number and compare(found, value)
 
@@ -460,7 +460,7 @@ class Patterns:
         return found
 
 
-def named_values(pattern: Any) -> tuple[Any, ...]:  # noqa: ANN401  YAML data
+def named_values(pattern: Any) -> tuple[Any, ...]:
     """Return the single values that an entry names for an axis; globs stay globs."""
     match pattern:
         case {"value": literal} if len(pattern) == 1:

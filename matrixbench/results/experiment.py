@@ -213,7 +213,7 @@ def _layers(cells: Sequence[ResultCell]) -> list[_Layer]:
 def _joined(frames: list[DataFrame]) -> DataFrame:
     if len(frames) == 1:
         return frames[0]
-    import pandas as pd  # noqa: PLC0415  heavy
+    import pandas as pd
 
     joined = pd.concat(frames, ignore_index=True)
     joined.attrs = frames[0].attrs

@@ -179,7 +179,7 @@ def is_pass_column(name: str) -> bool:
 
 def as_bits(mask: int) -> NDArray[np.float64]:
     """Return the bits of a mask as numbers, bit 0 first, in whole bytes of them."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     held = np.frombuffer(mask.to_bytes(-(-mask.bit_length() // 8), "little"), dtype=np.uint8)
     return np.unpackbits(held, bitorder="little").astype(np.float64)
@@ -413,7 +413,7 @@ _AS_THEY_ARE = frozenset(
 
 
 def _frame(coordinates: Sequence[Coordinates], columns: Mapping[str, list[Any]]) -> DataFrame:
-    import pandas as pd  # noqa: PLC0415  heavy: half a second
+    import pandas as pd
 
     axes = dict.fromkeys(axis for point in coordinates for axis in point)
     table = {

@@ -308,7 +308,7 @@ def total_frame(
     Raises:
         UsageError: There is no such axis, or the rows have no point in common.
     """
-    import pandas as pd  # noqa: PLC0415  heavy: half a second
+    import pandas as pd
 
     axes = _known(frame, by) if by else ranked_axes(frame)
     groups = _groups(with_pass_k(frame, ks), axes)

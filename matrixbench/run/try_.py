@@ -331,14 +331,14 @@ def _read(name: str, where: str) -> str:
         ) from error
 
 
-def _json(text: str) -> Any:  # noqa: ANN401  JSON from outside
+def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _answer(data: Any) -> ChatReply | Refusal | None:  # noqa: ANN401  JSON from outside
+def _answer(data: Any) -> ChatReply | Refusal | None:
     """Return the reply that JSON holds; None where it is in no known shape."""
     match data:
         case {"choices": [_, *_]} | {"error": str() | dict()}:

@@ -370,7 +370,7 @@ def _refuse_nul(text: str) -> None:
         raise TemplateProblem("it holds a NUL character, which no argument can")
 
 
-def _written(value: Any) -> Any:  # noqa: ANN401  any value of the file
+def _written(value: Any) -> Any:
     """Return a value as an argument holds it."""
     match value:
         case None:

@@ -94,7 +94,7 @@ def is_glob(pattern: object) -> bool:
     return isinstance(pattern, str) and any(sign in pattern for sign in "*?[")
 
 
-def means(pattern: Any, value: Any) -> bool:  # noqa: ANN401  any JSON values
+def means(pattern: Any, value: Any) -> bool:
     """Return whether an axis value is what a single named value means: 1 is 1.0, true is not 1."""
     if isinstance(pattern, str):
         return fits(pattern, value if isinstance(value, str) else canonical_json(value))
@@ -130,7 +130,7 @@ def is_file_mark(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {FILE}
 
 
-def axis_values(entry: Any) -> tuple[Any, ...]:  # noqa: ANN401  YAML data
+def axis_values(entry: Any) -> tuple[Any, ...]:
     """Return the values that a grid's entry stands for: `{value: X}` and scalars stand for one."""
     match entry:
         case {"value": value} if len(entry) == 1:

@@ -240,7 +240,7 @@ class _Loading:
         return None
 
 
-def _put(data: Any, loc: Loc, value: str) -> None:  # noqa: ANN401  YAML data
+def _put(data: Any, loc: Loc, value: str) -> None:
     *way, last = loc
     for step in way:
         data = data[step]

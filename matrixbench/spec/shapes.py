@@ -163,7 +163,7 @@ def kinds_at(model: type[Part], loc: Loc) -> list[str]:
     return [kind for part in _parts(_types_at(model, loc)) for kind in _kinds(part)]
 
 
-def kinds_of(annotation: Any) -> list[str]:  # noqa: ANN401  a type
+def kinds_of(annotation: Any) -> list[str]:
     """Return the kinds of a union whose members say theirs by `kind`."""
     return [kind for part in _parts([annotation]) for kind in _kinds(part)]
 
@@ -179,7 +179,7 @@ def _parts(types: Sequence[Any]) -> list[type[Part]]:
     return [member for kind in types for _, member in _members(kind) if _is_part(member)]
 
 
-def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  a type
+def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the members of a union with their tags; a type that is no union is its one member."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -193,7 +193,7 @@ def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, Any]]:  # no
         yield tag, annotation
 
 
-def _below(annotation: Any, step: str | int) -> Iterator[Any]:  # noqa: ANN401  a type
+def _below(annotation: Any, step: str | int) -> Iterator[Any]:
     members = list(_members(annotation))
     if isinstance(step, str) and step.startswith(TAG):
         yield from (member for tag, member in members if tag == step)
@@ -206,7 +206,7 @@ def _below(annotation: Any, step: str | int) -> Iterator[Any]:  # noqa: ANN401  
         yield from _inside(member, step)
 
 
-def _inside(member: Any, step: str | int) -> Iterator[Any]:  # noqa: ANN401  a type
+def _inside(member: Any, step: str | int) -> Iterator[Any]:
     if _is_part(member):
         yield from (
             field.annotation
@@ -217,7 +217,7 @@ def _inside(member: Any, step: str | int) -> Iterator[Any]:  # noqa: ANN401  a t
         yield get_args(member)[-1]
 
 
-def _is_part(kind: Any) -> bool:  # noqa: ANN401  a type
+def _is_part(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Part)
 
 

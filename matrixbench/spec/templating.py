@@ -153,7 +153,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         code = self.compile(tree)
         return self.template_class.from_code(self, code, self.make_globals(None))
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401  jinja2's signature
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation before it gets too big."""
         _bound(operator, left, right)
         return super().call_binop(context, operator, left, right)
@@ -212,7 +212,7 @@ def _replace_concats(node: nodes.Node) -> None:
             setattr(node, name, _counted_concat(value))
 
 
-def _counted_concat(value: Any) -> Any:  # noqa: ANN401  a node's field may be anything
+def _counted_concat(value: Any) -> Any:
     if not isinstance(value, nodes.Node):
         return value
     _replace_concats(value)
@@ -225,7 +225,7 @@ def _filtered(value: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
 
 
-def _bound(sign: str, left: Any, right: Any) -> None:  # noqa: ANN401  any operands
+def _bound(sign: str, left: Any, right: Any) -> None:
     match sign, left, right:
         case "**", int() | float(), int() | float():
             if isinstance(left, int) and left.bit_length() * abs(right) > MAX_BITS:
@@ -273,7 +273,7 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _to_json(value: Any) -> str:  # noqa: ANN401  any JSON value
+def _to_json(value: Any) -> str:
     """Return JSON as a model should read it: jinja2's own filter escapes for HTML."""
     return json.dumps(value, ensure_ascii=False)
 
@@ -307,7 +307,7 @@ class Filler:
             for key, entry in node.entries.items()
         }
 
-    def _filled(self, node: Node, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401  any JSON
+    def _filled(self, node: Node, parameters: Mapping[str, Any]) -> Any:
         match node.value:
             case dict() as entries:
                 return {key: self._filled(entry.node, parameters) for key, entry in entries.items()}

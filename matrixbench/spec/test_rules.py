@@ -491,7 +491,7 @@ def _regex_error(pattern: str) -> str:
 
 
 def _schema(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[Finding]:
-    from jsonschema import (  # noqa: PLC0415  heavy: 0.15 s
+    from jsonschema import (
         Draft202012Validator,
         SchemaError,
     )

@@ -179,7 +179,7 @@ class Missing:
 
     __slots__ = ("at", "found", "step")
 
-    def __init__(self, at: Sequence[Step], step: Step, found: Any) -> None:  # noqa: ANN401  any JSON
+    def __init__(self, at: Sequence[Step], step: Step, found: Any) -> None:
         self.at = at
         self.step = step
         self.found = found
@@ -228,7 +228,7 @@ def write_path(steps: Sequence[Step]) -> str:
     return text or "$"
 
 
-def look_up(value: Any, steps: Sequence[Step]) -> Any | Missing:  # noqa: ANN401  any JSON value
+def look_up(value: Any, steps: Sequence[Step]) -> Any | Missing:
     """Return what stands at a path of a JSON value, or `Missing`."""
     for place, step in enumerate(steps):
         match step, value:

@@ -219,7 +219,7 @@ class Node:
         child = self.child(key)
         return child.items if child else ()
 
-    def plain(self) -> Any:  # noqa: ANN401  any JSON value
+    def plain(self) -> Any:
         """Return the data without places; nothing in it is shared."""
         match self.value:
             case dict() as entries:

@@ -38,7 +38,7 @@ class Mean:
 
 def student_quantile(df: float, *, confidence: float = CONFIDENCE) -> float:
     """Return t with P(−t < T < t) = confidence for Student's T with `df` degrees of freedom."""
-    from scipy.special import stdtrit  # noqa: PLC0415  heavy: scipy
+    from scipy.special import stdtrit
 
     return float(stdtrit(df, 0.5 + confidence / 2))
 

@@ -207,7 +207,7 @@ def _variances(cells: Sequence[Shared], confidence: float) -> tuple[float, float
         for cell in found:
             for index, passed in cell.passed.items():
                 seeds[index] += (passed - cell.ratio) / len(cell.passed) / len(found)
-    if len(seeds) < 2:  # noqa: PLR2004  one has no spread
+    if len(seeds) < 2:
         return alone, alone * len(by_test)
     quantile = student_quantile(len(seeds) - 1, confidence=confidence)
     small = (quantile / normal_quantile(confidence)) ** 2

@@ -323,7 +323,7 @@ def _ends(
     upper: tuple[float, float],
     confidence: float,
 ) -> Interval:
-    from scipy.special import betaincinv  # noqa: PLC0415  heavy: scipy
+    from scipy.special import betaincinv
 
     if n == 0:
         return Interval(low=0.0, high=1.0)
@@ -384,7 +384,7 @@ def _fewer(one: tuple[int, int], other: tuple[int, int]) -> float:
     number: Fisher's tail, whose probability knows no common ratio. The p-value is the greatest
     that these tails come to, each with the binomial probability of its s, over all common ratios.
     """
-    import numpy as np  # noqa: PLC0415  heavy: numpy
+    import numpy as np
 
     n = one[1] + other[1]
     tails = _tails(one, other)
@@ -418,7 +418,7 @@ def _tails(one: tuple[int, int], other: tuple[int, int]) -> Floats:
 
     These are the ones whose one-sided Fisher's p-value is not above that of the table observed.
     """
-    import numpy as np  # noqa: PLC0415  the same
+    import numpy as np
 
     ours, theirs = _log_combinations(one[1]), _log_combinations(other[1])
     both = _log_combinations(one[1] + other[1])
@@ -437,7 +437,7 @@ def _tails(one: tuple[int, int], other: tuple[int, int]) -> Floats:
 
 def _log_combinations(n: int) -> Floats:
     """Return the logarithms of n over k, for k from 0 to n."""
-    import numpy as np  # noqa: PLC0415  the same
+    import numpy as np
 
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     return np.asarray(factorials[n] - factorials - factorials[::-1])

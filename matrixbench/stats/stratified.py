@@ -272,7 +272,7 @@ def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -
         (up, up_n), (down, down_n) = stratum.counts()
         by_test[stratum.test].append(up / up_n - down / down_n)
     count = len(by_test)
-    if count < 2:  # noqa: PLR2004  one has no spread
+    if count < 2:
         return None
     means = [sum(found) / len(found) for found in by_test.values()]
     mean = sum(means) / count
@@ -310,7 +310,7 @@ def student_p(strata: Sequence[Stratum]) -> float:
     quantile is Student's for few of them (A. C. Cameron and D. L. Miller, Journal of Human
     Resources 50(2) (2015)). 1 where nothing varied, or there is one cluster.
     """
-    from scipy.special import stdtr  # noqa: PLC0415  heavy: scipy
+    from scipy.special import stdtr
 
     clusters: dict[tuple[str | int, int], float] = defaultdict(float)
     mean = 0.0
@@ -340,7 +340,7 @@ def sign_flip_p(sums: Sequence[int]) -> float:
         return 1.0
     if set(sizes) == {1}:
         return mcnemar_exact((sizes[1] - observed) // 2, (sizes[1] + observed) // 2)
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     mass: NDArray[np.float64] = np.ones(1)
     for size, count in sizes.items():
@@ -363,7 +363,7 @@ def exact_cmh_p(tables: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> fl
     Args:
         tables: For each cell (successes, trials) of the candidate, then of the baseline.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     mass: NDArray[np.float64] = np.ones(1)
     observed = 0

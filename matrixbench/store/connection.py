@@ -88,7 +88,7 @@ def find_damage(connection: sqlite3.Connection) -> str:
 
 
 def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
-    query = f'SELECT EXISTS (SELECT 1 FROM "{table}" WHERE {condition})'  # noqa: S608  no input
+    query = f'SELECT EXISTS (SELECT 1 FROM "{table}" WHERE {condition})'
     return bool(connection.execute(query).fetchone()[0])
 
 

@@ -167,7 +167,7 @@ JUDGEMENT_COLUMNS = ("checks", "outcome", "kind", "reason", "score", "verdicts")
 """The columns of the table `verdict` after `trial` and `turn`, in `judgement_values`' order."""
 
 
-def json_text(value: Any) -> str:  # noqa: ANN401  whatever JSON can say
+def json_text(value: Any) -> str:
     """Return compact JSON in ASCII: half a surrogate pair, which models do write, survives."""
     return json.dumps(value, separators=(",", ":"))
 

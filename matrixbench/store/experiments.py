@@ -340,7 +340,7 @@ class _Listed:
 def _forget(connection: sqlite3.Connection, experiment: int) -> None:
     """Take out the cells that a file gave; coordinates stay only where imported cells use them."""
     launches = "SELECT number FROM experiment_launch WHERE experiment = ? AND NOT imported"
-    connection.execute(f"DELETE FROM experiment_cell WHERE launch IN ({launches})", (experiment,))  # noqa: S608  a constant of ours
+    connection.execute(f"DELETE FROM experiment_cell WHERE launch IN ({launches})", (experiment,))
     connection.execute(
         "DELETE FROM experiment_launch WHERE experiment = ? AND NOT imported", (experiment,)
     )

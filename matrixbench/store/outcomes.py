@@ -44,7 +44,7 @@ _JUDGED = f"""
     LEFT JOIN verdict ON verdict.trial = trial.id
     WHERE trial.generation >= :floor AND {{wanted}} AND {{runs}}
     ORDER BY trial.generation, trial.id, verdict.turn
-"""  # noqa: S608  only our own constants are put in
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +216,11 @@ _GROUP = 512
 _INSERT = f"""
     INSERT INTO verdict (trial, turn, {", ".join(JUDGEMENT_COLUMNS)})
     VALUES (?, ?, {", ".join("?" * len(JUDGEMENT_COLUMNS))})
-"""  # noqa: S608  only our own constants are put in
+"""
 
 _TURNS = f"""
     SELECT turn, {", ".join(JUDGEMENT_COLUMNS)} FROM verdict WHERE trial = ? ORDER BY turn
-"""  # noqa: S608  only our own constants are put in
+"""
 
 
 def stale_replies(
@@ -268,9 +268,7 @@ def add_for_now(
             connection.execute(
                 f"CREATE TEMP TABLE verdict ({columns}, PRIMARY KEY (trial, turn)) WITHOUT ROWID"
             )
-            connection.execute(
-                f"INSERT INTO temp.verdict SELECT {columns} FROM main.verdict"  # noqa: S608
-            )
+            connection.execute(f"INSERT INTO temp.verdict SELECT {columns} FROM main.verdict")
         changed = sum(_add(connection, *item) for item in several)
         connection.execute("COMMIT")
     finally:

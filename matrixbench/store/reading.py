@@ -49,7 +49,7 @@ WORTH = f"""
         WHEN by_request THEN {STANDS}
         ELSE {KEPT}
     END
-"""  # noqa: S608  only our own constants are put in
+"""
 """What a trial's newest attempt is worth. A reply is kept whatever its checks say: when one of
 them raises, the reply is judged again, not asked for again."""
 
@@ -59,7 +59,7 @@ _ATTEMPTS = f"""
     CROSS JOIN build ON build.number = trial.build
     WHERE trial.generation >= :floor AND {{wanted}} AND {{runs}}
     ORDER BY trial.generation, trial.id
-"""  # noqa: S608  only our own constants are put in
+"""
 
 _KEYS = """
     SELECT id, build, cell, seed, generation, launch
@@ -327,7 +327,7 @@ _TRIALS = f"""
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
     {_COUNTING}
-"""  # noqa: S608  only our own constants are put in
+"""
 
 _REPLIES = f"""
     SELECT trial.id, trial.cell, trial.launch, reply.message, reply.reading, {_MEASURED}
@@ -362,7 +362,7 @@ _UNJUDGED = f"""
         ),
         1
     )
-"""  # noqa: S608  only our own constants are put in
+"""
 
 _LAUNCHES = """
     SELECT launch.id, ended_at, error,
@@ -533,7 +533,7 @@ def _attempts(connection: sqlite3.Connection, number: int) -> dict[int, tuple[At
     """Return turn → the answers that are kept beside the replies that count, oldest first."""
     found: dict[int, tuple[Attempt, ...]] = {}
     rows = connection.execute(
-        f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempt WHERE trial = ? ORDER BY turn, number",  # noqa: S608  only our own constants are put in
+        f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempt WHERE trial = ? ORDER BY turn, number",
         (number,),
     )
     for turn, _, kind, reason, latency_s, body in rows:

@@ -68,12 +68,12 @@ def order(tmp_path: Path) -> LaunchRequest:
     )
 
 
-def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 
 
-def plain(order: LaunchRequest, *more: str, **changes: Any) -> LaunchRequest:  # noqa: ANN401  the same
+def plain(order: LaunchRequest, *more: str, **changes: Any) -> LaunchRequest:
     """Return an order without a key, options and a context."""
     changes = {"argv": [*PLAIN, *more], "api_key": False, "context": None} | changes
     return replace(with_backend(order, **changes), options={})
@@ -98,7 +98,7 @@ def question(seed: int = 1) -> ChatRequest:
     return ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=LONG_S)
 
 
-def build_of(order: LaunchRequest, **said: str) -> Any:  # noqa: ANN401  a build
+def build_of(order: LaunchRequest, **said: str) -> Any:
     """Return the build that an order would run, as far as it is known before it runs."""
     return prepare(order, os.environ, FileHashes(None)).build(said)
 

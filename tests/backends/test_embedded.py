@@ -41,7 +41,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def params(*flags: str) -> Any:  # noqa: ANN401  xllamacpp has no type stubs
+def params(*flags: str) -> Any:
     """Return the parameters that flags set."""
     import xllamacpp  # noqa: PLC0415  heavy: 100 MB
 

@@ -53,7 +53,7 @@ def order(tmp_path: Path) -> LaunchRequest:
     )
 
 
-def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 

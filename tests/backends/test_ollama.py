@@ -77,7 +77,7 @@ def models_of(folder: Path) -> Path:
     return folder / "models"
 
 
-def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 
@@ -113,7 +113,7 @@ async def refusal_to_open(order: LaunchRequest, mode: str = "", **env: str) -> S
     return caught.value
 
 
-def question(seed: int = 1, **fields: Any) -> ChatRequest:  # noqa: ANN401  any field
+def question(seed: int = 1, **fields: Any) -> ChatRequest:
     """Return a request."""
     body = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 8, **fields}
     return ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=LONG_S)

@@ -85,7 +85,7 @@ def hashes() -> FileHashes:
     return FileHashes(None)
 
 
-def read(options: dict[str, Any], base: Path, known: Any = NEW, **environ: str) -> Meant:  # noqa: ANN401  a help or None
+def read(options: dict[str, Any], base: Path, known: Any = NEW, **environ: str) -> Meant:
     """Return what options mean in a folder."""
     return meant(options, llama_server_options(known), base=base, environ=environ)
 
@@ -199,10 +199,10 @@ def test_paths_are_relative_to_the_file_and_expand(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_values_of_every_shape(tmp_path: Path, option: str, value: Any, given: Any) -> None:  # noqa: ANN401  YAML
+def test_values_of_every_shape(tmp_path: Path, option: str, value: Any, given: Any) -> None:
     """Lists of both kinds, scales, `{file: …}` anywhere; commas in a path are put in quotes."""
 
-    def here(part: Any) -> Any:  # noqa: ANN401  the same
+    def here(part: Any) -> Any:
         match part:
             case str():
                 return part.replace("{0}", str(tmp_path))

@@ -216,7 +216,7 @@ def test_nothing_that_ollama_counts_is_more_than_a_count(data: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
-def test_what_is_no_count_is_not_known(value: Any) -> None:  # noqa: ANN401  anything
+def test_what_is_no_count_is_not_known(value: Any) -> None:
     """Text, NaN, negative and overlong numbers leave the others as they are."""
     usage = usage_of({"timings": {**LLAMA, "draft_n": value}})
     whole = usage_of({"timings": LLAMA})

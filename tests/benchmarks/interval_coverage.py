@@ -23,7 +23,7 @@ INTERVALS = {"Wilson": wilson_interval, "Jeffreys": jeffreys_interval, "exact": 
 
 def coverage(name: str, n: int, ratios: np.ndarray) -> np.ndarray:
     """Return how often the interval of `n` trials contains each of some true ratios."""
-    from scipy.stats import binom  # noqa: PLC0415  heavy
+    from scipy.stats import binom
 
     found = np.zeros(len(ratios))
     for successes in range(n + 1):

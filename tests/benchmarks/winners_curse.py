@@ -155,7 +155,7 @@ def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int
     )
 
 
-def compared(table: Table) -> Any:  # noqa: ANN401  a Comparison
+def compared(table: Table) -> Any:
     """Return the comparison of all rows but the first with the first."""
     _, tests, trials = table.shape
 

@@ -50,7 +50,7 @@ _ATTEMPT = TrialRow(
 )
 
 
-def attempt(cell: str, **changes: Any) -> TrialRow:  # noqa: ANN401  any field of a row
+def attempt(cell: str, **changes: Any) -> TrialRow:
     """Return an attempt at a cell that passed, or with other fields."""
     fields = {name: getattr(_ATTEMPT, name) for name in TrialRow.__slots__}
     return TrialRow(**{**fields, "cell": cell, **changes})

@@ -165,7 +165,7 @@ def test_totals_say_how_many_cells_have_no_times() -> None:
     assert (total["cells"], total["other_load"], total["latency_p50_s"]) == (2, 1, 1)
 
 
-def shown(chart: Any) -> dict[str, Any]:  # noqa: ANN401  an Altair chart
+def shown(chart: Any) -> dict[str, Any]:
     """Return the one square of a picture."""
     spec = chart.to_dict()
     (rows,) = spec["datasets"].values()

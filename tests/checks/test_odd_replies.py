@@ -233,7 +233,7 @@ def test_each_odd_text_is_judged_everywhere(text: str) -> None:
             look_at(checks.judge(reply, lambda _: OTHER))
 
 
-def said(content: str | None, *entries: object, **fields: Any) -> tuple[Outcome, Kind | None]:  # noqa: ANN401
+def said(content: str | None, *entries: object, **fields: Any) -> tuple[Outcome, Kind | None]:
     """Return outcome and kind of a reply."""
     reply = ChatReply(message={}, content=content, timing=Timing(latency_s=1.0), **fields)
     judgement = compiled(entries).judge(reply)

@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: ANN401  JSON
+def compiled(folder: Path | None, name: str, **more: Any) -> Checks:
     """Return a check of one's own, compiled for a file of a folder."""
     check = PythonCheck(python=name, **more)
     origin = Origin(
@@ -87,7 +87,7 @@ def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: AN
     return compile_checks([check], origin=origin)
 
 
-def judge(folder: Path | None, name: str, **more: Any) -> Judgement:  # noqa: ANN401  JSON
+def judge(folder: Path | None, name: str, **more: Any) -> Judgement:
     """Return what a check of one's own makes of a reply about Paris."""
     reply = ChatReply(message={}, content="It is Paris.", timing=Timing(latency_s=1.0))
     return compiled(folder, name, **more).judge(reply)

@@ -21,7 +21,7 @@ def said(
     seeds: int,
     distinct: int,
     tokens: int | None = 64,
-    **body: Any,  # noqa: ANN401  any field
+    **body: Any,
 ) -> SeedReplies:
     """Return what a request's trials said; by default it is open-ended."""
     return SeedReplies(

@@ -51,7 +51,7 @@ class Ladder:
         text = f"name: ladder\ntrials: 10\n{more}\nbackends: {{{', '.join(backends)}}}\n{TESTS}"
         return load_experiment(self._write(text), environ={})
 
-    def run(self, *backends: str, mode: str = "resume", more: str = "", **how: Any) -> RunSummary:  # noqa: ANN401  as `execute`
+    def run(self, *backends: str, mode: str = "resume", more: str = "", **how: Any) -> RunSummary:
         """Run what is left of it."""
         return asyncio.run(execute(self.file(*backends, more=more), mode=mode, **how))
 

@@ -37,7 +37,7 @@ OLLAMA = {
 }
 
 
-def saved(folder: Path, content: Any, name: str = "reply.json") -> ChatReply:  # noqa: ANN401
+def saved(folder: Path, content: Any, name: str = "reply.json") -> ChatReply:
     """Return the reply that a file with this JSON, or this text, stands for."""
     path = folder / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))

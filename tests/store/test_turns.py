@@ -34,7 +34,7 @@ RESULT: JsonObject = {"role": "tool", "tool_call_id": "x", "name": "f", "content
 QUESTION: JsonObject = {"role": "user", "content": "And tomorrow?"}
 
 
-def reply(seconds: float, tokens: int | None, **more: Any) -> ChatReply:  # noqa: ANN401  any field
+def reply(seconds: float, tokens: int | None, **more: Any) -> ChatReply:
     """Return a reply that took so long and has so many tokens, ten of them a second."""
     timing = Timing(
         latency_s=seconds,

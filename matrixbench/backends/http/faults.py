@@ -83,7 +83,7 @@ class Fault:
     guessed: bool = False
 
 
-def fault_in(status: int, data: Any) -> Fault | None:  # noqa: ANN401  JSON from outside
+def fault_in(status: int, data: Any) -> Fault | None:
     """Return the error that JSON is, or None where it is none.
 
     An `error` that says nothing (null, false, an empty object, code 0 without words) is none.

@@ -88,7 +88,7 @@ async def _looking(
             await asyncio.wait({asking})
 
 
-async def _look(chat: OpenAiChat, root: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
+async def _look(chat: OpenAiChat, root: str, timeout_s: float) -> Any:
     """Return what the slots are doing; None where the server does not say."""
     try:
         status, page = await chat.get(beside(root, "/slots"), max(LEAST_LOOK_S, timeout_s))
@@ -185,7 +185,7 @@ def context_in(said: JsonObject) -> int | None:
     return has if isinstance(has, int) else None
 
 
-async def page(chat: OpenAiChat, url: str) -> Any:  # noqa: ANN401  JSON from outside
+async def page(chat: OpenAiChat, url: str) -> Any:
     """Return the JSON of a page; None where it cannot be had."""
     try:
         status, data = await chat.get(url, PROBE_TIMEOUT_S)
@@ -656,7 +656,7 @@ class _Body:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
-def _finite_json(body: bytes) -> Any:  # noqa: ANN401  JSON from outside
+def _finite_json(body: bytes) -> Any:
     """Return JSON in which NaN, the infinities and what is as large as those are missing."""
     return json.loads(body, parse_constant=_missing, parse_float=_finite)
 
@@ -726,7 +726,7 @@ class AddressedChat(OpenAiChat):
         more: As `OpenAiChat`.
     """
 
-    def __init__(self, *, base_url: str, words: Words | None = None, **more: Any) -> None:  # noqa: ANN401  as the class that it extends
+    def __init__(self, *, base_url: str, words: Words | None = None, **more: Any) -> None:
         super().__init__(base_url=base_url, **more)
         self._base = base_url
         self._words = words or Words()

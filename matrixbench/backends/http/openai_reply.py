@@ -53,7 +53,7 @@ _ERROR_WORDS = (b"error", b"detail", b"message", b"Error")
 _DONE = b"[DONE]"
 
 
-def decoded(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
+def decoded(answer: Answer) -> Any:
     """Return a body's JSON; of an event stream, the reply that it adds up to or its error.
 
     Raises:
@@ -79,7 +79,7 @@ def decoded(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
     return storable(data) if b"\\ud" in body or b"\\uD" in body else data
 
 
-def storable(data: Any) -> Any:  # noqa: ANN401  JSON from outside
+def storable(data: Any) -> Any:
     """Return JSON with its surrogates joined to characters, and `?` for those that have no mate.
 
     A lone surrogate is valid JSON, but no UTF-8 text, file or database can hold it.
@@ -132,7 +132,7 @@ def _in_utf8(body: bytes, content_type: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _of_stream(body: bytes, streamed: Streamed | None) -> Any:  # noqa: ANN401  JSON from outside
+def _of_stream(body: bytes, streamed: Streamed | None) -> Any:
     """Return the error that a stream holds, else the reply that it adds up to.
 
     Args:
@@ -171,7 +171,7 @@ def _suspects(body: bytes) -> Iterator[JsonObject]:
                 named = named and bool(line.strip())
 
 
-def _json_or_text(text: bytes) -> Any:  # noqa: ANN401  JSON from outside
+def _json_or_text(text: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -449,7 +449,7 @@ def _refusal(kind: Kind, reason: str, answer: Answer, *, outcome: Outcome) -> Re
     )
 
 
-def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from outside
+def _reply(data: Any, answer: Answer) -> ChatReply:
     choice, message = _first_choice(data)
     timings = data.get("timings")
     prompt_tokens, completion_tokens = _tokens(data.get("usage"), timings)
@@ -469,7 +469,7 @@ def _reply(data: Any, answer: Answer) -> ChatReply:  # noqa: ANN401  JSON from o
     )
 
 
-def _first_choice(data: Any) -> tuple[JsonObject, JsonObject]:  # noqa: ANN401  JSON from outside
+def _first_choice(data: Any) -> tuple[JsonObject, JsonObject]:
     try:
         choice = data["choices"][0]
         message = choice.get("message")
@@ -510,7 +510,7 @@ def _reasoning(message: JsonObject) -> str | None:
     return told if isinstance(told, str) and told else None
 
 
-def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401  JSON from outside
+def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:
     if not calls:
         return ()
     try:

@@ -186,7 +186,7 @@ def looks_like_events(begin: bytes, content_type: str = "") -> bool | None:
     return "event-stream" in content_type and not begin.startswith((b"{", b"["))
 
 
-def read_json(text: str) -> Any:  # noqa: ANN401  JSON from outside
+def read_json(text: str) -> Any:
     """Return what a text of JSON holds.
 
     Raises:
@@ -229,7 +229,7 @@ class _Piece:
         return bool(self.text) or self.value is not None
 
     @property
-    def arguments(self) -> Any:  # noqa: ANN401  any JSON value
+    def arguments(self) -> Any:
         """What its arguments hold, taken for whole; also where they were encoded twice."""
         found = _read(self.text) if self.value is None else self.value
         return _read(found) if isinstance(found, str) else found
@@ -250,7 +250,7 @@ class _Call:
         return self.texts[0] if self.texts else ""
 
     @property
-    def whole(self) -> Any:  # noqa: ANN401  any JSON value
+    def whole(self) -> Any:
         """The arguments so far where they are a whole object, else `_NO_JSON`.
 
         Nothing is read unless the last piece ends like an object, so that reading stays linear.
@@ -451,7 +451,7 @@ def _extend_arguments(call: _Call, piece: _Piece) -> None:
     call.is_value = True
 
 
-def _read(text: str) -> Any:  # noqa: ANN401  any JSON value
+def _read(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -700,7 +700,7 @@ class _Choice:
             content = None
         return {"role": "assistant", **self._others, "content": content, **texts, **calls}
 
-    def _add_field(self, name: str, value: Any, *, whole: bool) -> bool:  # noqa: ANN401  JSON
+    def _add_field(self, name: str, value: Any, *, whole: bool) -> bool:
         if name == "tool_calls":
             return self._calls.add(value)
         if name == "function_call":  # what calls were before they could be several
@@ -714,7 +714,7 @@ class _Choice:
             self._others[name] = list(value) if isinstance(value, list) else value
         return False
 
-    def _add_text(self, name: str, value: Any, *, whole: bool) -> bool:  # noqa: ANN401  JSON
+    def _add_text(self, name: str, value: Any, *, whole: bool) -> bool:
         if name != "content":
             if isinstance(value, str):
                 return self._append(name, value, whole=whole)

@@ -17,7 +17,7 @@ IDS_SHOWN = 8
 _COMPARED = 200
 
 
-def ids_in(listed: Any) -> tuple[str, ...]:  # noqa: ANN401  JSON from outside
+def ids_in(listed: Any) -> tuple[str, ...]:
     """Return the ids in a page of models, aliases too, each once, in the server's order.
 
     OpenAI's shape is `{"data": [{"id": …}]}`; others say `models`, a bare list, or only names.

@@ -311,7 +311,7 @@ def _check_name(order: LaunchRequest, name: str, known: ServerHelp) -> None:
         )
 
 
-def _option(name: str, value: Any, known: ServerHelp) -> list[str]:  # noqa: ANN401  YAML's values
+def _option(name: str, value: Any, known: ServerHelp) -> list[str]:
     flag, entry = f"--{name}", known.flags[f"--{name}"]
     match value:
         case None:
@@ -336,7 +336,7 @@ def _words(text: str, entry: HelpEntry) -> list[str]:
     return [path, scale] if apart else [text]
 
 
-def _text(value: Any) -> str:  # noqa: ANN401  YAML's values
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
@@ -394,7 +394,7 @@ def check_props(order: LaunchRequest, props: JsonObject) -> None:
     _check_model(order, props.get("model_path"))
 
 
-def _check_model(order: LaunchRequest, given: Any) -> None:  # noqa: ANN401  the server's JSON
+def _check_model(order: LaunchRequest, given: Any) -> None:
     """Compare file names alone: a wrapper script may know the folder by another name."""
     if not isinstance(given, str) or not given or order.model.path is None:
         return
@@ -407,7 +407,7 @@ def _check_model(order: LaunchRequest, given: Any) -> None:  # noqa: ANN401  the
         )
 
 
-def _check_template(order: LaunchRequest, given: Any) -> None:  # noqa: ANN401  the server's JSON
+def _check_template(order: LaunchRequest, given: Any) -> None:
     name, text = order.template.known_as, order.template.text
     if name is not None and given == name:
         raise _differs(

@@ -300,7 +300,7 @@ class _Reading:
     files: list[OptionFile] = field(default_factory=list)
     faults: list[OptionFault] = field(default_factory=list)
 
-    def value(self, option: str, value: Any, kind: PathOption | None) -> Any:  # noqa: ANN401  YAML
+    def value(self, option: str, value: Any, kind: PathOption | None) -> Any:
         """Return a value with its paths made absolute."""
         match value:
             case dict() if is_file_mark(value):

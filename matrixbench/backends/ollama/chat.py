@@ -267,7 +267,7 @@ def understand(answer: Answer) -> ChatReply | Refusal:
         return broken(answer, MalformedError("a tool call without a function"))
 
 
-def _data(answer: Answer) -> Any:  # noqa: ANN401  JSON from outside
+def _data(answer: Answer) -> Any:
     """Return what an answer holds, in the shape of one that was not streamed.
 
     An error is one object, also where a stream was asked for.

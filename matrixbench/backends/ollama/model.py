@@ -374,7 +374,7 @@ def template_source(said: JsonObject) -> str:
     return "go_template" if template in str(said.get("modelfile") or "") else "gguf_template"
 
 
-def _line(said: JsonObject, name: str) -> Any:  # noqa: ANN401  the server's JSON
+def _line(said: JsonObject, name: str) -> Any:
     """Return what is said of a renderer or a parser; some versions say it in the Modelfile only."""
     if said.get(name):
         return said[name]
