@@ -63,9 +63,12 @@ class Template:
         return self.known_as is None and self.text is None and self.ollama_text is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TestCase:
-    """A test with its parameters filled in; without a script it is one request."""
+    """A test with its parameters filled in; without a script it is one request.
+
+    Each is itself alone: two that are written alike are two, and it may be the key of a dict.
+    """
 
     __test__ = False  # for pytest, whose naming rule this class meets by chance
 
