@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from matrixbench.comparison.power import cell_drop, unpaired_drop
-from matrixbench.stats import wilson_interval
 from matrixbench.stats.power import Sides
+from matrixbench.stats.proportions import wilson_interval
 from tests.benchmarks import (
     interval_coverage,
     missing_trials,
