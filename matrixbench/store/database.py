@@ -10,11 +10,11 @@ from matrixbench.errors import MatrixbenchError, StoreError
 from matrixbench.plan.cells import ANY_LOAD
 from matrixbench.store import reading
 from matrixbench.store.connection import (
-    blamed,
     check_header,
     connect_reading,
     connect_writing,
     create_file,
+    damage,
     migrate,
     one_transaction,
     translated,
@@ -153,9 +153,9 @@ class Store:
         """
         try:
             if isinstance(error, Exception) and not isinstance(error, (MatrixbenchError, OSError)):
-                damage = blamed(error, self._connection, self.path)
-                if damage is not None:
-                    raise damage from error
+                found = damage(self._connection, self.path)
+                if found is not None:
+                    raise found from error
         finally:
             self.close()
 
@@ -261,18 +261,6 @@ class Store:
         """Return the launch runs of an experiment, or all of the store, oldest first."""
         with translated(self.path):
             return reading.launches(self._connection, experiment)
-
-    def launch_latencies(self) -> dict[str, float]:
-        """Return launch digest → mean seconds of its measured trials."""
-        with translated(self.path):
-            return dict(
-                self._connection.execute(
-                    """SELECT digest, sum(total) / sum(n) FROM (
-                        SELECT launch, sum(latency_s) AS total, count(latency_s) AS n FROM trial
-                        WHERE outcome IS NOT 'errored' GROUP BY launch
-                    ) JOIN launch ON launch.id = launch GROUP BY digest HAVING sum(n) > 0"""
-                )
-            )
 
     def durations(
         self, launch_digests: Collection[str] | None = None, loads: Loads = ANY_LOAD

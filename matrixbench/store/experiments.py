@@ -291,14 +291,14 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
         name=name,
         launches=[
             RecordedLaunch(
-                name=row[1],
-                digest=row[2],
-                coordinates=json.loads(row[3]),
-                build=row[4],
-                imported=row[5] == 1,
-                origin=Origin.from_text(row[6]),
+                name=launch,
+                digest=digest,
+                coordinates=json.loads(coordinates),
+                build=build,
+                imported=imported == 1,
+                origin=Origin.from_text(origin),
             )
-            for row in rows
+            for _, launch, digest, coordinates, build, imported, origin in rows
         ],
         requests=requests.values,
         tests=tests.values,

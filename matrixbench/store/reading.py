@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import StoreError
 from matrixbench.plan.cells import CellProgress, LaunchRun, Origin, load_in, plain_id
@@ -16,6 +16,8 @@ from matrixbench.plan.seeds import SPAN
 from matrixbench.records import Attempt, Outcome
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
+    BUILD_COLUMNS,
+    LAUNCH_COLUMNS,
     MEASURED_COLUMNS,
     NOTE,
     Row,
@@ -300,8 +302,6 @@ _WANTED = """
     CROSS JOIN trial ON trial.id = wanted.id
 """
 
-_MEASURED = ", ".join(f"trial.{name}" for name in MEASURED_COLUMNS)
-
 _ASKED_AGAIN = """
     SELECT group_concat(kind, ' ') FROM (
         SELECT coalesce(attempt.kind, 'reply') AS kind FROM attempt
@@ -310,27 +310,45 @@ _ASKED_AGAIN = """
 """
 """The kinds of all answers that are kept; a refusal's own is the last of them."""
 
+_ROW = {
+    "id": "trial.id",
+    "cell": "trial.cell",
+    "build": "build.id",
+    "seed": "trial.seed",
+    "trial": "trial.trial_index",
+    "generation": "trial.generation",
+    "launch": "trial.launch",
+    "order": "trial.order_index",
+    "request": "trial.request",
+    "started_at": "trial.started_at",
+    "outcome": "coalesce(trial.outcome, verdict.outcome)",
+    "kind": "CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END",
+    "reason": "coalesce(trial.reason, verdict.reason, '')",
+    "by_request": "trial.by_request",
+    "checks": "coalesce(verdict.checks, '')",
+    "score": "verdict.score",
+    "reply_digest": "trial.reply_digest",
+    "imported": "launch.imported",
+    "turns": "max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id))",
+    "asked": "trial.asked",
+    "concurrency": "trial.concurrency",
+    "noted": f"CASE WHEN instr(verdict.verdicts, '\"{NOTE}\":') THEN verdict.verdicts END",
+    "asked_again": f"CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END",
+    **{name: f"trial.{name}" for name in MEASURED_COLUMNS},
+}
+"""Field of a `TrialRow` → where it comes from; what is there as text is turned over afterwards."""
+
 _TRIALS = f"""
-    SELECT trial.id, trial.cell, build.id, trial.seed, trial.trial_index, trial.generation,
-        trial.launch, trial.order_index, trial.request, trial.started_at,
-        coalesce(trial.outcome, verdict.outcome),
-        CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END,
-        coalesce(trial.reason, verdict.reason, ''),
-        trial.by_request, coalesce(verdict.checks, ''), verdict.score,
-        trial.reply_digest, launch.imported,
-        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
-        trial.asked, trial.concurrency,
-        CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END,
-        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END,
-        {_MEASURED}
+    SELECT {", ".join(_ROW.values())}
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
     {_COUNTING}
 """
 
+_REPLY = ("message", "reading", *MEASURED_COLUMNS)
 _REPLIES = f"""
-    SELECT trial.id, trial.cell, trial.launch, reply.message, reply.reading, {_MEASURED}
+    SELECT trial.id, trial.cell, trial.launch, {", ".join(_REPLY)}
     {_WANTED}
     CROSS JOIN reply ON reply.trial = trial.id
 """
@@ -364,11 +382,9 @@ _UNJUDGED = f"""
     )
 """
 
-_LAUNCHES = """
-    SELECT launch.id, ended_at, error,
-        build.id, build.kind, server, model, device, version, details,
-        experiment, digest, name, started_at, request_timeout_s, order_seed,
-        command, effective, host, versions, log, imported, origin
+_BUILD = ", ".join(f"build.{name}" for name in BUILD_COLUMNS)
+_LAUNCHES = f"""
+    SELECT launch.id, ended_at, error, {", ".join(LAUNCH_COLUMNS)}, {_BUILD}
     FROM launch LEFT JOIN build ON build.number = launch.build
 """
 
@@ -378,9 +394,6 @@ _DURATIONS = """
         AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
     GROUP BY cell{by}
 """
-
-_ID, _CELL, _RUN, _CHECKS = 0, 1, 6, 14
-"""Where they stand in a row of `_TRIALS`."""
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
@@ -405,16 +418,23 @@ def trial_rows(
     `first_seed`, that of all cells or of each; with None it is the index as it was stored.
     """
     for piece in chunks(ids):
-        rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
+        rows = _named(connection, [(number, "") for number in piece])
         others: list[tuple[int, str]] = []
         for row in rows:
-            if judged_by := row[_CHECKS]:
-                present = checks.get(runs.cell(row[_CELL], row[_RUN]), judged_by)
+            if judged_by := row["checks"]:
+                present = checks.get(runs.cell(row["cell"], row["launch"]), judged_by)
                 if present != judged_by:
-                    others.append((row[_ID], present))
-        by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
+                    others.append((row["id"], present))
+        by_present = {row["id"]: row for row in _named(connection, others)}
         for row in rows:
-            yield _trial_row(by_present.get(row[_ID], row), first_seed, runs)
+            yield _trial_row(by_present.get(row["id"], row), first_seed, runs)
+
+
+def _named(
+    connection: sqlite3.Connection, wanted: Sequence[tuple[int, str]]
+) -> list[dict[str, Any]]:
+    """Return the rows of some attempts by name, as `_ROW` says."""
+    return [dict(zip(_ROW, row, strict=True)) for row in _fetch(connection, _TRIALS, wanted)]
 
 
 def _asked_again(kinds: str | None, *, beyond: int) -> str | None:
@@ -429,38 +449,23 @@ def _fetch(
     return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
 
 
-def _trial_row(row: Row, first_seed: int | Mapping[str, int] | None, runs: RunLoads) -> TrialRow:
-    kind, by_request, imported = row[11], row[13], row[17]
-    cell = runs.cell(row[1], row[6])
+def _trial_row(
+    row: dict[str, Any], first_seed: int | Mapping[str, int] | None, runs: RunLoads
+) -> TrialRow:
+    run, kind, noted = row["launch"], row["kind"], row["noted"]
+    cell = row["cell"] = runs.cell(row["cell"], run)
     if isinstance(first_seed, Mapping):
         first_seed = first_seed[cell]
-    return TrialRow(
-        id=row[0],
-        cell=cell,
-        build=row[2],
-        seed=row[3],
-        trial=row[4] if first_seed is None else row[3] - first_seed,
-        generation=row[5],
-        launch=row[6],
-        order=row[7],
-        request=row[8],
-        started_at=row[9],
-        outcome=_OUTCOMES[row[10]],
-        kind=None if kind is None else kind_from(kind),
-        reason=row[12],
-        by_request=by_request == 1,
-        checks=row[14],
-        score=row[15],
-        reply_digest=row[16],
-        imported=imported == 1,
-        turns=row[18],
-        asked=row[19],
-        concurrency=row[20],
-        noted="" if row[21] is None else _noted(row[21]),
-        load=runs.keys.get(row[6]),
-        asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
-        **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
-    )
+    if first_seed is not None:
+        row["trial"] = row["seed"] - first_seed
+    row["outcome"] = _OUTCOMES[row["outcome"]]
+    row["kind"] = None if kind is None else kind_from(kind)
+    row["by_request"] = row["by_request"] == 1
+    row["imported"] = row["imported"] == 1
+    row["noted"] = "" if noted is None else _noted(noted)
+    beyond = (row["asked"] or 0) - row["turns"]
+    row["asked_again"] = _asked_again(row["asked_again"], beyond=beyond)
+    return TrialRow(**row, load=runs.keys.get(run))
 
 
 @lru_cache(maxsize=1024)
@@ -473,17 +478,11 @@ def replies(
     connection: sqlite3.Connection, ids: list[int], runs: RunLoads = UNKNOWN_LOADS
 ) -> list[tuple[int, str, ChatReply]]:
     """Return id, cell and reply of those attempts that have one, with the turns before it."""
-    turns = Turns(connection, ids)
-    return [
-        (
-            number,
-            runs.cell(cell, run),
-            turns.whole(number, reply_from(message, reading, tuple(measured))),
-        )
-        for number, cell, run, message, reading, *measured in _fetch(
-            connection, _REPLIES, [(number, "") for number in ids]
-        )
-    ]
+    turns, found = Turns(connection, ids), []
+    for number, cell, run, *row in _fetch(connection, _REPLIES, [(one, "") for one in ids]):
+        reply = reply_from(dict(zip(_REPLY, row, strict=True)))
+        found.append((number, runs.cell(cell, run), turns.whole(number, reply)))
+    return found
 
 
 def kept(connection: sqlite3.Connection, ids: Iterable[int], runs: RunLoads) -> Iterator[KeptReply]:
@@ -509,7 +508,7 @@ def unjudged(
 
 def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Transcript | None:
     """Return one attempt with its texts, or None where there is no such attempt."""
-    found = _fetch(connection, _TRIALS, [(number, checks)])
+    found = _named(connection, [(number, checks)])
     if not found:
         return None
     trial = _trial_row(found[0], None, UNKNOWN_LOADS)
@@ -551,10 +550,8 @@ def _object(text: str) -> JsonObject:
 
 def builds(connection: sqlite3.Connection) -> dict[str, Build]:
     """Return every build by its id, oldest first."""
-    rows = connection.execute(
-        "SELECT id, kind, server, model, device, version, details FROM build ORDER BY number"
-    )
-    return {row[0]: build_from(row) for row in rows}
+    rows = connection.execute(f"SELECT {_BUILD} FROM build ORDER BY number")
+    return {build.id: build for build in map(build_from, rows)}
 
 
 def launches(connection: sqlite3.Connection, experiment: str | None) -> list[StoredLaunch]:
@@ -615,18 +612,18 @@ def noted(connection: sqlite3.Connection, name: str) -> list[LaunchNote]:
         (name,),
     )
     return [
-        LaunchNote(launch_digest=row[0], build=row[1], started_at=row[2], value=json.loads(row[3]))
-        for row in rows
+        LaunchNote(launch_digest=digest, build=build, started_at=began, value=json.loads(value))
+        for digest, build, began, value in rows
     ]
 
 
 def _stored_launch(connection: sqlite3.Connection, row: Row) -> StoredLaunch:
-    number, ended_at, error = row[:3]
-    build = build_from(row[3:10]) if row[3] is not None else None
+    number, ended_at, error, *rest = row
+    launch, build = rest[: len(LAUNCH_COLUMNS)], rest[len(LAUNCH_COLUMNS) :]
     notes = connection.execute("SELECT name, value FROM note WHERE launch = ?", (number,))
     return StoredLaunch(
         id=number,
-        record=launch_from(row[10:], build),
+        record=launch_from(launch, None if build[0] is None else build_from(build)),
         ended_at=ended_at,
         error=error,
         notes={name: json.loads(value) for name, value in notes},
