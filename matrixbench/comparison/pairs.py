@@ -29,7 +29,7 @@ from matrixbench.run.judging import opened
 from matrixbench.run.settings import settings_for
 from matrixbench.run.stopping import ignoring
 from matrixbench.spec.wording import choose, nearest_first
-from matrixbench.store.outcomes import KeptLook
+from matrixbench.store.rows import KeptLook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matrixbench.records import accepted_share, cached_share
 
@@ -235,3 +235,19 @@ class KeptReply:
     cell: str
     build: str
     seed: int
+
+
+class KeptLook(NamedTuple):
+    """A look that was taken.
+
+    Args:
+        trials: Trials of each cell that it rested on.
+        max_drop: The drop that was allowed.
+        verdict: What was said.
+        at: When, in seconds since 1970.
+    """
+
+    trials: int
+    max_drop: float
+    verdict: str
+    at: float
