@@ -6,7 +6,9 @@ The names below are the public ones; each is imported when it is first asked for
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,6 +95,24 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """This package, in which `run` is the function, though a room of the house has that name too.
+
+    Importing a subpackage sets it as an attribute of its parent, which would hide the function.
+    """
+
+    @property
+    def run(self) -> Any:
+        return __getattr__("run")
+
+    @run.setter
+    def run(self, _: ModuleType) -> None:
+        """Leave the function where it is: the room is found by its whole name all the same."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -94,16 +94,16 @@ def _sent(
     """Send the trials, showing each once it is there."""
     from matrixbench.output.try_ import choice_lines  # noqa: PLC0415  the same
     from matrixbench.run.inspection import unless_stopped  # noqa: PLC0415  deferred
-    from matrixbench.run.try_ import manner_of, try_cells  # noqa: PLC0415  the same
+    from matrixbench.run.try_ import try_cells  # noqa: PLC0415  the same
 
     for line in choice_lines(choice):
         say(line)
     tried: list[Tried] = []
 
     async def sending() -> bool:
-        manner, settings = manner_of(experiment, seed), settings_of(experiment, None)
+        settings = settings_of(experiment, None)
         async with aclosing(
-            try_cells(experiment, settings, choice.cells, manner, watch.tell)
+            try_cells(experiment, settings, choice.cells, seed, watch.tell)
         ) as trials:
             async for one in trials:
                 watch.done()
