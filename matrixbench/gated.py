@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.pairs import BUILD, PREVIOUS, compare_results
+from matrixbench.comparison.pairs import PREVIOUS, compare_results
 from matrixbench.comparison.values import GateVerdict
 from matrixbench.errors import StoreError, UsageError
 from matrixbench.results.experiment import results_of
@@ -19,6 +19,7 @@ from matrixbench.run import execute as executing
 from matrixbench.run import prepare as planning
 from matrixbench.run.judging import opened
 from matrixbench.run.settings import Mode, settings_for
+from matrixbench.spec.axes import BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

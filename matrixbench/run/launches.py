@@ -8,7 +8,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from matrixbench.errors import MatrixbenchError, ModelError, ServerError
-from matrixbench.plan.matrix import coordinates_of_test, is_greedy
+from matrixbench.plan.matrix import is_greedy
 from matrixbench.plan.planner import launch_work
 from matrixbench.records import Outcome
 from matrixbench.run.events import (
@@ -59,12 +59,13 @@ if TYPE_CHECKING:
     from matrixbench.backends.protocol import Session
     from matrixbench.identity import Json
     from matrixbench.models.workers import FetchProgress
-    from matrixbench.plan.cells import Cell, Coordinates, RequestPoint
+    from matrixbench.plan.cells import Cell, RequestPoint
     from matrixbench.plan.planner import CellWork, LaunchPlan
     from matrixbench.records import Build, Refusal, Trial
     from matrixbench.run.events import Event, Listener
     from matrixbench.run.inspection import Noticed
     from matrixbench.run.prepare import Prepared
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import TestCase
     from matrixbench.store.database import Store
     from matrixbench.store.writer import Writer
@@ -85,7 +86,7 @@ def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
         StoreError: The store cannot be written.
     """
     points: _Places[RequestPoint] = _Places(lambda point: point.coordinates)
-    tests = _Places(coordinates_of_test)
+    tests: _Places[TestCase] = _Places(lambda test: test.coordinates)
     cells = list(_cells(prepared, points, tests))
     record = ExperimentRecord(
         name=prepared.experiment.file.name,
