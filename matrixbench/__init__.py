@@ -97,23 +97,15 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 class _Package(ModuleType):
-    """This package, in which `run` is the function, though a room of the house has that name too.
-
-    Importing a subpackage sets it as an attribute of its parent, which would hide the function.
-    """
-
-    @property
-    def run(self) -> Any:
-        return __getattr__("run")
-
-    @run.setter
-    def run(self, _: ModuleType) -> None:
-        """Leave the function where it is: the room is found by its whole name all the same."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing a room puts it here under its name: `run` stays the function.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

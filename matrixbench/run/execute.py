@@ -213,7 +213,7 @@ def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
         StoreError: The store cannot be written.
     """
     points: _Places[RequestPoint] = _Places(lambda point: point.coordinates)
-    tests = _Places(lambda test: test.coordinates)
+    tests: _Places[TestCase] = _Places(lambda test: test.coordinates)
     cells = list(_cells(prepared, points, tests))
     record = ExperimentRecord(
         name=prepared.experiment.file.name,
