@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from matrixbench.charts import draw, save
-from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.charts import Chart
+from matrixbench.results.tables import cell_frame, trial_frame
+from matrixbench.results.tally import Square
+from matrixbench.spec.experiment import Chart
 from tests.charts.cells import BUILD, attempt
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-"""What the gate says where trials are missing, not by chance either, for docs/statistics.md.
+"""What the gate says where trials are missing, not by chance either.
+
+It makes the table in docs/statistics/simulations.md.
 
 Complete data are made up and gated. Then trials are taken away, and the rest is gated. The verdict
 on the rest must never be «no worse» where the complete data are a regression, nor the other way
@@ -16,7 +18,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Missing, Trials, Verdict
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Missing, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +110,7 @@ def verdict(
     data: Sequence[tuple[str, Pair]],
     away: Sequence[tuple[set[int], set[int]]],
     missing: Missing = Missing.WORST,
-) -> Verdict:
+) -> GateVerdict:
     """Return what the gate says of data of which some trials were taken away."""
     pairs = [
         CellPair(
@@ -173,11 +175,11 @@ def simulate(shape: tuple[int, int, int], drop: float, pattern: str, *, runs: in
         told = verdict(data, away)
         ignoring = verdict(data, away, Missing.IGNORE)
         said["missing"] += sum(len(gone) for both in away for gone in both)
-        said["complete"] += whole is Verdict.NO_WORSE
-        said["gate"] += told is Verdict.NO_WORSE
-        said["ignored"] += ignoring is Verdict.NO_WORSE
-        said["wrong"] += ignoring is Verdict.NO_WORSE and whole is not Verdict.NO_WORSE
-        said["contradicted"] += told is not Verdict.UNDECIDED and told is not whole
+        said["complete"] += whole is GateVerdict.NO_WORSE
+        said["gate"] += told is GateVerdict.NO_WORSE
+        said["ignored"] += ignoring is GateVerdict.NO_WORSE
+        said["wrong"] += ignoring is GateVerdict.NO_WORSE and whole is not GateVerdict.NO_WORSE
+        said["contradicted"] += told is not GateVerdict.UNDECIDED and told is not whole
     return Row(
         missing=said["missing"] / (2 * tests * cells * n * runs),
         complete=said["complete"] / runs,

@@ -1,4 +1,4 @@
-"""The error of choosing a cell's test by phi, exactly, for docs/statistics.md.
+"""The error of choosing a cell's test by phi, exactly, for docs/statistics/simulations.md.
 
 The worst case is taken: the phi is that of the one cell itself, not pooled over many. Run:
 python tests/benchmarks/pairing_error.py
@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import factorial, sqrt
 
 from matrixbench.comparison.cells import PAIRING_PAYS
-from matrixbench.stats.independent import boschloo
 from matrixbench.stats.paired import Pairs, mcnemar_exact, phi
+from matrixbench.stats.proportions import boschloo
 
 
 def rejections(n: int) -> dict[Pairs, tuple[bool, bool, bool]]:

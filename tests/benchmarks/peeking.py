@@ -1,4 +1,4 @@
-"""How often the gate errs, looked at once or after every round, for docs/statistics.md.
+"""How often the gate errs, looked at once or after every round, for docs/statistics/simulations.md.
 
 The same formulas as in `stats.betting` and `stats.stratified`, over many experiments at once; a
 test compares the two. Run: PYTHONPATH=. python tests/benchmarks/peeking.py
@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from matrixbench.stats.betting import APART, TOGETHER
+from matrixbench.stats.paired import least_effect
 from matrixbench.stats.proportions import normal_quantile
-from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

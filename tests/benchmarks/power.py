@@ -2,10 +2,10 @@
 
     PYTHONPATH=. python tests/benchmarks/power.py
 
-It prints the tables of `docs/statistics.md`. The promises are those of `plan`, for a baseline and a
-phi that are known; then outcomes are drawn at the promised drop, or with the promised number of
-trials, and the tests that `compare` uses are asked. Trials under one seed are pairs of correlation
-phi, but where that is more than two such ratios can have: then it is the most that they can.
+It prints the tables of `docs/statistics/simulations.md`. The promises are those of `plan`, for a
+baseline and a phi that are known. Then outcomes are drawn at the promised drop, or with the
+promised number of trials, and the tests that `compare` uses are asked. Trials under one seed are
+pairs of correlation phi, or of the most that two such ratios can have.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 from matrixbench.comparison.power import cell_drop, mean_drop, power_of, unpaired_drop
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import MAX_DROP, Candidate, CellPair, Trials
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import ALPHA
-from matrixbench.stats.paired import mcnemar_exact
+from matrixbench.stats.paired import ALPHA, mcnemar_exact
 from matrixbench.stats.power import Sides
+from matrixbench.stats.proportions import boschloo
 from matrixbench.stats.stratified import (
     Stratum,
     exact_cmh_p,

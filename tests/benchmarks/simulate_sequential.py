@@ -1,7 +1,8 @@
-"""What stopping early costs and saves: coverage and trials of a cell, for docs/statistics.md.
+"""What stopping early costs and saves: coverage and trials of a cell.
 
-Every possible course of a cell is followed with its probability, so the figures have no sampling
-error. Run: python tests/benchmarks/simulate_sequential.py
+It makes tables of docs/statistics/simulations.md. Every possible course of a cell is followed with
+its probability, so the numbers have no sampling error.
+Run: PYTHONPATH=. python tests/benchmarks/simulate_sequential.py
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import ALPHA
-from matrixbench.stats.proportions import Interval, wilson_interval
-from matrixbench.stats.sequential import Precision, sequential_interval
-from matrixbench.stats.sequential_tests import independent_evidence, p_value
+from matrixbench.stats.paired import ALPHA
+from matrixbench.stats.proportions import Interval, boschloo, wilson_interval
+from matrixbench.stats.sequential import (
+    Precision,
+    independent_evidence,
+    p_value,
+    sequential_interval,
+)
 
 RATIOS = (1.0, 0.99, 0.95, 0.9, 0.8, 0.65, 0.5)
 COMPARED = (

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tests/benchmarks/winners_curse.py
 
-It prints the tables of `docs/statistics.md`. Rows are compared with the functions that the commands
-use; outcomes are independent.
+It prints the tables of `docs/statistics/simulations.md`. Rows are compared with the
+functions that the commands use; outcomes are independent.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
-from matrixbench.frame.outcomes import Outcomes, Passed
-from matrixbench.frame.standing import standings
+from matrixbench.results.tables import Outcomes, Passed
+from matrixbench.results.totals import standings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int
     )
 
 
-def compared(table: Table) -> Any:  # noqa: ANN401  a Comparison
+def compared(table: Table) -> Any:
     """Return the comparison of all rows but the first with the first."""
     _, tests, trials = table.shape
 

@@ -15,7 +15,7 @@ import matrixbench
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")])
+PAGES = sorted(DOCS.rglob("*.md"))
 
 LOADED = {
     "script": "src",

@@ -300,7 +300,7 @@ class Fuzzer:
 
     # How it is damaged.
 
-    def _changed(self, data: Any) -> Any:  # noqa: ANN401  JSON
+    def _changed(self, data: Any) -> Any:
         """Return JSON data with one value, key or item changed."""
         data = json.loads(json.dumps(data))
         places = list(_places(data))
@@ -360,7 +360,7 @@ class Fuzzer:
         return Broken(round=0, words=words, code=done.returncode, said=done.stderr)
 
 
-def _places(data: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401  JSON
+def _places(data: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every key of every mapping and every place of every list, with whose it is."""
     if isinstance(data, (dict, list)):
         for key in list(data) if isinstance(data, dict) else range(len(data)):

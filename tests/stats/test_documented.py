@@ -1,4 +1,4 @@
-"""The figures in docs/statistics.md are those that the simulation gives."""
+"""The figures in docs/statistics/simulations.md are those that the simulation gives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from matrixbench.comparison.power import cell_drop, unpaired_drop
-from matrixbench.stats import wilson_interval
 from matrixbench.stats.power import Sides
+from matrixbench.stats.proportions import wilson_interval
 from tests.benchmarks import (
     interval_coverage,
     missing_trials,
@@ -20,7 +20,7 @@ from tests.benchmarks import (
     winners_curse,
 )
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics" / "simulations.md"
 
 
 @pytest.mark.parametrize("most", [50, 300])
