@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from mkdocs.structure.files import File
-
-import matrixbench
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -69,7 +68,7 @@ def _reference(found: re.Match[str]) -> str:
 
 def _values(name: str) -> str:
     """Say an enum's values: their names are no use to whoever writes them in a file."""
-    public = getattr(matrixbench, name.removeprefix("matrixbench."), None)
+    public = resolve_name(name)
     if not (isinstance(public, type) and issubclass(public, StrEnum)):
         return ""
     return f"Values: {', '.join(f'`{value}`' for value in public)}."
