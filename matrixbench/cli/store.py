@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.finding import store_path
+from matrixbench.cli.opening import store_here
 from matrixbench.cli.shared import AsJson, print_json, put, say
 from matrixbench.errors import StoreError
 from matrixbench.output.tables import counted
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look after a store: check it, merge another one into it, prune it, make its file small.",
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Look after a store: merge, prune, compact and check it.",
 )
 
 Location = Annotated[
@@ -38,7 +41,7 @@ def check_store(store: Location = None, as_json: AsJson = False) -> None:
 
     A damaged store ends with exit code 5.
     """
-    path = store_path(store)
+    path = store_here(store)
     found = check(path)
     if as_json:
         print_json(
@@ -77,7 +80,7 @@ def check_store(store: Location = None, as_json: AsJson = False) -> None:
 @app.command("compact")
 def compact_store(store: Location = None) -> None:
     """Write the file anew, without the space that pruning left empty."""
-    path = store_path(store)
+    path = store_here(store)
     before, after = compact(path)
     put(f"{path}: {_size(before)} → {_size(after)}")
 
@@ -91,7 +94,7 @@ def merge_stores(
     as_json: AsJson = False,
 ) -> None:
     """Write what another store holds into this one, nothing twice; the other one stays as it is."""
-    path = store_path(store)
+    path = store_here(store)
     merged = merge(path, other)
     if as_json:
         print_json(
@@ -146,7 +149,7 @@ def prune_store(
 
     Nothing goes without a yes: on a terminal it is asked for, elsewhere --yes gives it.
     """
-    path = store_path(store)
+    path = store_here(store)
     part = Part(experiments=experiment or (), generations=generation or (), replies=replies)
     weight = weigh(path, part)
     put(f"{path}, {_size(size_of(path))}: {_named(weight, part)}")

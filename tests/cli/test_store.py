@@ -28,10 +28,10 @@ def test_a_store_is_checked(demo: CommandLine) -> None:
     """A whole store is told with its counts, as text and as JSON."""
     done = demo("store", "check")
     assert done.returncode == 0, done.stderr
-    assert "10 trials, 10 replies, 1 launch run, 1 build" in done.stdout
+    assert "16 trials, 16 replies, 1 launch run, 1 build" in done.stdout
     assert "experiments: demo" in done.stdout
     told = json.loads(demo("store", "check", "--json").stdout)
-    assert (told["trials"], told["damage"], told["experiments"]) == (10, [], ["demo"])
+    assert (told["trials"], told["damage"], told["experiments"]) == (16, [], ["demo"])
 
 
 def test_damage_ends_with_the_stores_code(demo: CommandLine) -> None:
@@ -41,16 +41,16 @@ def test_damage_ends_with_the_stores_code(demo: CommandLine) -> None:
         connection.commit()
     done = demo("store", "check")
     assert done.returncode == 5
-    assert "10 trials have neither an outcome nor a verdict" in done.stderr
+    assert "16 trials have neither an outcome nor a verdict" in done.stderr
 
 
 def test_nothing_goes_without_a_yes(demo: CommandLine) -> None:
     """Off a terminal `prune` only shows what would go, until --yes is said."""
     done = demo("store", "prune", "--experiment", "demo")
     assert done.returncode == 0, done.stderr
-    assert "10 trials, with the texts of 10 replies" in done.stdout
+    assert "16 trials, with the texts of 16 replies" in done.stdout
     assert "nothing was taken out; add --yes" in done.stderr
-    assert "10 trials" in demo("store", "check").stdout
+    assert "16 trials" in demo("store", "check").stdout
     assert demo("store", "prune", "--experiment", "demo", "--yes").returncode == 0
     assert "0 trials" in demo("store", "check").stdout
     assert "KiB →" in demo("store", "compact").stdout
@@ -60,9 +60,9 @@ def test_a_store_is_merged_by_its_path(demo: CommandLine) -> None:
     """A store is merged into one that is not there yet, with what came over."""
     done = demo("store", "merge", ".matrixbench/results.db", "--store", "all.db")
     assert done.returncode == 0, done.stderr
-    assert "10 new trials of 1 new launch run, 1 new experiment" in done.stdout
+    assert "16 new trials of 1 new launch run, 1 new experiment" in done.stdout
     again = demo("store", "merge", ".matrixbench/results.db", "--store", "all.db", "--json")
-    assert json.loads(again.stdout)["known"] == 10
+    assert json.loads(again.stdout)["known"] == 16
 
 
 @pytest.mark.parametrize(
