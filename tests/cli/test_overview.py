@@ -84,7 +84,11 @@ def test_a_plan_needs_no_heavy_library(cli: CommandLine, write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("s", {"status", "show", "suites", "store", "schema"}), ("plan --ce", {"--cells"}), ("x", set())],
+    [
+        ("s", {"status", "show", "suites", "store", "schema"}),
+        ("plan --ce", {"--cells"}),
+        ("x", set()),
+    ],
 )
 def test_the_shell_completes(cli: CommandLine, typed: str, completed: set[str]) -> None:
     """Commands complete by the table, options by the command that they belong to."""

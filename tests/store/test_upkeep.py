@@ -17,6 +17,7 @@ from matrixbench.store.upkeep import Part, check, compact, merge, prune, weigh
 from tests.cli.conftest import CommandLine, cli
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -195,7 +196,7 @@ def test_nothing_changes_under_a_run(here: Machine, there: Machine, change: str)
     """While an experiment is executed on a store, it is neither merged, pruned nor compacted."""
     here.run()
     there.run()
-    acts = {
+    acts: dict[str, Callable[[], object]] = {
         "merge": lambda: merge(here.store, there.store),
         "prune": lambda: prune(here.store, Part(experiments=["demo"])),
         "compact": lambda: compact(here.store),
