@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.matrix import coordinates_of_test, is_greedy
+from matrixbench.plan.matrix import is_greedy
 from matrixbench.records import Kind
 from matrixbench.run.events import Compared, Rejudged, RunStarted, Unverified
 from matrixbench.run.judging import judged_by, rejudge
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from matrixbench.plan.cells import Coordinates, RequestPoint
+    from matrixbench.plan.cells import RequestPoint
     from matrixbench.run.events import Listener
     from matrixbench.run.judging import Rejudgement
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.settings import RunRequest, RunSummary
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import TestCase
     from matrixbench.store.database import Store
 
@@ -212,7 +213,7 @@ def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
         StoreError: The store cannot be written.
     """
     points: _Places[RequestPoint] = _Places(lambda point: point.coordinates)
-    tests = _Places(coordinates_of_test)
+    tests: _Places[TestCase] = _Places(lambda test: test.coordinates)
     cells = list(_cells(prepared, points, tests))
     record = ExperimentRecord(
         name=prepared.experiment.file.name,

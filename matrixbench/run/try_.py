@@ -22,7 +22,7 @@ from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
-from matrixbench.plan.matrix import build_matrix, known_axes, known_handles, values_of_axis
+from matrixbench.plan.matrix import build_matrix, known_axes, known_handles
 from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.plan.selector import parse_where
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal, Turn
@@ -36,8 +36,8 @@ from matrixbench.run.prepare import nothing_in_file, selected
 from matrixbench.run.servers import Servers
 from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
+from matrixbench.spec.axes import Level, fits, is_glob, level_of, values_of_axis
 from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.base import fits, is_glob
 from matrixbench.spec.test_rules import context_of
 from matrixbench.spec.wording import choose, listed
 
@@ -177,7 +177,7 @@ def _differing(matrix: Matrix) -> dict[str, Sequence[Any]]:
     return {
         axis: several
         for axis, several in values.items()
-        if len(several) > 1 and axis != "test" and not axis.startswith("parameters.")
+        if len(several) > 1 and level_of(axis) is not Level.TEST
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from matrixbench.errors import MatrixbenchError, StoreError
 from matrixbench.plan.cells import ANY_LOAD, LaunchRun, Origin
+from matrixbench.spec.axes import name_as_now
 from matrixbench.store import reading
 from matrixbench.store.connection import (
     check_header,
@@ -78,10 +79,9 @@ _RUNS = """
     GROUP BY experiment, name, digest, build.id, origin ORDER BY max(launch.id) DESC
 """
 
-_FAILED_STARTS = """
-    SELECT name, digest FROM launch WHERE build IS NULL AND error IS NOT NULL AND id IN (
-        SELECT max(id) FROM launch WHERE experiment = ? GROUP BY name, digest
-    )
+_STARTS = """
+    SELECT name, digest, build IS NULL AND error IS NOT NULL FROM launch
+    WHERE experiment = ? ORDER BY id
 """
 
 _NOTED = """
@@ -297,7 +297,7 @@ class Store:
     def launch_runs(self) -> list[LaunchRun]:
         """Return under which builds and from where launches ran, once each, the newest first."""
         return [
-            LaunchRun(experiment, name, digest, build, Origin.from_text(origin))
+            LaunchRun(experiment, name_as_now(name), digest, build, Origin.from_text(origin))
             for experiment, name, digest, build, origin in self._rows(_RUNS)
         ]
 
@@ -306,7 +306,11 @@ class Store:
 
         They are an experiment's.
         """
-        return {(name, digest) for name, digest in self._rows(_FAILED_STARTS, (experiment,))}
+        newest = {
+            (name_as_now(name), digest): failed
+            for name, digest, failed in self._rows(_STARTS, (experiment,))
+        }
+        return {launch for launch, failed in newest.items() if failed}
 
     def newest_loads(self) -> dict[tuple[str, str], str]:
         """Return name and digest of a launch → the key of the load that it ran under last."""

@@ -23,6 +23,7 @@ from matrixbench.records import (
     Usage,
     Verdict,
 )
+from matrixbench.spec.axes import name_as_now
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def launch_from(row: Sequence[Any], build: Build | None) -> LaunchRecord:
     """Turn what `launch_values` gave back into the record."""
     said = dict(zip(LAUNCH_COLUMNS, row, strict=True))
     said |= {name: json.loads(said[name]) for name in _LAUNCH_JSON}
+    said["name"] = name_as_now(said["name"])
     said["command"] = tuple(said["command"])
     said["imported"] = bool(said["imported"])
     said["origin"] = Origin.from_text(said["origin"])

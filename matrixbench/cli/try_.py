@@ -1,4 +1,4 @@
-"""The command for whoever writes a test: `try`."""
+"""`try`: one trial of a test, for whoever is writing it."""
 
 from __future__ import annotations
 
@@ -9,81 +9,82 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.shared import (
-    AsJson,
-    File,
-    InterruptedByUser,
-    Where,
-    load,
-    print_json,
-    say,
-    settings_of,
-)
+from matrixbench.checks.judge import checks_of
+from matrixbench.cli.opening import load, settings_of
+from matrixbench.cli.shared import AsJson, File, InterruptedByUser, Where, print_json, say
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import ExitCode, UsageError
+from matrixbench.output.progress import LogProgress
+from matrixbench.output.tables import console
+from matrixbench.output.try_ import choice_lines, counts_line, print_tried, tried_json
+from matrixbench.run.events import LaunchReady, LaunchStarting
+from matrixbench.run.inspection import unless_stopped
+from matrixbench.run.try_ import (
+    choose_cells,
+    choose_test,
+    judged,
+    marks_of_all,
+    read_reply,
+    try_cells,
+)
+from matrixbench.spec.experiment import MAX_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from matrixbench.run.events import Event
     from matrixbench.run.try_ import Choice, Tried
-    from matrixbench.spec.load import Experiment, TestCase
-
-MAX_SEED = 2**32 - 2
-"""As `spec.experiment.MAX_SEED`, which is imported late: `--help` stays fast."""
-
-Tests = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--test",
-        metavar="NAME",
-        help="The test to try, or a glob: one trial of each test that it matches. Repeatable.",
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", min=0, max=MAX_SEED, help="The seed to ask for. Default: the file's."),
-]
-Reply = Annotated[
-    str | None,
-    typer.Option(
-        "--reply",
-        metavar="FILE",
-        help="Judge this saved reply (- for standard input); no server is started.",
-    ),
-]
+    from matrixbench.spec.load import Experiment
 
 
-def try_test(
+def try_(
     file: File,
     *,
-    test: Tests = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--test",
+            metavar="NAME",
+            help="The test to try, or a glob: one trial of each test that it matches. Repeatable.",
+        ),
+    ] = None,
     where: Where = None,
-    seed: Seed = None,
-    reply: Reply = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=MAX_SEED, help="The seed to ask for. Default: the file's."
+        ),
+    ] = None,
+    reply: Annotated[
+        str | None,
+        typer.Option(
+            "--reply",
+            metavar="FILE",
+            help="Judge this saved reply (- for standard input); no server is started.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send one trial of a test and show it whole. Stores nothing.
 
     Shows the rendered prompt, the raw output, the reply and what each check says.
     """
-    from matrixbench.run import try_ as choosing  # noqa: PLC0415  --help stays fast
-
     experiment = load(file)
-    show = _shown if not as_json else _unseen
+    show = _unseen if as_json else _shown
     if reply is None:
-        choice = choosing.choose_cells(experiment, test or (), where or ())
+        choice = choose_cells(experiment, test or (), where or ())
         tried = _sent(experiment, choice, seed, show)
     else:
         if seed is not None:
             raise UsageError("--seed is sent to a server, and --reply sends nothing")
-        chosen = choosing.choose_test(experiment, test or (), where or ())
-        marks = choosing.marks_of_all(experiment, where or ())
-        tried = [_saved(chosen, reply, marks, show)]
+        chosen = choose_test(experiment, test or (), where or ())
+        marks = marks_of_all(experiment, where or ())
+        tried = [judged(chosen, read_reply(reply), checks_of(chosen).taking_apart(marks))]
+        show(tried[0])
     if as_json:
-        _print_json(experiment, tried)
+        print_json(tried_json(experiment.file.name, tried))
     elif len(tried) > 1:
-        say(_counts(tried))
+        say(counts_line(tried))
     if not all(one.measured for one in tried):
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -92,10 +93,6 @@ def _sent(
     experiment: Experiment, choice: Choice, seed: int | None, show: Callable[[Tried], None]
 ) -> list[Tried]:
     """Send the trials, showing each once it is there."""
-    from matrixbench.output.try_ import choice_lines  # noqa: PLC0415  the same
-    from matrixbench.run.inspection import unless_stopped  # noqa: PLC0415  deferred
-    from matrixbench.run.try_ import try_cells  # noqa: PLC0415  the same
-
     for line in choice_lines(choice):
         say(line)
     tried: list[Tried] = []
@@ -125,36 +122,16 @@ def _sent(
     return tried
 
 
-def _saved(
-    test: TestCase, reply: str, marks: tuple[str, ...], show: Callable[[Tried], None]
-) -> Tried:
-    """Judge a saved reply by the checks of a test."""
-    from matrixbench.checks.judge import checks_of  # noqa: PLC0415  --help stays fast
-    from matrixbench.run.try_ import (  # noqa: PLC0415
-        judged,
-        read_reply,
-    )
-
-    tried = judged(test, read_reply(reply), checks_of(test).taking_apart(marks))
-    show(tried)
-    return tried
-
-
 class _Watch:
     """Says which server is started, that it is ready, and on a terminal what is waited for."""
 
     def __init__(self) -> None:
-        from matrixbench.output.progress import LogProgress  # noqa: PLC0415  --help stays fast
-        from matrixbench.output.tables import console  # noqa: PLC0415  the same
-
         out = console(sys.stderr)
         self._log = LogProgress(out)
         self._status = out.status("") if out.is_terminal else None
 
     def tell(self, event: Event) -> None:
         """Say what an event says."""
-        from matrixbench.run.events import LaunchReady, LaunchStarting  # noqa: PLC0415  same
-
         if isinstance(event, LaunchStarting):
             say(f"{event.name}: starting")
             self.waiting("until it is ready")
@@ -175,23 +152,8 @@ class _Watch:
 
 
 def _shown(tried: Tried) -> None:
-    from matrixbench.output.tables import console  # noqa: PLC0415  the same
-    from matrixbench.output.try_ import print_tried  # noqa: PLC0415  --help stays fast
-
     print_tried(tried, console(sys.stdout))
 
 
 def _unseen(_: Tried) -> None:
     """Leave it to the JSON at the end."""
-
-
-def _print_json(experiment: Experiment, tried: Sequence[Tried]) -> None:
-    from matrixbench.output.try_ import tried_json  # noqa: PLC0415  --help stays fast
-
-    print_json(tried_json(experiment.file.name, tried))
-
-
-def _counts(tried: Sequence[Tried]) -> str:
-    from matrixbench.output.try_ import counts_line  # noqa: PLC0415  --help stays fast
-
-    return counts_line(tried)
