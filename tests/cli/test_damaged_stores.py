@@ -36,8 +36,7 @@ CHANGES = {
     "UPDATE verdict SET verdicts = '[1]'": "verdict.verdicts holds what cannot be read",
     "UPDATE reply SET reading = '[null, null, [[1]]]'": "reply.reading holds what cannot be read",
     "UPDATE launch SET origin = '{}'": "launch.origin holds what cannot be read",
-    "DELETE FROM verdict": "a trial has a reply that nobody judged",
-    "DELETE FROM reply": "a trial has no reply",
+    "DELETE FROM verdict": "2 trials have neither an outcome nor a verdict",
     "DELETE FROM build": "names a row of build that is not there",
 }
 
