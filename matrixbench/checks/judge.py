@@ -140,7 +140,6 @@ def negated(part: NamedRule, written: object) -> Judging:
     """Return the rule that a part does not hold. A part that has a score gives its opposite.
 
     Args:
-        part: The part.
         written: It as the file has it, for the reason.
     """
     wanted = f"no {part.name} {shown(written, EXPECTED_CHARS)}"
@@ -290,10 +289,7 @@ def compile_check(
     """Return a check that is ready to judge.
 
     Args:
-        check: The check.
-        where: Its place, for messages.
         own: Place → function, for each check in Python.
-        find: Finds a call that was written into a text.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong.
@@ -431,7 +427,6 @@ class Checks:
         rules: The compiled checks, in the file's order.
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
-        find: Finds a call that was written into a text.
         marks: The marks of reasoning that are taken apart before the checks see a reply.
     """
 
@@ -498,7 +493,6 @@ def compile_checks(
     A check in Python runs the code of its module here.
 
     Args:
-        expect: The checks of one test.
         where: The test's place or name, for messages.
         origin: Where the test stands, for checks in Python.
         tools: The tools that the test offers, as they are sent.

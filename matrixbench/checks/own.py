@@ -57,7 +57,6 @@ class OwnFunction:
 
     Args:
         name: `package.module:function`.
-        function: It.
         source: Digest of the files that it was loaded from; empty where they cannot be read.
     """
 
@@ -70,9 +69,7 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
     """Return the function that a check names. This runs the code of its module.
 
     Args:
-        check: The check.
         folder: Where the module is looked for before the import path is.
-        where: The check's place, for messages.
 
     Raises:
         CheckError: There is no such function, its module cannot be imported, or it does not take

@@ -135,11 +135,7 @@ class InspectionTarget:
     """What a server is looked at for.
 
     Args:
-        launch: The launch.
-        tests: The tests that it will be asked.
         dropped: Those that it will not, since their tools would not reach the prompt.
-        canary: Whether to send the canary.
-        timeout_s: How long one reply may take.
     """
 
     launch: Launch
@@ -160,8 +156,6 @@ async def look(
     """Look at what a server does before its trials begin.
 
     Args:
-        session: The server.
-        subject: What to look for.
         earlier: What earlier runs of the same launch and build noted of prompts, oldest first.
         found: Is given each finding's name, the finding, and what people should know of it.
     """
@@ -344,7 +338,6 @@ def set_aside(
     """Return a matrix without the cells of which a run found that their tools would be dropped.
 
     Args:
-        matrix: All cells.
         builds: Launch name → the build that is there now.
         noted: What runs found not applicable; it holds for their launch under their build.
     """

@@ -39,7 +39,6 @@ class Partner:
 
     Args:
         name: What the file names it by.
-        cell: The cell.
         build: The build that its replies are taken from; None where none is known.
         greedy: Whether any of its replies will do, since all should be the same.
         marks: The marks of reasoning that its server leaves in the content.
@@ -63,7 +62,6 @@ class Replies:
     """The replies of a partner that are there.
 
     Args:
-        partner: The partner.
         trials: Seed → number of the trial.
         ahead: The partner's first seed less that of the cell that is compared: a trial is compared
             with the one of the same index, which in another test has another seed.
@@ -80,10 +78,8 @@ class CellChecks:
 
     Args:
         digest: What stands for the checks, and for the replies that they compare with.
-        checks: The checks of its test.
         others: Key of a `same_as` → the replies that it compares with; None is the reply itself.
         seeds: Number of the cell's trials → their seed.
-        load: Returns the reply of a trial.
     """
 
     digest: str
@@ -134,7 +130,6 @@ class ChecksByCell:
     """What judges each cell of a plan.
 
     Args:
-        checks: Test → its checks.
         compared: Cell → key of each `same_as` → whom it is compared with.
     """
 
@@ -170,7 +165,6 @@ class ChecksByCell:
         Args:
             store: The store; None where nothing was ever run.
             experiment: Whose fresh starts and loads hold.
-            cells: The cells that may be compared.
             seeds: From which seed on the trials of each cell ask.
 
         Raises:
@@ -244,7 +238,6 @@ def partners_of(
     Args:
         cells: The cells that are judged; those that are not compared are left out.
         among: Returns all cells of the experiment, selected or not; asked if there is need.
-        checks: Test → its checks.
     """
     comparing = [cell for cell in cells if checks[cell.test].compares]
     if not comparing:
@@ -342,10 +335,6 @@ def rejudge(
     """Judge every stored reply that the present checks have not seen, and keep what they say.
 
     Args:
-        store: The store.
-        plan: The cells.
-        checks: What judges them.
-        loads: The experiment's.
         keep: Whether it is written; else it counts for as long as the store is open.
 
     Raises:

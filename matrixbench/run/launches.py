@@ -95,8 +95,6 @@ class StoreWatcher:
     """What the store knows, read anew where others have added to it.
 
     Args:
-        prepared: The plan and what it was made from.
-        store: The open store.
         counts: Is told how much is needless since others have done it.
     """
 
@@ -175,13 +173,8 @@ class Visits:
     """The visits to the launches of one plan, one after another.
 
     Args:
-        prepared: The plan and what it was made from.
-        store: The open store.
-        servers: The surroundings.
         generation: Gives the generation that new trials belong to, a fresh one opened if need be;
             asked once the first server answers, so that a start that fails hides no old trial.
-        counts: Is told of every event.
-        stop: Is set to stop in an orderly way.
     """
 
     prepared: Prepared

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Loads, PresentBuild
     from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.plan.selector import Selector
     from matrixbench.run.settings import RunRequest, Settings
     from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
@@ -54,11 +55,7 @@ class Question:
     """What of an experiment the store is asked about.
 
     Args:
-        experiment: The experiment.
-        wanted: How many trials a cell should have.
-        loads: The loads of its launches.
         judges: What judges the trials of which cell, where cells may stop early.
-        any_build: Whether trials of any build count as done.
     """
 
     experiment: Experiment
@@ -129,16 +126,12 @@ class Prepared:
     """A plan, and all that it was made from.
 
     Args:
-        experiment: The experiment.
-        settings: Where things are kept.
         matrix: Its selected cells.
-        history: What the store knew.
         newest: Number of the newest trial that it knew of.
         prompts: What each cell sends, and how its replies are judged.
         of_cells: What judges the stored replies of each cell.
         question: What the store was asked.
         seeds: From which seed on the trials of each cell ask.
-        plan: What will run and why.
     """
 
     experiment: Experiment
@@ -205,7 +198,6 @@ def prepare(
     """Return the plan of what is asked for, against an open store if there is one.
 
     Args:
-        request: What is to be run.
         store: The store; None where nothing was ever run.
         fresh: Whether all of it starts over.
         rounds: The rounds that it is about; None for all.
@@ -220,9 +212,7 @@ def prepare(
     """
     experiment, servers = request.experiment, Servers(request.settings)
     file, prompts = experiment.file, Prompts(experiment.tests)
-    handles = known_handles(experiment)
-    selector = parse_where(request.where, known_axes(experiment), handles=handles)
-    whole = build_matrix(experiment, selector)
+    whole = build_matrix(experiment, selector_of(experiment, request.where))
     builds = present_builds(experiment, whole, servers, store)
     matrix = whole
     if store is not None:
@@ -272,9 +262,18 @@ def prepare(
     )
 
 
+def selector_of(experiment: Experiment, where: str | Sequence[str]) -> Selector:
+    """Return what chooses among the cells of an experiment.
+
+    Raises:
+        UsageError: An expression is wrong.
+    """
+    return parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+
+
 def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> NothingSelectedError:
     """Return the error for a selection of an experiment that leaves no cell, with the reason."""
-    selector = parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+    selector = selector_of(experiment, where)
     values: dict[str, Iterable[Any]] = {**written_values(experiment), **known_handles(experiment)}
     return nothing_selected(
         selector,

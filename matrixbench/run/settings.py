@@ -103,8 +103,6 @@ class RunRequest:
     """What of an experiment is to be planned or run.
 
     Args:
-        experiment: The experiment.
-        settings: Where things are kept.
         where: Selector expressions; all must hold.
         trials: Trials per cell, over the file's.
         any_build: Whether trials of any build count as done, not only those of the present one.
@@ -122,9 +120,7 @@ class Rejection:
     """Why trials were rejected: those of one kind whose reasons differ in numbers alone.
 
     Args:
-        kind: The kind.
         reason: One of the reasons.
-        trials: How many trials.
     """
 
     kind: str

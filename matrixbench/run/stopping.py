@@ -45,8 +45,6 @@ class Stopping:
     Args:
         until: When a cell has enough trials.
         judges: The checks that judge a cell's trials; cells without any never stop early.
-        launch: The launch's name.
-        sink: Where the trials go.
         tell: Is told whenever trials become needless, or needful again.
     """
 
@@ -147,7 +145,6 @@ def ignoring(store: Store, launches: Mapping[LaunchKey, bool]) -> dict[LaunchKey
     Of several canaries of a launch and build the newest that found it out counts.
 
     Args:
-        store: The store.
         launches: The launches to look at → whether trials of theirs are known already in which two
             seeds gave two replies. It spares reading all of the store's trials.
 

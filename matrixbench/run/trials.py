@@ -88,7 +88,6 @@ def noticing_full_context(session: Session, declared: int | None) -> Ask:
     """Return what asks a session, and marks the replies that filled its context.
 
     Args:
-        session: The server.
         declared: The context that the file says, where the server does not say its own.
     """
 
@@ -105,7 +104,6 @@ def marked(reply: ChatReply, most: object, context: int | None) -> ChatReply:
     """Return a reply that was cut off, with the context if that is what it filled.
 
     Args:
-        reply: The reply.
         most: The `max_tokens` that it was asked for with.
         context: Tokens that one request may use; None where nobody says.
     """
@@ -141,9 +139,6 @@ class Doubts:
     A 400 may be the request's fault, and then every seed gets it; or the model's, whose words the
     server could not read. So it stands for its cell once a second seed got the same, nothing else
     was ever said to one, and no other trial of the cell is under way.
-
-    Args:
-        answered: Cells that had an answer before.
     """
 
     def __init__(self, answered: frozenset[str] = frozenset()) -> None:
@@ -213,12 +208,8 @@ class Batch:
     """What the trials of one launch share.
 
     Args:
-        name: The launch's name.
         launch: Its number in the store.
-        build: The build's id.
-        generation: The generation that the trials belong to.
         first_seed: Returns the seed of a cell's trial 0; trial i asks for that plus i.
-        timeout_s: How long one reply may take.
         context: Tokens that one request may use, as the file says; None where it does not.
         extra: Fields that are sent as well, and are no part of the request that is stored.
     """
@@ -307,11 +298,6 @@ class BatchRun:
     """Runs the trials of one launch, a number of them at a time.
 
     Args:
-        session: The server.
-        batch: What its trials share.
-        prompts: What each cell sends, and how it is judged.
-        sink: Where the trials go.
-        listener: Is told what happens.
         answered: Cells that the store has answers of already.
         restarts: Whether a server that dies is started again.
     """
@@ -343,8 +329,6 @@ class BatchRun:
         """Send all trials; return the refusal that stopped the launch, or None.
 
         Args:
-            tasks: The trials.
-            interrupted: Is set to stop in an orderly way.
             count: How many there are at most; None where that is not known.
 
         Raises:

@@ -72,10 +72,6 @@ def damage(connection: sqlite3.Connection, path: Path) -> StoreError | None:
     """Return what is wrong with a store that something was stumbled over in; None if nothing is.
 
     Then it was our own fault, and the store is not to blame.
-
-    Args:
-        connection: To the store.
-        path: The store.
     """
     try:
         found = find_damage(connection)

@@ -127,7 +127,6 @@ def open_store(path: Path, *, create: bool) -> Store:
     """Open a store; an older one is brought up to date first.
 
     Args:
-        path: The file.
         create: Make it, and its folder, where it is missing.
 
     Raises:
@@ -243,7 +242,6 @@ class Store:
         """Open a generation and return its number: older trials no longer count.
 
         Args:
-            experiment: For whom they don't.
             cells: For which of its cells; None for all.
         """
         with one_transaction(self.path) as connection:
@@ -403,7 +401,6 @@ class Store:
             first_seed: The seed of trial 0; lower ones are left out. Or cell id → the seed of its
                 trial 0; then other cells are left out.
             trials: How many per cell; None for all that are there.
-            cells: Cells to read; None for all.
             checks: Cell id → digest of its present checks. The newest judgement by these
                 counts; where there is none, and for cells that are missing, the newest of all.
             loads: The experiment's: trials under its own come before others.
@@ -482,7 +479,6 @@ class Store:
 
         Args:
             checks: Cell id → digest of its present checks; other cells are left alone.
-            loads: The experiment's.
 
         Only the newest attempts count. Those at which a check raised come again each time.
         """

@@ -153,8 +153,6 @@ class RecordedLaunch:
     """A launch of an experiment, as its cells know it.
 
     Args:
-        name: Its name, for people.
-        digest: The launch's digest.
         coordinates: The axes of this level.
         build: The id of the build that was there; None where only its run could tell.
         imported: Its trials were measured by another tool.
@@ -220,8 +218,6 @@ def record_experiment(path: Path, record: ExperimentRecord, *, whole: bool) -> N
     """Write down the cells of an experiment, in one transaction; nothing where nothing changed.
 
     Args:
-        path: The store.
-        record: The cells.
         whole: These are all cells of its file: others that are recorded are so no more (imported
             ones stay). Their trials stay in any case.
 

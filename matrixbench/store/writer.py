@@ -152,10 +152,8 @@ class ImportedTrial:
     """One repeat that another tool made.
 
     Args:
-        cell: The cell's id.
         number: Its number in the cell, from 0; it stands for the seed, which is not known.
         source: Digest of the line that told of it.
-        outcome: What became of it.
         kind: Why it did not pass, where the tool tells.
         reason: One line; empty where nothing was recorded.
         latency_s: How long it took, or None where that was not recorded.
