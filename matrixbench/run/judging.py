@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.planner import Plan
     from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
+    from matrixbench.run.trials import Prompts
     from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 
@@ -133,10 +134,8 @@ class ChecksByCell:
         compared: Cell → key of each `same_as` → whom it is compared with.
     """
 
-    def __init__(
-        self, checks: Mapping[TestCase, Checks], compared: Mapping[Cell, Mapping[str, Compared]]
-    ) -> None:
-        self._checks = checks
+    def __init__(self, prompts: Prompts, compared: Mapping[Cell, Mapping[str, Compared]]) -> None:
+        self._prompts = prompts
         self._compared = compared
         self._plain: dict[tuple[Launch, TestCase], CellChecks] = {}
         self._by_cell: dict[Cell, CellChecks] = {}
@@ -153,7 +152,7 @@ class ChecksByCell:
     def _without_others(self, cell: Cell) -> CellChecks:
         key = cell.launch, cell.test
         if key not in self._plain:
-            own = self._checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+            own = self._prompts.checks_of(cell)
             self._plain[key] = CellChecks(digest=own.digest, checks=own)
         return self._plain[key]
 

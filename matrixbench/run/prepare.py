@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.plan.selector import Selector
     from matrixbench.run.settings import RunRequest, Settings
-    from matrixbench.spec.load import Experiment, TestCase
+    from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
 
@@ -220,10 +220,10 @@ def prepare(
     wanted = looking_first(wanted_of(file, request.trials), matrix)
     if rounds is not None:
         wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
-    matrix, of_cells = _comparing(experiment, matrix, prompts.checks, builds, (servers, store))
+    matrix, of_cells = _comparing(experiment, matrix, prompts, builds, (servers, store))
     judges = None
     if wanted.until is not None or (judged and wanted.trials * matrix.cells <= _MOST_JUDGED):
-        judges = judges_of(matrix, prompts.checks)
+        judges = judges_of(matrix, prompts)
     question = Question(
         experiment=experiment,
         wanted=wanted,
@@ -286,7 +286,7 @@ def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> Nothi
 def _comparing(
     experiment: Experiment,
     matrix: Matrix,
-    checks: Mapping[TestCase, Checks],
+    prompts: Prompts,
     builds: Mapping[str, PresentBuild],
     sources: tuple[Servers, Store | None],
 ) -> tuple[Matrix, ChecksByCell]:
@@ -294,16 +294,16 @@ def _comparing(
 
     The cells that others are compared with may be left out by `--where`.
     """
-    if not any(own.compares for own in checks.values()):
-        return matrix, ChecksByCell(checks, {})
+    if not any(own.compares for own in prompts.checks.values()):
+        return matrix, ChecksByCell(prompts, {})
     servers, store = sources
     whole = build_matrix(experiment)
     missing = [group for group in whole.launches if group.launch.name not in builds]
     rest = Matrix(launches=tuple(missing), not_applicable=(), axes=whole.axes)
     every = {**present_builds(experiment, rest, servers, store), **builds}
-    partners = partners_of(selected(matrix), partial(selected, whole), checks)
-    compared = compared_with(partners, checks, every)
-    return comparable(matrix, compared), ChecksByCell(checks, compared)
+    partners = partners_of(selected(matrix), partial(selected, whole), prompts.checks)
+    compared = compared_with(partners, prompts.checks, every)
+    return comparable(matrix, compared), ChecksByCell(prompts, compared)
 
 
 def history_of(store: Store, prepared: Prepared) -> History:
@@ -312,7 +312,7 @@ def history_of(store: Store, prepared: Prepared) -> History:
     return question.history(store, prepared.seeds, prepared.matrix, question.held(store))
 
 
-def judges_of(matrix: Matrix, checks: Mapping[TestCase, Checks]) -> Judges:
+def judges_of(matrix: Matrix, prompts: Prompts) -> Judges:
     """Return which checks judge the trials of which cell, where it may stop early.
 
     Greedy cells have nothing to stop for, and those that are compared with other cells' replies
@@ -321,23 +321,17 @@ def judges_of(matrix: Matrix, checks: Mapping[TestCase, Checks]) -> Judges:
     by_digest: dict[str, Checks] = {}
     cells: dict[str, tuple[str, ...]] = {}
     comparing: set[str] = set()
-    for group in matrix.launches:
-        apart = {
-            test: of_test.taking_apart(group.launch.reasoning_marks)
-            for test, of_test in checks.items()
-        }
-        by_digest |= {of_test.digest: of_test for of_test in apart.values()}
-        own = {test: (of_test.digest,) for test, of_test in apart.items()}
-        for cell in group.cells:
-            if is_greedy(cell.point.fields):
-                continue
-            if checks[cell.test].compares:
-                comparing.add(cell.id)
-                continue
-            mine = own[cell.test]
-            known = cells.setdefault(cell.id, mine)
-            if mine[0] not in known:
-                cells[cell.id] = known + mine
+    for cell in selected(matrix):
+        if is_greedy(cell.point.fields):
+            continue
+        checks = prompts.checks_of(cell)
+        if checks.compares:
+            comparing.add(cell.id)
+            continue
+        by_digest[checks.digest] = checks
+        known = cells.setdefault(cell.id, (checks.digest,))
+        if checks.digest not in known:
+            cells[cell.id] = (*known, checks.digest)
     for cell_id in comparing & cells.keys():
         del cells[cell_id]
     return Judges(cells=cells, judge=lambda digest, reply: by_digest[digest].judge(reply).outcome)

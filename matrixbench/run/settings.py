@@ -246,11 +246,13 @@ class Counts:
 
     def _count(self, trial: TrialDone) -> None:
         self.outcomes[trial.outcome] += 1
+        if trial.outcome not in {Outcome.ERRORED, Outcome.REJECTED}:
+            return
         kind = str(trial.kind or "unknown")
         if trial.outcome is Outcome.ERRORED:
             count, _ = self.errors.get(kind, (0, ""))
             self.errors[kind] = (count + 1, trial.reason)
-        elif trial.outcome is Outcome.REJECTED:
+        else:
             alike = kind, _NUMBERS.sub("#", trial.reason)
             self._rejected[alike] += 1
             self._reasons.setdefault(alike, trial.reason)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.protocol import Session, SessionInfo
     from matrixbench.checks.judge import Checks
-    from matrixbench.plan.cells import Cell, RequestPoint
+    from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.plan.planner import CellWork
     from matrixbench.records import JsonObject
     from matrixbench.run.events import Listener
@@ -238,6 +238,7 @@ class Prompts:
     def __init__(self, tests: Iterable[TestCase]) -> None:
         self.checks: dict[TestCase, Checks] = {}
         self._conversations: dict[TestCase, Conversation] = {}
+        self._of_launch: dict[tuple[Launch, TestCase], Checks] = {}
         self._bodies: dict[tuple[RequestPoint, TestCase], tuple[JsonObject, str]] = {}
         self.add(tests)
 
@@ -258,7 +259,11 @@ class Prompts:
 
     def checks_of(self, cell: Cell) -> Checks:
         """Return what judges a cell's replies: its test's checks, for what its server writes."""
-        return self.checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+        key = cell.launch, cell.test
+        if key not in self._of_launch:
+            own = self.checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+            self._of_launch[key] = own
+        return self._of_launch[key]
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
