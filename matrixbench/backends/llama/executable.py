@@ -37,7 +37,7 @@ def install_line(extra: str = LOCAL) -> str:
         installed = distribution(NAME)
     except PackageNotFoundError:
         installed = None
-    return line_for(extra, installed, Path(__file__).parents[2])
+    return line_for(extra, installed, Path(__file__).parents[3])
 
 
 def line_for(extra: str, installed: Distribution | None, tree: Path) -> str:
@@ -196,7 +196,7 @@ def _safe_path() -> tuple[str, ...]:
 
     A file `random.py` in a folder with experiments is no part of the server.
     """
-    return () if Path(__file__).parents[2] == Path.cwd() else ("-P",)
+    return () if Path(__file__).parents[3] == Path.cwd() else ("-P",)
 
 
 def _checked(name: str, found_by: str, env: Mapping[str, str]) -> Executable:
