@@ -25,8 +25,8 @@ def doctor(file: MaybeFile = None, store: StorePath = None, as_json: AsJson = Fa
 
     Starts no server, fetches nothing, and asks only servers on this machine.
     """
+    from matrixbench.backends.registry import Severity  # noqa: PLC0415  the same
     from matrixbench.doctor.examination import examine, findings_json, lines_of  # noqa: PLC0415
-    from matrixbench.doctor.findings import Severity  # noqa: PLC0415  the same
 
     experiment = None if file is None else load(file)
     settings = _here(store) if experiment is None else settings_of(experiment, store)

@@ -7,17 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from matrixbench.identity import canonical_json
 from matrixbench.safe_text import for_line
-from matrixbench.spec.backends import (
-    CommandBackend,
-    EndpointBackend,
-    LlamaServerBackend,
-    OllamaBackend,
-    ScriptedBackend,
-)
 from matrixbench.spec.base import is_file_mark
 from matrixbench.spec.checks import marks_of
 
@@ -26,8 +19,8 @@ if TYPE_CHECKING:
 
     from matrixbench.records import Build, JsonObject
     from matrixbench.spec.backends import Backend
-    from matrixbench.spec.load import Template, TestCase
-    from matrixbench.spec.models import Model
+    from matrixbench.spec.load import TestCase
+    from matrixbench.spec.models import Model, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +220,6 @@ def matches(pattern: Any, value: object) -> bool:
             return same(pattern, value)
 
 
-SCRIPTED_CONCURRENCY = 4
-
 _MARK = "@"
 """Between a cell's id and its load; no digest has it."""
 
@@ -254,17 +245,11 @@ class Load:
 
 def load_of(backend: Backend, *, faithful: bool) -> Load:
     """Return the load that a backend is measured under."""
-    match backend:
-        case LlamaServerBackend() | CommandBackend() | OllamaBackend():
-            if faithful:
-                return Load(concurrency=1, slots=1)
-            return Load(concurrency=backend.concurrency or backend.slots, slots=backend.slots)
-        case EndpointBackend():
-            return Load(concurrency=1 if faithful else backend.concurrency)
-        case ScriptedBackend():
-            return Load(concurrency=1 if faithful else backend.concurrency or SCRIPTED_CONCURRENCY)
-        case _:
-            assert_never(backend)
+    slots = backend.slots_given
+    if faithful:
+        return Load(concurrency=1, slots=None if slots is None else 1)
+    usual = slots or backend.usual_concurrency
+    return Load(concurrency=backend.concurrency or usual, slots=slots)
 
 
 def load_text(key: str) -> str:
@@ -324,7 +309,7 @@ def loads_of(launches: Iterable[Launch]) -> Loads:
     for launch in launches:
         of.setdefault(launch.digest, set()).add(launch.load.key)
         servers = groups.setdefault(launch.digest, {})
-        servers.setdefault(_server(launch), {})[launch.name] = launch.load.key
+        servers.setdefault(launch.spec.place(launch.binary), {})[launch.name] = launch.load.key
     return Loads(
         keys=frozenset().union(*of.values()),
         of={digest: frozenset(keys) for digest, keys in of.items()},
@@ -348,23 +333,6 @@ def load_notes(loads: Loads) -> list[str]:
     named = ", ".join(first[:_NAMED]) + (", …" if len(first) > _NAMED else "")
     more = "" if len(groups) == 1 else f" (and {len(groups) - 1:,} more such groups)"
     return [f"only their load tells {named} apart{more}: each is measured by itself"]
-
-
-def _server(launch: Launch) -> tuple[str | None, ...]:
-    """Return where a launch's server is found, as the file says it."""
-    match launch.spec:
-        case LlamaServerBackend():
-            return (launch.binary,)
-        case OllamaBackend():
-            return (launch.binary, launch.spec.url)
-        case CommandBackend():
-            return (launch.spec.argv[0],)
-        case EndpointBackend():
-            return (launch.spec.url,)
-        case ScriptedBackend():
-            return ()
-        case _:
-            assert_never(launch.spec)
 
 
 Coordinates: TypeAlias = dict[str, Any]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.identity import canonical_json, combine, digest
-from matrixbench.plan.applicability import Obstacle, point_obstacle, test_obstacle
 from matrixbench.plan.cells import (
     Cell,
     Launch,
@@ -21,7 +20,7 @@ from matrixbench.plan.cells import (
 )
 from matrixbench.plan.launches import PossibleLaunch, launches
 from matrixbench.plan.selector import Level, Patterns, level_of, narrow
-from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
+from matrixbench.spec.backends import Backend, Obstacle
 from matrixbench.spec.base import axis_values, grid_points
 from matrixbench.spec.base import axis_values as entry_values
 from matrixbench.spec.references import HANDLES, SUITE, TAG
@@ -161,11 +160,8 @@ def written_values(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     written: list[Coordinates] = []
     for name, backend in file.backends.items():
         written.append({"backend": name})
-        if isinstance(backend, LlamaServerBackend | OllamaBackend):
-            labels = backend.binary if isinstance(backend.binary, dict) else {}
-            written += [{"binary": label} for label in labels]
-        if isinstance(backend, LlamaServerBackend | CommandBackend | OllamaBackend):
-            written += _written(backend.options, "options.")
+        written += [{"binary": label} for label, _ in backend.builds if label is not None]
+        written += _written(backend.option_grids or {}, "options.")
     for name, model in file.models.items():
         written.append({"model": name})
         written += _written(model.axes, "model.")
@@ -320,13 +316,15 @@ class _Builder:
         launch = group.launch
         load = self._loads.mark(launch)
         for test in tests:
-            against_test = obstacle or test_obstacle(launch.spec, test)
+            against_test = obstacle or _test_obstacle(launch.spec, test)
             test_digest = self._test_digests[id(test)]
             for fields_digest, point in self._requests.for_test(chosen, test):
                 self._count()
                 if left_out is not None and left_out(point, test):
                     continue
-                against = against_test or point_obstacle(launch.spec, point)
+                against = against_test or launch.spec.request_obstacle(
+                    point.coordinates, point.fields
+                )
                 if against is not None:
                     self._set_aside(launch, point, test, against)
                     continue
@@ -423,3 +421,17 @@ def _asked(test: TestCase) -> JsonObject:
     """Return what of a test decides the answers beside its request fields."""
     script = {} if test.script is None else {"conversation": test.script.identity}
     return {"messages": test.messages, "tools": test.tools, **script}
+
+
+def _test_obstacle(backend: Backend, test: TestCase) -> Obstacle | None:
+    """Return why a test cannot be asked of a backend, or None."""
+    said = (*test.messages, *(test.script.turns if test.script else ()))
+    if (obstacle := backend.messages_obstacle(said)) is not None:
+        return obstacle
+    needed, given = test.needs.context, backend.context_given
+    if needed is None or given is None or needed <= given:
+        return None
+    return Obstacle(
+        f"test {test.name} needs a context of {needed} tokens, the backend gives {given}",
+        f"raise the backend's context: to {needed} or more",
+    )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import Several, is_glob, label, matches, same
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.references import HANDLES
 from matrixbench.spec.rules import SAMPLING_FIELDS
 from matrixbench.spec.slips import SAMPLING_WORDS

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.records import Outcome
-from matrixbench.run.reproduce import Reproduction, reproduction
+from matrixbench.run.reproduce import reproduction
 from matrixbench.run.servers import Servers
 from matrixbench.run.stopping import ignoring
-from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.plan.cells import Launch
+    from matrixbench.backends.registry import Reproduction
     from matrixbench.results.experiment import ResultCell, Results
     from matrixbench.run.stopping import LaunchKey
     from matrixbench.store.database import Store
@@ -151,21 +150,10 @@ def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
         reproduction=reproduction(
             transcript,
             launch.record if launch else None,
-            _as_given(results, cell),
+            cell.cell.launch if cell.cell else None,
+            Servers(results.prepared.settings).around if results.prepared else None,
         ),
     )
-
-
-def _as_given(results: Results, cell: ResultCell) -> Launch | None:
-    """Return a cell's launch; of Ollama, with the paths in its options as its server got them.
-
-    Those became variables, which no record of the launch holds. Of other servers the command line
-    is stored.
-    """
-    launch = cell.cell.launch if cell.cell else None
-    if launch is None or results.prepared is None or not isinstance(launch.spec, OllamaBackend):
-        return launch
-    return replace(launch, options=Servers(results.prepared.settings).meant(launch).options)
 
 
 def _index(row: TrialRow) -> int:

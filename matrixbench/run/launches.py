@@ -42,8 +42,6 @@ from matrixbench.run.servers import Servers
 from matrixbench.run.settings import Rejections, RunSummary
 from matrixbench.run.stopping import Stopping
 from matrixbench.run.trials import Batch, BatchRun, Prompts, interleave, rounded_context
-from matrixbench.spec.backends import ScriptedBackend
-from matrixbench.spec.test_rules import context_of
 from matrixbench.store.experiments import (
     LOAD,
     ExperimentRecord,
@@ -56,7 +54,7 @@ from matrixbench.store.experiments import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.identity import Json
     from matrixbench.models.workers import FetchProgress
     from matrixbench.plan.cells import Cell, Coordinates, RequestPoint
@@ -456,7 +454,7 @@ class Launches:
     ) -> None:
         """Have the server compute each prompt first, where the file asks for it."""
         file, launch = self._prepared.experiment.file, work[0].cell.launch
-        if not file.warm_up or file.faithful or isinstance(launch.spec, ScriptedBackend):
+        if not file.warm_up or file.faithful or not launch.spec.has_model:
             return
         prompts = distinct_prompts(work, self._prompts)
         self._tell(WarmingUp(name=launch.name, prompts=len(prompts)))
@@ -509,7 +507,7 @@ class Launches:
             generation=self._generation(),
             first_seed=self._prepared.seeds.first,
             timeout_s=file.timeouts.request_s,
-            context=context_of(launch.launch.spec),
+            context=launch.launch.spec.context_given,
         )
 
     def _subject(

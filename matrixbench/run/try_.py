@@ -21,7 +21,6 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.matrix import build_matrix, known_axes, known_handles, values_of_axis
 from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.plan.selector import Partners, parse_where
@@ -34,15 +33,14 @@ from matrixbench.run.prepare import nothing_in_file
 from matrixbench.run.servers import Servers
 from matrixbench.run.trials import noticing_full_context, request_body
 from matrixbench.safe_files import open_input
-from matrixbench.spec.backends import LlamaServerBackend
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.base import fits, is_glob
-from matrixbench.spec.test_rules import context_of
 from matrixbench.spec.wording import choose, listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
     from matrixbench.models.workers import FetchProgress
@@ -615,7 +613,7 @@ class _Trying:
         )
         script = cell.test.script
         conversation = None if script is None else Conversation(script, where=cell.test.name)
-        ask = noticing_full_context(session, context_of(cell.launch.spec))
+        ask = noticing_full_context(session, cell.launch.spec.context_given)
         answer = await converse(ask, request, conversation)
         if not isinstance(answer, ChatReply) and answer.stops_launch:
             raise ServerError(answer.reason, where=cell.launch.name)
@@ -652,7 +650,7 @@ class _Trying:
 
 def _is_llama_cpp(launch: Launch, session: Session) -> bool:
     """Return whether a server knows `verbose`; others may refuse a field that they do not know."""
-    return isinstance(launch.spec, LlamaServerBackend) or "build_info" in session.info.effective
+    return launch.spec.is_llama_cpp or "build_info" in session.info.effective
 
 
 async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:

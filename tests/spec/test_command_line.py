@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.spec.backends import VARIABLES, CommandBackend, Names, names_in, render_argv
+from matrixbench.backends.command import CommandBackend
+from matrixbench.backends.command_line import VARIABLES, Names, names_in, render_argv
 from matrixbench.spec.templating import TemplateProblem
 
 if TYPE_CHECKING:
