@@ -296,7 +296,7 @@ def test_the_interval_is_yan_and_sus() -> None:
 @pytest.mark.parametrize("ratio", [0.5, 0.9, 0.98, 0.99, 0.999])
 @pytest.mark.parametrize(("tests", "trials"), [(20, 5), (57, 5), (57, 10)])
 def test_the_interval_of_a_total_covers(ratio: float, tests: int, trials: int) -> None:
-    """A short form of the simulation in docs/statistics.md; Wilson's own dips are part of it."""
+    """The page's simulation of means over tests, in short; Wilson's own dips are part of it."""
     held, _ = coverage(truths(ratio, tests, spread=False), trials, experiments=400, seed=1)
     assert held >= 0.89
 
