@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.backends.build import FileHashes, gpus, model_files, server_files
-from matrixbench.backends.llama.executable import (
-    Executable,
+from matrixbench.backends.llama.build import (
     Version,
-    find_executable,
-    install_line,
     known_flags,
     llama_server_build,
-    parse_help,
     parse_version,
     server_help,
     server_sha256,
+)
+from matrixbench.backends.llama.executable import (
+    Executable,
+    find_executable,
+    install_line,
+    parse_help,
 )
 from matrixbench.backends.registry import ModelSource
 from matrixbench.errors import ExitCode, ServerError

@@ -8,13 +8,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from matrixbench.backends.llama.arguments import CONTEXT_STEP, OWNED
-from matrixbench.backends.llama.executable import (
-    find_executable,
-    install_line,
-    llama_server_build,
-    server_help,
-    server_sha256,
-)
+from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
+from matrixbench.backends.llama.executable import find_executable, install_line
 from matrixbench.backends.llama.option_files import llama_server_options
 from matrixbench.backends.llama.server import LlamaServerOpener
 from matrixbench.backends.registry import (

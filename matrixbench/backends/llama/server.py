@@ -17,12 +17,8 @@ from matrixbench.backends.llama.arguments import (
     read_log,
     server_arguments,
 )
-from matrixbench.backends.llama.executable import (
-    find_executable,
-    llama_server_build,
-    server_help,
-    server_sha256,
-)
+from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
+from matrixbench.backends.llama.executable import find_executable
 from matrixbench.backends.llama.option_files import llama_server_options
 from matrixbench.backends.managed import KEY_REFUSED, ManagedSession, PortTakenError, RestartPolicy
 from matrixbench.backends.option_files import GONE_ON, check_contents, file_contents
