@@ -21,7 +21,6 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal, Turn
@@ -36,14 +35,13 @@ from matrixbench.run.servers import Servers
 from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
 from matrixbench.spec.axes import Level, fits, is_glob, level_of, values_of_axis
-from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.test_rules import context_of
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.wording import choose, listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
     from matrixbench.plan.cells import Cell, Launch, NotApplicable
@@ -529,7 +527,7 @@ class _Trying:
             generation=0,
             first_seed=lambda cell: self._asked(cell.test) - self._index(cell.test),
             timeout_s=self.experiment.file.timeouts.request_s,
-            context=context_of(launch.spec),
+            context=launch.spec.context_given,
             extra={"verbose": True} if _is_llama_cpp(launch, session) else {},
         )
         return BatchRun(session, batch, self.prompts, self, self._notice, restarts=False)
@@ -595,7 +593,7 @@ class _Trying:
 
 def _is_llama_cpp(launch: Launch, session: Session) -> bool:
     """Return whether a server knows `verbose`; others may refuse a field that they do not know."""
-    return isinstance(launch.spec, LlamaServerBackend) or "build_info" in session.info.effective
+    return launch.spec.is_llama_cpp or "build_info" in session.info.effective
 
 
 async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:
