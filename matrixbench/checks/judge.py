@@ -310,15 +310,14 @@ def compile_check(
             judging = _unless_cut_off(judging)
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
-        case CachedTokensCheck():  # how the reply ends says nothing of its prompt
-            judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
         case PythonCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
             judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
             if _reads_text(check):
                 judging = unless_reasoning_is_there(judging)
-            judging = _unless_cut_off(judging)
+            if not isinstance(check, CachedTokensCheck):  # how it ends says nothing of its prompt
+                judging = _unless_cut_off(judging)
     rule = NamedRule(name=name, rule=judging)
     if check.turn is None:
         return rule
