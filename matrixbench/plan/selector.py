@@ -13,7 +13,7 @@ from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
 from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, matches, same
 from matrixbench.spec.experiment import SAMPLING_FIELDS
-from matrixbench.spec.slips import SAMPLING_WORDS
+from matrixbench.spec.slips import words_for
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
@@ -348,7 +348,11 @@ def unknown_axis(name: str, axes: Iterable[str]) -> tuple[str, str]:
     owner = next((f"{family}{name}" for family in families if f"{family}{name}" in known), None)
     if owner is None and name in (*SAMPLING_FIELDS, *_FIXED):
         return f"{name} does not vary here", f"{_left(name)}; {every}"
-    near = owner or SAMPLING_WORDS.get(name) or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
+    near = (
+        owner
+        or words_for("sampling").get(name)
+        or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
+    )
     perhaps = ""
     if near in known:
         perhaps = f"perhaps you meant «{near}»; "

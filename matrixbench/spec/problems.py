@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from matrixbench.spec import slips as aliases
 from matrixbench.spec.backends import (
     CommandBackend,
     EndpointBackend,
@@ -35,9 +34,15 @@ from matrixbench.spec.shapes import (
     sentence,
     whole_form,
 )
-from matrixbench.spec.slips import METRICS, SAMPLING_WORDS, folded, key_meant, kind_meant, long_name
 from matrixbench.spec.slips import OPTION_NAMES as OLLAMA_OPTIONS
-from matrixbench.spec.slips import USUAL as USUAL_FLAGS
+from matrixbench.spec.slips import (
+    folded,
+    key_meant,
+    kind_meant,
+    long_name,
+    usual_flags,
+    words_for,
+)
 from matrixbench.spec.tests import Suite, SuiteReference, Test
 from matrixbench.spec.wording import (
     choose,
@@ -222,7 +227,7 @@ def home_of(part: str, key: str) -> Home | None:
     level = "backend" if part.endswith("Backend") else part
     if level == "Test" and key in _FILE - _TEST and key not in {"max_tokens", "seed"}:
         return Home(key=key, under="", words=_TOP[2])
-    field = aliases.SAMPLING_WORDS.get(key, key)
+    field = words_for("sampling").get(key, key)
     for keys, under, words in _RULES.get(level, ()):
         if key in keys:
             return Home(key=key, under=under, words=words)
@@ -239,7 +244,7 @@ def _option(part: str, level: str, key: str) -> Home | None:
         return Home(key=key, under="options", words=words) if known else None
     if part == "LlamaServerBackend" or level == "Model":
         name = long_name(key) or key
-        if name in USUAL_FLAGS or name != key:
+        if name in usual_flags() or name != key:
             return Home(key=name, under="options", words=words)
     return None
 
@@ -336,7 +341,7 @@ def _are_mappings(node: Node) -> bool:
 
 
 def _is_word(container: str, name: str) -> bool:
-    return any(aliases.key_meant(part.__name__, name) for part in _WORDS_OF[container])
+    return any(key_meant(part.__name__, name) for part in _WORDS_OF[container])
 
 
 def _is_nothing(node: Node) -> bool:
@@ -569,7 +574,7 @@ class _Report:
         key = str(self.loc[-1]) if self.loc else ""
         match self.type:
             case "literal_error" if _KEY in self.raw:
-                grid = key in _names(self.context["expected"]) or key in SAMPLING_WORDS
+                grid = key in _names(self.context["expected"]) or key in words_for("sampling")
                 return None if grid else home_of("sampling", key)
             case "extra_forbidden":
                 allowed = keys_at(self.model, self.raw[:-1])
@@ -583,7 +588,7 @@ class _Report:
     def _alias(self, key: str, allowed: Sequence[str]) -> str | None:
         """Return the key of this place that a word is known to stand for."""
         if _KEY in self.raw:
-            return SAMPLING_WORDS.get(key)
+            return words_for("sampling").get(key)
         for part in parts_at(self.model, self.raw[:-1]):
             meant = key_meant(part.__name__, key)
             if meant == "slots" and meant not in allowed:
@@ -697,10 +702,10 @@ class _Report:
 
 def metric_hint(name: str) -> str:
     """Return what metrics there are, those first that a name is likest to."""
-    metrics = nearest_first(name, [metric.value for metric in Metric])
-    word = nearest(folded(name), METRICS)
+    metrics, words = nearest_first(name, [metric.value for metric in Metric]), words_for("metrics")
+    word = nearest(folded(name), words)
     resembling = metrics[0] if nearest(name, metrics) else None
-    meant = METRICS.get(folded(name)) or resembling or (word and METRICS[word])
+    meant = words.get(folded(name)) or resembling or (word and words[word])
     ordered = f"metrics, the nearest first: {listed(metrics)}"
     if not meant:
         return ordered

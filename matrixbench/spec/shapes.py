@@ -12,7 +12,7 @@ from matrixbench.spec.backends import Backend
 from matrixbench.spec.base import TAG, Part
 from matrixbench.spec.checks import CHECK_NAMES, Matcher
 from matrixbench.spec.experiment import Metric
-from matrixbench.spec.slips import CHECKS, key_meant, kind_meant, long_name
+from matrixbench.spec.slips import key_meant, kind_meant, long_name, words_for
 from matrixbench.spec.wording import plain_or_quoted, quoted, written
 from matrixbench.spec.yaml_source import Finding
 
@@ -364,14 +364,14 @@ def check_form(node: Node | None) -> str:
             return written(node)
         if condition := _condition(key):
             return f"{{content: {{{condition}: {written(entry.node)}}}}}"
-        if key in CHECKS:
-            return f"{{{CHECKS[key]}: {written(entry.node)}}}"
+        if check := words_for("checks").get(key):
+            return f"{{{check}: {written(entry.node)}}}"
     return ""
 
 
 def _condition(key: str) -> str | None:
     """Return the condition of a matcher that a key is, or stands for."""
-    if key in CHECKS:
+    if key in words_for("checks"):
         return None
     return key if key in Matcher.model_fields else key_meant("Matcher", key)
 

@@ -339,12 +339,14 @@ class _Builder:
 
     def _node(self, event: yaml.NodeEvent, depth: int) -> Node:
         """Return the value that begins with an event, inside of so many lists and mappings."""
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event, depth)
-        if isinstance(event, yaml.ScalarEvent):
-            node = self._scalar(event)
-        else:
-            node = self._collection(event, depth)
+        match event:
+            case yaml.AliasEvent():
+                return self._alias(event, depth)
+            case yaml.CollectionStartEvent():
+                node = self._collection(event, depth)
+            case _:
+                assert isinstance(event, yaml.ScalarEvent)  # noqa: S101  the only other one
+                node = self._scalar(event)
         if event.anchor:
             self._anchors[event.anchor] = node
         return self._counted(node, node.place, 1)  # what is in it has been counted
@@ -373,7 +375,7 @@ class _Builder:
             value = text if wrong.value is None else wrong.value
         return Node(place=place, value=value, text=text)
 
-    def _collection(self, event: yaml.NodeEvent, depth: int) -> Node:
+    def _collection(self, event: yaml.CollectionStartEvent, depth: int) -> Node:
         place = self._place(event)
         mapping = isinstance(event, yaml.MappingStartEvent)
         if event.tag not in {None, "!", f"{_CORE}{'map' if mapping else 'seq'}"}:
@@ -447,8 +449,9 @@ class _Builder:
 
 
 def _is_merge(key: yaml.NodeEvent) -> bool:
-    is_plain = isinstance(key, yaml.ScalarEvent) and key.implicit[0] and key.tag is None
-    return is_plain and key.value == "<<"
+    if not isinstance(key, yaml.ScalarEvent) or key.tag is not None:
+        return False
+    return bool(key.implicit[0]) and key.value == "<<"
 
 
 _KEY = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s#\[\]{},&*!|>'\"%@`-][^#]*?|-[^\s#][^#]*?):(?=\s|$)")
