@@ -48,7 +48,6 @@ def launches(
     """Yield every launch in the file's order.
 
     Args:
-        experiment: The experiment.
         named: An `include` entry; the launches are narrowed to it, and options that it names get
             its values even where the grid lacks them.
     """
@@ -250,7 +249,6 @@ def file_details(program: str, contents: Mapping[str, str]) -> JsonObject:
     """Return what a build's details say of files that options name; nothing where there are none.
 
     Args:
-        program: The server's digest without the files.
         contents: Option and path, as written → the digest of what is there.
     """
     return {PROGRAM: program, OPTION_FILES: dict(contents)} if contents else {}

@@ -47,7 +47,6 @@ def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tupl
     """Return every choice of sampling and request fields, as axis → value.
 
     Args:
-        file: The experiment file.
         named: An `include` entry; the choices are narrowed to it, and fields that it names get its
             values even where the grids lack them.
     """

@@ -401,10 +401,6 @@ def plan_matrix(
     """Return what will run and why.
 
     Args:
-        experiment: The experiment's name.
-        matrix: Its cells.
-        wanted: How many trials a cell should have.
-        history: What the store knows.
         builds: Launch name → the build that is there now, or may be.
     """
     planned: list[LaunchPlan] = []
@@ -461,10 +457,6 @@ def plan_launch(
     """Return what will run of one launch under a build, and why.
 
     Args:
-        group: The launch and its cells.
-        build: What would run now.
-        wanted: How many trials a cell should have.
-        history: What the store knows.
         earlier: Launches of the same digest and build: cells that they have are theirs.
         others: Names of all launches: what ran under another one does not explain why this runs.
     """

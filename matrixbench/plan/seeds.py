@@ -119,10 +119,7 @@ def seeds_of(
     one here, for they have the same seeds.
 
     Args:
-        seed: The file's.
-        tests: All tests of the experiment.
         cells: All its cells, selected or not, less those that are about to start over.
-        held: What the store holds; None where it holds nothing.
     """
     own = first_seeds(seed, tests)
     if held is None or not any(held.old.values()):
@@ -175,9 +172,7 @@ def seed_notes(old: int, cells: int, *, offset: int, trials: int) -> Iterator[st
 
     Args:
         old: How many ask by the old rule.
-        cells: How many there are.
         offset: By how much the file's seed is higher than as it is written.
-        trials: How many trials a cell should have.
     """
     if 0 < offset < trials:
         yield (

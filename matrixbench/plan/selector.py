@@ -91,8 +91,6 @@ def parse_where(
     """Return the selector for some `--where` expressions, all of which must hold.
 
     Args:
-        expressions: What the user wrote, one or several.
-        axes: The names that may be compared.
         handles: `suite` and `tag`, with what tests have of them; anything else is a mistake.
 
     Raises:
@@ -375,9 +373,7 @@ def nothing_selected(
     """Return the error for a selection without a cell, with the comparison that is to blame.
 
     Args:
-        selector: What selected nothing.
         values: Axis → the values that cells have.
-        where: The experiment.
         hint: What to do where no comparison is to blame.
     """
     for compared in selector.comparisons:
@@ -502,12 +498,7 @@ class Partners:
         self._indexes: dict[tuple[_Axes, _Axes, str], dict[_Key, list[Cell]]] = {}
 
     def of(self, cell: Cell, named: Mapping[str, Any]) -> Cell | Obstacle:
-        """Return the cell that has the named values and is else like another; or why there is none.
-
-        Args:
-            cell: The cell whose partner is looked for.
-            named: Axis → the partner's value.
-        """
+        """Return the cell that is like another but for named values; or why there is none."""
         own = cell.coordinates()
         found: list[Cell] = []
         for axes in self._groups:

@@ -56,7 +56,7 @@ from matrixbench.spec.wording import (
     quoted,
     written,
 )
-from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Place
+from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Spot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -222,7 +222,6 @@ def home_of(part: str, key: str) -> Home | None:
 
     Args:
         part: The part's name; `sampling` for a grid of sampling fields.
-        key: The key.
     """
     level = "backend" if part.endswith("Backend") else part
     if level == "Test" and key in _FILE - _TEST and key not in {"max_tokens", "seed"}:
@@ -269,12 +268,7 @@ class Shifted:
 
 
 def shifted(document: Document, model: type[Part]) -> Shifted:
-    """Return what stands one level too high: under `backends:` instead of under a backend's name.
-
-    Args:
-        document: The file.
-        model: What it is read as.
-    """
+    """Return what stands one level too high: under `backends:`, not under a backend's name."""
     found = Shifted()
     if model is ExperimentFile:
         for container, keys in _NAMED.items():
@@ -408,13 +402,7 @@ def _tell(
 def together(
     document: Document, strays: Iterable[tuple[Loc, Home]], inside: Callable[[Loc], str]
 ) -> Iterator[Finding]:
-    """Yield one finding for the keys of a mapping that belong to one other place.
-
-    Args:
-        document: The file.
-        strays: Each key's way, and where it belongs.
-        inside: Says where a mapping is.
-    """
+    """Yield one finding for the keys of a mapping that belong to one other place."""
     groups: dict[tuple[Loc, str], list[tuple[Loc, Home]]] = {}
     for loc, home in strays:
         groups.setdefault((loc[:-1], home.words), []).append((loc, home))
@@ -468,8 +456,6 @@ def findings_of(
     """Return a finding for each mistake that pydantic reports of a document.
 
     Args:
-        error: What pydantic said when it read the document's data.
-        document: Where the data stands.
         model: The model that it was read as.
         at: Where in the document that data stands; the root unless said.
     """
@@ -497,8 +483,8 @@ def findings_of(
     elsewhere = higher.keys | {str(loc[-1]) for loc, _ in strays}
     told += [finding for loc, finding in missing if loc not in meant and loc[-1] not in elsewhere]
     if len(several) > MAX_TOLD:
-        place = _Report(several[MAX_TOLD], document, model, at).place
-        told.append(Finding(place=place, message=f"… and {len(several) - MAX_TOLD:,} more like it"))
+        first = _Report(several[MAX_TOLD], document, model, at).at
+        told.append(first.told(f"… and {len(several) - MAX_TOLD:,} more like it", key=True))
     return told
 
 
@@ -515,7 +501,8 @@ class _Report:
         self.said = details["msg"]
         self.document = document
         self.model = model
-        self.node = document.node_at(self.loc)
+        self.at = Spot(document, self.loc)
+        self.node = self.at.node
         self.meant: str | None = None
 
     def finding(self) -> Finding:  # noqa: PLR0911  one for each kind of mistake
@@ -530,7 +517,8 @@ class _Report:
             case "union_tag_invalid" if self.context["discriminator"] == "'kind'":
                 return self._unknown_kind(_names(self.context["expected_tags"]))
             case "union_tag_invalid":
-                return self._wrong_shape(_names(self.context["expected_tags"]))
+                tags = _names(self.context["expected_tags"])
+                return self._wrong_type(" or ".join(_SHAPES.get(tag, tag) for tag in tags))
             case "union_tag_not_found" if self.context["discriminator"] == "'kind'":
                 return self._no_kind(kinds_at(self.model, self.raw))
             case "union_tag_not_found":
@@ -548,26 +536,15 @@ class _Report:
         hint = f"allowed: {allowed}" if allowed else ""
         if self.loc == ("backends",) and self.document.root.entries.keys() <= _SUITE:
             hint = "if this is a suite of tests, look at it with: matrixbench suites FILE"
-        return Finding(
-            place=self.document.place_of(self.loc[:-1], key=True),
-            message=f"«{self.loc[-1]}» is missing{inside(self.loc[:-1])}",
-            hint=hint,
-        )
-
-    @property
-    def place(self) -> Place:
-        """Where it is."""
-        return self.document.place_of(self.loc, key=True)
+        owner = Spot(self.document, self.loc[:-1])
+        return owner.told(f"«{self.loc[-1]}» is missing{inside(owner.loc)}", hint, key=True)
 
     @property
     def _path(self) -> str:
         return dotted(self.loc) or "the file"
 
     def _at_key(self, message: str, hint: str = "") -> Finding:
-        return Finding(place=self.place, message=message, hint=hint)
-
-    def _at_value(self, message: str, hint: str = "") -> Finding:
-        return Finding(place=self.document.place_of(self.loc), message=message, hint=hint)
+        return self.at.told(message, hint, key=True)
 
     def home(self) -> Home | None:
         """Return where an unknown key belongs, if that is another place of the file."""
@@ -633,38 +610,23 @@ class _Report:
 
     def _no_choice(self, allowed: Sequence[str]) -> Finding:
         text = self.node.text if self.node else ""
-        hint = choose(text, allowed) if len(allowed) > 1 else ""
-        if set(allowed) == set(Metric):
-            hint = metric_hint(text)
-        expected = "one of them" if len(allowed) > 1 else allowed[0]
-        return self._at_value(
-            f"{self._path}: expected {expected}, found {found(self.node)}"
-            if len(allowed) == 1
-            else f"{self._path}: {found(self.node)} is not allowed",
-            hint,
-        )
+        hint = metric_hint(text) if set(allowed) == set(Metric) else choose(text, allowed)
+        if len(allowed) == 1:
+            return self.at.told(f"{self._path}: expected {allowed[0]}, found {found(self.node)}")
+        return self.at.told(f"{self._path}: {found(self.node)} is not allowed", hint)
 
     def _unknown_kind(self, kinds: Sequence[str]) -> Finding:
-        loc = (*self.loc, "kind")
-        node = self.document.node_at(loc)
-        text = node.text if node else ""
+        at = self.at["kind"]
+        text = at.node.text if at.node else ""
         keys = frozenset(self.node.entries) if self.node else frozenset()
         meant = kind_meant(text, keys)
         hint = choose(text, kinds)
         if meant is not None:
             hint = f"write kind: {meant.kind}, {meant.why} ({meant.page})"
-        return Finding(
-            place=self.document.place_of(loc),
-            message=f"unknown kind{inside(self.loc)}: {found(node)}",
-            hint=hint,
-        )
-
-    def _wrong_shape(self, tags: Sequence[str]) -> Finding:
-        words = [_SHAPES.get(tag, tag) for tag in tags]
-        return self._wrong_type(" or ".join(words))
+        return at.told(f"unknown kind{inside(self.loc)}: {found(at.node)}", hint)
 
     def _wrong_type(self, expected: str) -> Finding:
-        return self._at_value(
+        return self.at.told(
             f"{self._path}: expected {expected}, found {found(self.node)}",
             sentence(whole_form(self.loc, self.node)) or _way_out(expected, self.node),
         )
@@ -676,28 +638,27 @@ class _Report:
             message = f"{self._path}: expected a check, found {found(self.node)}"
             is_text = self.node is not None and isinstance(self.node.value, str)
             form = check_form(self.node) if is_text else ""
-            return self._at_value(message, f"{sentence(form)}; {checks}" if form else checks)
+            return self.at.told(message, f"{sentence(form)}; {checks}" if form else checks)
         key = next((name for name in entries if name != TURN), None)
         if key is None:
             message = f"«{TURN}» without a check{inside(self.loc)}"
             return self._at_key(message, f"say beside it what is checked: {listed(CHECK_NAMES)}")
         form, near = check_form(self.node), choose(key, CHECK_NAMES)
         likely = nearest(key, CHECK_NAMES) is None or key in CONDITIONS
-        return Finding(
-            place=entries[key].place,
-            message=f"unknown check {quoted(key)}{inside(self.loc)}",
-            hint=sentence(form) if form and likely else near,
+        return entries[key].told(
+            f"unknown check {quoted(key)}{inside(self.loc)}",
+            sentence(form) if form and likely else near,
         )
 
     def _out_of_bounds(self) -> Finding:
         for name, words in _BOUNDS.items():
             if name in self.context:
                 message = f"{self._path} must be {words} {self.context[name]}"
-                return self._at_value(f"{message}, found {found(self.node)}")
+                return self.at.told(f"{message}, found {found(self.node)}")
         if "pattern" in self.context:
             message = f"{self._path}: {found(self.node)} does not match {self.context['pattern']}"
-            return self._at_value(message)
-        return self._at_value(f"{self._path}: {self.said}, found {found(self.node)}")
+            return self.at.told(message)
+        return self.at.told(f"{self._path}: {self.said}, found {found(self.node)}")
 
 
 def metric_hint(name: str) -> str:

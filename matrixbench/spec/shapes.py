@@ -95,7 +95,7 @@ def several_in_one(document: Document) -> Iterator[Finding]:
                 if isinstance(value.value, str) and _SEVERAL.fullmatch(value.text):
                     message = f"{name}: {quoted(value.text)} is one text; a list needs brackets"
                     hint = f"write {name}: [{value.text}], or leave it where one text is meant"
-                    yield Finding(place=value.place, message=message, hint=hint)
+                    yield value.told(message, hint)
 
 
 def in_brackets(node: Node) -> str:
@@ -242,10 +242,6 @@ _FLAG = re.compile(r"--?[A-Za-z][\w-]*")
 
 def whole_form(loc: Loc, node: Node | None) -> str:  # noqa: C901, PLR0911, PLR0912  one a place
     """Return what to write at a place of the file instead of a value of the wrong shape.
-
-    Args:
-        loc: The way to the value.
-        node: The value.
 
     Empty where nothing can be said beyond its type.
     """

@@ -323,12 +323,12 @@ class Filler:
             filled = self._renderer.render(text, parameters)
         except TemplateProblem as problem:
             hint = f"the parameters are {listed(parameters)}"
-            self.findings.append(Finding(place=node.place, message=str(problem), hint=hint))
+            self.findings.append(node.told(str(problem), hint))
             return text
         self._length += len(filled)
         if self._length > MAX_RENDERED and not self.findings:
             message = f"the test's texts have more than {MAX_RENDERED:,} characters in all"
-            self.findings.append(Finding(place=node.place, message=message))
+            self.findings.append(node.told(message))
         return filled
 
 

@@ -62,7 +62,6 @@ def read_scalar(text: str, *, tag: str | None, plain: bool) -> str | float | boo
     """Return what a scalar stands for, by the core schema of YAML 1.2.
 
     Args:
-        text: Its text, quotes and escapes resolved.
         tag: Its tag, or None.
         plain: Whether it stands without quotes and without `!`.
 
@@ -163,6 +162,10 @@ class Entry:
     place: Place
     node: Node
 
+    def told(self, message: str, hint: str = "") -> Finding:
+        """Return a finding at the key."""
+        return Finding(place=self.place, message=message, hint=hint)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Node:
@@ -206,6 +209,10 @@ class Node:
         """Return the items of the list under a key; none where there is none."""
         child = self.child(key)
         return child.items if child else ()
+
+    def told(self, message: str, hint: str = "") -> Finding:
+        """Return a finding at the value."""
+        return Finding(place=self.place, message=message, hint=hint)
 
     def plain(self) -> Any:
         """Return the data without places; nothing in it is shared."""
@@ -273,6 +280,31 @@ class Document:
             place = node.entries[str(step)].place if named else following.place
             node = following
         return place
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A value of a document that is looked at; it need not be there."""
+
+    document: Document
+    loc: Loc = ()
+
+    def __getitem__(self, step: str | int) -> Spot:
+        return self.below(step)
+
+    def below(self, *steps: str | int) -> Spot:
+        """Return what is some steps further down."""
+        return Spot(self.document, (*self.loc, *steps))
+
+    @property
+    def node(self) -> Node | None:
+        """What stands there."""
+        return self.document.node_at(self.loc)
+
+    def told(self, message: str, hint: str = "", *, key: bool = False) -> Finding:
+        """Return a finding at the value, or (`key`) at the key that names it."""
+        place = self.document.place_of(self.loc, key=key)
+        return Finding(place=place, message=message, hint=hint)
 
 
 def _step(node: Node, step: str | int) -> Node | None:
@@ -503,12 +535,7 @@ class _Levels:
 
 
 def disagreement(text: str, line: int) -> Disagreement | None:
-    """Return which two lines disagree where a parser gave up at a line; None if none do.
-
-    Args:
-        text: The whole text.
-        line: The line, from 1.
-    """
+    """Return which two lines disagree where a parser gave up at a line; None if none do."""
     levels = _Levels()
     for rows in _rows(text.split("\n")):
         if rows[0].line >= line:
@@ -623,7 +650,6 @@ def read_document(path: Path, *, shown: str = "") -> Document:
     """Return what a YAML file says.
 
     Args:
-        path: The file.
         shown: How messages call it; default: its path.
 
     Raises:
