@@ -15,6 +15,7 @@ from matrixbench.results.tables import AXES_ATTR, cell_frame, trial_frame
 from matrixbench.results.tally import CellStatus, IntervalKind, Square
 from matrixbench.run.judging import rejudge
 from matrixbench.run.prepare import nothing_in_file, prepare
+from matrixbench.run.settings import RunRequest
 from matrixbench.run.stopping import ignoring
 from matrixbench.spec.axes import axes_that, label, values_of_axis
 from matrixbench.store.experiments import experiment_names, read_experiment
@@ -271,7 +272,7 @@ def results_of(
         NothingSelectedError: No cell is selected.
         StoreError: The store cannot be read.
     """
-    prepared = prepare(experiment, settings, store=store, where=where)
+    prepared = prepare(RunRequest(experiment=experiment, settings=settings, where=where), store)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise nothing_in_file(experiment, where)
     if store is not None:

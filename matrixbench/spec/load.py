@@ -68,7 +68,7 @@ class Template:
 class TestCase:
     """A test with its parameters filled in; without a script it is one request.
 
-    Its `coordinates` are its axes, its `handles` all that it may be chosen by.
+    Each is itself alone: two that are written alike are two, and it may be the key of a dict.
     """
 
     __test__ = False  # for pytest, whose naming rule this class meets by chance
