@@ -153,7 +153,7 @@ def looking_first(wanted: TrialBudget, matrix: Matrix) -> TrialBudget:
     if wanted.gate is None:
         return wanted
     sampled = {
-        id(cell.test)
+        cell.test
         for group in matrix.launches
         for cell in group.cells
         if not is_greedy(cell.point.fields)
@@ -200,7 +200,7 @@ def _shares_prompts(group: LaunchCells) -> bool:
     """Return whether several cells of a launch ask the same, with other sampling perhaps."""
     if isinstance(group.launch.spec, ScriptedBackend):
         return False
-    return len(group.cells) > len({id(cell.test) for cell in group.cells})
+    return len(group.cells) > len({cell.test for cell in group.cells})
 
 
 ANY_BUILD = "--any-build counts what any build has done"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import NothingSelectedError, UsageError
@@ -13,13 +13,14 @@ from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
 from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, matches, same
 from matrixbench.spec.experiment import SAMPLING_FIELDS
+from matrixbench.spec.load import TestCase
 from matrixbench.spec.slips import words_for
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Cell
+    from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.spec.axes import Coordinates, Level
     from matrixbench.spec.base import Point
 
@@ -426,18 +427,24 @@ class Patterns:
     """
 
     entries: tuple[Mapping[str, Any], ...]
+    _masks: dict[Launch | RequestPoint | TestCase, int] = field(default_factory=dict)
 
-    def mask(self, level: Level, coordinates: Coordinates) -> int:
-        """Return a mask of the entries whose axes of this level match."""
-        found = 0
-        for index, entry in enumerate(self.entries):
-            if all(
-                matches(pattern, coordinates.get(axis))
-                for axis, pattern in entry.items()
-                if level_of(axis) is level
-            ):
-                found |= 1 << index
-        return found
+    def mask(self, level: Level, part: Launch | RequestPoint | TestCase) -> int:
+        """Return a mask of the entries whose axes of this level match a part of a cell."""
+        if not self.entries:
+            return 0
+        if part not in self._masks:
+            coordinates = part.handles if isinstance(part, TestCase) else part.coordinates
+            self._masks[part] = sum(
+                1 << index
+                for index, entry in enumerate(self.entries)
+                if all(
+                    matches(pattern, coordinates.get(axis))
+                    for axis, pattern in entry.items()
+                    if level_of(axis) is level
+                )
+            )
+        return self._masks[part]
 
 
 def named_values(pattern: Any) -> tuple[Any, ...]:
