@@ -30,7 +30,7 @@ from matrixbench.spec.axes import (
     level_of,
     values_of_axis,
 )
-from matrixbench.spec.base import axis_values, grid_points
+from matrixbench.spec.base import grid_points, grid_size
 from matrixbench.spec.rules import STREAM
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.selector import Selector
     from matrixbench.records import JsonObject
     from matrixbench.spec.axes import Coordinates
-    from matrixbench.spec.base import Grids, Point
+    from matrixbench.spec.base import Point
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment, TestCase
 
@@ -60,18 +60,6 @@ def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tupl
     return narrow(
         chosen, ((axis, value) for axis, value in named.items() if level_of(axis) is Level.REQUEST)
     )
-
-
-def grid_size(grids: Grids) -> int:
-    """Return how many points a grid has at most, without making them."""
-    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
-    total = 0
-    for grid in several or ({},):
-        size = 1
-        for entry in grid.values():
-            size *= len(axis_values(entry))
-        total += size
-    return total
 
 
 class Requests:

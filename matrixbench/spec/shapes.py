@@ -39,19 +39,6 @@ def value_nodes(node: Node) -> list[Node]:
     return [node]
 
 
-def grid_size(node: Node | None) -> int:
-    """Return how many points the grids at a node have at most, without making them."""
-    if node is None:
-        return 1
-    total = 0
-    for grid in node.items if isinstance(node.value, list) else (node,):
-        size = 1
-        for entry in grid.entries.values():
-            size *= len(value_nodes(entry.node))
-        total += size
-    return total
-
-
 _SEVERAL = re.compile(r"[^\s,]+(, [^\s,]+)+")
 """`0, 0.5, 1` after a colon: one text to YAML."""
 

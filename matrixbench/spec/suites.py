@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.spec.axes import any_fits, fits
-from matrixbench.spec.base import grid_points
+from matrixbench.spec.base import grid_points, grid_size
 from matrixbench.spec.paths import Origin, Places, origin_of
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import empty_axis, name_findings
-from matrixbench.spec.shapes import grid_entries, grid_size
+from matrixbench.spec.shapes import grid_entries
 from matrixbench.spec.test_rules import (
     conversation_findings,
     doubtful_test,
@@ -411,7 +411,7 @@ class Cases:
                 message = f"the parameter {quoted(name)} cannot stand in {{{{ … }}}}"
                 hint = "use letters, digits and _ in its name"
                 self._fail(entry.told(message, hint))
-        size = grid_size(node)
+        size = grid_size(test.parameters)
         if node and size > MAX_POINTS:
             message = f"the parameters make {size:,} tests, more than {MAX_POINTS:,}"
             self._fail(node.told(message))
