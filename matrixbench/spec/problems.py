@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from matrixbench.spec.backends import (
@@ -248,94 +248,120 @@ def _option(part: str, level: str, key: str) -> Home | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Shifted:
     """What stands one level too high, found by the shape of the file before its types are checked.
 
     Args:
+        document: The file.
+        model: What it is read as.
+
+    Attributes:
         findings: One for each place.
-        covered: Where types would be told of that are wrong for this reason alone.
         keys: The keys that are there, if not where they belong.
     """
 
-    findings: list[Finding] = field(default_factory=list)
-    covered: set[Loc] = field(default_factory=set)
-    keys: set[str] = field(default_factory=set)
+    def __init__(self, document: Document, model: type[Part]) -> None:
+        self.findings: list[Finding] = []
+        self.keys: set[str] = set()
+        self._covered: set[Loc] = set()
+        file = Spot(document)
+        if model is ExperimentFile:
+            for container, keys in _NAMED.items():
+                self._named(file[container], keys)
+            self._indented(file, lambda name, _: name in _FILE, _belongs)
+            for container, keys in _NAMED.items():
+                self._two_levels(file, container, keys)
+            for container in ("backends", "models"):
+                for name in document.root.child_entries(container):
+                    self._beside_own_names(file.below(container, name), _NAMED[container])
+        for index, test in enumerate(document.root.child_items("tests")):
+            at = file.below("tests", index)
+            self._beside_own_names(at, _TEST | _keys(SuiteReference))
+            self._in_message(at, test)
 
     def covers(self, loc: Loc) -> bool:
-        """Return whether a place is told of already."""
-        return any(loc[:length] in self.covered for length in range(1, len(loc) + 1))
+        """Return whether types would be told of a place that is wrong for this reason alone."""
+        return any(loc[:length] in self._covered for length in range(1, len(loc) + 1))
 
+    def _indented(
+        self,
+        at: Spot,
+        owns: Callable[[str, str | None], bool],
+        belongs: Callable[[str, str, Node], bool],
+    ) -> bool:
+        """Find keys beside one that has nothing under it, and return whether there are any.
 
-def shifted(document: Document, model: type[Part]) -> Shifted:
-    """Return what stands one level too high: under `backends:`, not under a backend's name."""
-    found = Shifted()
-    if model is ExperimentFile:
-        for container, keys in _NAMED.items():
-            _named(document, container, keys, found)
-        _at_the_top(document, found)
-        for container, keys in _NAMED.items():
-            _two_levels(document, container, keys, found)
-        for container in ("backends", "models"):
-            for name, entry in document.root.child_entries(container).items():
-                _inside(document, (container, name), entry.node, _NAMED[container], found)
-    for index, test in enumerate(document.root.child_items("tests")):
-        _inside(document, ("tests", index), test, _TEST | _keys(SuiteReference), found)
-        _in_message(document, ("tests", index), test, found)
-    return found
-
-
-def _inside(document: Document, at: Loc, node: Node, known: frozenset[str], found: Shifted) -> None:
-    """Find keys beside a mapping of one's own names that has nothing under it."""
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in node.entries.items():
-        if name in known:
-            owner = name if name in _OWN_NAMES and _is_nothing(entry.node) else None
-        elif owner is not None:
-            strays.setdefault(owner, []).append(name)
-    for name, lost in strays.items():
-        _tell(document, at, lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((*at, name))
-
-
-def _in_message(document: Document, at: Loc, test: Node, found: Shifted) -> None:
-    """Find what belongs into the message before it: `- role: user`, and `content` too far left."""
-    messages = test.child_items("messages")
-    last = messages[-1].entries if messages else {}
-    lost = [name for name in ("role", "content") if name in test.entries and name not in last]
-    if lost and last:
-        hint = f"indent {joined(lost)} as far as {next(iter(last))}, in the message"
-        _tell(document, at, lost, hint, found)
-
-
-def _named(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
-    node = document.root.child(container)
-    if node is None or not node.entries:
-        return
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in node.entries.items():
-        if name in keys or (owner is not None and _is_word(container, name)):
-            if owner is not None:
+        Args:
+            at: Where the mapping is.
+            owns: Whether a key may be one that others belong under; asked with the one before.
+            belongs: Whether such a key, which has nothing, should have another one and its value.
+        """
+        owner: str | None = None
+        strays: dict[str, list[str]] = {}
+        for name, entry in at.node.entries.items() if at.node else ():
+            if owns(name, owner):
+                owner = name if _is_nothing(entry.node) else None
+            elif owner is not None and belongs(owner, name, entry.node):
                 strays.setdefault(owner, []).append(name)
-        else:
-            owner = name if _is_nothing(entry.node) else None
-    for name, lost in strays.items():
-        _tell(document, (container,), lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((container, name))
-    if not strays and node.entries.keys() <= keys and not _are_mappings(node):
-        example = f"{container}: {{NAME: {written(node)}}}"
-        lost = list(node.entries)
-        _tell(document, (container,), lost, f"give it a name: {example}", found)
+        for name, lost in strays.items():
+            self._tell(at, lost, f"indent {joined(lost)} under {name}")
+            self._covered.add(at[name].loc)
+        return bool(strays)
 
+    def _beside_own_names(self, at: Spot, known: frozenset[str]) -> None:
+        """Find keys beside a mapping of one's own names that has nothing under it."""
+        self._indented(at, lambda name, _: name in known, lambda owner, *_: owner in _OWN_NAMES)
 
-def _are_mappings(node: Node) -> bool:
-    return any(isinstance(entry.node.value, dict) for entry in node.entries.values())
+    def _named(self, at: Spot, keys: frozenset[str]) -> None:
+        """Find keys of a value right under the container, where its values' names should stand."""
+        container = str(at.loc[-1])
+        entries = at.node.entries if at.node else {}
 
+        def is_name(name: str, owner: str | None) -> bool:
+            # A word for a key may be a name too, but not after a name that has nothing.
+            parts = _WORDS_OF[container] if owner else ()
+            return name not in keys and not any(key_meant(part.__name__, name) for part in parts)
 
-def _is_word(container: str, name: str) -> bool:
-    return any(key_meant(part.__name__, name) for part in _WORDS_OF[container])
+        found = self._indented(at, is_name, lambda *_: True)
+        mappings = any(isinstance(entry.node.value, dict) for entry in entries.values())
+        if entries and not found and entries.keys() <= keys and not mappings:
+            example = f"{container}: {{NAME: {written(at.node)}}}"
+            self._tell(at, list(entries), f"give it a name: {example}")
+
+    def _in_message(self, at: Spot, test: Node) -> None:
+        """Find what belongs into the message before it: `- role: user`, `content` too far left."""
+        messages = test.child_items("messages")
+        last = messages[-1].entries if messages else {}
+        lost = [name for name in ("role", "content") if name in test.entries and name not in last]
+        if lost and last:
+            self._tell(
+                at, lost, f"indent {joined(lost)} as far as {next(iter(last))}, in the message"
+            )
+
+    def _two_levels(self, file: Spot, container: str, keys: frozenset[str]) -> None:
+        """Find keys at the top that belong under the name before them, which has nothing."""
+        root = file.document.root
+        empty = [
+            name
+            for name, entry in root.child_entries(container).items()
+            if _is_nothing(entry.node) and (container, name) not in self._covered
+        ]
+        missing = keys - _FILE
+        lost = [name for name in root.entries if name in missing and (name,) not in self._covered]
+        if empty and lost:
+            hint = f"indent {joined(lost)} under {empty[-1]}"
+            self._tell(file, lost, hint, high="two levels too high")
+            self._covered.add((container, empty[-1]))
+
+    def _tell(
+        self, at: Spot, lost: Sequence[str], hint: str, *, high: str = "one level too high"
+    ) -> None:
+        level = f"right under {dotted(at.loc)}" if at.loc else "at the top level"
+        stand = "stands" if len(lost) == 1 else "stand"
+        message = f"{joined([quoted(name) for name in lost])} {stand} {high}, {level}"
+        self.findings.append(at[lost[0]].told(message, hint, key=True))
+        self._covered.update(at[name].loc for name in lost)
+        self.keys.update(lost)
 
 
 def _is_nothing(node: Node) -> bool:
@@ -343,60 +369,11 @@ def _is_nothing(node: Node) -> bool:
     return node.value is None and not node.text
 
 
-def _at_the_top(document: Document, found: Shifted) -> None:
-    """Find keys beside a key of the file that has nothing under it, where they belong there."""
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in document.root.entries.items():
-        if name in _FILE:
-            owner = name if _is_nothing(entry.node) else None
-        elif owner is not None and _belongs(owner, name, entry.node):
-            strays.setdefault(owner, []).append(name)
-    for name, lost in strays.items():
-        _tell(document, (), lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((name,))
-
-
-def _two_levels(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
-    """Find keys at the top that belong under the name before them, which has nothing under it."""
-    root = document.root
-    empty = [
-        name
-        for name, entry in root.child_entries(container).items()
-        if _is_nothing(entry.node) and (container, name) not in found.covered
-    ]
-    lost = [name for name in root.entries if name in keys - _FILE and (name,) not in found.covered]
-    if empty and lost:
-        hint = f"indent {joined(lost)} under {empty[-1]}"
-        _tell(document, (), lost, hint, found, high="two levels too high")
-        found.covered.add((container, empty[-1]))
-
-
 def _belongs(owner: str, name: str, node: Node) -> bool:
     if owner in _NAMED:
         return isinstance(node.value, dict) or (owner == "models" and _is_nothing(node))
     home = home_of("ExperimentFile", name)
     return owner == "request" or (home is not None and home.under == owner)
-
-
-def _tell(
-    document: Document,
-    at: Loc,
-    lost: Sequence[str],
-    hint: str,
-    found: Shifted,
-    *,
-    high: str = "one level too high",
-) -> None:
-    first: Loc = (*at, lost[0])
-    level = f"right under {dotted(at)}" if at else "at the top level"
-    stand = "stands" if len(lost) == 1 else "stand"
-    names = joined([quoted(name) for name in lost])
-    message = f"{names} {stand} {high}, {level}"
-    place = document.place_of(first, key=True)
-    found.findings.append(Finding(place=place, message=message, hint=hint))
-    found.covered.update((*at, name) for name in lost)
-    found.keys.update(lost)
 
 
 def together(
@@ -459,7 +436,7 @@ def findings_of(
         model: The model that it was read as.
         at: Where in the document that data stands; the root unless said.
     """
-    higher = shifted(document, model)
+    higher = Shifted(document, model)
     loose = {loc for owner, values in loose_values(document) for loc in (owner, *values)}
     told = list(higher.findings)
     strays: list[tuple[Loc, Home]] = []
