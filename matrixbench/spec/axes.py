@@ -320,7 +320,7 @@ def given_values(data: Mapping[str, Any], tests: Sequence[Tested]) -> Iterator[t
     """
     for of_file in dict.fromkeys(axis.of_file for axis in AXES):  # sampling fields share theirs
         yield from of_file(data)
-    for axis in AXES:
+    for axis in (axis for axis in AXES if axis.level is Level.TEST):
         for test in tests:
             for name, value in axis.of_test(test):
                 yield from product((name,), value if isinstance(value, Several) else (value,))
