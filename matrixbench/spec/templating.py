@@ -17,7 +17,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from matrixbench.spec.wording import listed
+from matrixbench.spec.wording import TemplateProblem, listed
 from matrixbench.spec.yaml_source import Finding, Node
 
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-
-
-class TemplateProblem(Exception):  # noqa: N818  not for users: the caller adds the place
-    """A text that cannot be rendered, and why."""
 
 
 class Renderer:
