@@ -19,6 +19,7 @@ from matrixbench.backends.option_files import file_contents, marked_only, meant
 from matrixbench.errors import MatrixbenchError, ServerError
 from matrixbench.identity import digest
 from matrixbench.plan.cells import Origin, PresentBuild
+from matrixbench.spec.axes import REQUEST
 from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle, kinds
 
 if TYPE_CHECKING:
@@ -626,7 +627,7 @@ def not_honoured(
     """
     honoured = OPENAI_FIELDS.union(honours)
     for axis, value in coordinates.items():
-        if value is not None and not axis.startswith("request.") and axis not in honoured:
+        if value is not None and not axis.startswith(REQUEST) and axis not in honoured:
             return Obstacle(
                 f"{axis} is not known to be honoured by this {server}",
                 f"if it is, say honours: [{axis}]",

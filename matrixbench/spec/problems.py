@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.spec import slips as aliases
 from matrixbench.spec.backends import Backend, kinds
 from matrixbench.spec.base import TAG
 from matrixbench.spec.checks import CHECK_NAMES, CONDITIONS, Matcher
 from matrixbench.spec.experiment import (
+    SAMPLING_FIELDS,
     Chart,
     ExperimentFile,
     Limits,
     Metric,
-    SamplingField,
     Timeouts,
 )
 from matrixbench.spec.models import ChatTemplate, Model
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from matrixbench.spec.base import Part
 
-_SAMPLING = frozenset(get_args(SamplingField))
+_SAMPLING = frozenset(SAMPLING_FIELDS)
 _REQUEST = frozenset(
     {
         "tool_choice",

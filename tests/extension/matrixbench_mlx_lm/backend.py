@@ -22,6 +22,7 @@ from matrixbench.backends.registry import (
     found_at,
 )
 from matrixbench.plan.cells import Launch, Origin, PresentBuild
+from matrixbench.spec.axes import REQUEST
 from matrixbench.spec.backends import OPENAI_FIELDS, Obstacle, PositiveInt
 from matrixbench.spec.base import GridOrGrids
 from matrixbench.spec.shapes import grid_entries
@@ -90,7 +91,7 @@ class MlxLmBackend(ServerKind):
     ) -> Obstacle | None:
         """Return the first sampling field that the server would drop without a word, or None."""
         for axis, value in coordinates.items():
-            if value is not None and axis not in HONOURED and not axis.startswith("request."):
+            if value is not None and axis not in HONOURED and not axis.startswith(REQUEST):
                 return Obstacle(f"mlx_lm.server has no {axis}", "null leaves it out")
         return None
 
