@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from matrixbench.backends.build import device_name, find_program, identify, program_build
-from matrixbench.backends.command_line import command_findings, names_in, render_argv
 from matrixbench.backends.http.address import beside
 from matrixbench.backends.http.openai_chat import (
     AddressedChat,
@@ -47,7 +46,7 @@ from matrixbench.records import Build
 from matrixbench.safe_files import write_own
 from matrixbench.spec.backends import Obstacle, PositiveInt
 from matrixbench.spec.base import GridOrGrids, Part
-from matrixbench.spec.templating import TemplateProblem
+from matrixbench.spec.wording import TemplateProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -138,13 +137,15 @@ class CommandBackend(ServerKind):
     @classmethod
     def rule_findings(cls, name: str, entry: Entry, root: Node) -> Iterator[Finding]:
         """Yield what is wrong with the command line."""
+        from matrixbench.backends.command_line import command_findings  # noqa: PLC0415  heavy: jinja2
+
         return command_findings(entry.node, root)
 
     def launch_obstacle(
         self, model_name: str, model: Model, template: Template, *, faithful: bool
     ) -> Obstacle | None:
         """Return what the command line cannot pass on, or that there is nothing to be passed."""
-        named = self._named.variables
+        named = self.named.variables
         if faithful and "faithful" not in named:
             return Obstacle(
                 "this command line cannot be told to be faithful",
@@ -176,7 +177,7 @@ class CommandBackend(ServerKind):
 
     def takes_option(self, name: str) -> bool:
         """Return whether the command line names an option, by itself or with all others."""
-        return self._named.whole or name in self._named.options
+        return self.named.whole or name in self.named.options
 
     def identity(self, model: Model, template: Template) -> JsonObject:
         """Return the command line's templates, its program by name: the build has its content."""
@@ -199,10 +200,13 @@ class CommandBackend(ServerKind):
 
     def needs_file(self, model: Model) -> bool:
         """Return whether the command line is given the model as a file."""
-        return model.has_file and "model" in self._named.variables
+        return model.has_file and "model" in self.named.variables
 
     @property
-    def _named(self) -> Names:
+    def named(self) -> Names:
+        """What its command line names."""
+        from matrixbench.backends.command_line import names_in  # noqa: PLC0415  heavy: jinja2
+
         return names_in(*self.argv)
 
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
@@ -398,6 +402,8 @@ def _rendered(
     order: LaunchRequest, backend: CommandBackend, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
     try:
+        from matrixbench.backends.command_line import render_argv  # noqa: PLC0415  heavy: jinja2
+
         arguments = render_argv(backend.argv, values)
     except TemplateProblem as problem:
         raise ServerError(f"{order.name}: {problem}") from None
@@ -535,7 +541,7 @@ class CommandRecipe:
                 hint="pass {{ context }} on in argv, or set context: to what the server has",
             )
         slots, given = self.order.slots, said.get("total_slots")
-        if "slots" in names_in(*self.backend.argv).variables and given not in {None, slots}:
+        if "slots" in self.backend.named.variables and given not in {None, slots}:
             raise ServerError(
                 f"{self.name}: {slots} slots were asked for, the server has {given}",
                 hint="set slots: to what the server can have",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from matrixbench.spec.shapes import argument_list, grid_entries
-from matrixbench.spec.templating import METHODS, Renderer, TemplateProblem
-from matrixbench.spec.wording import choose, quoted
+from matrixbench.spec.templating import METHODS, Renderer
+from matrixbench.spec.wording import TemplateProblem, choose, quoted
 from matrixbench.spec.yaml_source import Finding
 
 if TYPE_CHECKING:

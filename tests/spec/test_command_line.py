@@ -8,7 +8,7 @@ import pytest
 
 from matrixbench.backends.command import CommandBackend
 from matrixbench.backends.command_line import VARIABLES, Names, names_in, render_argv
-from matrixbench.spec.templating import TemplateProblem
+from matrixbench.spec.wording import TemplateProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
