@@ -13,7 +13,7 @@ from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PLACED = ("python", "same_as")
+PLACED = ("python", "same_as", "check")
 """Checks whose places are kept: what they name is looked for only when they are compiled."""
 
 
