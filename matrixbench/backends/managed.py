@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, ask_watching, rendered
 from matrixbench.backends.process import ServerProcess, free_port, shorten
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from matrixbench.backends.http.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
-    from matrixbench.backends.registry import SessionInfo
-    from matrixbench.records import ChatRequest, JsonObject
+    from matrixbench.records import Build, ChatRequest, JsonObject
 
 SUFFIX = ".key"
 
@@ -131,6 +131,10 @@ class Recipe(Protocol):
         """Where its files go."""
 
     @property
+    def concurrency(self) -> int:
+        """Requests at a time that it should be sent."""
+
+    @property
     def ready_path(self) -> str:
         """The page that answers 200 once it is ready."""
 
@@ -155,6 +159,29 @@ class Recipe(Protocol):
             PortTakenError: It is another server.
             ServerError: It does not do what was asked.
         """
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    recipe: Recipe, build: Build, endurance: RestartPolicy | None = None
+) -> AsyncIterator[ManagedSession]:
+    """Start the server of a launch; nothing of it is left afterwards.
+
+    Args:
+        recipe: What is particular to its kind.
+        build: What is known of what runs before it has been started.
+        endurance: How much it is borne with.
+
+    Raises:
+        ServerError: It dies at start, never gets ready, or does not do what was asked.
+    """
+    info = SessionInfo(build=build, concurrency=recipe.concurrency)
+    session = ManagedSession(recipe, info, endurance or RestartPolicy())
+    try:
+        await session.start()
+        yield session
+    finally:
+        await session.close()
 
 
 class PortTakenError(ServerError):

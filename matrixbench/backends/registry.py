@@ -20,13 +20,14 @@ from matrixbench.errors import MatrixbenchError, ServerError
 from matrixbench.identity import digest
 from matrixbench.plan.cells import Origin, PresentBuild
 from matrixbench.spec.axes import REQUEST
-from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle
+from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle, kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.http.openai_reply import Answer
     from matrixbench.backends.option_files import Meant, PathOptions
     from matrixbench.plan.cells import Launch
     from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject, Refusal
@@ -421,6 +422,18 @@ class ServerKind(Backend):
                 what was asked.
         """
 
+    # Its API, where that is one of its own.
+
+    @classmethod
+    def answers_like(cls, data: Any) -> bool:
+        """Return whether JSON is an answer in an API that is the kind's own."""
+        return False
+
+    @classmethod
+    def understood(cls, answer: Answer) -> ChatReply | Refusal | None:
+        """Return what such an answer means."""
+        return None
+
     # To look at it.
 
     def examine(
@@ -483,6 +496,19 @@ class ServerKind(Backend):
     def key_variable(cls, asked: Asked) -> str | None:
         """Return the variable that holds the server's key; None where it asks for none."""
         return None
+
+
+def answer_of(data: Any, answer: Answer) -> ChatReply | Refusal | None:
+    """Return what JSON means that is an answer in some kind's own API; None where it is none.
+
+    Args:
+        data: The JSON.
+        answer: It as it would have been received.
+    """
+    for kind in kinds().known.values():
+        if issubclass(kind, ServerKind) and kind.answers_like(data):
+            return kind.understood(answer)
+    return None
 
 
 def server_of(backend: Backend) -> ServerKind:

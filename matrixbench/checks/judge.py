@@ -17,7 +17,7 @@ from matrixbench.checks.content import (
 )
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.matchers import guarded
-from matrixbench.checks.own import compile_own, load_own
+from matrixbench.checks.own import compile_own, load_named, load_own
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import compile_same_as, reference_key
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
@@ -44,6 +44,7 @@ from matrixbench.spec.checks import (
     JsonCheck,
     JsonContent,
     LatencyCheck,
+    NamedCheck,
     NotCheck,
     NoToolCallsCheck,
     PythonCheck,
@@ -294,7 +295,7 @@ def compile_check(
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong.
     """
-    name = check_name(check) or type(check).__name__
+    name = check.check if isinstance(check, NamedCheck) else check_name(check) or ""
     parts = [compile_check(part, f"{where}.{at}", own, find) for at, part in parts_of(check)]
     judging: Judging
     match check:
@@ -304,13 +305,13 @@ def compile_check(
             judging = any_of(parts)
         case NotCheck():
             written = check.not_.model_dump(by_alias=True, exclude_unset=True)
-            judging = negated(parts[0], written.get(parts[0].name))
+            judging = negated(parts[0], written.get(parts[0].name, written))
             if _reads_text(check.not_):
                 judging = unless_reasoning_is_there(judging)
             judging = _unless_cut_off(judging)
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
-        case PythonCheck():
+        case PythonCheck() | NamedCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
             judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
@@ -555,13 +556,15 @@ def _own_functions(
 ) -> dict[str, OwnFunction]:
     found = {}
     for place, check in every_check(expect):
-        if isinstance(check, PythonCheck):
-            at = f"{place}.python"
-            found[f"{prefix}{place}"] = load_own(
-                check,
-                None if origin is None else origin.folder,
-                where=f"{prefix}{at}" if origin is None else str(origin.places.get(at, at)),
-            )
+        if not isinstance(check, PythonCheck | NamedCheck):
+            continue
+        at = f"{place}.{check_name(check)}"
+        named_at = f"{prefix}{at}" if origin is None else str(origin.places.get(at, at))
+        if isinstance(check, NamedCheck):
+            found[f"{prefix}{place}"] = load_named(check, where=named_at)
+        else:
+            folder = None if origin is None else origin.folder
+            found[f"{prefix}{place}"] = load_own(check, folder, where=named_at)
     return found
 
 

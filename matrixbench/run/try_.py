@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.backends.http.openai_reply import BROKEN, Answer, classify
-from matrixbench.backends.ollama.chat import understand
+from matrixbench.backends.registry import answer_of
 from matrixbench.checks.judge import no_reference
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
@@ -258,8 +258,6 @@ def _answer(data: Any) -> ChatReply | Refusal | None:
     match data:
         case {"choices": [_, *_]} | {"error": str() | dict()}:
             return classify(_received(data))
-        case {"message": {"role": "assistant"}, "model": str()}:
-            return understand(_received(data))
         case {"role": "assistant"}:
             return _heard(data)
         case {"content": _, "tool_calls": [*calls], "reasoning": _}:
@@ -267,7 +265,7 @@ def _answer(data: Any) -> ChatReply | Refusal | None:
         case {"trials": [dict() as one]}:
             return _answer(one)
         case _:
-            return None
+            return answer_of(data, _received(data))
 
 
 def _conversation(data: JsonObject, calls: list[Any]) -> ChatReply | Refusal | None:

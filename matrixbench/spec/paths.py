@@ -13,7 +13,7 @@ from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PLACED = ("python", "same_as")
+PLACED = ("python", "same_as", "check")
 """Checks whose places are kept: what they name is looked for only when they are compiled."""
 
 
@@ -128,7 +128,7 @@ class Places:
         return Path(home) / rest
 
     def _tell(self, node: Node, message: str, hint: str = "") -> None:
-        self.findings.append(Finding(place=node.place, message=message, hint=hint))
+        self.findings.append(node.told(message, hint))
 
 
 class PathProblem(ValueError):  # noqa: N818  not for users: the caller adds the place

@@ -20,7 +20,7 @@ from matrixbench.backends.llama.arguments import (
 from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable
 from matrixbench.backends.llama.option_files import llama_server_options
-from matrixbench.backends.managed import KEY_REFUSED, ManagedSession, PortTakenError, RestartPolicy
+from matrixbench.backends.managed import KEY_REFUSED, PortTakenError, RestartPolicy, opened
 from matrixbench.backends.option_files import GONE_ON, check_contents, file_contents
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.registry import SessionInfo
@@ -72,13 +72,8 @@ class LlamaServerOpener:
     @contextlib.asynccontextmanager
     async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
         recipe = await asyncio.to_thread(self._prepare, order)
-        info = SessionInfo(build=recipe.build, concurrency=recipe.concurrency)
-        session = ManagedSession(recipe, info, self.endurance)
-        try:
-            await session.start()
+        async with opened(recipe, recipe.build, self.endurance) as session:
             yield session
-        finally:
-            await session.close()
 
     def _prepare(self, order: LaunchRequest) -> LlamaServerRecipe:
         backend = order.backend

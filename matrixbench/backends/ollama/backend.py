@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body
+from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body, understand
 from matrixbench.backends.ollama.model import OllamaModel, full_name, load_options
 from matrixbench.backends.ollama.options import OllamaPart
 from matrixbench.backends.ollama.server import (
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.http.openai_reply import Answer
     from matrixbench.backends.option_files import OptionFile
     from matrixbench.backends.registry import Asked, LaunchRequest, Session, Surroundings
     from matrixbench.plan.cells import Launch, Origin
@@ -595,6 +596,20 @@ class OllamaBackend(OllamaPart):
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the model answers, and after which no tag of ours is left."""
         return OllamaOpener(environ=around.environ, hashes=around.hashes)(order)
+
+    @classmethod
+    def answers_like(cls, data: Any) -> bool:
+        """Return whether it is a reply of `/api/chat`."""
+        match data:
+            case {"message": {"role": "assistant"}, "model": str()}:
+                return True
+            case _:
+                return False
+
+    @classmethod
+    def understood(cls, answer: Answer) -> ChatReply | Refusal | None:
+        """Return what an answer of `/api/chat` means."""
+        return understand(answer)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
