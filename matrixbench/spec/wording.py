@@ -78,6 +78,15 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(several[:CHOICES_SHOWN])}, … ({len(several)} in all)"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 cell`, `2,000 cells`, `2 launches`, `2 replies`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice that was probably meant, or None."""
     likely = nsmallest(CHOICES_COMPARED, choices, key=lambda choice: abs(len(choice) - len(name)))
