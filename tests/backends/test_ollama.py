@@ -18,6 +18,7 @@ import pytest
 
 from matrixbench.backends.build import FileHashes
 from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.managed import RestartPolicy
 from matrixbench.backends.ollama.backend import OllamaBackend, OllamaOpener, OllamaSession
 from matrixbench.backends.ollama.model import (
     NAMESPACE,
@@ -92,7 +93,7 @@ def opener(mode: str = "", **env: str) -> OllamaOpener:
     return OllamaOpener(
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        restart_pauses_s=(0.0, 0.0, 0.0),
+        restarts=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0)),
         policy=RetryPolicy(base_s=0.0),
     )
 

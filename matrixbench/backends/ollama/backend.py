@@ -16,6 +16,15 @@ from urllib.parse import urlsplit
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.managed import (
+    HOST,
+    PortTakenError,
+    RestartingSession,
+    RestartPolicy,
+    Started,
+    bind_failed,
+    on_free_port,
+)
 from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body, understand
 from matrixbench.backends.ollama.model import OllamaModel, full_name, load_options
 from matrixbench.backends.ollama.options import OllamaPart
@@ -33,7 +42,7 @@ from matrixbench.backends.ollama.server import (
     server_settings,
 )
 from matrixbench.backends.option_files import file_contents, marked_only
-from matrixbench.backends.process import ServerCommand, ServerProcess, free_port
+from matrixbench.backends.process import ServerCommand, ServerProcess
 from matrixbench.backends.registry import (
     Examined,
     ModelSource,
@@ -52,7 +61,7 @@ from matrixbench.backends.registry import (
 )
 from matrixbench.errors import ServerError
 from matrixbench.plan.cells import PresentBuild
-from matrixbench.records import ChatRequest, Kind, Outcome, Refusal
+from matrixbench.records import ChatRequest, Kind, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -67,14 +76,11 @@ if TYPE_CHECKING:
     from matrixbench.records import Build, ChatReply, JsonObject
     from matrixbench.spec.models import Model
 
-PORT_TRIES = 4
 DEATH_NOTICE_S = 0.25
 """Ollama binds before anything else, so that one whose port was taken is gone by then."""
 
 GRACE_S = 15.0
 """Ollama ends its runners before itself."""
-
-_PORT_TAKEN = "address already in use"
 
 USUAL_PORT = 11434
 _OTHER_PORT = 11435
@@ -183,28 +189,22 @@ class Managed:
     models: Path
     contents: Mapping[str, str] = field(default_factory=dict)
     attached: bool = False
-    command: ServerCommand | None = None
-    url: str = ""
+    started: Started | None = None
     process: ServerProcess | None = None
-    _offset: int = 0
+
+    @property
+    def command(self) -> ServerCommand | None:
+        """How it was started."""
+        return None if self.started is None else self.started.command
 
     async def start(self) -> tuple[OllamaApi, str]:
-        """Start the server on a free port, which may be taken before it binds it: then again."""
-        for tries_left in reversed(range(PORT_TRIES)):
-            command = self._command(free_port())
-            try:
-                return await self._start(command)
-            except ServerError:
-                await self.stop()
-                if not tries_left or _PORT_TAKEN not in self._said():
-                    raise
-        raise AssertionError
+        """Start the server on a free port."""
+        return await on_free_port(self._start_on, self.stop)
 
-    async def _start(self, command: ServerCommand) -> tuple[OllamaApi, str]:
-        self.command = command
-        self._offset = command.log.stat().st_size if command.log.exists() else 0
-        self.process = process = await ServerProcess.start(command)
-        api = OllamaApi(self.url, self.url)
+    async def _start_on(self, port: int) -> tuple[OllamaApi, str]:
+        self.started = started = Started.of(f"http://{HOST}:{port}", self._command(port))
+        self.process = process = await ServerProcess.start(started.command)
+        api = OllamaApi(started.url, started.url)
         versions: list[str] = []
 
         async def answers() -> bool:
@@ -215,13 +215,16 @@ class Managed:
         try:
             await process.ready(answers, self.order.start_timeout_s)
             await _outlives(process, DEATH_NOTICE_S)
-        except BaseException:
+        except BaseException as error:
             await api.aclose()
+            if isinstance(error, ServerError):
+                await self.stop()
+                if bind_failed(started):
+                    raise PortTakenError(error.message, hint=error.hint) from error
             raise
         return api, versions[-1]
 
     def _command(self, port: int) -> ServerCommand:
-        self.url = f"http://127.0.0.1:{port}"
         return ServerCommand(
             name=self.order.name,
             argv=(str(self.executable), "serve"),
@@ -235,15 +238,6 @@ class Managed:
             log=self.order.folder / f"{self.order.name}.log",
             grace_s=GRACE_S,
         )
-
-    def _said(self) -> str:
-        """Return the log of the server that was started last."""
-        if self.command is None:
-            return ""
-        with contextlib.suppress(OSError), self.command.log.open("rb") as file:
-            file.seek(self._offset)
-            return file.read().decode(errors="replace")
-        return ""
 
     async def stop(self) -> None:
         """End the server and its runners."""
@@ -264,7 +258,7 @@ class Managed:
 
     def checked(self) -> JsonObject:
         """Return how the runner was started, which only the log tells."""
-        settings = runner_settings(self._said())
+        settings = runner_settings(self.started.printed() if self.started else "")
         check_runner(self.order, self.backend, settings)
         return {"runner": settings} if settings else {}
 
@@ -295,10 +289,6 @@ async def _outlives(process: ServerProcess, seconds: float) -> None:
         raise process.command.failure(f"died at start: {process.how_it_ended()}")
 
 
-RESTART_PAUSES_S = (0.5, 2.0, 8.0)
-"""How long to wait before each restart of a server that died; there are no more of them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaOpener:
     """Opens sessions with Ollama.
@@ -306,14 +296,13 @@ class OllamaOpener:
     Args:
         environ: The environment from which servers get theirs.
         hashes: The memory of file hashes.
-        restart_pauses_s: How long to wait before each restart of a server that died, and before
-            asking one again that runs elsewhere.
+        restarts: How much a server is borne with; one that runs elsewhere is asked again as often.
         policy: How to retry requests.
     """
 
     environ: Mapping[str, str]
     hashes: FileHashes
-    restart_pauses_s: tuple[float, ...] = RESTART_PAUSES_S
+    restarts: RestartPolicy = field(default_factory=RestartPolicy)
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
@@ -358,7 +347,7 @@ class OllamaOpener:
         )
 
 
-class OllamaSession:
+class OllamaSession(RestartingSession):
     """A session with a model in an Ollama."""
 
     def __init__(
@@ -368,13 +357,11 @@ class OllamaSession:
         server: Server,
         opener: OllamaOpener,
     ) -> None:
+        super().__init__(opener.restarts)
         self._order = order
         self._backend = backend
         self._server = server
-        self._pauses_s = opener.restart_pauses_s
-        self._policy = opener.policy
-        self._restarts = 0
-        self._reviving = asyncio.Lock()
+        self._retries = opener.policy
         self._crashed = False
         self._api: OllamaApi | None = None
         self._chats: list[OllamaChat] = []
@@ -414,7 +401,7 @@ class OllamaSession:
                 served=model.served,
                 name=self._order.model.name,
                 connections=at_a_time,
-                policy=self._policy,
+                policy=self._retries,
             )
         )
         self._info = SessionInfo(
@@ -425,15 +412,9 @@ class OllamaSession:
             log=None if command is None else command.log,
         )
 
-    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
-        """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        if self._reviving.locked():
-            async with self._reviving:  # what is asked now is for the server that comes back
-                pass
+    async def _ask(self, request: ChatRequest) -> ChatReply | Refusal | None:
         if not self._chats:
-            return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
-            )
+            return None
         chat = self._chats[-1]
         answer = await ask_watching(chat, request, pages=(beside(chat.root, "/api/version"),))
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_CRASHED:
@@ -447,52 +428,35 @@ class OllamaSession:
         """Return the prompt that a request becomes; None where the server does not show it."""
         return await self._chats[-1].rendered(body) if self._chats else None
 
-    def forgive(self, deaths: int) -> None:
-        """Forget deaths that a request is to blame for; they do not count against the bound."""
-        self._restarts = max(0, self._restarts - deaths)
+    async def _is_well(self) -> bool:
+        return not self._crashed and await self._answers()
 
-    async def ensure_alive(self) -> bool:
-        """Bring the model back if its server or its runner died; return whether it had to be.
+    def _ended(self) -> ServerError:
+        return self._server.failure(f"the server does not answer, after {self._restarts} restarts")
+
+    async def _let_go(self) -> None:
+        """Leave what may still answer, and hold the model."""
+
+    async def _bring_back(self) -> bool:
+        """Load the model again where the server still answers, else start that again too.
 
         A running server that was replaced by one of another version counts as died: `info` has its
         build then.
-
-        Raises:
-            ServerError: It died more often than it may, or does not come back.
         """
-        async with self._reviving:
-            crashed, self._crashed = self._crashed, False
-            before = self.info.build.id
-            if not crashed and await self._answers():
-                return False
-            ended = self._server.failure(
-                f"the server does not answer, after {self._restarts} restarts"
-            )
-            for pause in self._pauses_s[self._restarts :]:
-                self._restarts += 1
-                await asyncio.sleep(pause)
-                try:
-                    await self._revive()
-                except ServerError as error:
-                    ended = error
-                else:
-                    replaced = self.info.build.id != before
-                    return crashed or replaced or not self._server.attached
-            raise ended
+        crashed, before = self._crashed, self.info.build.id
+        if self._api is not None and self._model is not None and await self._answers():
+            await self._api.load(self._model.served, self._order.start_timeout_s)
+        else:
+            await self._server.stop()
+            if self._api is not None:
+                await self._api.aclose()
+            await self.start()
+        self._crashed = False
+        return crashed or self.info.build.id != before or not self._server.attached
 
     async def _answers(self) -> bool:
         """Return whether the Ollama answers that the session began with."""
         return self._api is not None and await self._api.version() == self.info.effective["version"]
-
-    async def _revive(self) -> None:
-        """Load the model again where the server still answers, else start that again too."""
-        if self._api is not None and self._model is not None and await self._answers():
-            await self._api.load(self._model.served, self._order.start_timeout_s)
-            return
-        await self._server.stop()
-        if self._api is not None:
-            await self._api.aclose()
-        await self.start()
 
     async def close(self) -> None:
         """Remove the throw-away tag, end the server if it is ours, close all connections."""
