@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.http.served_names import LOOPBACK, local_page
 from matrixbench.backends.managed import (
     HOST,
     PortTakenError,
@@ -90,10 +90,7 @@ _MADE = (
     "the model was made for the run, from its file or with its template: make it first "
     "with ollama create {model} -f Modelfile"
 )
-ANSWER_TIMEOUT_S = 2.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what a server listens on
-_OK = 200
 
 
 class Server(Protocol):
@@ -289,62 +286,55 @@ async def _outlives(process: ServerProcess, seconds: float) -> None:
         raise process.command.failure(f"died at start: {process.how_it_ended()}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaOpener:
-    """Opens sessions with Ollama.
+@contextlib.asynccontextmanager
+async def open_ollama(
+    order: LaunchRequest,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    policy: RestartPolicy | None = None,
+    retries: RetryPolicy | None = None,
+) -> AsyncIterator[Session]:
+    """Make a model answer in an Ollama; no server and no tag of ours is left afterwards.
 
     Args:
-        environ: The environment from which servers get theirs.
-        hashes: The memory of file hashes.
-        restarts: How much a server is borne with; one that runs elsewhere is asked again as often.
-        policy: How to retry requests.
+        policy: How much a server is borne with; one that runs elsewhere is asked again as often.
+        retries: How to retry requests.
+
+    Raises:
+        ServerError: No binary, a server that dies at start, never gets ready or does not answer, a
+            model that cannot be had, or one that is not what was asked for.
     """
+    found = await asyncio.to_thread(order.meant, marked_only, environ)
+    order = replace(order, options=found.options)
+    server = await asyncio.to_thread(_server, order, found.files, environ, hashes)
+    session = OllamaSession(order, server, policy or RestartPolicy(), retries or RetryPolicy())
+    try:
+        await session.start()
+        yield session
+    finally:
+        await _to_its_end(session.close())
 
-    environ: Mapping[str, str]
-    hashes: FileHashes
-    restarts: RestartPolicy = field(default_factory=RestartPolicy)
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
 
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
-        """Return a context in which the model answers, and after which no tag of ours is left.
-
-        Raises (on entering):
-            ServerError: No binary, a server that dies at start, never gets ready or does not
-                answer, a model that cannot be had, or one that is not what was asked for.
-        """
-        return self._open(order)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
-        backend = order.backend
-        found = await asyncio.to_thread(order.meant, marked_only, self.environ)
-        order = replace(order, options=found.options)
-        server = await asyncio.to_thread(self._server, order, backend, found.files)
-        session = OllamaSession(order, backend, server, self)
-        try:
-            await session.start()
-            yield session
-        finally:
-            await _to_its_end(session.close())
-
-    def _server(
-        self, order: LaunchRequest, backend: OllamaPart, files: Sequence[OptionFile]
-    ) -> Server:
-        if backend.url is not None:
-            url = root_of(backend.url)
-            return Attached(url=url, shown=shown_url(url))
-        return Managed(
-            order=order,
-            backend=backend,
-            executable=find_ollama(
-                order.binary or (backend.binary if isinstance(backend.binary, str) else None),
-                environ=self.environ,
-            ),
-            environ=self.environ,
-            hashes=self.hashes,
-            models=models_folder(backend, self.environ),
-            contents=file_contents(files, self.hashes),
-        )
+def _server(
+    order: LaunchRequest,
+    files: Sequence[OptionFile],
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+) -> Server:
+    backend = order.backend
+    if backend.url is not None:
+        url = root_of(backend.url)
+        return Attached(url=url, shown=shown_url(url))
+    named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
+    return Managed(
+        order=order,
+        backend=backend,
+        executable=find_ollama(named, environ=environ),
+        environ=environ,
+        hashes=hashes,
+        models=models_folder(backend, environ),
+        contents=file_contents(files, hashes),
+    )
 
 
 class OllamaSession(RestartingSession):
@@ -353,15 +343,14 @@ class OllamaSession(RestartingSession):
     def __init__(
         self,
         order: LaunchRequest,
-        backend: OllamaPart,
         server: Server,
-        opener: OllamaOpener,
+        policy: RestartPolicy,
+        retries: RetryPolicy,
     ) -> None:
-        super().__init__(opener.restarts)
+        super().__init__(policy)
         self._order = order
-        self._backend = backend
         self._server = server
-        self._retries = opener.policy
+        self._retries = retries
         self._crashed = False
         self._api: OllamaApi | None = None
         self._chats: list[OllamaChat] = []
@@ -385,7 +374,7 @@ class OllamaSession(RestartingSession):
         self._model = model = OllamaModel(
             api=self._api,
             order=self._order,
-            backend=self._backend,
+            backend=self._order.backend,
             attached=self._server.attached,
         )
         try:
@@ -559,7 +548,7 @@ class OllamaBackend(OllamaPart):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the model answers, and after which no tag of ours is left."""
-        return OllamaOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_ollama(order, around.environ, around.hashes)
 
     @classmethod
     def answers_like(cls, data: Any) -> bool:
@@ -656,24 +645,8 @@ def _asked(what: str, url: str, absent: Severity) -> Examined:
     shown = f"{parts.hostname}:{parts.port or USUAL_PORT}"
     if parts.hostname not in LOOPBACK:
         return ok(what, f"{shown} is not asked: it is not on this machine")
-    page = _page(str(parts.hostname), parts.port or USUAL_PORT, "/api/version")
+    page = local_page(f"http://{parts.netloc.rpartition('@')[2]}/api/version").data
     if isinstance(page, dict) and isinstance(page.get("version"), str):
         return ok(what, f"{shown} answers: version {page['version']}")
     todo = "start it with `ollama serve`, or leave url: out, so that one is started for each launch"
     return Examined(level=absent, what=what, found=f"no Ollama answers at {shown}", todo=todo)
-
-
-def _page(host: str, port: int, path: str) -> Any:
-    """Return the JSON of a page on this machine, asked without any proxy; None where there is none.
-
-    aiohttp would take longer to import than all of this takes to run.
-    """
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
-    with (
-        contextlib.closing(connection),
-        contextlib.suppress(OSError, http.client.HTTPException, ValueError),
-    ):
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return json.loads(answer.read(1 << 16)) if answer.status == _OK else None
-    return None
