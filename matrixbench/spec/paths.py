@@ -128,7 +128,7 @@ class Places:
         return Path(home) / rest
 
     def _tell(self, node: Node, message: str, hint: str = "") -> None:
-        self.findings.append(Finding(place=node.place, message=message, hint=hint))
+        self.findings.append(node.told(message, hint))
 
 
 class PathProblem(ValueError):  # noqa: N818  not for users: the caller adds the place

@@ -34,7 +34,7 @@ from matrixbench.plan.launches import with_contents
 from matrixbench.spec.backends import Binary, Obstacle, PositiveInt
 from matrixbench.spec.base import GridOrGrids
 from matrixbench.spec.rules import flag_findings
-from matrixbench.spec.slips import USUAL, is_short, long_name, said_elsewhere
+from matrixbench.spec.slips import is_short, long_name, said_elsewhere, usual_flags
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class LlamaServerBackend(ServerKind):
     def option_meant(cls, key: str) -> str | None:
         """Return the long flag that a key stands for."""
         name = long_name(key) or key
-        return name if name in USUAL or name != key else None
+        return name if name in usual_flags() or name != key else None
 
     def held_context(self, context: int) -> int:
         """Return the context of a slot, which llama.cpp rounds up."""
