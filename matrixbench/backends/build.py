@@ -205,7 +205,6 @@ def identify(
         arguments: The command line without what changes from start to start, and without the
             model, which counts by itself.
         path: Its executable.
-        hashes: The memory of digests.
         apart: Files that do not count here, since the build tells of them by themselves.
 
     Raises:
@@ -247,8 +246,6 @@ def program_build(
     """Return the build of a server whose program is known by content.
 
     Args:
-        kind: The backend's kind.
-        program: The program.
         said: What the running server reports of itself; nothing before it runs.
         model: The digest of the model's file; empty where the server has the model by itself.
         device: What it computes on.

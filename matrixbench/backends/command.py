@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -244,7 +244,7 @@ class CommandBackend(ServerKind):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left."""
-        return CommandOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_command(order, around.environ, around.hashes)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
@@ -290,36 +290,24 @@ def _looked_at(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandOpener:
-    """Opens sessions with servers that a command line starts.
+@contextlib.asynccontextmanager
+async def open_command(
+    order: LaunchRequest,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    policy: RestartPolicy | None = None,
+) -> AsyncIterator[Session]:
+    """Start the server of a command line; nothing of it is left afterwards.
 
-    Args:
-        environ: The environment from which servers get theirs.
-        hashes: The memory of file hashes.
-        endurance: How much a server is borne with.
+    Raises:
+        ServerError: No such program, an argument that cannot be rendered, a server that dies at
+            start, never gets ready, or does not do what was asked.
     """
-
-    environ: Mapping[str, str]
-    hashes: FileHashes
-    endurance: RestartPolicy = field(default_factory=RestartPolicy)
-
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
-        """Return a context in which the server answers, and after which nothing of it is left.
-
-        Raises (on entering):
-            ServerError: No such program, an argument that cannot be rendered, a server that dies
-                at start, never gets ready, or does not do what was asked.
-        """
-        return self._open(order)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
-        recipe = await asyncio.to_thread(prepare, order, self.environ, self.hashes)
-        if (file := order.template_file) is not None:
-            write_own(file, order.template.text or "")
-        async with opened(recipe, recipe.build({}), self.endurance) as session:
-            yield session
+    recipe = await asyncio.to_thread(prepare, order, environ, hashes)
+    if (file := order.template_file) is not None:
+        write_own(file, order.template.text or "")
+    async with opened(recipe, recipe.build({}), policy) as session:
+        yield session
 
 
 def prepare(order: LaunchRequest, environ: Mapping[str, str], hashes: FileHashes) -> CommandRecipe:

@@ -63,8 +63,6 @@ class LaunchRequest:
         backend: The backend's part of the experiment, of the kind that opens it.
         binary: The executable that the binary axis chose, or None for the default search.
         options: Server options, flag without dashes → value.
-        model: The model.
-        template: The chat template.
         faithful: One request at a time, no prompt cache, no shared KV.
         start_timeout_s: How long the server may take until it is ready.
         folder: Where log files and temporary files of this launch go; exists.
@@ -272,8 +270,6 @@ class Surroundings:
     """What a kind may know of the machine.
 
     Args:
-        environ: The environment variables.
-        hashes: The memory of files' digests.
         here: The folder of the experiment file.
         folder: Where files of a launch that is only looked at would go.
         located: Returns a launch's model where its files are on this machine, with its digest.
@@ -315,7 +311,6 @@ class Asked:
         body: The request's body; None where it was not kept.
         seed: The trial's seed.
         command: The server's command line; empty where it was not started here.
-        build: What ran.
         effective: What the server reported of itself.
         launch: The launch as the experiment's file has it, if there is one.
         around: The machine; None where nothing is known of it.
@@ -444,7 +439,6 @@ class ServerKind(Backend):
         Args:
             what: How the backend is called.
             ids: Model → the id by which it is asked for.
-            around: The machine.
         """
         yield ok(what, f"kind {self.kind}: known only when it runs")
 

@@ -11,7 +11,7 @@ from matrixbench.backends.llama.arguments import CONTEXT_STEP, OWNED
 from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable, install_line
 from matrixbench.backends.llama.option_files import llama_server_options
-from matrixbench.backends.llama.server import LlamaServerOpener
+from matrixbench.backends.llama.server import open_llama_server
 from matrixbench.backends.registry import (
     Examined,
     Fault,
@@ -203,7 +203,7 @@ class LlamaServerBackend(ServerKind):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left."""
-        return LlamaServerOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_llama_server(order, around.environ, around.hashes)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
