@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.charts.heatmap import Drawing
-    from matrixbench.comparison.values import Comparison
+    from matrixbench.comparison.data import Comparison
     from matrixbench.spec.experiment import Chart
 
 __all__ = ["SUFFIXES", "Sides", "check_suffix", "draw", "resolve_sides", "save"]
@@ -45,7 +45,7 @@ def draw(
             metric.
     """
     _demand_docstrings()
-    from matrixbench.comparison.values import Comparison  # noqa: PLC0415  only to draw
+    from matrixbench.comparison.data import Comparison  # noqa: PLC0415  only to draw
     from matrixbench.spec.experiment import Chart, Metric  # noqa: PLC0415  the same
 
     if isinstance(shown, Comparison):

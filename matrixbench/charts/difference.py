@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matrixbench.charts.heatmap import Drawing
     from matrixbench.charts.metrics import Ramp
     from matrixbench.charts.squares import Row
-    from matrixbench.comparison.values import CandidateResult, CellResult, Comparison
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import CandidateResult, CellResult
 
 _ENDS = (0.25, 0.5, 1.0)
 """To where colours run on either side: the nearest one that holds every difference."""

@@ -11,8 +11,7 @@ from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.cells import PAIRED as SEQUENTIAL_PAIRS
-from matrixbench.comparison.cells import PAIRING_PAYS
+from matrixbench.comparison.cells import PAIRING_PAYS, SEQUENTIAL_PAIRS
 from matrixbench.comparison.values import MAX_DROP
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.stats.paired import ALPHA, Pairs, pooled_phi

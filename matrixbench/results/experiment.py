@@ -137,6 +137,13 @@ class Results:
             two_replies[cell.key] = two_replies.get(cell.key, False) or tally.distinct > 1
         return ignoring(self.opened_store, two_replies)
 
+    @cached_property
+    def given_up(self) -> Mapping[tuple[str, str], str]:
+        """Name and digest of the launches whose newest run was given up, each with the reason."""
+        runs = [] if self.store is None else self.store.launches(self.experiment)
+        newest = {(run.record.name, run.record.digest): run.error for run in runs}
+        return {launch: error for launch, error in newest.items() if error is not None}
+
     @property
     def opened_store(self) -> Store:
         """The store where something was ever run.
@@ -164,8 +171,8 @@ class Results:
     @property
     def seeds_taken(self) -> int:
         """How many seeds a cell has at most, planned or asked: one beyond these is fresh."""
-        asked = (tally.measured.bit_length() for tally in self.tallies.values())
-        return max(0, *asked, *(cell.planned for cell in self.cells))
+        counted = (tally.measured.bit_length() for tally in self.tallies.values())
+        return max(0, *counted, *(cell.planned for cell in self.cells))
 
     def by_build(self) -> Results:
         """Return them with each cell once for each build that it has trials under.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -283,7 +284,8 @@ class Tally:
         passes: The same for those that passed.
         unmeasured: The same for those that were asked and have no verdict.
         outcomes: Outcome → trials.
-        replies: Trial with a verdict → digest of its reply; None for a refusal.
+        counted: The trials with a verdict, as they came.
+        digests: Digests of their replies; None for a refusal.
         by_request: How many the request alone decided.
         failures: Kind and reason → trials that count and did not pass.
         errors: Kind and reason → trials without a verdict.
@@ -300,7 +302,8 @@ class Tally:
     passes: int = 0
     unmeasured: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    replies: dict[int, str | None] = field(default_factory=dict)
+    counted: array[int] = field(default_factory=lambda: array("Q"))
+    digests: list[str | None] = field(default_factory=list)
     by_request: int = 0
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -331,7 +334,8 @@ class Tally:
         else:
             self.failures[trial.kind or "", trial.reason] += 1
         digest = trial.reply_digest
-        self.replies[trial.trial] = None if digest is None else intern(digest)
+        self.counted.append(trial.trial)
+        self.digests.append(None if digest is None else intern(digest))
         if trial.noted:
             self.noted.update(trial.noted.split())
         if trial.score is not None:
@@ -344,18 +348,27 @@ class Tally:
     @property
     def trials(self) -> int:
         """How many trials count."""
-        return self.outcomes.total() - self.outcomes[Outcome.ERRORED]
+        return len(self.digests)
+
+    @property
+    def asked(self) -> int:
+        """How many rounds it takes to come to the last trial that was asked."""
+        return max(self.measured.bit_length(), self.unmeasured.bit_length())
+
+    @property
+    def replies(self) -> dict[int, str | None]:
+        """Trial that counts → digest of its reply; None for a refusal."""
+        return dict(zip(self.counted, self.digests, strict=True))
 
     @property
     def distinct(self) -> int:
-        """How many different replies they gave."""
-        return len(set(self.replies.values()) - {None})
+        """How many different replies there are."""
+        return len(set(self.digests) - {None})
 
     @property
     def one_reply(self) -> bool:
         """Whether several trials count, and all gave one and the same reply."""
-        found = set(self.replies.values())
-        return len(found) == 1 < len(self.replies) and None not in found
+        return len(self.digests) > 1 == len(set(self.digests)) and None not in self.digests
 
     def by_seed(self, *, one: bool = False) -> dict[int, bool]:
         """Return seed → whether the trial passed; of the first one only, where one says it all."""
