@@ -1,4 +1,4 @@
-"""A comparison as a heatmap of differences; imports Altair, so import this only to draw."""
+"""A comparison as a heatmap of differences."""
 
 from __future__ import annotations
 
@@ -39,8 +39,6 @@ def difference_map(
     there is no chance in it, by equality).
 
     Args:
-        comparison: The comparison.
-        chart: Which axis stands where.
         title: The title where the chart has none; default: what is compared with what.
 
     Raises:

@@ -91,7 +91,6 @@ def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
     """Return the layout for some labels.
 
     Args:
-        labels: Of the sides.
         longest_text: Letters of the longest value; they must fit into a square.
         longest_count: Letters of the longest count; the same.
     """
@@ -281,9 +280,7 @@ def arranged(frame: DataFrame, sides: Sides, contents: Sequence[Row], ramp: Ramp
 
     Args:
         frame: Has a row for each square, and a column for each axis.
-        sides: Which axis stands where.
         contents: What each square says, in the frame's order.
-        ramp: The colours.
     """
     keys = Keys(frame)
     placed = {

@@ -42,7 +42,6 @@ def assess(
     runs over all cells with a p-value; that over all candidates is the caller's.
 
     Args:
-        pairs: The pairs of cells.
         each: Whether each cell is tested by itself. All of them together do not need it, but for
             adaptive trials, and exact tests of many cells take long.
     """

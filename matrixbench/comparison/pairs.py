@@ -418,7 +418,6 @@ def _by_build(results: Results, value: str) -> tuple[list[Candidate], str]:
     """Return the present build of the launches as the candidate, and what the baseline is called.
 
     Args:
-        results: The selected cells.
         value: `previous`, or the beginning of a build's id.
 
     Raises:

@@ -115,9 +115,7 @@ def power_of(
 
     Args:
         trials: Trials of each cell and side, paired by seed.
-        tests: Tests.
         sides: What is known of the outcomes; by default a baseline of 0.9 and a phi of 0.3.
-        max_drop: The drop that the gate allows.
     """
     sides = sides or Sides()
     return Power(
@@ -148,7 +146,6 @@ def unpaired_drop(cells: float, trials: int, sides: Sides) -> float | None:
     Args:
         cells: As many independent cells as they are worth.
         trials: Trials of each and of each side.
-        sides: What is known of the outcomes.
     """
     return drop_shown(lambda drop: stratified_power(cells, trials, sides, drop), most=sides.ratio)
 
@@ -256,7 +253,6 @@ def power_of_plan(plan: Plan, wanted: TrialBudget, history: History) -> Power | 
     """Return what the comparison of a plan's cells shows; None where no cell is sampled.
 
     Args:
-        plan: The plan.
         wanted: How many trials a cell should have; where they are adaptive, the most counts.
         history: What the store knows. Where it tells what passed, the baseline's ratio is the mean
             of what is stored, and phi is that between launches; else they are assumed.

@@ -126,12 +126,7 @@ def compare_cells(
     """Return what pairs of cells say.
 
     Args:
-        candidates: Each with its pairs of cells.
-        experiment: The experiment's name.
-        axis: What is compared.
-        baseline: The value that is the baseline.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
-        missing: What is made of trials that were due and have no verdict.
         look: By what the gate decides, once or at any time; None: as `looks.choose` says.
 
     Raises:

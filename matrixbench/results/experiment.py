@@ -280,7 +280,6 @@ def open_results(
     kept: looking writes nothing. `execute` keeps it.
 
     Args:
-        experiment: The experiment.
         settings: Where the store is; default: `settings_for(experiment)`.
         where: Selector expressions; all must hold.
         unmeasured: Whether an experiment of which nothing was ever run has results too: empty ones.
@@ -421,11 +420,6 @@ def open_recorded(name: str, place: Path, *, where: str | Sequence[str] = ()) ->
     A cell is shown for the build that was there and by the checks that it had when it ran last;
     where these are not known, the newest verdicts count. Nothing but the store is looked at, so
     that a build is unverified only where the store does not tell whose it is.
-
-    Args:
-        name: The experiment's name.
-        place: The store.
-        where: Selector expressions; all must hold.
 
     Raises:
         UsageError: The store knows no such experiment, or a selector is wrong.

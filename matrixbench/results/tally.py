@@ -439,8 +439,6 @@ def summary(
     """Return what `tables.COLUMNS` names of a cell that applies.
 
     Args:
-        cell: The cell.
-        tally: Its trials.
         in_force: How many requests at a time its launch was sent at most.
         seeds_ignored: What shows that its launch ignores seeds; empty where nothing does.
         interval: Which interval it has where its trials are a fixed number.

@@ -59,7 +59,6 @@ def standings(rows: Sequence[_Cells], outcomes: Tallies | None) -> list[dict[str
     """Return what `STANDING_COLUMNS` names of each row of totals, the best first.
 
     Args:
-        rows: Of each row its measured cells.
         outcomes: Which of their trials passed; None: then nothing is tested.
     """
     measured = [place for place, cells in enumerate(rows) if cells]

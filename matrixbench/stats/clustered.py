@@ -160,10 +160,8 @@ def mean_of_these_tests(
     their design effect, up to complete dependence, at which the quantile is z.
 
     Args:
-        tests: Their cells' ratios.
         luck: The design effect of each test (`shared_luck.mean_effect`), 1 for those that share no
             seeds; empty where none does.
-        confidence: Of the interval.
 
     Raises:
         ValueError: There is no test, or one without cells.

@@ -179,7 +179,6 @@ def mean_effect(cells: Sequence[Shared], *, confidence: float = CONFIDENCE) -> f
 
     Args:
         cells: The cells that share seeds; at least one.
-        confidence: Of the interval that is to be widened.
     """
     groups: dict[int, list[Shared]] = defaultdict(list)
     for cell in cells:

@@ -118,7 +118,6 @@ def drop_shown(
     Args:
         power: Drop → the share of runs that show it; it grows with the drop.
         most: The largest drop that there can be: the baseline's ratio.
-        share: The share of runs.
     """
     if power(most) < share:
         return None
@@ -161,7 +160,6 @@ def mcnemar_power(pairs: int, worse: float, better: float, *, alpha: float = _AL
         pairs: How many pairs there are, all independent.
         worse: The chance that a pair is worse.
         better: The chance that it is better.
-        alpha: The two-sided level.
     """
     import numpy as np
 
@@ -204,8 +202,6 @@ def stratified_power(
         cells: How many cells there are, or as many independent ones as they are worth.
         trials: Trials of each side of each.
         sides: What is known of them; unpaired, so that phi does not count.
-        drop: The drop.
-        alpha: The two-sided level.
     """
     down = sides.ratio * (1 - sides.ratio) if sides.variance is None else sides.variance
     up = max(0.0, down + drop * (2 * sides.ratio - 1) - drop * drop)
@@ -237,7 +233,6 @@ def gate_power(
         pairs: How many pairs there are, all independent.
         worse: The chance that a pair is worse.
         better: The chance that it is better.
-        max_drop: The gate's limit.
         decides: The gate's rule: numbers of worse and of better pairs, all pairs, the limit →
             whether it decides.
     """

@@ -170,7 +170,6 @@ def stratified_difference(
         strata: The cells; at least one.
         n: Trials a side of each cell, to see what they would give if the ratios stayed; None for
             those that there are.
-        confidence: Of the interval.
     """
     worse, better = _pooled(strata)
     pairs = effective_pairs(strata, n=n, confidence=confidence)
@@ -229,9 +228,7 @@ def design_effect(
     what complete dependence of all that may go together gives; 1 where nothing may.
 
     Args:
-        strata: The cells.
         n: Trials a side of each cell to which that is scaled; None for those that there are.
-        confidence: Of the interval that it is for.
     """
     groups: dict[str | int, Counter[str]] = defaultdict(Counter)
     for stratum in strata:

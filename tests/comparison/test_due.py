@@ -14,8 +14,8 @@ import pytest
 
 import matrixbench as mb
 from matrixbench.cli.compare import EXIT_CODES
-from matrixbench.comparison.gate import judge_rounds
 from matrixbench.comparison.pairs import compare
+from matrixbench.comparison.rounds import judge_rounds
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.errors import UsageError
