@@ -50,9 +50,7 @@ class Wish:
     """What the colour should mean, over what a chart says; None leaves the chart as it is.
 
     Args:
-        metric: The metric's name.
         baseline: `AXIS=VALUE`, for the metric `difference`.
-        k: Attempts, for `pass_at_k` and `pass_hat_k`.
         interval: Which interval squares have: a `ChosenInterval`.
     """
 

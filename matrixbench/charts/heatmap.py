@@ -45,7 +45,7 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
     """Return the heatmap of a table of cells."""
     sides = resolve_sides(frame, chart)
     shown = squares(frame, sides, chart)
-    explained = [f"{shown.ramp.title}, n trials"]
+    explained = [f"{shown.ramp.style.title}, n trials"]
     if shown.any("low"):
         kinds = " or ".join(INTERVALS[kind] for kind in IntervalKind if shown.any("interval", kind))
         explained.append(f"bar: 95 % interval ({kinds}), 0 at the left edge, 1 at the right")

@@ -145,14 +145,14 @@ class _Layers:
             scale=alt.Scale(
                 type="log" if ramp.logarithmic else "linear",
                 domain=list(ramp.domain),
-                range=list(ramp.colours),
+                range=list(ramp.style.colours),
                 interpolate="rgb",
                 nice=False,
                 zero=False,
             ),
             legend=alt.Legend(
-                title=ramp.title,
-                labelExpr=ramp.label,
+                title=ramp.style.title,
+                labelExpr=ramp.style.unit.label,
                 gradientLength=max(90, min(200, self._layout.facet_height)),
                 values=ramp.ticks(),
             ),

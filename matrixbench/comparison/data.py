@@ -31,9 +31,6 @@ class Comparison:
     """Every candidate against one baseline.
 
     Args:
-        experiment: The experiment's name.
-        axis: What is compared.
-        baseline: The value that is the baseline.
         candidates: The others.
         missing: What was made of trials without a verdict.
         remembered: Whether the store keeps that these trials were looked at.

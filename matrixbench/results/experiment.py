@@ -49,7 +49,6 @@ class Results:
     says of trials is read once, and does not change while it is open.
 
     Args:
-        experiment: The experiment's name.
         cells: In the file's order.
         axes: Axis → its values, in the file's order.
         where: The selector expressions by which they were chosen.
@@ -61,7 +60,6 @@ class Results:
         prepared: The plan; None where only the store knows the experiment.
         origins: Name and digest of each launch of the experiment, selected or not → where its
             server comes from; None where that was not looked at.
-        loads: The loads of its launches.
         split: Whether a cell comes once for each build that it has trials under.
     """
 

@@ -30,7 +30,6 @@ class AskedAgain:
     """Trials whose requests were sent more than once, and why.
 
     Args:
-        trials: How many.
         kinds: Kind of an answer after which it was sent again → how often, most frequent first.
     """
 
@@ -43,7 +42,6 @@ class LaunchStatus:
     """What has become of one launch.
 
     Args:
-        plan: Its cells, what is done and what remains.
         outcomes: Outcome → trials, in its cells under its build; shared trials are counted in
             each launch that has them.
         given_up: Why its newest run was given up; empty where it was not.
@@ -62,13 +60,9 @@ class Status:
     """How far an experiment is.
 
     Args:
-        plan: What is done and what remains.
         outcomes: Outcome → trials, each trial once.
-        unmeasured: What could not be measured, most frequent kind first.
-        asked_again: What was asked more than once.
         one_reply: Cells whose several trials gave one reply although their sampling is not
             greedy, with how many trials.
-        launches: One for each launch, in the file's order.
     """
 
     plan: Plan

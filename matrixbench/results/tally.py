@@ -232,16 +232,12 @@ class ResultCell:
     """A cell, and the one build that it is shown for.
 
     Args:
-        id: The cell's id.
-        coordinates: Axis → value.
         build: The build whose trials count; None where nothing has run. To show several builds
             beside each other give one for each, with the same id.
         planned: How many trials the cell should have; where they are adaptive, at most.
         unverified: Why the build may not be what the backend has now; empty where it is.
         greedy: Whether its sampling is greedy.
         until: When fewer are enough; None where their number is fixed.
-        launch: The name of its launch.
-        launch_digest: The launch's digest.
         load: The key of the load that it is measured under (`plan.cells`); None where that is not
             known.
         first_seed: The seed of trial 0.
@@ -249,7 +245,6 @@ class ResultCell:
         checks: Digest of its present checks; empty where they are not known: then the newest
             judgement counts.
         of_plan: The cell of the plan; None where only the store knows it.
-        imported: Whether another tool measured it.
     """
 
     id: str
@@ -283,7 +278,6 @@ class Tally:
         measured: Bit i stands for trial i, and says whether it has a verdict.
         passes: The same for those that passed.
         unmeasured: The same for those that were asked and have no verdict.
-        outcomes: Outcome → trials.
         counted: The trials with a verdict, as they came.
         digests: Digests of their replies; None for a refusal.
         by_request: How many the request alone decided.
@@ -291,10 +285,7 @@ class Tally:
         errors: Kind and reason → trials without a verdict.
         newest_errors: Kind → number and reason of the newest of these.
         asked_again: Number of a trial that was asked more than once → why, as the store has it.
-        launches: Numbers of the launch runs.
         noted: What was noticed of replies → in how many.
-        scores: Those that checks gave.
-        speeds: Times and rates.
     """
 
     first_seed: int = 0

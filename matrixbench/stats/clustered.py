@@ -25,9 +25,7 @@ class Mean:
 
     Args:
         estimate: The mean of the tests' own ratios.
-        interval: Its interval.
         standard_error: Cluster-robust; None for fewer than two tests.
-        tests: How many tests there are.
     """
 
     estimate: float
@@ -48,8 +46,6 @@ class Ratio:
     """A cell's success ratio with its interval.
 
     Args:
-        estimate: The ratio.
-        interval: Its interval.
         n: The trials behind it where the interval is Wilson's; None where it is another.
     """
 

@@ -149,7 +149,6 @@ class Shared:
     """A cell whose seeds other tests have as well.
 
     Args:
-        test: Its test.
         luck: The seed of trial 0: cells of equal ones share their luck.
         passed: Index of a trial → whether it passed; not empty.
     """

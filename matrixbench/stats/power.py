@@ -16,7 +16,7 @@ from math import log, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, normal_quantile
+from matrixbench.stats.proportions import CONFIDENCE, border, normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,16 +119,11 @@ def drop_shown(
         power: Drop → the share of runs that show it; it grows with the drop.
         most: The largest drop that there can be: the baseline's ratio.
     """
-    if power(most) < share:
-        return None
-    low, high = 0.0, most
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if power(middle) >= share:
-            high = middle
-        else:
-            low = middle
-    return high
+
+    def shown(drop: float) -> bool:
+        return power(drop) >= share
+
+    return border(most, 0.0, shown, _HALVINGS) if shown(most) else None
 
 
 def trials_for(

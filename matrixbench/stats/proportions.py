@@ -164,19 +164,17 @@ def score_paired_difference(
     return Difference(
         estimate=estimate,
         interval=Interval(
-            low=_last_rejected(-1.0, estimate, rejected),
-            high=_last_rejected(1.0, estimate, rejected),
+            low=border(-1.0, estimate, rejected, _HALVINGS) if rejected(-1.0) else -1.0,
+            high=border(1.0, estimate, rejected, _HALVINGS) if rejected(1.0) else 1.0,
         ),
     )
 
 
-def _last_rejected(outside: float, inside: float, rejected: Callable[[float], bool]) -> float:
-    """Return where rejection ends on the way from `outside` to `inside`."""
-    if not rejected(outside):
-        return outside
-    for _ in range(_HALVINGS):
+def border(outside: float, inside: float, is_out: Callable[[float], bool], halvings: int) -> float:
+    """Return where a span that is out at `outside`, and not at `inside`, ends: the last one out."""
+    for _ in range(halvings):
         middle = (outside + inside) / 2
-        if rejected(middle):
+        if is_out(middle):
             outside = middle
         else:
             inside = middle

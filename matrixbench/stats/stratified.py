@@ -48,7 +48,6 @@ class Stratum:
     """One cell on both sides.
 
     Args:
-        test: The test that it is a cell of.
         candidate: Seed → whether the trial passed; not empty.
         baseline: The same; not empty.
         paired: Whether the two are pairs: then both have the same seeds.
