@@ -16,6 +16,7 @@ from hypothesis import settings
 from matrixbench.models.sources import fetch
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.spec.models import Model, PackageFile
+from tests.properties import PROFILES
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs so, and they hand it on: programs that the tests interrupt
@@ -26,9 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # all that most of them do.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How fast this machine is today is no property of the code.
-settings.register_profile("matrixbench", deadline=None)
-settings.load_profile("matrixbench")
+settings.load_profile(next(iter(PROFILES)))
 
 SMOLLM2 = Model(
     package=PackageFile(

@@ -11,6 +11,7 @@ import pytest
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Missing, Trials, Verdict
 from matrixbench.comparison_table import verdict_line
+from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,8 @@ def gated(
 
 def verdict(*pairs: CellPair, max_drop: float = 0.1) -> Verdict:
     """Return the gate's verdict."""
-    return gated(*pairs, max_drop=max_drop).gate.verdict
+    with no_forecasts():
+        return gated(*pairs, max_drop=max_drop).gate.verdict
 
 
 def test_a_candidate_that_errs_at_two_of_five_does_not_pass() -> None:

@@ -17,6 +17,7 @@ from matrixbench.errors import ExitCode, SpecError
 from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend
 from matrixbench.spec.load import load_experiment
 from matrixbench.spec.suites import shipped_suites
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -640,9 +641,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_mutilated_file_never_does_more_than_raise_a_spec_error(
     full: str, load: Load, data: st.DataObject
 ) -> None:
@@ -657,9 +656,7 @@ def test_a_mutilated_file_never_does_more_than_raise_a_spec_error(
 
 
 @given(st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_value_of_any_other_type_never_does_more_than_raise_a_spec_error(
     full: str, load: Load, data: st.DataObject
 ) -> None:

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, boschloo_exact, fisher_exact, pearsonr
 
@@ -15,6 +15,7 @@ from matrixbench.stats.independent import boschloo
 from matrixbench.stats.multiple import holm
 from matrixbench.stats.paired import Pairs, mcnemar_exact, phi, pooled_phi
 from matrixbench.stats.repeats import pass_at_k, pass_hat_k
+from tests.properties import examples
 
 SIDE = st.integers(1, 25).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 TABLE = st.builds(
@@ -80,7 +81,7 @@ def test_boschloo_of_many_trials_is_scipys(
     assert boschloo(candidate, baseline) == pytest.approx(wanted, rel=1e-8)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(SIDE, SIDE)
 def test_boschloo_has_no_less_power_than_fisher(
     candidate: tuple[int, int], baseline: tuple[int, int]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
@@ -33,6 +33,7 @@ from matrixbench.stats.stratified import (
     worse,
 )
 from tests.benchmarks.total_coverage import coverage, truths
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,6 @@ def stratum(candidate: str, baseline: str, *, test: str = "t", paired: bool = Tr
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=9))
 def test_sign_flips_agree_with_enumeration(sums: list[int]) -> None:
     """The p-value is the share of all sign choices that are at least as extreme."""
@@ -125,7 +125,7 @@ def test_copies_of_a_cell_know_no_more() -> None:
     assert stratified_difference(other).interval.half_width < alone.half_width
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 255), st.integers(0, 255), st.booleans()),
