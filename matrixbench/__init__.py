@@ -10,20 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matrixbench.blocking import run
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
+    from matrixbench.comparison.pairs import compare
     from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
-    from matrixbench.execution.settings import Settings, settings_for
-    from matrixbench.execution.summary import Mode, RunSummary
-    from matrixbench.frame import total_frame
-    from matrixbench.gated import build_plan, execute
-    from matrixbench.measured import cell_frame, trial_frame
-    from matrixbench.notebook import show_progress
-    from matrixbench.pairing import compare
+    from matrixbench.gated import build_plan, execute, run
+    from matrixbench.output.notebook import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
-    from matrixbench.spec.charts import Chart, Metric
+    from matrixbench.results.frames import cell_frame, trial_frame
+    from matrixbench.results.totals import total_frame
+    from matrixbench.run.settings import Mode, RunSummary, Settings, settings_for
+    from matrixbench.spec.experiment import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
 
 __all__ = [
@@ -59,39 +57,39 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Chart": "spec.charts",
+    "Chart": "spec.experiment",
     "ChatReply": "records",
     "CheckResult": "checks.own",
     "Comparison": "comparison.values",
     "Experiment": "spec.load",
     "Kind": "records",
     "MatrixbenchError": "errors",
-    "Metric": "spec.charts",
-    "Mode": "execution.summary",
+    "Metric": "spec.experiment",
+    "Mode": "run.settings",
     "OwnCheck": "checks.own",
-    "RunSummary": "execution.summary",
-    "Settings": "execution.settings",
+    "RunSummary": "run.settings",
+    "Settings": "run.settings",
     "Timing": "records",
     "ToolCall": "records",
     "Turn": "records",
     "Usage": "records",
     "Verdict": "records",
     "build_plan": "gated",
-    "cell_frame": "measured",
-    "compare": "pairing",
+    "cell_frame": "results.frames",
+    "compare": "comparison.pairs",
     "draw": "charts",
     "execute": "gated",
     "load_experiment": "spec.load",
-    "run": "blocking",
+    "run": "gated",
     "save": "charts",
-    "settings_for": "execution.settings",
-    "show_progress": "notebook",
-    "total_frame": "frame",
-    "trial_frame": "measured",
+    "settings_for": "run.settings",
+    "show_progress": "output.notebook",
+    "total_frame": "results.totals",
+    "trial_frame": "results.frames",
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the name stands for
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

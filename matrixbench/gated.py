@@ -1,35 +1,33 @@
-"""Planning and running until a gate is decided.
-
-Where a file's trials go on until a comparison is decided, that comparison has to be made between
-rounds: by the very function that `compare` uses, from the store.
-"""
+"""Planning and running until a gate is decided, with and without an event loop."""
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import CancelledError
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.values import Verdict
+from matrixbench.comparison.pairs import BUILD, PREVIOUS, compare_results
+from matrixbench.comparison.values import GateVerdict
 from matrixbench.errors import StoreError, UsageError
-from matrixbench.execution import planning, run
-from matrixbench.execution.settings import settings_for
-from matrixbench.execution.stored import opened
-from matrixbench.execution.summary import Mode
-from matrixbench.pairing import compare_results
-from matrixbench.pairing.by_build import BUILD, PREVIOUS
-from matrixbench.results import results_of
+from matrixbench.results.experiment import results_of
+from matrixbench.run import execute as executing
+from matrixbench.run import prepare as planning
+from matrixbench.run.judging import opened
+from matrixbench.run.settings import Mode, settings_for
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matrixbench.comparison.values import Comparison
-    from matrixbench.execution.events import Listener
-    from matrixbench.execution.planning import Prepared
-    from matrixbench.execution.settings import Settings
-    from matrixbench.execution.summary import RunSummary
-    from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.plan.wanted import UntilGate
+    from matrixbench.plan.planner import LaunchPlan, UntilGate
+    from matrixbench.run.events import Event, Listener
+    from matrixbench.run.prepare import Prepared
+    from matrixbench.run.settings import RunSummary, Settings
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
@@ -73,7 +71,7 @@ class StoredGate:
         if comparison is None:
             return ""
         verdicts = {candidate.gate.verdict for candidate in comparison.candidates}
-        return "" if Verdict.UNDECIDED in verdicts else comparison.verdict.value
+        return "" if GateVerdict.UNDECIDED in verdicts else comparison.verdict.value
 
     def _compared(self, store: Store, *, remember: bool) -> Comparison | None:
         try:
@@ -137,7 +135,7 @@ async def execute(
         StoreError: The store cannot be used; what was stored is intact.
     """
     settings = settings or settings_for(experiment)
-    return await run.execute(
+    return await executing.execute(
         experiment,
         settings,
         mode=mode,
@@ -216,3 +214,95 @@ def _as_it_is(launch: LaunchPlan) -> LaunchPlan:
         why={},
         estimate_s=None,
     )
+
+
+def run(
+    experiment: Experiment,
+    settings: Settings | None = None,
+    *,
+    mode: Mode | str = Mode.NEW,
+    where: str | Sequence[str] = (),
+    trials: int | None = None,
+    any_build: bool = False,
+    listener: Listener | None = None,
+) -> RunSummary:
+    """Run what an experiment still lacks, and return when it is done.
+
+    It is `execute` with an event loop of its own in another thread, so that it works in a
+    notebook's cells and in functions that they call. Arguments and errors are those of `execute`;
+    the listener is called in the thread that calls this. A KeyboardInterrupt (Ctrl-C, or a
+    notebook's stop button) ends the run in an orderly way: what was measured is stored, and the
+    summary says `interrupted`. A second one does not wait for replies that are on their way.
+    """
+    events: SimpleQueue[Event | None] = SimpleQueue()
+    stop = _Stop()
+
+    async def running() -> RunSummary:
+        return await execute(
+            experiment,
+            settings,
+            mode=mode,
+            where=where,
+            trials=trials,
+            any_build=any_build,
+            listener=events.put,
+            interrupted=stop.here(),
+        )
+
+    with ThreadPoolExecutor(1, thread_name_prefix="matrixbench") as thread:
+        done = thread.submit(lambda: asyncio.run(running()))
+        done.add_done_callback(lambda _: events.put(None))
+        _tell_until_done(events, listener, stop)
+        try:
+            return done.result()
+        except CancelledError:
+            raise KeyboardInterrupt from None
+
+
+class _Stop:
+    """Lets one thread stop what runs in another's event loop, also before that began."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ways: tuple[Callable[[], object], ...] = ()
+
+    def here(self) -> asyncio.Event:
+        """Return the event of the running loop that is set once somebody asks to stop.
+
+        Who asks again cancels the task that calls this.
+        """
+        interrupted, task = asyncio.Event(), asyncio.current_task()
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._ways = (interrupted.set, *([task.cancel] if task else []))
+            if self._asked:
+                interrupted.set()
+        return interrupted
+
+    def ask(self) -> None:
+        """Ask to stop, from any thread; the second time, at once."""
+        with self._lock:
+            self._asked += 1
+            if self._loop is not None:
+                way = self._ways[min(self._asked, len(self._ways)) - 1]
+                with suppress(RuntimeError):  # its loop is closed: there is nothing to stop
+                    self._loop.call_soon_threadsafe(way)
+
+
+def _tell_until_done(
+    events: SimpleQueue[Event | None], listener: Listener | None, stop: _Stop
+) -> None:
+    """Hand on a run's events until there are no more."""
+    while True:
+        try:
+            if (event := events.get()) is None:
+                return
+            if listener is not None:
+                listener(event)
+        except KeyboardInterrupt:
+            stop.ask()
+        except BaseException:  # the listener's own fault: the run must not go on unseen
+            stop.ask()
+            raise

@@ -73,7 +73,7 @@ def for_picture(text: str) -> str:
     return _IN_A_LINE.sub(_escape, text)
 
 
-def all_for_picture(value: Any) -> Any:  # noqa: ANN401  JSON
+def all_for_picture(value: Any) -> Any:
     """Return JSON data with every text in it, keys included, safe for a picture."""
     match value:
         case str():

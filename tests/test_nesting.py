@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.nesting import DEEPEST, too_deep
+from matrixbench.identity import DEEPEST, too_deep
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text()
 JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
-def nested(levels: int, inner: Any = "x") -> Any:  # noqa: ANN401  JSON
+def nested(levels: int, inner: Any = "x") -> Any:
     """Return lists and objects in turn, so many of them within each other."""
     for level in range(levels):
         inner = [inner] if level % 2 else {"a": inner}

@@ -7,18 +7,18 @@ from typing import Any
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
-from matrixbench.comparison_table import By, print_comparison
-from matrixbench.frame import total_frame
-from matrixbench.ranking import Fresh, print_ranking
+from matrixbench.output.compare import By, print_comparison
+from matrixbench.output.rank import Fresh, print_ranking
+from matrixbench.output.tables import console
+from matrixbench.results.totals import total_frame
 from matrixbench.stats.sequential import Precision
-from matrixbench.tables import console
 from tests.charts.cells import table
 
 FRESH = Fresh(target="exp.yaml", seed_offset=10)
 AXES: dict[str, list[Any]] = {"model": ["small"], "temperature": [0, 1], "test": ["a", "b"]}
 
 
-def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:  # noqa: ANN401  a table's
+def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:
     """Return what is printed of a table, on one line."""
     out = io.StringIO()
     totals = total_frame(table(AXES, outcomes, **options), ["model"], ks=ks)

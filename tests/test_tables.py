@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from matrixbench.output.tables import console
 from matrixbench.plan.matrix import build_matrix
-from matrixbench.tables import console
 
 if TYPE_CHECKING:
     from tests.conftest import Load

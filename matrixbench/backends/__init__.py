@@ -1,1 +1,1 @@
-"""How servers are started, asked and stopped: one kind of backend a file."""
+"""How servers are started, asked and stopped."""

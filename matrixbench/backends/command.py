@@ -9,41 +9,38 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.address import beside
-from matrixbench.backends.build import device_name
-from matrixbench.backends.managed import HOST, Endurance, ManagedSession
-from matrixbench.backends.option_files import (
+from matrixbench.backends.build import build_text, device_name, find_program, identify
+from matrixbench.backends.http.address import beside
+from matrixbench.backends.http.openai_chat import context_in, of_model, page, reported
+from matrixbench.backends.http.served_names import listed_names, unlisted
+from matrixbench.backends.llama.arguments import template_file
+from matrixbench.backends.llama.option_files import (
     GONE_ON,
     check_contents,
     file_contents,
     marked_only,
     meant_by,
 )
+from matrixbench.backends.managed import HOST, ManagedSession, RestartPolicy
 from matrixbench.backends.process import ServerCommand, server_environment
-from matrixbench.backends.program import build_text, find_program, identify
 from matrixbench.backends.protocol import SessionInfo
-from matrixbench.backends.reported import context_in, of_model, page, reported
-from matrixbench.backends.served_names import listed_names, unlisted
-from matrixbench.backends.server_arguments import template_file
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
-from matrixbench.plan.option_files import file_details, with_contents
+from matrixbench.plan.launches import file_details, with_contents
 from matrixbench.records import Build
 from matrixbench.safe_files import write_own
-from matrixbench.spec.backends import CommandBackend
-from matrixbench.spec.command_line import names_in, render_argv
+from matrixbench.spec.backends import CommandBackend, names_in, render_argv
 from matrixbench.spec.templating import TemplateProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from matrixbench.backends.file_hashes import FileHashes
+    from matrixbench.backends.build import FileHashes, Program
+    from matrixbench.backends.http.openai_chat import OpenAiChat
+    from matrixbench.backends.http.served_names import Remark
     from matrixbench.backends.managed import Started
-    from matrixbench.backends.openai_chat import OpenAiChat
-    from matrixbench.backends.program import Program
-    from matrixbench.backends.protocol import LaunchOrder, Session
-    from matrixbench.backends.served_names import Remark
+    from matrixbench.backends.protocol import LaunchRequest, Session
     from matrixbench.records import JsonObject
 
 KIND = "command"
@@ -71,9 +68,9 @@ class CommandOpener:
 
     environ: Mapping[str, str]
     hashes: FileHashes
-    endurance: Endurance = field(default_factory=Endurance)
+    endurance: RestartPolicy = field(default_factory=RestartPolicy)
 
-    def __call__(self, order: LaunchOrder) -> AbstractAsyncContextManager[Session]:
+    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left.
 
         Raises (on entering):
@@ -83,7 +80,7 @@ class CommandOpener:
         return self._open(order)
 
     @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchOrder) -> AsyncIterator[Session]:
+    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
         recipe = await asyncio.to_thread(prepare, order, self.environ, self.hashes)
         if (file := template_file(order)) is not None:
             write_own(file, order.template.text or "")
@@ -96,7 +93,7 @@ class CommandOpener:
             await session.close()
 
 
-def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) -> CommandRecipe:
+def prepare(order: LaunchRequest, environ: Mapping[str, str], hashes: FileHashes) -> CommandRecipe:
     """Return what every start of a launch's server needs; nothing is started or written.
 
     Raises:
@@ -123,7 +120,7 @@ def prepare(order: LaunchOrder, environ: Mapping[str, str], hashes: FileHashes) 
     )
 
 
-def located(order: LaunchOrder, environ: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
+def located(order: LaunchRequest, environ: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
     """Return a launch's command line without what changes from start to start, and its program.
 
     Raises:
@@ -138,7 +135,7 @@ def located(order: LaunchOrder, environ: Mapping[str, str]) -> tuple[tuple[str, 
 
 
 def command_environment(
-    order: LaunchOrder, backend: CommandBackend, environ: Mapping[str, str]
+    order: LaunchRequest, backend: CommandBackend, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """Return a server's environment: without what would change its settings, with `env`.
 
@@ -154,7 +151,7 @@ _PASSING: dict[str, Any] = {"port": 0, "model": "", "chat_template": "", "api_ke
 """Stands for what changes from start to start, or counts by itself."""
 
 
-def _values(order: LaunchOrder, backend: CommandBackend) -> dict[str, Any]:
+def _values(order: LaunchRequest, backend: CommandBackend) -> dict[str, Any]:
     """Return what the templates of a launch may name, but for what each start has of its own."""
     model, template = order.model, template_file(order) or order.template.known_as
     return {
@@ -171,18 +168,18 @@ def _values(order: LaunchOrder, backend: CommandBackend) -> dict[str, Any]:
     }
 
 
-def alias(order: LaunchOrder) -> str:
+def alias(order: LaunchRequest) -> str:
     """Return the name by which requests call the model: its id, else its name in the file."""
     return order.model.id or order.model.name
 
 
-def slots_of(order: LaunchOrder, backend: CommandBackend) -> int:
+def slots_of(order: LaunchRequest, backend: CommandBackend) -> int:
     """Return how many requests the server is told to work on at a time."""
     return 1 if order.faithful else backend.slots
 
 
 def _rendered(
-    order: LaunchOrder, backend: CommandBackend, values: Mapping[str, Any]
+    order: LaunchRequest, backend: CommandBackend, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
     try:
         arguments = render_argv(backend.argv, values)
@@ -197,7 +194,7 @@ def _rendered(
 class CommandRecipe:
     """How the server of one launch is started, and what is to be known of it."""
 
-    order: LaunchOrder
+    order: LaunchRequest
     backend: CommandBackend
     program: Program
     look: Callable[[], Program]
@@ -253,10 +250,7 @@ class CommandRecipe:
 
     def chat(self, url: str, key: str | None) -> OpenAiChat:
         """Return the server's chat API."""
-        from matrixbench.backends.other_address import (  # noqa: PLC0415  heavy: aiohttp
-            AddressedChat,
-            Words,
-        )
+        from matrixbench.backends.http.openai_chat import AddressedChat, Words  # noqa: PLC0415
 
         # Two connections more than requests, so that a probe never waits behind them.
         return AddressedChat(

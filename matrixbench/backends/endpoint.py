@@ -5,15 +5,18 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.address import address_of, beside, root_of, shown_url
-from matrixbench.backends.pacing import Pace
+from matrixbench.backends.http.address import address_of, beside, other_form, root_of, shown_url
+from matrixbench.backends.http.openai_chat import (
+    PROBE_TIMEOUT_S,
+    ask_watching,
+    context_in,
+    of_model,
+    reported,
+)
+from matrixbench.backends.http.requests import Pace, RetryPolicy
+from matrixbench.backends.http.served_names import listed_names, unlisted
 from matrixbench.backends.protocol import SessionInfo
-from matrixbench.backends.reported import PROBE_TIMEOUT_S, context_in, of_model, reported
-from matrixbench.backends.retry import RetryPolicy
 from matrixbench.backends.secrecy import told_query
-from matrixbench.backends.served_names import listed_names, unlisted
-from matrixbench.backends.token_flow import ask_watching
-from matrixbench.backends.url_forms import other_form
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from matrixbench.backends.address import Address
-    from matrixbench.backends.openai_chat import OpenAiChat
-    from matrixbench.backends.protocol import LaunchOrder
+    from matrixbench.backends.http.address import Address
+    from matrixbench.backends.http.openai_chat import OpenAiChat
+    from matrixbench.backends.protocol import LaunchRequest
     from matrixbench.records import ChatReply, ChatRequest, JsonObject, Refusal
 
 KIND = "endpoint"
@@ -60,7 +63,7 @@ class EndpointOpener:
         self._policy = policy or RetryPolicy()
         self._pace = pace
 
-    def __call__(self, order: LaunchOrder) -> AbstractAsyncContextManager[EndpointSession]:
+    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[EndpointSession]:
         """Return a context in which the endpoint can be asked.
 
         Raises (on entering):
@@ -104,7 +107,7 @@ class EndpointSession:
         slots = self._root if "build_info" in self._info.effective else None  # llama.cpp's
         return await ask_watching(self._chat, request, pages=pages, root=slots)
 
-    def absolve(self, deaths: int) -> None:
+    def forgive(self, deaths: int) -> None:
         """Do nothing: nobody counts the deaths of a server that is not ours."""
 
     async def ensure_alive(self) -> bool:
@@ -143,12 +146,12 @@ class EndpointSession:
 
 @asynccontextmanager
 async def _open(
-    order: LaunchOrder,
+    order: LaunchRequest,
     backend: EndpointBackend,
     environ: Mapping[str, str],
     manners: tuple[RetryPolicy, Pace | None],
 ) -> AsyncGenerator[EndpointSession]:
-    from matrixbench.backends.other_address import AddressedChat  # noqa: PLC0415  heavy: aiohttp
+    from matrixbench.backends.http.openai_chat import AddressedChat  # noqa: PLC0415  heavy: aiohttp
 
     address, (policy, pace) = address_of(backend, environ), manners
     connections = 1 if order.faithful else backend.concurrency
@@ -187,7 +190,7 @@ def _at_a_time(said: JsonObject) -> int:
     return min(said.get("total_slots") or DEFAULT_CONCURRENCY, MAX_CONNECTIONS)
 
 
-async def _models(chat: OpenAiChat, address: Address) -> Any:  # noqa: ANN401  JSON from outside
+async def _models(chat: OpenAiChat, address: Address) -> Any:
     """Return what `/models` says, or None where the server does not have it.
 
     Raises:
@@ -235,11 +238,7 @@ async def _check_url(chat: OpenAiChat, address: Address) -> None:
     Raises:
         ServerError: The other form lists models, and there are no chats at this one.
     """
-    from matrixbench.backends.other_address import (  # noqa: PLC0415  heavy: aiohttp
-        look_at,
-        other_told,
-        takes_chats,
-    )
+    from matrixbench.backends.http.openai_chat import look_at, other_told, takes_chats  # noqa: PLC0415
 
     asked = beside(address.url, "/models")
     page, other = await look_at(chat, asked), other_form(address.url)

@@ -1,32 +1,68 @@
-"""A session with a server that is started here: ready when it says so, started again when it dies.
-
-What is particular to a kind of server is its recipe: its command line, and what it says of itself.
-"""
+"""A session with a server that is started here: waited for, started again when it dies."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import re
 import secrets
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from matrixbench.backends.key_file import key_file
-from matrixbench.backends.log_file import shorten
-from matrixbench.backends.process import ServerProcess, free_port
-from matrixbench.backends.reported import PROBE_TIMEOUT_S, rendered
-from matrixbench.backends.token_flow import ask_watching
+from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, ask_watching, rendered
+from matrixbench.backends.process import ServerProcess, free_port, shorten
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from matrixbench.backends.openai_chat import OpenAiChat
+    from matrixbench.backends.http.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
     from matrixbench.backends.protocol import SessionInfo
     from matrixbench.records import ChatRequest, JsonObject
+
+SUFFIX = ".key"
+
+
+@contextlib.contextmanager
+def key_file(folder: Path, name: str, key: str | None) -> Iterator[Path]:
+    """Keep a key in a file of a folder; without a key there is no file."""
+    if key is None:
+        yield Path()
+        return
+    handle, made = tempfile.mkstemp(prefix=f"{name}-", suffix=SUFFIX, dir=folder)
+    path = Path(made)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(f"{key}\n")
+            file.flush()
+            yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def remove_left_over(logs: Path) -> None:
+    """Remove the keys of runs that were killed: files that nobody has locked.
+
+    Args:
+        logs: A folder with a folder an experiment, and in each of them one a run.
+    """
+    for path in logs.glob(f"*/*/*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
 
 HOST = "127.0.0.1"
 PORT_TRIES = 4
@@ -46,7 +82,7 @@ KEY_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endurance:
+class RestartPolicy:
     """How much a server is borne with.
 
     Args:
@@ -134,7 +170,7 @@ class ManagedSession:
         endurance: How much it is borne with.
     """
 
-    def __init__(self, recipe: Recipe, info: SessionInfo, endurance: Endurance) -> None:
+    def __init__(self, recipe: Recipe, info: SessionInfo, endurance: RestartPolicy) -> None:
         self._recipe = recipe
         self._info = info
         self._endurance = endurance
@@ -211,7 +247,7 @@ class ManagedSession:
                     return True
             raise ended
 
-    def absolve(self, deaths: int) -> None:
+    def forgive(self, deaths: int) -> None:
         """Forget deaths that a request is to blame for; they do not count against the bound."""
         self._restarts = max(0, self._restarts - deaths)
 
@@ -261,7 +297,7 @@ class ManagedSession:
             try:
                 await process.ready(lambda: self._is_ready(chat), recipe.ready_timeout_s)
                 if not process.alive:  # then it was another that answered
-                    raise command.failure(f"died at start: {process.epitaph()}")
+                    raise command.failure(f"died at start: {process.how_it_ended()}")
             except ServerError as error:
                 if not process.alive and _BIND_FAILED.search(started.printed()):
                     raise PortTakenError(error.message, hint=error.hint) from error
@@ -297,5 +333,5 @@ class ManagedSession:
         process = self._process
         if process is None:
             return ServerError(f"{self._recipe.name}: no server is running")
-        end = "hangs" if process.alive else f"died: {process.epitaph()}"
+        end = "hangs" if process.alive else f"died: {process.how_it_ended()}"
         return process.command.failure(f"the server {end}, after {self._restarts} restarts")

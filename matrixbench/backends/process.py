@@ -1,10 +1,4 @@
-"""A supervised server process: it never outlives its context, nor matrixbench itself.
-
-Between matrixbench and the server stands a guardian (`guardian.py`), which owns the server's
-process group, reaps it, and ends it when its standard input ends. Stopping a server and matrixbench
-being killed are therefore one and the same way. Should the guardian be killed, the server is killed
-by the kernel (Linux), and the group from here.
-"""
+"""A supervised server process: it never outlives its context, nor matrixbench."""
 
 from __future__ import annotations
 
@@ -26,6 +20,36 @@ from matrixbench.safe_files import open_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+LONGEST_BYTES = 64 << 20
+"""Some 10,000 requests of a llama-server that tells most, 60,000 of one that tells the usual."""
+
+KEPT_BYTES = 1 << 20
+"""Of the beginning, and of the end."""
+
+
+def shorten(log: Path, longest: int = LONGEST_BYTES, kept: int = KEPT_BYTES) -> bool:
+    """Take the middle out of a log that has grown too long; return whether it had.
+
+    Its server goes on writing at its end, since it was opened for appending. Lines that it writes
+    in the moment between are lost.
+    """
+    with contextlib.suppress(OSError), os.fdopen(open_own(log, os.O_RDWR), "r+b") as file:
+        size = file.seek(0, 2)
+        if size <= longest:
+            return False
+        file.seek(kept)
+        head = kept + len(file.readline())
+        file.seek(size - kept)
+        file.readline()
+        tail = file.read()
+        file.truncate(head)
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as end:
+            end.write(f"[matrixbench took {size - head - len(tail)} bytes out here]\n".encode())
+            end.write(tail)
+        return True
+    return False
+
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
 TAIL_LINES = 20
@@ -186,7 +210,7 @@ class ServerProcess:
             if probing.done():
                 probing.result()
             elif death.done():
-                raise self.command.failure(f"died at start: {self.epitaph()}")
+                raise self.command.failure(f"died at start: {self.how_it_ended()}")
             else:
                 raise self.command.failure(f"not ready after {timeout_s:g} s")
         finally:
@@ -201,7 +225,7 @@ class ServerProcess:
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_S, pause * 1.5)
 
-    def epitaph(self) -> str:
+    def how_it_ended(self) -> str:
         """Return how the server ended, in words."""
         match self.returncode:
             case None:

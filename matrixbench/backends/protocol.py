@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from matrixbench.backends.served_names import Remark
+    from matrixbench.backends.http.served_names import Remark
     from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject, Refusal
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template
@@ -34,7 +34,7 @@ class ModelSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchOrder:
+class LaunchRequest:
     """All that a backend needs to make one server configuration answer.
 
     Args:
@@ -108,14 +108,14 @@ class Session(Protocol):
                 with its log's tail.
         """
 
-    def absolve(self, deaths: int) -> None:
+    def forgive(self, deaths: int) -> None:
         """Forget deaths that a request turned out to be to blame for: they were not its own."""
 
 
 class Opener(Protocol):
     """Opens sessions of one kind of backend."""
 
-    def __call__(self, order: LaunchOrder) -> AbstractAsyncContextManager[Session]:
+    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left.
 
         Raises (on entering):

@@ -18,7 +18,7 @@ from matrixbench.spec.backends import ScriptedBackend
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from matrixbench.backends.protocol import LaunchOrder
+    from matrixbench.backends.protocol import LaunchRequest
     from matrixbench.records import ChatRequest, JsonObject
     from matrixbench.spec.backends import Reply, ScriptedReply
 
@@ -83,7 +83,7 @@ class ScriptedSession:
             latency_s=latency_s,
         )
 
-    def absolve(self, deaths: int) -> None:
+    def forgive(self, deaths: int) -> None:
         """Do nothing: a script does not die."""
 
     async def ensure_alive(self) -> bool:
@@ -92,7 +92,7 @@ class ScriptedSession:
 
 
 @asynccontextmanager
-async def open_scripted(order: LaunchOrder) -> AsyncGenerator[ScriptedSession]:
+async def open_scripted(order: LaunchRequest) -> AsyncGenerator[ScriptedSession]:
     """Yield a session that answers from the backend's script."""
     backend = order.backend
     if not isinstance(backend, ScriptedBackend):

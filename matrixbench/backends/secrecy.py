@@ -62,7 +62,7 @@ class Secrets:
             body = body.replace(text.encode(), MASK.encode())
         return body
 
-    def taken_out(self, value: Any) -> Any:  # noqa: ANN401  any JSON value
+    def taken_out(self, value: Any) -> Any:
         """Return JSON data without secrets, in keys as well."""
         match value:
             case str():
@@ -86,7 +86,7 @@ class Secrets:
         changed = {part.name: self._of_part(getattr(record, part.name)) for part in fields(record)}
         return replace(record, **changed)
 
-    def _of_part(self, value: Any) -> Any:  # noqa: ANN401  any field of a record
+    def _of_part(self, value: Any) -> Any:
         if isinstance(value, Timing):
             return value
         if is_dataclass(value):

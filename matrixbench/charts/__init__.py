@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matrixbench.charts.heatmap import Drawing
     from matrixbench.comparison.values import Comparison
-    from matrixbench.spec.charts import Chart
+    from matrixbench.spec.experiment import Chart
 
 __all__ = ["SUFFIXES", "Sides", "check_suffix", "draw", "resolve_sides", "save"]
 
@@ -46,7 +46,7 @@ def draw(
     """
     _demand_docstrings()
     from matrixbench.comparison.values import Comparison  # noqa: PLC0415  only to draw
-    from matrixbench.spec.charts import Chart, Metric  # noqa: PLC0415  the same
+    from matrixbench.spec.experiment import Chart, Metric  # noqa: PLC0415  the same
 
     if isinstance(shown, Comparison):
         from matrixbench.charts.difference import difference_map  # noqa: PLC0415  heavy: altair

@@ -6,13 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from matrixbench.charts.heatmap import picture
-from matrixbench.charts.metrics import POINTS, style_of
-from matrixbench.charts.palette import DARK_INK
-from matrixbench.charts.ramp import ramp_of
+from matrixbench.charts.metrics import DARK_INK, POINTS, ramp_of, style_of
 from matrixbench.charts.sides import resolve_sides, show
 from matrixbench.charts.squares import BY_REQUEST, EMPTY, GREEDY, MEASURED, ONE_DRAW, OUT, arranged
 from matrixbench.comparison.values import Basis
-from matrixbench.spec.charts import Chart, Metric
+from matrixbench.spec.experiment import Chart, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.charts.heatmap import Drawing
-    from matrixbench.charts.ramp import Ramp
+    from matrixbench.charts.metrics import Ramp
     from matrixbench.charts.squares import Row
     from matrixbench.comparison.values import CandidateResult, CellResult, Comparison
 
@@ -78,7 +76,7 @@ def _ramp(cells: Sequence[CellResult]) -> Ramp:
 
 
 def _frame(cells: Sequence[CellResult]) -> DataFrame:
-    import pandas as pd  # noqa: PLC0415  heavy
+    import pandas as pd
 
     axes = dict.fromkeys(axis for cell in cells for axis in cell.pair.coordinates)
     table: dict[str, list[object]] = {

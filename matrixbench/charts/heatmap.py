@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import altair as alt
 
 from matrixbench.charts.layers import layers
-from matrixbench.charts.layout import (
+from matrixbench.charts.metrics import QUIET, percent
+from matrixbench.charts.sides import resolve_sides, side_title
+from matrixbench.charts.squares import (
     EM,
+    INTERVALS,
     LABEL_SIZE,
     Layout,
+    Squares,
     broken,
     label_expression,
     lay_out,
+    squares,
 )
-from matrixbench.charts.metrics import percent
-from matrixbench.charts.palette import QUIET
-from matrixbench.charts.sides import resolve_sides, side_title
-from matrixbench.charts.squares import INTERVALS, Squares, squares
-from matrixbench.frame import LEANS, IntervalKind
+from matrixbench.results.tables import LEANS
+from matrixbench.results.tally import IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
-from matrixbench.spec.charts import OF_ONE_LOAD, PROMPT_TIMES
+from matrixbench.spec.experiment import OF_ONE_LOAD, PROMPT_TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.charts.sides import Sides
-    from matrixbench.spec.charts import Chart
+    from matrixbench.spec.experiment import Chart
 
 Drawing: TypeAlias = "alt.LayerChart | alt.FacetChart"
 

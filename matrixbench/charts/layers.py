@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from matrixbench.charts.layout import LABEL_SIZE, label_expression, shorten
-from matrixbench.charts.palette import DARK_INK, HATCH, LINE, NO_VALUE_FILL, QUIET
+from matrixbench.charts.metrics import DARK_INK, HATCH, LINE, NO_VALUE_FILL, QUIET
 from matrixbench.charts.sides import side_title
 from matrixbench.charts.squares import (
     BY_REQUEST,
     EMPTY,
     GREEDY,
+    LABEL_SIZE,
     MEASURED,
     NO_VALUE,
     NOT_APPLICABLE,
@@ -22,12 +22,13 @@ from matrixbench.charts.squares import (
     REASONING,
     STOPPED,
     UNVERIFIED,
+    label_expression,
+    shorten,
 )
 
 if TYPE_CHECKING:
-    from matrixbench.charts.layout import Layout
     from matrixbench.charts.sides import Sides
-    from matrixbench.charts.squares import Squares
+    from matrixbench.charts.squares import Layout, Squares
 
 TOOLTIPS = "tooltips"
 """Name of the layer that only tells; a still picture has no use for it."""
@@ -120,7 +121,7 @@ class _Layers:
             return alt.Chart().transform_filter(f"isValid(datum['{field}'])")
         return alt.Chart().transform_filter(alt.FieldEqualPredicate(field=field, equal=value))
 
-    def _placed(self, layer: alt.Chart, **channels: Any) -> alt.Chart:  # noqa: ANN401  any channel
+    def _placed(self, layer: alt.Chart, **channels: Any) -> alt.Chart:
         placed: alt.Chart = layer.encode(x=self._x, y=self._y, **channels)
         return placed
 

@@ -3,17 +3,191 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, nan
+from itertools import pairwise
+from math import ceil, floor, isnan, log, log10, nan
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.charts.palette import AMOUNT, CHANGE, GOOD_IS_BRIGHT, SUCCESS
-from matrixbench.frame import IntervalKind, ends_of, one_draw, pass_k
-from matrixbench.spec.charts import Metric
+from matrixbench.results.tables import pass_k
+from matrixbench.results.tally import IntervalKind, ends_of, one_draw
+from matrixbench.spec.experiment import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from matrixbench.spec.charts import Chart
+    from matrixbench.spec.experiment import Chart
+
+SUCCESS = ("#700a14", "#dd5a2b", "#fbeb9e", "#79d3b0", "#008a73")
+"""From 0 (dark red) over pale yellow to 1 (green), at equal steps.
+
+Red and green differ in lightness and in blue, which no common colour blindness takes away: seen
+with protanopia, deuteranopia or tritanopia any two of the five stay at least 25 apart in CIE Lab
+(tests/charts/test_palette.py simulates it)."""
+
+GOOD_IS_BRIGHT = (
+    "#440154",
+    "#472d7b",
+    "#3b528b",
+    "#2c728e",
+    "#21918c",
+    "#28ae80",
+    "#5ec962",
+    "#addc30",
+    "#fde725",
+)
+"""Viridis (S. van der Walt and N. Smith, 2015; CC0) at equal steps: lightness grows evenly."""
+
+CHANGE = ("#7a3000", "#e88c30", "#f7f4ee", "#6aa5dd", "#0b3f8c")
+"""From worse (brown and orange) over nothing (near white) to better (blue), at equal steps.
+
+Orange and blue differ in what no common colour blindness takes away, and no step of this ramp is
+one of `SUCCESS`: a difference is not read as a ratio."""
+
+AMOUNT = ("#f1f5fb", "#b9d1ea", "#6ea3d3", "#2f6fb0", "#0d3a70")
+"""From little (light) to much (dark), where neither is good."""
+
+DARK_INK = "#1a1a1a"
+LIGHT_INK = "#ffffff"
+LINE = "#c4c4c4"
+"""The outline of a square that waits for its trials."""
+HATCH = "#9a9a9a"
+QUIET = "#5f5f5f"
+"""Text that explains."""
+NO_VALUE_FILL = "#ececec"
+"""A measured square that has no value for the metric."""
+
+
+def ink(colours: Sequence[str], position: float) -> str:
+    """Return the ink with the higher contrast (WCAG 2.2) on a colour of a ramp.
+
+    Args:
+        colours: The ramp's colours at equal steps, mixed linearly in sRGB as Vega does.
+        position: Between 0 and 1.
+    """
+    return ink_on(mixed(colours, position))
+
+
+def ink_on(colour: tuple[float, float, float]) -> str:
+    """Return the ink with the higher contrast on a colour, its channels between 0 and 255."""
+    light = luminance(colour)
+    dark_contrast = (light + 0.05) / (luminance(channels(DARK_INK)) + 0.05)
+    return DARK_INK if dark_contrast >= 1.05 / (light + 0.05) else LIGHT_INK
+
+
+def mixed(colours: Sequence[str], position: float) -> tuple[float, float, float]:
+    """Return the colour at a position of a ramp, its channels between 0 and 255."""
+    scaled = min(max(position, 0.0), 1.0) * (len(colours) - 1)
+    step = min(int(scaled), len(colours) - 2)
+    left, right = list(pairwise(colours))[step]
+    share = scaled - step
+    low, high = channels(left), channels(right)
+    return (
+        low[0] + (high[0] - low[0]) * share,
+        low[1] + (high[1] - low[1]) * share,
+        low[2] + (high[2] - low[2]) * share,
+    )
+
+
+def channels(colour: str) -> tuple[float, float, float]:
+    """Return the channels of `#rrggbb`, between 0 and 255."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def luminance(colour: tuple[float, float, float]) -> float:
+    """Return the relative luminance of an sRGB colour (WCAG 2.2), between 0 and 1."""
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4  # noqa: PLR2004  IEC 61966-2-1
+        for share in (channel / 255 for channel in colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+_LOG_FROM = 20.0
+"""Largest over smallest value from which a colour scale is logarithmic: more than a decade."""
+
+_LEAST_SPAN = 0.2
+"""Of the middle: values that differ by less do not get all the colours there are."""
+
+_MAX_TICKS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ramp:
+    """The colours of a metric.
+
+    Args:
+        title: Of the legend, with the unit.
+        colours: At equal steps from `low` to `high`.
+        low: The value of the first colour.
+        high: The value of the last colour.
+        logarithmic: Whether equal ratios, not differences, are equally far apart.
+        label: How the legend writes values (a Vega expression).
+        whole: Whether the legend has whole numbers only.
+    """
+
+    title: str
+    colours: tuple[str, ...]
+    low: float
+    high: float
+    logarithmic: bool = False
+    label: str = "'' + datum.value"
+    whole: bool = False
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The values between which colours run; never a single point, which has no scale."""
+        return (self.low, self.high) if self.high > self.low else (self.low, self.low + 1)
+
+    def ticks(self) -> list[float]:
+        """Return round values for the legend, about seven at most."""
+        low, high = self.domain
+        if self.logarithmic:
+            decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+            found = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
+            inside = [value for value in found if low <= value <= high]
+            return inside if len(inside) <= _MAX_TICKS else inside[::3]
+        step = 10.0 ** floor(log10(high - low))
+        steps = [step / 4, step / 2, step, step * 2]
+        if self.whole:
+            steps = [max(1.0, float(ceil(size))) for size in steps]
+        fine = next(s for s in steps if (high - low) / s <= _MAX_TICKS)
+        return [round(n * fine, 12) for n in range(ceil(low / fine), floor(high / fine) + 1)]
+
+    def ink(self, value: float) -> str:
+        """Return the ink that reads on the colour of a value."""
+        low, high = self.domain
+        if self.logarithmic:
+            return ink(self.colours, log(value / low) / log(high / low))
+        return ink(self.colours, (value - low) / (high - low))
+
+
+def ramp_of(values: Iterable[float], style: Style) -> Ramp:
+    """Return the colours of a metric, over its own ends or over the values that occur.
+
+    Times, rates and numbers run by equal ratios where they span more than a decade. Where they
+    hardly differ, the colours hardly differ either.
+    """
+    known = [value for value in values if not isnan(value)]
+    low, high = style.ends or _widened(min(known, default=0.0), max(known, default=1.0), style)
+    logarithmic = style.ends is None and low > 0 and high >= low * _LOG_FROM
+    return Ramp(
+        title=style.title,
+        colours=style.colours,
+        low=low,
+        high=high,
+        logarithmic=logarithmic,
+        label=style.unit.label,
+        whole=style.whole,
+    )
+
+
+def _widened(low: float, high: float, style: Style) -> tuple[float, float]:
+    if style.whole:
+        return low, max(high, low + 1)
+    middle = (low + high) / 2
+    if high - low >= _LEAST_SPAN * middle:
+        return low, high
+    return middle * (1 - _LEAST_SPAN / 2), middle * (1 + _LEAST_SPAN / 2)
+
 
 _SLOW_IS_DARK = GOOD_IS_BRIGHT[::-1]
 _MINUTES_FROM_S = 600

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import UsageError
-from matrixbench.frame import AXES_ATTR, axes_of
-from matrixbench.plan.values import beside, label
+from matrixbench.plan.cells import beside, label
+from matrixbench.results.tables import AXES_ATTR, axes_of
 from matrixbench.safe_text import for_picture
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from matrixbench.spec.charts import Chart
+    from matrixbench.spec.experiment import Chart
 
 _OUTER = {axis: place for place, axis in enumerate(("backend", "binary", "chat_template"))}
 """Axes that come first where several share a side."""

@@ -1,1 +1,1 @@
-"""Checks: pure functions from a reply to a verdict, one family a file."""
+"""Checks: pure functions from a reply to a verdict."""

@@ -1,24 +1,26 @@
-"""Tool calls that a model wrote into its text, in the notations that models are trained on.
-
-A notation with marks of its own counts by these, and by the call behind them, which has a name. A
-bare one (JSON, Python, `Action:`) counts only where it names a tool that was offered, so that an
-answer in JSON, or one about JSON, is no call. In code or in quotation marks the marked ones must
-name an offered tool as well.
-"""
+"""Tool calls that a model wrote into its text, and what else stands where it does not belong."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.checks.code_in_text import Code
-from matrixbench.checks.json_text import read_json
-from matrixbench.checks.reasoning import split_content
+from matrixbench.checks.json_values import read_json
+from matrixbench.checks.reasoning import Code, split_content, taken_apart
+from matrixbench.checks.verdicts import FaultError, one_line
+from matrixbench.records import Kind, Note
+from matrixbench.spec.checks import ALL_MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matrixbench.checks.verdicts import Judging, Reference
+    from matrixbench.records import ChatReply, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +269,7 @@ class _Bare:
                 return WrittenCall(notation=notation, name=found["name"])
         return None
 
-    def _named(self, value: Any) -> str:  # noqa: ANN401  any JSON value
+    def _named(self, value: Any) -> str:
         """Return the tool that an object of a JSON value calls; empty where none does."""
         waiting = [value]
         while waiting:
@@ -301,7 +303,7 @@ def _defines(part: dict[str, Any]) -> bool:
     return "description" in part
 
 
-def _is_schema(value: Any) -> bool:  # noqa: ANN401  any JSON value
+def _is_schema(value: Any) -> bool:
     return isinstance(value, dict) and ("properties" in value or value.get("type") == "object")
 
 
@@ -327,3 +329,76 @@ def _values(text: str, begin: re.Pattern[str]) -> Iterator[Any]:
             at = found.end()
         else:
             yield value
+
+
+NOTE_CHARS = 200
+"""How long a note may be."""
+
+
+def unless_reasoning_is_there(judging: Judging) -> Judging:
+    """Return a rule about texts whose no says so where reasoning in the content is to blame.
+
+    That is where the rule would hold if reasoning and answer were taken apart, and where it misses
+    a reasoning that stands in the content.
+    """
+
+    def judge(reply: ChatReply, reference: Reference) -> Verdict:
+        verdict = judging(reply, reference)
+        if verdict.passed or not _is_blamed(verdict, judging, reply, reference):
+            return verdict
+        reason = one_line(f"reasoning in the content: {verdict.reason}")
+        return replace(verdict, kind=Kind.REASONING_IN_CONTENT, reason=reason)
+
+    return judge
+
+
+def _is_blamed(verdict: Verdict, judging: Judging, reply: ChatReply, reference: Reference) -> bool:
+    seen = taken_apart(reply, ALL_MARKS)
+    if (seen.content, seen.reasoning) == (reply.content, reply.reasoning):
+        return False
+    if verdict.kind is Kind.NO_REASONING and seen.reasoning:
+        return True
+    try:
+        return judging(seen, reference).passed
+    except FaultError:
+        return False
+
+
+def notes_of(reply: ChatReply, names: Sequence[str], find: Finder) -> tuple[Note, ...]:
+    """Return what is noticed of a reply, and of those before it.
+
+    Args:
+        reply: The reply as it came.
+        names: The marks of reasoning that are taken apart before the checks.
+        find: Finds a call that was written into a text.
+    """
+    turns = [turn.reply for turn in reply.earlier]
+    found: list[Note] = []
+    for number, said in enumerate([*turns, reply], 1):
+        turn = f"turn {number}: " if turns else ""
+        content = said.content if isinstance(said.content, str) else ""
+        for kind, text in (*_reasoning(content, names), *_call(content, find)):
+            found.append(Note(kind=kind, text=one_line(turn + text, NOTE_CHARS)))
+    return tuple(found)
+
+
+def _reasoning(content: str, names: Sequence[str]) -> Iterator[tuple[Kind, str]]:
+    split = split_content(content)
+    if split is None:
+        return
+    marks = ", ".join(dict.fromkeys(marks.shown for marks in split.marks))
+    missing = sorted({marks.name for marks in split.marks} - set(names))
+    is_open = ", never closed" if split.is_open else ""
+    size = f"{len(split.reasoning):,} of {len(content):,} characters"
+    handled = "taken apart before the checks"
+    if missing:
+        setting = f"reasoning_in_content: [{', '.join(missing)}]"
+        handled = f"the checks see it as content; {setting} takes it apart"
+    yield Kind.REASONING_IN_CONTENT, f"{marks}{is_open}: {size}; {handled}"
+
+
+def _call(content: str, find: Finder) -> Iterator[tuple[Kind, str]]:
+    written = call_in_answer(content, find)
+    if written is not None:
+        text = f"{one_line(written.name, 60)}, as {written.notation} writes calls; it is no call to"
+        yield Kind.CALL_IN_CONTENT, f"{text} whoever uses the server"

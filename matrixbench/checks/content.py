@@ -1,13 +1,21 @@
-"""Checks of a reply's texts: `content`, `reasoning` and `finish_reason`."""
+"""Checks of a reply's texts, and of what was measured beside them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.matchers import as_matcher, compile_matcher
-from matrixbench.checks.verdicts import no, yes
+from matrixbench.checks.matchers import (
+    as_matcher,
+    compile_bounds,
+    compile_matcher,
+    is_nan,
+    is_number,
+    written,
+)
+from matrixbench.checks.verdicts import UnjudgeableError, no, yes
 from matrixbench.records import Kind
-from matrixbench.spec.matchers import Matcher
+from matrixbench.spec.checks import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
     from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, Verdict
+    from matrixbench.spec.checks import Bounds
 
 CONTENT = "content"
 REASONING = "reasoning"
@@ -75,3 +84,111 @@ def _text_rule(
         return passed if reason is None else no(check, wrong if text else missing, reason)
 
     return rule
+
+
+LATENCY = "latency_s"
+COMPLETION_TOKENS = "completion_tokens"
+CACHED_TOKENS = "cached_tokens"
+
+BEYOND = 2**53
+"""No figure that means something comes near it."""
+
+
+def compile_latency(bounds: Bounds, *, where: str = "") -> Rule:
+    """Return the rule that a reply took so many seconds.
+
+    The rule raises `UnjudgeableError` for a reply that nobody measured.
+
+    Raises:
+        CheckError: The bounds are wrong.
+    """
+    within, said = compile_bounds(bounds, where=where)
+    passed = yes(LATENCY)
+
+    def rule(reply: ChatReply) -> Verdict:
+        seconds = reply.timing.latency_s
+        if not is_number(seconds) or is_nan(seconds):
+            reason = f"expected {said} s, but a saved reply has no latency"
+            raise UnjudgeableError(Kind.NOT_REPORTED, reason)
+        if within(seconds):
+            return passed
+        return no(LATENCY, Kind.WRONG_LATENCY, f"expected {said} s, found {_seconds(seconds)} s")
+
+    return rule
+
+
+def compile_completion_tokens(bounds: Bounds, *, where: str = "") -> Rule:
+    """Return the rule that a reply has so many tokens, as the server counts them.
+
+    The rule raises `UnjudgeableError` where the server does not.
+
+    Raises:
+        CheckError: The bounds are wrong.
+    """
+    counted = _Counted(
+        check=COMPLETION_TOKENS,
+        kind=Kind.WRONG_LENGTH,
+        of=lambda reply: reply.completion_tokens,
+        missing="completion tokens",
+    )
+    return counted.within(bounds, where)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < BEYOND else written(seconds)
+
+
+def _whole(tokens: int) -> str:
+    return f"{tokens:,}" if tokens < BEYOND else written(tokens)
+
+
+def compile_cached_tokens(bounds: Bounds, *, where: str = "") -> Rule:
+    """Return the rule that so many tokens of the prompt came from the server's cache.
+
+    The rule raises `UnjudgeableError` where the server does not say.
+
+    Raises:
+        CheckError: The bounds are wrong.
+    """
+    counted = _Counted(
+        check=CACHED_TOKENS,
+        kind=Kind.WRONG_CACHED_TOKENS,
+        of=lambda reply: reply.usage.cached_tokens,
+        missing="tokens from the cache",
+        noun="tokens from the cache",
+    )
+    return counted.within(bounds, where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """A figure that a server counts.
+
+    Args:
+        check: The check's name.
+        kind: Of the verdict of a reply whose figure lies outside.
+        of: A reply → the figure; None where the server does not tell it.
+        missing: What a server does not report then.
+        noun: What is counted.
+    """
+
+    check: str
+    kind: Kind
+    of: Callable[[ChatReply], int | None]
+    missing: str
+    noun: str = "tokens"
+
+    def within(self, bounds: Bounds, where: str) -> Rule:
+        within, said = compile_bounds(bounds, where=where)
+        passed = yes(self.check)
+
+        def rule(reply: ChatReply) -> Verdict:
+            tokens = self.of(reply)
+            if tokens is None or not is_number(tokens) or is_nan(tokens):
+                reason = f"expected {said} {self.noun}, but the server reports no {self.missing}"
+                raise UnjudgeableError(Kind.NOT_REPORTED, reason)
+            if within(tokens):
+                return passed
+            return no(self.check, self.kind, f"expected {said} {self.noun}, found {_whole(tokens)}")
+
+        return rule

@@ -1,27 +1,195 @@
-"""The check that a reply's text is JSON: `json`."""
+"""The check that a reply is JSON, and JSON Schemas for every value that a model can write."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
-from matrixbench.checks.json_schema import compile_schema
-from matrixbench.checks.json_text import read_json
-from matrixbench.checks.matchers import as_matcher, compile_matcher
-from matrixbench.checks.verdicts import no, yes
+from matrixbench.checks.json_values import has_equal_items, read_json
+from matrixbench.checks.matchers import as_matcher, compile_matcher, found_in
+from matrixbench.checks.verdicts import EXPECTED_CHARS, UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
-from matrixbench.spec.value_paths import Missing, PathProblem, look_up, parse_path, write_path
+from matrixbench.spec.wording import Missing, PathProblem, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
     from matrixbench.checks.matchers import Match
     from matrixbench.checks.verdicts import Rule
-    from matrixbench.records import ChatReply, Verdict
+    from matrixbench.records import ChatReply, JsonObject, Verdict
     from matrixbench.spec.checks import JsonContent
-    from matrixbench.spec.value_paths import Step
+    from matrixbench.spec.wording import Step
+
+TOO_DEEP = "nested too deeply to be held against the schema"
+
+ERRORS_LOOKED_AT = 1_000
+"""The worst is chosen among so many: a long list may break a schema at each of its items."""
+
+_SIMPLEST: tuple[Any, ...] = (None, True, 0, "", [], {})
+"""One value of each type. A schema that cannot be held against these leads in a circle."""
+
+
+def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None]:
+    """Return a function that says where a value breaks the schema, or None.
+
+    It raises `TimeoutError` where a regular expression takes too long, and `UnjudgeableError` where
+    a `$ref` leads nowhere.
+
+    Raises:
+        CheckError: It is no JSON Schema, or its `$ref`s lead in a circle.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, best_match
+    from jsonschema.validators import extend
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
+    from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415  the same
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise CheckError(
+            f"this is no JSON Schema: {one_line(error.message)}",
+            where=f"{where}.schema{error.json_path[1:]}",
+            hint="Schemas are read as JSON Schema, draft 2020-12.",
+        ) from error
+    # A registry of its own: the default one would fetch what a $ref names from the network.
+    kind = extend(Draft202012Validator, _OWN)  # type: ignore[no-untyped-call]
+    validator = kind(schema, registry=EMPTY_REGISTRY)
+
+    def complaint(value: Any) -> str | None:
+        try:
+            error = best_match(islice(validator.iter_errors(value), ERRORS_LOOKED_AT))
+        except RecursionError:
+            return TOO_DEEP
+        except Unresolvable as unresolvable:  # no reply's fault
+            reason = f"the schema's $ref leads nowhere: {one_line(str(unresolvable))}"
+            raise UnjudgeableError(Kind.CHECK_RAISED, reason) from unresolvable
+        return None if error is None else f"at {error.json_path}: {error.message}"
+
+    _refuse_circles(validator, where)
+    return complaint
+
+
+def _refuse_circles(validator: Validator, where: str) -> None:
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415  heavy: few tests need it
+
+    try:
+        for value in _SIMPLEST:
+            validator.is_valid(value)
+    except RecursionError as error:
+        raise CheckError(
+            "a $ref leads back to itself, so no value could ever be held against this schema",
+            where=f"{where}.schema",
+            hint="A schema may name itself only for a part of the value: an item or a property.",
+        ) from error
+    except Unresolvable:  # said of each reply, for others may not get there
+        return
+
+
+def _pattern(
+    _validator: Validator,
+    pattern: str,
+    value: Any,
+    _schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `pattern` means, in a second at most: jsonschema's own search cannot be stopped."""
+    if isinstance(value, str) and not found_in(pattern, value):
+        yield _error(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any,
+    patterns: JsonObject,
+    value: Any,
+    _schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `patternProperties` means, likewise."""
+    for pattern, schema in patterns.items() if isinstance(value, dict) else ():
+        for name, item in value.items():
+            if found_in(pattern, name):
+                yield from validator.descend(item, schema, path=name, schema_path=pattern)
+
+
+def _additional_properties(
+    validator: Any,
+    wanted: JsonObject | bool,
+    value: Any,
+    schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `additionalProperties` means, likewise: it looks at the patterns of its neighbour."""
+    if not isinstance(value, dict):
+        return
+    patterns = tuple(schema.get("patternProperties", ()))
+    known = schema.get("properties", {})
+    extras = [
+        name
+        for name in value
+        if name not in known and not any(found_in(pattern, name) for pattern in patterns)
+    ]
+    if isinstance(wanted, dict):
+        for name in extras:
+            yield from validator.descend(value[name], wanted, path=name)
+    elif not wanted and extras:
+        verb = "was" if len(extras) == 1 else "were"
+        names = ", ".join(map(repr, sorted(extras)))
+        yield _error(f"Additional properties are not allowed ({names} {verb} unexpected)")
+
+
+def _multiple_of(
+    _validator: Validator,
+    of: float,
+    value: Any,
+    _schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `multipleOf` means, exactly in decimals: 0.3 is a multiple of 0.1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not _is_finite(value) or (_exact(value) / _exact(of)).denominator != 1:
+        yield _error(f"{value!r} is not a multiple of {of}")
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is finite; `math.isfinite` raises where a float cannot follow."""
+    return isinstance(value, int) or isfinite(value)
+
+
+def _exact(number: float) -> Fraction:
+    return Fraction(number if isinstance(number, int) else Decimal(repr(number)))
+
+
+def _unique_items(
+    _validator: Validator,
+    wanted: bool,
+    value: Any,
+    _schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `uniqueItems` means, in a time that grows with the list and not with its square."""
+    if wanted and isinstance(value, list) and has_equal_items(value):
+        yield _error(f"{value!r} has non-unique elements")
+
+
+def _error(message: str) -> ValidationError:
+    from jsonschema import ValidationError
+
+    return ValidationError(message)
+
+
+_OWN = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+    "multipleOf": _multiple_of,
+    "uniqueItems": _unique_items,
+}
+
 
 JSON = "json"
 
@@ -87,7 +255,7 @@ def _compile_paths(paths: Mapping[str, Any], where: str) -> tuple[Match, ...]:
 def _at_path(steps: Sequence[Step], match: Match) -> Match:
     name = one_line(write_path(steps), EXPECTED_CHARS)
 
-    def matches(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+    def matches(value: Any) -> str | None:
         found = look_up(value, steps)
         if isinstance(found, Missing):
             there = f"{one_line(write_path(found.at), 24)} is " if found.at else ""

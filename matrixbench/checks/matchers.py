@@ -1,17 +1,287 @@
-"""Matchers: what a single value must be. See docs/checks.md for the language."""
+"""Matchers: what a single value must be; numbers and patterns. No reply makes one raise."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from decimal import Context, Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from matrixbench.checks.excerpt import EXPECTED_CHARS, one_line, shown
+import regex
+
 from matrixbench.checks.json_values import json_equal
-from matrixbench.checks.numbers import compile_bounds, compile_number, number_in, written
-from matrixbench.checks.patterns import REGEX_TIMEOUT_S, compile_pattern
+from matrixbench.checks.verdicts import (
+    EXPECTED_CHARS,
+    FaultError,
+    NotJsonError,
+    UnjudgeableError,
+    one_line,
+    shown,
+)
 from matrixbench.errors import CheckError
-from matrixbench.spec.matchers import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
+from matrixbench.spec.base import number_of
+from matrixbench.spec.checks import CONDITIONS, Bounds, JsonType, Matcher, NumberMatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrixbench.checks.verdicts import Rule
+    from matrixbench.records import ChatReply, Kind, Verdict
+    from matrixbench.spec.checks import NumberPlace
+
+REGEX_TIMEOUT_S = 1.0
+"""How long one search may take; beyond it the check says no."""
+
+_SIGN = re.compile(
+    r"(?P<kept>\\N\{[^}]*\}|\\.|\{(?!\})\d*,?\d*\})"
+    r"|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"|\{",
+    re.DOTALL,
+)
+"""An escape or a count; a set; or a brace that means itself."""
+
+_WORD, _SPACE = r"\p{L}\p{N}_", r"\s\x1c-\x1f"
+"""What `re` takes for a sign of a word (`str.isalnum`), and for a blank (`str.isspace`). To `regex`
+`²` is none, so that it finds `5\\b` in `0.5²`, and a combining accent is one."""
+
+_NO_WORD = (
+    r"\p{M}\p{S}\p{Z}\p{C}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}"
+    r"\u203f\u2040\u2054\ufe33\ufe34\ufe4d-\ufe4f\uff3f"
+)
+"""All others, for a set, which cannot hold a negated one; the last join words, as `_` does."""
+
+_BEFORE, _AFTER = f"(?<=[{_WORD}])", f"(?=[{_WORD}])"
+_NOT_BEFORE, _NOT_AFTER = f"(?<![{_WORD}])", f"(?![{_WORD}])"
+_CLASSES = {
+    r"\w": f"[{_WORD}]",
+    r"\W": f"[^{_WORD}]",
+    r"\s": f"[{_SPACE}]",
+    r"\S": f"[^{_SPACE}]",
+    r"\b": f"(?:{_BEFORE}{_NOT_AFTER}|{_NOT_BEFORE}{_AFTER})",
+    r"\B": f"(?:{_BEFORE}{_AFTER}|{_NOT_BEFORE}{_NOT_AFTER})",
+}
+_CLASSES_IN_SETS = {r"\w": _WORD, r"\W": _NO_WORD, r"\s": _SPACE}
+
+
+def compile_pattern(pattern: str, flags: int, where: str) -> regex.Pattern[str]:
+    """Compile a pattern of `re` with `regex`, whose searches can be given a time limit.
+
+    A pattern that backtracks without end would else hold up the run, and no signal would end it.
+
+    Raises:
+        CheckError: It is no regular expression.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # «possible nested set» is no mistake
+            ascii_only = bool(re.compile(pattern, flags).flags & re.ASCII)
+            meant = as_regex(pattern, ascii_only=ascii_only)
+            return regex.compile(meant, flags | regex.VERSION0)
+    except (re.error, regex.error, ValueError, OverflowError, RecursionError) as error:
+        raise CheckError(
+            f"{one_line(pattern)} is no regular expression: {error}",
+            where=where.lstrip("."),
+            hint="Patterns are those of Python's re module.",
+        ) from error
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Return whether a pattern is found in a text.
+
+    Raises:
+        TimeoutError: It takes too long to say.
+    """
+    return _compiled(pattern).search(text, timeout=REGEX_TIMEOUT_S) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return compile_pattern(pattern, 0, "")
+
+
+def as_regex(pattern: str, *, ascii_only: bool = False) -> str:
+    """Return a pattern of `re` so that `regex` takes it for the same.
+
+    To `re` a brace that is no count and a bracket within a set are characters like any other; to
+    `regex` they may begin a fuzzy match (`a{e<=1}`) and a class (`[[:alpha:]]`). The two differ
+    in what a sign of a word and a blank is, too.
+
+    Args:
+        pattern: The pattern.
+        ascii_only: Whether it is one of ASCII (`(?a)`), where both agree on words.
+    """
+    return _SIGN.sub(lambda found: _as_regex(found, ascii_only=ascii_only), pattern)
+
+
+def _as_regex(found: re.Match[str], *, ascii_only: bool) -> str:
+    text = found[0]
+    outside: Mapping[str, str] = {} if ascii_only else _CLASSES
+    inside: Mapping[str, str] = {} if ascii_only else _CLASSES_IN_SETS
+    if found["set"]:
+
+        def sign(one: re.Match[str]) -> str:
+            return inside.get(one[1], one[1]) if one[1] else r"\["
+
+        return "[" + re.sub(r"(\\.)|\[", sign, text[1:], flags=re.DOTALL)
+    if found["kept"]:
+        return outside.get(text, text)
+    return rf"\{text}"
+
+
+def guarded(rule: Rule, kind: Kind) -> Rule:
+    """Return a shipped rule that raises nothing at a reply but a `FaultError` of a kind.
+
+    Each fault that is known has its own verdict before it comes to this. Memory that is short is
+    the machine's fault, a reply that is no JSON this program's: neither says anything of the model.
+    """
+
+    def guard(reply: ChatReply) -> Verdict:
+        try:
+            return rule(reply)
+        except (UnjudgeableError, FaultError, NotJsonError, MemoryError):
+            raise
+        except TimeoutError as error:
+            reason = f"given up: a regular expression took longer than {REGEX_TIMEOUT_S:g} s on it"
+            raise FaultError(kind, reason) from error
+        except Exception as error:
+            reason = f"the reply cannot be looked at: {type(error).__name__}: {error}"
+            raise FaultError(kind, reason) from error
+
+    return guard
+
+
+Within: TypeAlias = Callable[[float], bool]
+"""Whether a number lies within some bounds."""
+
+_NUMBER = re.compile(
+    r"""
+    (?: (?<!\w)[-+\u2212] )?                     # no sign but a hyphen in `5-3` and `b-2`
+    (?: (?<![\w.])\.[0-9]+                      # .5
+      | (?<!\w)(?<![0-9]\.)(?<!\w\.)             # not within a word or a version such as 1.2.3
+        (?: [0-9]{1,3}(?:,[0-9]{3})+(?![0-9]) | [0-9]+ )
+        (?: \.[0-9]+ )?
+    )
+    (?: [eE][-+]?[0-9]+ )?
+    """,
+    re.VERBOSE,
+)
+"""A number as English texts write it: `-1,234.5` and `6.02e23`, also before a unit."""
+
+
+_DECIMALS = Context(prec=10_000)
+"""Enough for every number that a file or a reply can hold: sums are exact."""
+
+
+def is_number(value: object) -> bool:
+    """Return whether a JSON value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def written(number: float) -> str:
+    """Return a number for people. A whole number may be beyond what a float can say."""
+    try:
+        return f"{number:.15g}"
+    except OverflowError:
+        return f"{Decimal(number):.15g}"
+
+
+def numbers_in(text: str) -> list[float]:
+    """Return the numbers that stand in a text, in its order."""
+    return [_read(found) for found in _NUMBER.findall(text)]
+
+
+def number_in(value: Any, place: NumberPlace) -> float | str:
+    """Return the number that a value is, or holds at a place of its text; else what was found."""
+    if not isinstance(value, str):
+        return value if is_number(value) else shown(value)
+    if place == "whole":
+        whole = _NUMBER.fullmatch(value.strip())
+        return shown(value) if whole is None else _read(whole[0])
+    numbers = numbers_in(value)
+    if not numbers:
+        return f"no number in {shown(value)}"
+    if place == "only" and len(numbers) > 1:
+        return f"{len(numbers)} numbers in {shown(value)}"
+    return numbers[-1 if place == "last" else 0]
+
+
+def compile_bounds(bounds: Bounds, *, where: str = "") -> tuple[Within, str]:
+    """Return whether a number lies within bounds, and how those are said.
+
+    Raises:
+        CheckError: A bound is no number, there is none, or nothing could lie between them.
+    """
+    least, most = _known(bounds.min, f"{where}.min"), _known(bounds.max, f"{where}.max")
+    if least is None and most is None:
+        raise CheckError("no bound is given", where=where, hint="Give it min, max or both.")
+    if least is not None and most is not None and least > most:
+        raise CheckError(f"nothing lies between {written(least)} and {written(most)}", where=where)
+    if least is None:
+        return _at_most(most or 0.0)
+    if most is None:
+        return (lambda number: number >= least), f"at least {written(least)}"
+    return (lambda number: least <= number <= most), f"{written(least)} to {written(most)}"
+
+
+def _at_most(most: float) -> tuple[Within, str]:
+    return (lambda number: number <= most), f"at most {written(most)}"
+
+
+def compile_number(matcher: NumberMatcher, *, where: str = "") -> tuple[Within, str]:
+    """Return whether a number is the one that is meant, and how that is said.
+
+    Raises:
+        CheckError: See `compile_bounds`; or there is a value beside bounds.
+    """
+    if matcher.value is None:
+        return compile_bounds(matcher, where=where)
+    if matcher.min is not None or matcher.max is not None:
+        raise CheckError(
+            "both a value and bounds", where=where, hint="Give it value and tolerance, or bounds."
+        )
+    value = _known(matcher.value, f"{where}.value") or 0.0
+    tolerance = _known(matcher.tolerance, f"{where}.tolerance") or 0.0
+    if tolerance < 0:
+        raise CheckError("a tolerance is not negative", where=f"{where}.tolerance")
+    low = _DECIMALS.subtract(_exact(value), _exact(tolerance))
+    high = _DECIMALS.add(_exact(value), _exact(tolerance))
+    about = f" ± {written(tolerance)}" if tolerance else ""
+
+    def within(number: float) -> bool:
+        # NaN is near nothing, and decimals refuse to be compared with it.
+        return not is_nan(number) and low <= _exact(number) <= high
+
+    return within, f"{written(value)}{about}"
+
+
+def _read(text: str) -> float:
+    plain = text.replace(",", "").replace("\u2212", "-")
+    try:
+        return int(plain)
+    except ValueError:  # a fraction, an exponent, or more digits than `int` takes
+        return float(plain)
+
+
+def is_nan(number: float) -> bool:
+    """Return whether a number is NaN; `math.isnan` raises where a float cannot follow."""
+    return number != number  # noqa: PLR0124  NaN alone is not equal to itself
+
+
+def _exact(number: float) -> Decimal:
+    """Return a number as it is written, for 2.6 is 0.1 from 2.5 to everybody but the machine."""
+    return Decimal(number) if isinstance(number, int) else Decimal(repr(number))
+
+
+def _known(bound: float | str | None, where: str) -> float | None:
+    if bound is None:
+        return None
+    number = number_of(bound)
+    if number is None:
+        raise CheckError(f"{bound!r} is no number", where=where)
+    return number
+
 
 MATCHER_KEYS = frozenset(Matcher.model_fields)
 """The keys by which a mapping is known for a matcher."""
@@ -78,7 +348,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     ignoring = matcher.ignoring
     ignored = None if ignoring is None else compile_pattern(ignoring, 0, f"{where}.ignoring")
 
-    def match(value: Any) -> str | None:  # noqa: ANN401  any JSON value
+    def match(value: Any) -> str | None:
         seen = (
             ignored.sub("", value, timeout=REGEX_TIMEOUT_S)
             if ignored is not None and isinstance(value, str)
@@ -92,7 +362,7 @@ def compile_matcher(matcher: Matcher, *, where: str = "") -> Match:
     return match
 
 
-def json_type_is(value: Any, name: str) -> bool:  # noqa: ANN401  any JSON value
+def json_type_is(value: Any, name: str) -> bool:
     """Return whether a JSON value has the named type; 1.0 is an integer, as in JSON Schema."""
     if isinstance(value, float) and name == "integer":
         return value.is_integer()
@@ -144,11 +414,11 @@ def _number_conditions(matcher: Matcher, where: str) -> list[Condition]:
     within, said = compile_number(number, where=f"{where}.number")
     place = number.in_text
 
-    def meets(value: Any) -> bool:  # noqa: ANN401  any JSON value
+    def meets(value: Any) -> bool:
         found = number_in(value, place)
         return not isinstance(found, str) and within(found)
 
-    def told(value: Any) -> str:  # noqa: ANN401  any JSON value
+    def told(value: Any) -> str:
         found = number_in(value, place)
         if isinstance(found, str):
             return found

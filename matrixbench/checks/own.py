@@ -22,8 +22,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
-from matrixbench.checks.excerpt import one_line, shown
-from matrixbench.checks.verdicts import UnjudgeableError, no, yes
+from matrixbench.checks.verdicts import UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.records import ChatReply, Kind, Turn, Verdict
@@ -286,7 +285,7 @@ def _source(module: ModuleType) -> str:
     return _digest_of(file) if file else ""
 
 
-def _check_callable(check: PythonCheck, function: Any, where: str) -> None:  # noqa: ANN401  anything
+def _check_callable(check: PythonCheck, function: Any, where: str) -> None:
     if not callable(function):
         found = type(function).__name__
         raise CheckError(f"{check.python} is no function, but of type {found}", where=where)

@@ -1,26 +1,62 @@
-"""Reasoning that a server left in a reply's content: found, and taken apart from the answer.
-
-A block counts where nothing but white space, or another block, stands before it. A closing mark by
-itself, whose opening one the template put into the prompt, counts where nothing but text stands
-before it. An opening mark that is never closed begins what runs to the end. A closing mark in code
-or in quotation marks is quoted, not meant. Anywhere else marks are text like any other.
-"""
+"""Reasoning that a server left in a reply's content; and where code stands in a text."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.code_in_text import Code
-from matrixbench.spec.reasoning import ALL_MARKS
+from matrixbench.spec.checks import ALL_MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matrixbench.records import ChatReply
+
+FENCED = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^`\n]*\n(?P<body>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t\r]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+"""A fenced code block as in CommonMark: it is closed by a fence at least as long, or by the end."""
+
+_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)[^`\n]+(?<!`)\1(?!`)")
+_QUOTES = {'"': '"', "'": "'", "«": "»", "“": "”", "‘": "’", "„": "“"}
+
+
+class Code:
+    """The parts of a text that are code, or that stand in quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._spans = sorted(_spans(text))
+        self._begins = [begin for begin, _ in self._spans]
+
+    def quotes(self, begin: int, end: int) -> bool:
+        """Return whether a part of the text is in code, or has quotation marks right around it."""
+        place = bisect_right(self._begins, begin) - 1
+        if place >= 0 and end <= self._spans[place][1]:
+            return True
+        before, after = self._text[begin - 1 : begin], self._text[end : end + 1]
+        return bool(after) and _QUOTES.get(before) == after
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    if "`" not in text and "~~~" not in text:
+        return
+    at = 0
+    for block in FENCED.finditer(text):
+        yield from _spans_of_lines(text, at, block.start())
+        yield block.span()
+        at = block.end()
+    yield from _spans_of_lines(text, at, len(text))
+
+
+def _spans_of_lines(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    for span in _SPAN.finditer(text, begin, end):
+        yield span.span()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.checks.excerpt import as_text, one_line, shown
-from matrixbench.checks.guarding import guarded
-from matrixbench.checks.json_text import read_json
-from matrixbench.checks.json_values import json_equal
-from matrixbench.checks.verdicts import no, yes
+from matrixbench.checks.json_values import json_equal, read_json
+from matrixbench.checks.matchers import guarded
+from matrixbench.checks.verdicts import as_text, no, one_line, shown, yes
 from matrixbench.identity import canonical_json
 from matrixbench.records import Kind
 

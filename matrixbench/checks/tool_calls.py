@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from matrixbench.checks.calls_in_text import call_finder, call_in_answer
-from matrixbench.checks.excerpt import EXPECTED_CHARS, FOUND_CHARS, as_text, one_line, shown
-from matrixbench.checks.json_text import read_json
+from matrixbench.checks.json_values import read_json
 from matrixbench.checks.matchers import Match, as_matcher, compile_matcher
-from matrixbench.checks.verdicts import no, yes
+from matrixbench.checks.verdicts import (
+    EXPECTED_CHARS,
+    FOUND_CHARS,
+    as_text,
+    no,
+    one_line,
+    shown,
+    yes,
+)
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
 from matrixbench.spec.checks import ToolCalls
@@ -264,7 +271,7 @@ def _parse(call: ToolCall) -> dict[str, Any] | str:
     return value
 
 
-def _mismatch(wanted: WantedCall, arguments: Any) -> str | None:  # noqa: ANN401  parsed JSON
+def _mismatch(wanted: WantedCall, arguments: Any) -> str | None:
     for name, match in wanted.arguments.items():
         if name not in arguments:
             return f"expected an argument {name}, found {_names(arguments) or 'no arguments'}"

@@ -24,7 +24,7 @@ from matrixbench.cli import (
     running,
     trying,
 )
-from matrixbench.cli.shared import Interrupted, say
+from matrixbench.cli.shared import InterruptedByUser, say
 from matrixbench.errors import ExitCode, MatrixbenchError
 from matrixbench.safe_text import ESCAPES
 
@@ -112,7 +112,7 @@ def main() -> NoReturn:
     except MatrixbenchError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
-    except Interrupted:
+    except InterruptedByUser:
         say("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:
@@ -140,4 +140,4 @@ def _open_streams() -> None:
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    raise Interrupted
+    raise InterruptedByUser

@@ -60,7 +60,7 @@ def chart(  # noqa: PLR0913, PLR0917  each is an option of the command
     store: StorePath = None,
 ) -> None:
     """Draw the heatmaps: every square says how sure it is."""
-    from matrixbench import drawing  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.charts import drawing  # noqa: PLC0415  deferred: --help stays fast
 
     wish = drawing.Wish(metric=metric, baseline=baseline, k=k, interval=interval)
     if not is_file(target):

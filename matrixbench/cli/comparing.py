@@ -16,7 +16,7 @@ from matrixbench.safe_files import write_whole
 
 if TYPE_CHECKING:
     from matrixbench.comparison.values import Comparison
-    from matrixbench.results import Results
+    from matrixbench.results.experiment import Results
 
 MARKDOWN = ".md"
 
@@ -118,7 +118,7 @@ def compare(  # noqa: PLR0913  the options of one command
 
     Each difference comes with its interval; cells or tests that differ by themselves stand out.
     """
-    from matrixbench.pairing import compare_results  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.comparison.pairs import compare_results  # noqa: PLC0415  deferred: --help stays fast
 
     _check_output(output)
     with open_results(target, where, store, seed_offset) as (results, opened):
@@ -142,7 +142,7 @@ def compare(  # noqa: PLR0913  the options of one command
 def _asked(results: Results, baseline: str | None, max_drop: float | None) -> tuple[str, float]:
     """Return what is compared with what, and the drop that is allowed."""
     from matrixbench.comparison.values import MAX_DROP  # noqa: PLC0415  --help stays fast
-    from matrixbench.plan.wanted import wanted_of  # noqa: PLC0415  the same
+    from matrixbench.plan.planner import wanted_of  # noqa: PLC0415  the same
 
     rule = None if results.prepared is None else wanted_of(results.prepared.experiment.file).gate
     if rule is not None and baseline in {None, rule.baseline}:
@@ -170,15 +170,15 @@ def _show(comparison: Comparison, by: Rows, *, as_json: bool) -> None:
 
         print_json(comparison_json(comparison))
         return
-    from matrixbench.comparison_table import By, print_comparison  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output.compare import By, print_comparison  # noqa: PLC0415  the same
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
 
     print_comparison(comparison, By(by), console(sys.stdout))
 
 
 def _write(comparison: Comparison, by: Rows, path: Path) -> None:
     if path.suffix.lower() == MARKDOWN:
-        from matrixbench.comparison_table import By, markdown  # noqa: PLC0415  deferred
+        from matrixbench.output.compare import By, markdown  # noqa: PLC0415  deferred
 
         try:
             write_whole(path, markdown(comparison, By(by)).encode())
@@ -197,10 +197,10 @@ def _write(comparison: Comparison, by: Rows, path: Path) -> None:
 
 
 def _exit_code(comparison: Comparison) -> ExitCode:
-    from matrixbench.comparison.values import Verdict  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.comparison.values import GateVerdict  # noqa: PLC0415  deferred: --help stays fast
 
     return {
-        Verdict.NO_WORSE: ExitCode.DONE,
-        Verdict.REGRESSION: ExitCode.REGRESSION,
-        Verdict.UNDECIDED: ExitCode.UNDECIDED,
+        GateVerdict.NO_WORSE: ExitCode.DONE,
+        GateVerdict.REGRESSION: ExitCode.REGRESSION,
+        GateVerdict.UNDECIDED: ExitCode.UNDECIDED,
     }[comparison.verdict]

@@ -12,7 +12,7 @@ from matrixbench.cli.shared import AsJson, StorePath, load, print_json, put, set
 from matrixbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from matrixbench.execution.settings import Settings
+    from matrixbench.run.settings import Settings
 
 MaybeFile = Annotated[
     Path | None,
@@ -25,12 +25,8 @@ def doctor(file: MaybeFile = None, store: StorePath = None, as_json: AsJson = Fa
 
     Starts no server, fetches nothing, and asks only servers on this machine.
     """
-    from matrixbench.doctor.examination import (  # noqa: PLC0415  deferred: --help stays fast
-        examine,
-        findings_json,
-        lines_of,
-    )
-    from matrixbench.doctor.findings import Level  # noqa: PLC0415  the same
+    from matrixbench.doctor.examination import examine, findings_json, lines_of  # noqa: PLC0415
+    from matrixbench.doctor.findings import Severity  # noqa: PLC0415  the same
 
     experiment = None if file is None else load(file)
     settings = _here(store) if experiment is None else settings_of(experiment, store)
@@ -41,12 +37,12 @@ def doctor(file: MaybeFile = None, store: StorePath = None, as_json: AsJson = Fa
             put(line)
     if as_json:
         print_json(findings_json(findings))
-    if any(finding.level is Level.PROBLEM for finding in findings):
+    if any(finding.level is Severity.PROBLEM for finding in findings):
         raise typer.Exit(ExitCode.NO_SERVER)
 
 
 def _here(store: Path | None) -> Settings:
     """Return where an experiment in this folder would keep things."""
-    from matrixbench.execution.settings import settings_in  # noqa: PLC0415  as above
+    from matrixbench.run.settings import settings_in  # noqa: PLC0415  as above
 
     return settings_in(Path.cwd(), os.environ, store=store)

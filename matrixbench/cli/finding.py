@@ -15,7 +15,7 @@ from matrixbench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from matrixbench.results import Results
+    from matrixbench.results.experiment import Results
     from matrixbench.store.database import Store
 
 Target = Annotated[
@@ -38,7 +38,7 @@ def is_file(target: str) -> bool:
 
 def store_path(store: Path | None) -> Path:
     """Return the store where no experiment file says which: the default is in this folder."""
-    from matrixbench.execution.settings import STORE_VARIABLE  # noqa: PLC0415  --help stays fast
+    from matrixbench.run.settings import STORE_VARIABLE  # noqa: PLC0415  --help stays fast
 
     named = os.environ.get(STORE_VARIABLE)
     if store is None:
@@ -73,8 +73,8 @@ def open_results(
         NothingSelectedError: No cell is selected, or there is no store yet.
         StoreError: The store cannot be read.
     """
-    from matrixbench.execution.stored import opened  # noqa: PLC0415  the same
-    from matrixbench.results import results_by_name, results_of  # noqa: PLC0415  --help stays fast
+    from matrixbench.results.experiment import results_by_name, results_of  # noqa: PLC0415  --help stays fast
+    from matrixbench.run.judging import opened  # noqa: PLC0415  the same
     from matrixbench.store.database import open_store  # noqa: PLC0415  the same
 
     if not is_file(target):

@@ -27,10 +27,12 @@ def suites(suite: Reference = None, as_json: AsJson = False) -> None:
 
     Of each test its tags are told, and what it probes.
     """
-    from matrixbench.showing import suites as shown  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.spec.listing import list_suite  # noqa: PLC0415  the same
-    from matrixbench.spec.suites import shipped_suites  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output import suites as shown  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.spec.suites import (  # noqa: PLC0415
+        list_suite,
+        shipped_suites,
+    )
 
     names = shipped_suites() if suite is None else (suite,)
     listed = [list_suite(name, base=Path.cwd(), environ=os.environ) for name in names]

@@ -23,8 +23,8 @@ from matrixbench.cli.shared import (
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from matrixbench.results import Results
-    from matrixbench.showing.replies import Wish
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.replies import Wish
     from matrixbench.store.database import Store
 
 Outcomes = Annotated[
@@ -79,11 +79,12 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what is done, what remains, and what could not be measured. Starts nothing."""
-    from matrixbench.results import results_of  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.showing import data, printing  # noqa: PLC0415  the same
-    from matrixbench.showing.status import status_of  # noqa: PLC0415  the same
+    from matrixbench.output import show as data  # noqa: PLC0415  the same
+    from matrixbench.output import show as printing  # noqa: PLC0415
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.results.experiment import results_of  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.results.status import status_of  # noqa: PLC0415  the same
     from matrixbench.store.database import open_store_if_there  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
 
     experiment = load(file, seed_offset)
     settings = settings_of(experiment, store)
@@ -99,7 +100,7 @@ def status(
 
 def _wish(outcomes: list[str], limit: int | None, *, distinct: bool) -> Wish:
     from matrixbench.records import Outcome  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.showing.replies import Wish  # noqa: PLC0415  the same
+    from matrixbench.results.replies import Wish  # noqa: PLC0415  the same
 
     known = {outcome.value for outcome in Outcome}
     for name in outcomes:
@@ -111,8 +112,10 @@ def _wish(outcomes: list[str], limit: int | None, *, distinct: bool) -> Wish:
 
 
 def _show_replies(results: Results, store: Store, wish: Wish, *, as_json: bool) -> None:
-    from matrixbench.showing import data, printing, replies  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output import show as data  # noqa: PLC0415
+    from matrixbench.output import show as printing  # noqa: PLC0415
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.results import replies  # noqa: PLC0415  the same
 
     shown = replies.shown_cells(results, store, wish)
     if as_json:
@@ -122,8 +125,10 @@ def _show_replies(results: Results, store: Store, wish: Wish, *, as_json: bool) 
 
 
 def _show_trial(results: Results, store: Store, trial: int, *, as_json: bool) -> None:
-    from matrixbench.showing import data, printing, replies  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output import show as data  # noqa: PLC0415
+    from matrixbench.output import show as printing  # noqa: PLC0415
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.results import replies  # noqa: PLC0415  the same
 
     shown = replies.shown_trial(results, store, trial)
     if as_json:
@@ -133,8 +138,10 @@ def _show_trial(results: Results, store: Store, trial: int, *, as_json: bool) ->
 
 
 def _show_launches(results: Results, store: Store, *, as_json: bool) -> None:
-    from matrixbench.showing import data, printing, provenance  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output import show as data  # noqa: PLC0415
+    from matrixbench.output import show as printing  # noqa: PLC0415
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.results import replies as provenance  # noqa: PLC0415  the same
 
     shown = provenance.shown_launches(results, store)
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +22,7 @@ from matrixbench.cli.shared import (
 from matrixbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from matrixbench.importers.tool_bench_lines import ToolBenchFile
+    from matrixbench.importers.tool_bench import ToolBenchFile
 
 _BAD_SHOWN = 20
 _FORMATS = ("tool-bench",)
@@ -48,9 +48,9 @@ def export(  # noqa: PLR0913, PLR0917  each is an option
     store: StorePath = None,
 ) -> None:
     """Write results for other programs: a row a cell, or a trial."""
-    from matrixbench import exporting  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.frame import IntervalKind  # noqa: PLC0415  the same
-    from matrixbench.measured import chosen_interval  # noqa: PLC0415  the same
+    from matrixbench.output import export as exporting  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.results.frames import chosen_interval  # noqa: PLC0415  the same
+    from matrixbench.results.tally import IntervalKind  # noqa: PLC0415  the same
 
     chosen = exporting.format_for(form, output)
     kind = chosen_interval(interval or IntervalKind.WILSON)
@@ -81,8 +81,10 @@ def import_results(
     store: StorePath = None,
 ) -> None:
     """Read another tool's results into the store, beside new ones."""
-    from matrixbench.importers.tool_bench import import_tool_bench  # noqa: PLC0415  deferred
-    from matrixbench.importers.tool_bench_lines import read_tool_bench  # noqa: PLC0415  deferred
+    from matrixbench.importers.tool_bench import (  # noqa: PLC0415
+        import_tool_bench,
+        read_tool_bench,
+    )
     from matrixbench.store.database import open_store  # noqa: PLC0415  deferred
 
     if form not in _FORMATS:
@@ -97,7 +99,7 @@ def import_results(
 
 def _tell(read: ToolBenchFile) -> None:
     """Say which lines were not imported, and why."""
-    from matrixbench.tables import counted  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output.tables import counted  # noqa: PLC0415  deferred: --help stays fast
 
     for bad in read.bad[:_BAD_SHOWN]:
         say(f"{read.path}:{bad.number}: not imported: {bad.problem}")

@@ -47,9 +47,10 @@ def rank(
 
     A row is one combination of the values of some axes: one model, or one model with one template.
     """
-    from matrixbench import ranking  # noqa: PLC0415  deferred: --help stays fast
-    from matrixbench.frame import Outcomes, ranked_axes, total_frame  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output import rank as ranking  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.results.tables import Outcomes  # noqa: PLC0415
+    from matrixbench.results.totals import ranked_axes, total_frame  # noqa: PLC0415  the same
 
     ks = () if k is None else attempts_of(k)
     with open_results(target, where, store, seed_offset) as (results, opened):

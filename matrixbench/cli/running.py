@@ -31,8 +31,7 @@ from matrixbench.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.execution.settings import Settings
-    from matrixbench.execution.summary import Mode, RunSummary
+    from matrixbench.run.settings import Mode, RunSummary, Settings
     from matrixbench.spec.load import Experiment
 
 WARNINGS_SHOWN = 20
@@ -53,10 +52,11 @@ def plan(  # noqa: PLR0913, PLR0917  each is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Show the matrix: what it costs, what is done, what will run. Starts nothing."""
-    from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
     from matrixbench.comparison.power import power_of_plan  # noqa: PLC0415  the same
-    from matrixbench.execution.planning import nothing_in_file  # noqa: PLC0415  the same
     from matrixbench.gated import build_plan  # noqa: PLC0415  the same
+    from matrixbench.output import plan as machine_output  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output import tables  # noqa: PLC0415
+    from matrixbench.run.prepare import nothing_in_file  # noqa: PLC0415  the same
 
     experiment = load(file, seed_offset)
     prepared = build_plan(
@@ -99,7 +99,8 @@ def execute(  # noqa: PLR0913, PLR0917  each is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Start the servers, run what is missing, and store each trial."""
-    from matrixbench import machine_output, tables  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output import plan as machine_output  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.output import tables  # noqa: PLC0415
 
     asked = _Asked(
         mode=_mode(resume=resume, fresh=fresh),
@@ -130,12 +131,12 @@ def validate(file: File) -> None:
 
     Looks for the files that it names too, and asks each llama-server which options it knows.
     """
-    from matrixbench.execution.preflight import inspect, launches_of  # noqa: PLC0415  deferred
-    from matrixbench.execution.workshop import Workshop  # noqa: PLC0415  the same
-    from matrixbench.tables import counted  # noqa: PLC0415  the same
+    from matrixbench.output.tables import counted  # noqa: PLC0415  the same
+    from matrixbench.run.preflight import inspect, launches_of  # noqa: PLC0415  deferred
+    from matrixbench.run.servers import Servers  # noqa: PLC0415  the same
 
     experiment = load(file)
-    workshop = Workshop(settings_of(experiment, None))
+    workshop = Servers(settings_of(experiment, None))
     found = inspect(experiment, launches_of(experiment), workshop)
     warnings = (*experiment.warnings, *found.warnings)
     for warning in warnings:
@@ -149,10 +150,7 @@ def validate(file: File) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of experiment files, for editors."""
-    from matrixbench.spec.schema import (  # noqa: PLC0415  deferred: --help stays fast
-        experiment_schema,
-        schema_text,
-    )
+    from matrixbench.spec.schema import experiment_schema, schema_text  # noqa: PLC0415
 
     put_data(schema_text(experiment_schema()), nl=False)
 
@@ -189,7 +187,7 @@ class _Asked:
 
 
 def _mode(*, resume: bool, fresh: bool) -> Mode:
-    from matrixbench.execution.summary import Mode  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.run.settings import Mode  # noqa: PLC0415  deferred: --help stays fast
 
     if resume and fresh:
         raise UsageError("--resume and --fresh exclude each other")
@@ -200,8 +198,8 @@ def _mode(*, resume: bool, fresh: bool) -> Mode:
 
 def _run(experiment: Experiment, settings: Settings, asked: _Asked) -> RunSummary:
     from matrixbench.gated import execute as run  # noqa: PLC0415  the same
-    from matrixbench.progress import progress_for  # noqa: PLC0415  the same
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output.progress import progress_for  # noqa: PLC0415  the same
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
 
     async def supervised() -> RunSummary:
         with stopping() as stop, progress_for(console(sys.stderr)) as progress:

@@ -15,7 +15,7 @@ from matrixbench.errors import StoreError, UsageError
 from matrixbench.safe_text import for_json, for_terminal
 
 if TYPE_CHECKING:
-    from matrixbench.execution.settings import Settings
+    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
 File = Annotated[
@@ -84,7 +84,7 @@ MOST_ATTEMPTS = 100_000
 """As many as a cell can have."""
 
 
-class Interrupted(BaseException):
+class InterruptedByUser(BaseException):
     """Ctrl-C outside a run; not a KeyboardInterrupt, which typer would turn into exit code 1."""
 
 
@@ -103,7 +103,7 @@ def load(file: Path, seed_offset: int = 0) -> Experiment:
 
 def settings_of(experiment: Experiment, store: Path | None) -> Settings:
     """Return where an experiment keeps things; `store` is the command's option."""
-    from matrixbench.execution.settings import settings_for  # noqa: PLC0415  the same
+    from matrixbench.run.settings import settings_for  # noqa: PLC0415  the same
 
     return settings_for(experiment, os.environ, store=store)
 
@@ -114,7 +114,7 @@ def attempts_of(text: str | None) -> tuple[int, ...]:
     Raises:
         UsageError: It names something else.
     """
-    from matrixbench.frame import DEFAULT_K  # noqa: PLC0415  deferred: --help stays fast
+    from matrixbench.results.tables import DEFAULT_K  # noqa: PLC0415  deferred: --help stays fast
 
     if text is None:
         return DEFAULT_K

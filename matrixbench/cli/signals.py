@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from matrixbench.checks.own import interrupt_own
-from matrixbench.cli.shared import Interrupted
+from matrixbench.cli.shared import InterruptedByUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def stopping() -> Iterator[asyncio.Event]:
     try:
         yield stop
     except asyncio.CancelledError:
-        raise Interrupted from None
+        raise InterruptedByUser from None
     finally:
         for number in signals:
             signal.signal(number, before[number])

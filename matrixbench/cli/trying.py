@@ -12,7 +12,7 @@ import typer
 from matrixbench.cli.shared import (
     AsJson,
     File,
-    Interrupted,
+    InterruptedByUser,
     Where,
     load,
     print_json,
@@ -25,9 +25,8 @@ from matrixbench.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from matrixbench.execution.choosing import Choice
-    from matrixbench.execution.events import Event
-    from matrixbench.execution.trying import Tried
+    from matrixbench.run.events import Event
+    from matrixbench.run.try_ import Choice, Tried
     from matrixbench.spec.load import Experiment, TestCase
 
 MAX_SEED = 2**32 - 2
@@ -68,7 +67,7 @@ def try_test(
 
     Shows the rendered prompt, the raw output, the reply and what each check says.
     """
-    from matrixbench.execution import choosing  # noqa: PLC0415  --help stays fast
+    from matrixbench.run import try_ as choosing  # noqa: PLC0415  --help stays fast
 
     experiment = load(file)
     show = _shown if not as_json else _unseen
@@ -93,9 +92,9 @@ def _sent(
     experiment: Experiment, choice: Choice, seed: int | None, show: Callable[[Tried], None]
 ) -> list[Tried]:
     """Send the trials, showing each once it is there."""
-    from matrixbench.execution.preparing import unless_stopped  # noqa: PLC0415  deferred
-    from matrixbench.execution.trying import manner_of, try_cells  # noqa: PLC0415  the same
-    from matrixbench.showing.trying import choice_lines  # noqa: PLC0415  the same
+    from matrixbench.output.try_ import choice_lines  # noqa: PLC0415  the same
+    from matrixbench.run.inspection import unless_stopped  # noqa: PLC0415  deferred
+    from matrixbench.run.try_ import manner_of, try_cells  # noqa: PLC0415  the same
 
     for line in choice_lines(choice):
         say(line)
@@ -120,7 +119,7 @@ def _sent(
     watch = _Watch()
     try:
         if asyncio.run(supervised()) is None:
-            raise Interrupted
+            raise InterruptedByUser
     finally:
         watch.done()
     return tried
@@ -131,8 +130,10 @@ def _saved(
 ) -> Tried:
     """Judge a saved reply by the checks of a test."""
     from matrixbench.checks.judge import checks_of  # noqa: PLC0415  --help stays fast
-    from matrixbench.execution.saved_reply import read_reply  # noqa: PLC0415  the same
-    from matrixbench.execution.trying import judged  # noqa: PLC0415  the same
+    from matrixbench.run.try_ import (  # noqa: PLC0415
+        judged,
+        read_reply,
+    )
 
     tried = judged(test, read_reply(reply), checks_of(test).taking_apart(marks))
     show(tried)
@@ -143,8 +144,8 @@ class _Watch:
     """Says which server is started, that it is ready, and on a terminal what is waited for."""
 
     def __init__(self) -> None:
-        from matrixbench.progress import LogProgress  # noqa: PLC0415  --help stays fast
-        from matrixbench.tables import console  # noqa: PLC0415  the same
+        from matrixbench.output.progress import LogProgress  # noqa: PLC0415  --help stays fast
+        from matrixbench.output.tables import console  # noqa: PLC0415  the same
 
         out = console(sys.stderr)
         self._log = LogProgress(out)
@@ -152,7 +153,7 @@ class _Watch:
 
     def tell(self, event: Event) -> None:
         """Say what an event says."""
-        from matrixbench.execution.events import LaunchReady, LaunchStarting  # noqa: PLC0415  same
+        from matrixbench.run.events import LaunchReady, LaunchStarting  # noqa: PLC0415  same
 
         if isinstance(event, LaunchStarting):
             say(f"{event.name}: starting")
@@ -174,8 +175,8 @@ class _Watch:
 
 
 def _shown(tried: Tried) -> None:
-    from matrixbench.showing.trying import print_tried  # noqa: PLC0415  --help stays fast
-    from matrixbench.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output.tables import console  # noqa: PLC0415  the same
+    from matrixbench.output.try_ import print_tried  # noqa: PLC0415  --help stays fast
 
     print_tried(tried, console(sys.stdout))
 
@@ -185,12 +186,12 @@ def _unseen(_: Tried) -> None:
 
 
 def _print_json(experiment: Experiment, tried: Sequence[Tried]) -> None:
-    from matrixbench.showing.trying import tried_json  # noqa: PLC0415  --help stays fast
+    from matrixbench.output.try_ import tried_json  # noqa: PLC0415  --help stays fast
 
     print_json(tried_json(experiment.file.name, tried))
 
 
 def _counts(tried: Sequence[Tried]) -> str:
-    from matrixbench.showing.trying import counts_line  # noqa: PLC0415  --help stays fast
+    from matrixbench.output.try_ import counts_line  # noqa: PLC0415  --help stays fast
 
     return counts_line(tried)

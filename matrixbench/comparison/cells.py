@@ -1,23 +1,259 @@
-"""One pair of cells: what the comparison rests on, and its test."""
+"""One pair of cells: what the comparison rests on, what is missing, and its test."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison import adaptive
-from matrixbench.comparison.values import Basis, CellResult
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import holm
-from matrixbench.stats.paired import mcnemar_exact, phi, pooled_phi
-from matrixbench.stats.proportions import Difference, Interval, newcombe_difference
-from matrixbench.stats.stratified import are_pairs, stratum_of
+from matrixbench.comparison.values import Basis, CellResult, Count, Deterministic, Overall
+from matrixbench.stats.paired import Pairs, holm, mcnemar_exact, phi, pooled_phi
+from matrixbench.stats.proportions import Difference, Interval, boschloo, newcombe_difference
+from matrixbench.stats.sequential import (
+    independent_evidence,
+    mean_difference,
+    mean_evidence,
+    p_value,
+    paired_evidence,
+    sequential_difference,
+)
+from matrixbench.stats.stratified import are_pairs, stratum_of, test_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from matrixbench.comparison.values import CellPair, Trials
+    from matrixbench.comparison.values import Candidate, CellPair, Extreme, Trials
     from matrixbench.stats.stratified import Stratum
+
+
+class End(StrEnum):
+    """To which end of what they could have said the missing trials are put in."""
+
+    WORST = "worst"
+    """Against the candidate: its own as failures, the baseline's as passes."""
+    BEST = "best"
+    """For the candidate: its own as passes, the baseline's as failures."""
+
+
+def any_missing(candidate: Candidate) -> bool:
+    """Return whether a trial is missing that could change what the comparison says."""
+    return any(side.missing for pair in _of_two(candidate) for side in pair.sides)
+
+
+def completed(pairs: Sequence[CellPair], end: End) -> list[CellPair]:
+    """Return pairs of cells with the missing trials put in, all to one end.
+
+    Cells that share their trials are left as they are: what a trial of theirs would have said it
+    would have said of both sides.
+    """
+    passes = end is End.BEST
+    return [
+        pair
+        if pair.shared
+        else replace(
+            pair,
+            candidate=_filled(pair.candidate, passed=passes),
+            baseline=_filled(pair.baseline, passed=not passes),
+        )
+        for pair in pairs
+    ]
+
+
+def _filled(side: Trials, *, passed: bool) -> Trials:
+    return replace(
+        side,
+        passed={**side.passed, **dict.fromkeys(sorted(side.missing), passed)},
+        missing=frozenset(),
+    )
+
+
+def count(candidate: Candidate) -> tuple[Count, Count]:
+    """Return how many trials there are and are not, of the candidate and of the baseline."""
+    every = [*candidate.pairs, *candidate.alone]
+    two = list(_of_two(candidate))
+    return (
+        _count([pair.candidate for pair in every], [pair.candidate for pair in two]),
+        _count([pair.baseline for pair in every], [pair.baseline for pair in two]),
+    )
+
+
+def _of_two(candidate: Candidate) -> Iterator[CellPair]:
+    return (pair for pair in (*candidate.pairs, *candidate.alone) if not pair.shared)
+
+
+def _count(every: Sequence[Trials], two: Sequence[Trials]) -> Count:
+    counted = sum(len(side.passed) for side in every)
+    return Count(
+        due=counted + sum(len(side.missing) for side in every),
+        counted=counted,
+        rejected=sum(side.rejected for side in every),
+        errored=sum(side.errored for side in every),
+        raised=sum(side.raised for side in every),
+        never_asked=sum(side.never_asked for side in every),
+        missing=sum(len(side.missing) for side in two),
+        without_partner=sum(len(side.missing) for side in two if not side.cell),
+    )
+
+
+def lacking(candidate: Candidate) -> str:
+    """Return how many trials have no verdict, of which side and of which kind."""
+    found = " and ".join(
+        f"{side.missing:,} of the {whose}'s {side.due:,} trials ({_kinds(cells)})"
+        for whose, side, cells in zip(
+            ("candidate", "baseline"), count(candidate), _where_missing(candidate), strict=True
+        )
+        if side.missing
+    )
+    return f"{found} have no verdict"
+
+
+def unsettled(candidate: Candidate, worst: Extreme, best: Extreme) -> str:
+    """Return why missing trials leave the gate undecided, and what to do about it, in a line."""
+    return (
+        f"{lacking(candidate)}, and could change it: the difference is {_said(worst)} with each at "
+        f"its worst, {_said(best)} with each at its best; {_advice(candidate)}"
+    )
+
+
+def _where_missing(candidate: Candidate) -> tuple[Count, Count]:
+    """Return the trials of those cells alone of which some are missing."""
+    two = list(_of_two(candidate))
+    up = [pair.candidate for pair in two if pair.candidate.missing]
+    down = [pair.baseline for pair in two if pair.baseline.missing]
+    return _count(up, up), _count(down, down)
+
+
+def _kinds(side: Count) -> str:
+    found = (
+        (side.errored - side.raised, "errored"),
+        (side.raised, "at which a check raised"),
+        (side.never_asked, "never asked"),
+        (side.without_partner, "of cells that only the other side has"),
+    )
+    return ", ".join(f"{n:,} {kind}" for n, kind in found if n)
+
+
+def _said(extreme: Extreme) -> str:
+    found = []
+    if extreme.overall is not None:
+        difference = extreme.overall.difference
+        low, high = difference.interval.low, difference.interval.high
+        found.append(f"{difference.estimate:+.3f} (95 % {low:+.3f} to {high:+.3f})")
+    if extreme.certain.cells:
+        found.append(f"{extreme.certain.mean:+.3f} over cells without chance")
+    return " and ".join(found).replace("-", "−")
+
+
+def _advice(candidate: Candidate) -> str:
+    counts = _where_missing(candidate)
+    unheard = [side.errored > side.raised or side.never_asked > 0 for side in counts]
+    steps = (
+        (
+            unheard[0] or (unheard[1] and not candidate.earlier),
+            "run what is missing with matrixbench execute --resume",
+        ),
+        (
+            unheard[1] and candidate.earlier,
+            "an earlier build is not asked again, but trials may be lowered to what it has",
+        ),
+        (
+            any(side.raised for side in counts),
+            "mend the check that raised, and the stored replies are judged again",
+        ),
+        (
+            any(side.without_partner for side in counts),
+            "select with --where what both sides have",
+        ),
+    )
+    return ", ".join(step for needed, step in steps if needed)
+
+
+PAIRED, UNPAIRED = "sequential pairs", "sequential"
+"""What the tests are called."""
+
+
+def tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
+    """Return a pair of cells with its test and its interval, over all trials of both sides."""
+    candidate, baseline = _counts(result)
+    table = stratum.pairs() if stratum.paired else None
+    paired = table is not None and as_pairs
+    evidence = (
+        paired_evidence(table.worse, table.better)
+        if table is not None and paired
+        else independent_evidence(candidate, baseline)
+    )
+    return replace(
+        result,
+        trials=(candidate[1], baseline[1]),
+        difference=sequential_difference(candidate, baseline),
+        pairs=table,
+        phi=None if table is None else phi(table),
+        test=PAIRED if paired else UNPAIRED,
+        evidence=evidence,
+        p=p_value(evidence),
+    )
+
+
+def overall(results: Sequence[CellResult], strata: Sequence[Stratum]) -> Overall:
+    """Return all sampled cells together: the mean of their evidence, the mean difference.
+
+    Nothing is said of «such tests»: Student's interval does not allow for stopping.
+    """
+    counts = [_counts(result) for result in results]
+    weights = test_weights(strata)
+    difference = mean_difference(counts, weights)
+    tables = [stratum.pairs() for stratum in strata if stratum.paired]
+    p = p_value(mean_evidence([result.evidence or 0.0 for result in results]))
+    ratios = [
+        sum(w * both[side][0] / both[side][1] for w, both in zip(weights, counts, strict=True))
+        for side in (0, 1)
+    ]
+    return Overall(
+        ratios=(ratios[0], ratios[1]),
+        difference=difference,
+        across_tests=None,
+        p=p,
+        p_holm=p,
+        cells=len(results),
+        tests=len({stratum.test for stratum in strata}),
+        trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
+        pairs=Pairs.added(tables),
+        phi=pooled_phi(tables),
+        adaptive=True,
+    )
+
+
+def _counts(result: CellResult) -> tuple[tuple[int, int], tuple[int, int]]:
+    return _adaptive_count(result.pair.candidate), _adaptive_count(result.pair.baseline)
+
+
+def _adaptive_count(side: Trials) -> tuple[int, int]:
+    return sum(side.passed.values()), len(side.passed)
+
+
+def certain_cells(results: Sequence[CellResult]) -> Deterministic:
+    """Count the cells that equality decides."""
+    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.ONE_DRAW, Basis.NOT_COMPARABLE}
+    by_test: dict[str, list[float]] = defaultdict(list)
+    same = same_replies = 0
+    for result in results:
+        if result.basis in sampled or result.difference is None:
+            continue
+        by_test[result.pair.test].append(result.difference.estimate)
+        same += result.same is True
+        same_replies += result.same_replies is True
+    all_of_them = [value for values in by_test.values() for value in values]
+    means = [sum(values) / len(values) for values in by_test.values()]
+    return Deterministic(
+        cells=len(all_of_them),
+        same=same,
+        same_replies=same_replies,
+        worse=sum(value < 0 for value in all_of_them),
+        better=sum(value > 0 for value in all_of_them),
+        mean=sum(means) / len(means) if means else 0.0,
+    )
+
 
 PAIRING_PAYS = 0.2
 """From this pooled phi on, cells that share seeds are tested as pairs. Below it the unpaired test
@@ -128,7 +364,7 @@ def _alike(up: Trials, down: Trials) -> bool:
 
 def _tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
     if result.pair.adaptive:
-        return adaptive.tested(result, stratum, as_pairs=as_pairs)
+        return tested(result, stratum, as_pairs=as_pairs)
     candidate, baseline = stratum.counts()
     table = stratum.pairs() if stratum.paired else None
     mcnemar = table is not None and as_pairs

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
         Anytime,
         CandidateResult,
         CellResult,
-        Certain,
         Comparison,
         Count,
+        Deterministic,
         Extreme,
         Gate,
         Looked,
@@ -178,7 +178,7 @@ def _overall(overall: Overall) -> JsonObject:
     }
 
 
-def _certain(certain: Certain) -> JsonObject:
+def _certain(certain: Deterministic) -> JsonObject:
     return {
         "cells": certain.cells,
         "same": certain.same,

@@ -11,12 +11,11 @@ from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.adaptive import PAIRED as SEQUENTIAL_PAIRS
+from matrixbench.comparison.cells import PAIRED as SEQUENTIAL_PAIRS
 from matrixbench.comparison.cells import PAIRING_PAYS
 from matrixbench.comparison.values import MAX_DROP
-from matrixbench.plan.requests import is_greedy
-from matrixbench.stats.multiple import ALPHA
-from matrixbench.stats.paired import Pairs, pooled_phi
+from matrixbench.plan.matrix import is_greedy
+from matrixbench.stats.paired import ALPHA, Pairs, pooled_phi
 from matrixbench.stats.power import (
     POWER,
     Sides,
@@ -29,20 +28,14 @@ from matrixbench.stats.power import (
     stratified_power,
     trials_for,
 )
-from matrixbench.stats.stratified import (
-    MOST_TRIALS,
-    design_effect,
-    effective_pairs,
-    test_weights,
-)
+from matrixbench.stats.stratified import MOST_TRIALS, design_effect, effective_pairs, test_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matrixbench.comparison.values import CandidateResult, Overall
     from matrixbench.plan.cells import Cell, CellProgress, Judged
-    from matrixbench.plan.planner import History, Plan
-    from matrixbench.plan.wanted import Wanted
+    from matrixbench.plan.planner import History, Plan, TrialBudget
     from matrixbench.stats.stratified import Stratum
 
 OFTEN = f"{100 * POWER:.0f} % of runs"
@@ -260,7 +253,7 @@ def _trials_that_decide(tests: int, worse: float, better: float, max_drop: float
     )
 
 
-def power_of_plan(plan: Plan, wanted: Wanted, history: History) -> Power | None:
+def power_of_plan(plan: Plan, wanted: TrialBudget, history: History) -> Power | None:
     """Return what the comparison of a plan's cells shows; None where no cell is sampled.
 
     Args:

@@ -1,4 +1,4 @@
-"""All cells together, and by test."""
+"""All cells together, by test, and each p-value corrected over all that are asked beside it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison import adaptive
-from matrixbench.comparison.cells import assess
-from matrixbench.comparison.certain import certain_cells
-from matrixbench.comparison.gate import bounded, decide, doubted, judge, sampled_part
-from matrixbench.comparison.looks import by_rounds, choose
-from matrixbench.comparison.many import corrected
-from matrixbench.comparison.missing import End, any_missing, completed, count
+from matrixbench.comparison import cells as adaptive
+from matrixbench.comparison.cells import End, any_missing, assess, certain_cells, completed, count
+from matrixbench.comparison.gate import (
+    bounded,
+    by_rounds,
+    choose,
+    decide,
+    doubted,
+    judge,
+    sampled_part,
+)
 from matrixbench.comparison.power import sides_in, with_detectable_drops
 from matrixbench.comparison.values import (
     MAX_DROP,
     CandidateResult,
     Comparison,
     Extreme,
+    GateVerdict,
     Missing,
     Overall,
     TestResult,
-    Verdict,
 )
-from matrixbench.stats.paired import Pairs, pooled_phi
+from matrixbench.stats.paired import ALPHA, Pairs, holm, pooled_phi
 from matrixbench.stats.stratified import (
     across_tests,
     overall_p,
@@ -33,10 +37,80 @@ from matrixbench.stats.stratified import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matrixbench.comparison.values import Candidate, CellPair, CellResult, Gate, Look
     from matrixbench.stats.stratified import Stratum
+
+DROP_SHOWN = "a drop is shown"
+"""How the gate's reason begins where it is undecided and a drop is shown all the same."""
+
+
+def corrected(results: Sequence[CandidateResult]) -> list[CandidateResult]:
+    """Return the results with every `p_holm` corrected over all candidates."""
+    cells = _holm([cell.p for result in results for cell in result.cells])
+    tests = _holm([_p(test.overall) for result in results for test in result.tests])
+    wholes = _holm([_p(result.overall) for result in results])
+    bests = _holm([_p(_at_best(result)) for result in results])
+    found = []
+    for result in results:
+        whole, best = next(wholes), next(bests)
+        adjusted = replace(
+            result,
+            cells=tuple(replace(cell, p_holm=next(cells)) for cell in result.cells),
+            tests=tuple(
+                replace(test, overall=_with(test.overall, next(tests))) for test in result.tests
+            ),
+            overall=_with(result.overall, whole),
+            gate=_with_best(result.gate, best),
+        )
+        found.append(replace(adjusted, gate=_saying(adjusted)))
+    return found
+
+
+def shown_drop(result: CandidateResult) -> Overall | None:
+    """Return the cells together where they show a drop, also with missing trials at their best.
+
+    Corrected over all candidates.
+    """
+    overall = _at_best(result)
+    if overall is None or overall.p_holm > ALPHA or overall.difference.estimate >= 0:
+        return None
+    return overall
+
+
+def _at_best(result: CandidateResult) -> Overall | None:
+    best = result.gate.best
+    return result.overall if best is None else best.overall
+
+
+def _p(overall: Overall | None) -> float | None:
+    return None if overall is None else overall.p
+
+
+def _with(overall: Overall | None, p_holm: float | None) -> Overall | None:
+    return None if overall is None or p_holm is None else replace(overall, p_holm=p_holm)
+
+
+def _with_best(gate: Gate, p_holm: float | None) -> Gate:
+    if gate.best is None:
+        return gate
+    return replace(gate, best=replace(gate.best, overall=_with(gate.best.overall, p_holm)))
+
+
+def _saying(result: CandidateResult) -> Gate:
+    """Return a gate that says of a drop where it is undecided and one is shown."""
+    gate, shown = result.gate, shown_drop(result)
+    if gate.verdict is not GateVerdict.UNDECIDED or shown is None:
+        return gate
+    said = f"{DROP_SHOWN} (p = {shown.p_holm:.2g}), but not whether it is larger than allowed"
+    return replace(gate, reasons=(*gate.reasons, said))
+
+
+def _holm(p_values: Sequence[float | None]) -> Iterator[float | None]:
+    """Yield Holm's adjusted p-values; None where there is none."""
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return iter([None if p is None else next(adjusted) for p in p_values])
 
 
 def compare_cells(
@@ -123,7 +197,7 @@ def _extreme(candidate: Candidate, end: End, max_drop: float) -> Extreme:
         return extreme
     every = _read(completed([*candidate.pairs, *candidate.alone], end), max_drop)
     agreed = every.verdict is extreme.verdict
-    return every if agreed else replace(every, verdict=Verdict.UNDECIDED)
+    return every if agreed else replace(every, verdict=GateVerdict.UNDECIDED)
 
 
 def _read(pairs: Sequence[CellPair], max_drop: float) -> Extreme:

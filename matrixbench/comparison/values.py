@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.multiple import ALPHA
+from matrixbench.stats.paired import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Missing(StrEnum):
     """They are left out, as if they were missing at random."""
 
 
-class Verdict(StrEnum):
+class GateVerdict(StrEnum):
     """What the gate says."""
 
     NO_WORSE = "no worse"
@@ -235,7 +235,7 @@ class CellResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Certain:
+class Deterministic:
     """Cells without chance in them, compared by equality.
 
     Args:
@@ -304,7 +304,7 @@ class TestResult:
 
     test: str
     overall: Overall | None
-    certain: Certain
+    certain: Deterministic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,7 +324,7 @@ class Anytime:
             where it is decided, or no number would.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     rounds: int
     tests: int
     difference: Difference
@@ -346,7 +346,7 @@ class Looked:
 
     trials: int
     max_drop: float
-    verdict: Verdict
+    verdict: GateVerdict
     at: float
 
 
@@ -360,9 +360,9 @@ class Extreme:
         certain: All cells that equality decides.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     overall: Overall | None
-    certain: Certain
+    certain: Deterministic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,7 +392,7 @@ class Gate:
         one_draw: In how many pairs a side's launch ignores seeds, so that it is one draw.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     max_drop: float
     reasons: tuple[str, ...]
     trials_per_cell: int | None = None
@@ -403,7 +403,7 @@ class Gate:
     best: Extreme | None = None
     unverified: tuple[str, ...] = ()
     look: Look = Look.ONCE
-    once: Verdict | None = None
+    once: GateVerdict | None = None
     anytime: Anytime | None = None
     only_bets: str = ""
     looked: Looked | None = None
@@ -457,7 +457,7 @@ class CandidateResult:
     cells: tuple[CellResult, ...]
     tests: tuple[TestResult, ...]
     overall: Overall | None
-    certain: Certain
+    certain: Deterministic
     gate: Gate
     counts: tuple[Count, Count]
     without_partner: tuple[int, int] = (0, 0)
@@ -502,20 +502,20 @@ class Comparison:
 
     def frame(self) -> DataFrame:
         """Return one row a pair of cells, as `data.comparison_rows` says."""
-        import pandas as pd  # noqa: PLC0415  heavy
+        import pandas as pd
 
         from matrixbench.comparison.data import comparison_rows  # noqa: PLC0415  it reads these
 
         return pd.DataFrame(comparison_rows(self))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> GateVerdict:
         """The worst verdict of any candidate."""
         found = {candidate.gate.verdict for candidate in self.candidates}
-        for verdict in (Verdict.REGRESSION, Verdict.UNDECIDED):
+        for verdict in (GateVerdict.REGRESSION, GateVerdict.UNDECIDED):
             if verdict in found:
                 return verdict
-        return Verdict.NO_WORSE
+        return GateVerdict.NO_WORSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

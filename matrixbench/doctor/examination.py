@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.doctor.findings import Finding, Level
-from matrixbench.doctor.machine import examine_machine
-from matrixbench.doctor.models import examine_models
-from matrixbench.doctor.servers import ServerCheck
+from matrixbench.backends.build import FileHashes
+from matrixbench.doctor.findings import Examined, Severity, examine_machine
+from matrixbench.doctor.servers import ServerCheck, examine_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from matrixbench.execution.settings import Settings
+    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
 
-def examine(experiment: Experiment | None, settings: Settings) -> Iterator[Finding]:
+def examine(experiment: Experiment | None, settings: Settings) -> Iterator[Examined]:
     """Yield what this machine has of what an experiment needs.
 
     Args:
@@ -31,7 +29,7 @@ def examine(experiment: Experiment | None, settings: Settings) -> Iterator[Findi
         yield from examine_models(experiment, settings)
 
 
-def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def findings_json(findings: Sequence[Examined]) -> list[dict[str, Any]]:
     """Return findings as data: `level` is ok, warning or problem."""
     return [
         {"level": str(one.level), "what": one.what, "found": one.found, "todo": one.todo or None}
@@ -39,10 +37,10 @@ def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def lines_of(finding: Finding) -> Iterator[str]:
+def lines_of(finding: Examined) -> Iterator[str]:
     """Yield a finding as people read it: a line, and one for what to do."""
     yield f"{finding.level:<8} {finding.what}: {_one_line(finding.found)}"
-    if finding.todo and finding.level is not Level.OK:
+    if finding.todo and finding.level is not Severity.OK:
         yield f"{'':<8} -> {_one_line(finding.todo)}"
 
 

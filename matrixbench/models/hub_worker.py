@@ -78,7 +78,7 @@ class Watch(threading.Thread):
 
 def list_files(order: dict[str, Any]) -> list[dict[str, Any]]:
     """Return each file's name, size, blob, and sha256 where that is known."""
-    from huggingface_hub import HfApi  # noqa: PLC0415  heavy: only this process loads it
+    from huggingface_hub import HfApi
 
     info = HfApi(endpoint=order["endpoint"]).model_info(order["repo"], files_metadata=True)
     return [
@@ -94,7 +94,7 @@ def list_files(order: dict[str, Any]) -> list[dict[str, Any]]:
 
 def download(order: dict[str, Any], files: list[dict[str, Any]]) -> list[Path]:
     """Return the files' paths in the cache."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415  heavy: only this process loads it
+    from huggingface_hub import hf_hub_download
 
     blobs = Path(order["cache"], f"models--{order['repo'].replace('/', '--')}", "blobs")
     watch = Watch(blobs, files)
@@ -152,7 +152,7 @@ def run(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run, and say what went wrong if it is of a known kind."""
-    from huggingface_hub.errors import (  # noqa: PLC0415  heavy: only this process loads it
+    from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,

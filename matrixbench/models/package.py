@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from matrixbench.errors import ModelError
-from matrixbench.models.files import FetchProgress, ModelFiles
-from matrixbench.models.workers import in_thread, run_child
+from matrixbench.models.workers import FetchProgress, ModelFiles, in_thread, run_child
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from threading import Event
 
-    from matrixbench.models.files import Report
+    from matrixbench.models.workers import Report
     from matrixbench.spec.models import PackageFile
 
 PIECE_BYTES = 1 << 20

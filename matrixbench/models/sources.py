@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ModelError
-from matrixbench.models.gguf import check_magic, locate_gguf, require_gguf
-from matrixbench.models.gguf_size import check_whole
+from matrixbench.models.gguf import check_magic, check_whole, locate_gguf, require_gguf
 from matrixbench.models.hub import fetch_hub, locate_hub
 from matrixbench.models.package import fetch_package, locate_package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matrixbench.models.files import ModelFiles, Report
+    from matrixbench.models.workers import ModelFiles, Report
     from matrixbench.spec.models import Model
 
 

@@ -1,25 +1,371 @@
-"""The plan's values: launches, cells, and what is known of their trials."""
+"""The plan's values: launches, cells, their origin and load, and how values of axes are written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, assert_never
 
-from matrixbench.plan.loads import Load
-from matrixbench.plan.values import label
+from matrixbench.identity import canonical_json
 from matrixbench.safe_text import for_line
-from matrixbench.spec.grid import is_file_mark
-from matrixbench.spec.reasoning import marks_of
+from matrixbench.spec.backends import (
+    CommandBackend,
+    EndpointBackend,
+    LlamaServerBackend,
+    OllamaBackend,
+    ScriptedBackend,
+)
+from matrixbench.spec.base import is_file_mark
+from matrixbench.spec.checks import marks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from matrixbench.plan.origin import Origin
     from matrixbench.records import Build, JsonObject
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template, TestCase
     from matrixbench.spec.models import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a launch's server comes from. What is not known, or does not apply, is empty.
+
+    Args:
+        kind: The backend's kind.
+        replica: The backend's replica.
+        url: Where a server is that runs already, without user, password and query.
+        url_rest: Digest of these three, where the url has one of them.
+        binary: The executable's resolved path; of one that is not there, as it was named.
+        size: Its size in bytes.
+        modified_ns: When it was modified.
+        program: What stands for the content of the server's code, as its builds say it.
+        model: Digest of the model's content.
+        device: What it computes on.
+        argv: The command line, without what changes from start to start, and without the model.
+        env: Variable → digest of its value, of what the file gives the server.
+        missing: What of it is not on this machine, in a line; empty where all is there.
+    """
+
+    kind: str
+    replica: int = 1
+    url: str = ""
+    url_rest: str = ""
+    binary: str = ""
+    size: int = 0
+    modified_ns: int = 0
+    program: str = ""
+    model: str = ""
+    device: str = ""
+    argv: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
+
+    def same_as(self, other: Origin) -> bool:
+        """Return whether two launches of one digest would ask the same server.
+
+        Of a program whose content is known, size and time say nothing more: a file that was
+        copied or touched is what it was.
+        """
+        return not (self.missing or other.missing) and self._telling() == other._telling()
+
+    def _telling(self) -> tuple[Any, ...]:
+        file = () if self.program else (self.size, self.modified_ns)
+        place = (self.kind, self.replica, self.url, self.url_rest, self.binary)
+        content = (self.program, self.model, self.device)
+        return *place, *content, *file, self.argv, dict(self.env)
+
+    def same_place(self, other: Origin) -> bool:
+        """Return whether two servers are at one place, whatever is there now."""
+        place, others = ((one.url, one.url_rest, one.binary) for one in (self, other))
+        return self.kind == other.kind and any(place) and place == others
+
+    def could_be(self, build: Build) -> bool:
+        """Return whether nothing that is known of it speaks against a build."""
+        told = _told_by(build)
+        known = {"url": self.url, "program": self.program, "model": self.model}
+        known["device"] = self.device
+        return self.kind == build.kind and all(
+            not value or value == told[name] for name, value in known.items()
+        )
+
+    def of_build(self, build: Build) -> Self:
+        """Return it with what a build says, which was read off what is there."""
+        if self.url:
+            return replace(self, missing="")
+        told = _told_by(build)
+        return replace(
+            self,
+            program=told["program"],
+            model=told["model"],
+            device=told["device"],
+            missing="",
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return it as data, without what is empty."""
+        named = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in named.items() if value}
+
+    def to_text(self) -> str:
+        """Return it as the store keeps it."""
+        # In ASCII: a path may hold bytes that are no UTF-8.
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> Self | None:
+        """Return what `to_text` wrote; None for nothing, which older versions kept.
+
+        Fields that a newer version may have added are passed over.
+        """
+        if not text:
+            return None
+        said: JsonObject = json.loads(text)
+        known = {part.name for part in fields(cls)}
+        kept = {name: value for name, value in said.items() if name in known}
+        return cls(**kept | {"argv": tuple(said.get("argv", ()))})
+
+
+def url_of(build: Build) -> str:
+    """Return the url of the server that a build is; empty where it was started here."""
+    return _told_by(build)["url"]
+
+
+def _told_by(build: Build) -> dict[str, str]:
+    """Return what a build says of its origin; what it does not say is empty."""
+    server: Any = None
+    if build.server.startswith("{"):
+        server = json.loads(build.server)
+    url, program = "", build.server
+    if isinstance(server, dict):
+        url, program = str(server.get("url", "")), str(server.get("program", ""))
+    return {"url": url, "program": program, "model": build.model, "device": build.device}
+
+
+class LaunchRun(NamedTuple):
+    """A run of a launch whose server answered, as far as finding its builds again needs it.
+
+    `origin` is None where an older version stored it.
+    """
+
+    experiment: str
+    name: str
+    digest: str
+    build: str
+    origin: Origin | None = None
+
+
+_BARE = frozenset({"backend", "binary", "model", "chat_template", "test", "build"})
+"""Axes whose values speak for themselves."""
+
+
+class Several(tuple[str, ...]):
+    """What a test has several of at once, its tags: it is matched where one of them is."""
+
+    __slots__ = ()
+
+
+def label(value: object) -> str:
+    """Return an axis value as people read it: text bare, null as `null`, the rest as JSON."""
+    match value:
+        case str():
+            return value
+        case None | bool() | int() | float():
+            return _scalar(value)
+        case {"file": str(text)} if is_file_mark(value):
+            return text
+        case _:
+            return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
+
+
+def beside(axis: str, text: str) -> str:
+    """Return a value's text as it stands beside others: behind its axis' name where it needs it.
+
+    `native` speaks for itself, 0.7 does not: `temperature=0.7`.
+    """
+    return text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}"
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _scalar(value: float | None) -> str:
+    """Return a number, a boolean or null as JSON; a matrix asks for few of them very often."""
+    return canonical_json(value)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two axis values are the same value: 1 is 1.0, but `true` is not 1."""
+    if isinstance(left, bool) is not isinstance(right, bool):
+        return False
+    return bool(left == right)
+
+
+def is_glob(pattern: object) -> bool:
+    """Return whether a named value is a glob."""
+    return isinstance(pattern, str) and any(char in pattern for char in "*?[")
+
+
+def matches(pattern: Any, value: object) -> bool:
+    """Return whether a value is what an `exclude` entry or a user names.
+
+    A list means any of its items; `{value: X}` means X itself, also where X is a list; text may be
+    a glob and is compared with the value's label. Of several values at once, one must match.
+    """
+    if isinstance(value, Several):
+        return any(matches(pattern, item) for item in value)
+    match pattern:
+        case {"value": literal} if len(pattern) == 1:
+            return same(literal, value)
+        case list() | tuple():
+            return any(matches(item, value) for item in pattern)
+        case str():
+            text = label(value)
+            return pattern == text or (is_glob(pattern) and fnmatchcase(text, pattern))
+        case _:
+            return same(pattern, value)
+
+
+SCRIPTED_CONCURRENCY = 4
+
+_MARK = "@"
+"""Between a cell's id and its load; no digest has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a server is set to work on at a time, and what it is sent at a time.
+
+    Args:
+        concurrency: Requests at a time that it is sent; None: as many as it says it has slots.
+        slots: Requests at a time that it works on; None where that is not ours to set.
+    """
+
+    concurrency: int | None = None
+    slots: int | None = None
+
+    @property
+    def key(self) -> str:
+        """A short word that stands for it: `c8s4`."""
+        concurrency = "auto" if self.concurrency is None else f"c{self.concurrency}"
+        return concurrency if self.slots is None else f"{concurrency}s{self.slots}"
+
+
+def load_of(backend: Backend, *, faithful: bool) -> Load:
+    """Return the load that a backend is measured under."""
+    match backend:
+        case LlamaServerBackend() | CommandBackend() | OllamaBackend():
+            if faithful:
+                return Load(concurrency=1, slots=1)
+            return Load(concurrency=backend.concurrency or backend.slots, slots=backend.slots)
+        case EndpointBackend():
+            return Load(concurrency=1 if faithful else backend.concurrency)
+        case ScriptedBackend():
+            return Load(concurrency=1 if faithful else backend.concurrency or SCRIPTED_CONCURRENCY)
+        case _:
+            assert_never(backend)
+
+
+def load_text(key: str) -> str:
+    """Return what a load's key means, for people."""
+    concurrency, _, slots = key.partition("s")
+    sent = "one for each slot" if concurrency == "auto" else f"{concurrency[1:]} at a time"
+    return f"{sent} ({slots} slot{'' if slots == '1' else 's'})" if slots else sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loads:
+    """The loads of an experiment.
+
+    Args:
+        keys: Those of its launches.
+        of: Digest → those of the launches that have it; where it is missing, all of `keys`.
+        apart: Digest of launches that only their load tells apart → name of each of them → key, in
+            the file's order.
+    """
+
+    keys: frozenset[str] = frozenset()
+    of: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def mark(self, launch: Launch) -> str:
+        """Return what stands behind the ids of a launch's cells: its load where loads differ."""
+        return mark_of(launch.load.key) if launch.digest in self.apart else ""
+
+
+ANY_LOAD = Loads()
+"""Whatever load a trial ran under, it is taken for what it is."""
+
+
+def mark_of(key: str) -> str:
+    """Return what stands behind a cell's id for a load."""
+    return f"{_MARK}{key}"
+
+
+def plain_id(cell: str) -> str:
+    """Return a cell's id without its load, as the store has it."""
+    return cell.partition(_MARK)[0]
+
+
+def load_in(cell: str) -> str | None:
+    """Return the key of the load that a cell's id carries; None where it carries none."""
+    return cell.partition(_MARK)[2] or None
+
+
+def loads_of(launches: Iterable[Launch]) -> Loads:
+    """Return the loads of all launches of an experiment.
+
+    Launches that differ in their binary or url have servers of their own, and share nothing anyway:
+    their loads set none apart.
+    """
+    groups: dict[str, dict[tuple[str | None, ...], dict[str, str]]] = {}
+    of: dict[str, set[str]] = {}
+    for launch in launches:
+        of.setdefault(launch.digest, set()).add(launch.load.key)
+        servers = groups.setdefault(launch.digest, {})
+        servers.setdefault(_server(launch), {})[launch.name] = launch.load.key
+    return Loads(
+        keys=frozenset().union(*of.values()),
+        of={digest: frozenset(keys) for digest, keys in of.items()},
+        apart={
+            digest: {name: key for names in servers.values() for name, key in names.items()}
+            for digest, servers in groups.items()
+            if any(len(set(names.values())) > 1 for names in servers.values())
+        },
+    )
+
+
+_NAMED = 4
+
+
+def load_notes(loads: Loads) -> list[str]:
+    """Return what should be known of launches that only their load tells apart."""
+    groups = [list(names) for names in loads.apart.values()]
+    if not groups:
+        return []
+    first = groups[0]
+    named = ", ".join(first[:_NAMED]) + (", …" if len(first) > _NAMED else "")
+    more = "" if len(groups) == 1 else f" (and {len(groups) - 1:,} more such groups)"
+    return [f"only their load tells {named} apart{more}: each is measured by itself"]
+
+
+def _server(launch: Launch) -> tuple[str | None, ...]:
+    """Return where a launch's server is found, as the file says it."""
+    match launch.spec:
+        case LlamaServerBackend():
+            return (launch.binary,)
+        case OllamaBackend():
+            return (launch.binary, launch.spec.url)
+        case CommandBackend():
+            return (launch.spec.argv[0],)
+        case EndpointBackend():
+            return (launch.spec.url,)
+        case ScriptedBackend():
+            return ()
+        case _:
+            assert_never(launch.spec)
+
 
 Coordinates: TypeAlias = dict[str, Any]
 """Axis → value. The axes are called as in docs/experiment-file.md: `backend`, `binary`,

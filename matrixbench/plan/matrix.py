@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.identity import canonical_json, combine, digest
 from matrixbench.plan.applicability import Obstacle, point_obstacle, test_obstacle
-from matrixbench.plan.axes import (
-    axis_sizes,
-    axis_values,
-    coordinates_of_test,
-    handles_of_test,
+from matrixbench.plan.cells import (
+    Cell,
+    Launch,
+    Loads,
+    NotApplicable,
+    RequestPoint,
+    Several,
+    load_of,
+    loads_of,
 )
-from matrixbench.plan.cells import Cell, Launch, NotApplicable, RequestPoint
 from matrixbench.plan.launches import PossibleLaunch, launches
-from matrixbench.plan.loads import Loads, load_of, loads_of
-from matrixbench.plan.patterns import Level, Patterns
-from matrixbench.plan.requests import Requests, grid_size, points
+from matrixbench.plan.selector import Level, Patterns, level_of, narrow
+from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
+from matrixbench.spec.base import axis_values, grid_points
+from matrixbench.spec.base import axis_values as entry_values
+from matrixbench.spec.references import HANDLES, SUITE, TAG
+from matrixbench.spec.rules import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,8 +33,165 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Coordinates
     from matrixbench.plan.selector import Selector
     from matrixbench.records import JsonObject
-    from matrixbench.spec.grid import Point
+    from matrixbench.spec.base import Grids, Point
+    from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment, TestCase
+
+
+def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tuple[Point, ...]:
+    """Return every choice of sampling and request fields, as axis → value.
+
+    Args:
+        file: The experiment file.
+        named: An `include` entry; the choices are narrowed to it, and fields that it names get its
+            values even where the grids lack them.
+    """
+    chosen = tuple(
+        {**sampling, **{f"request.{name}": value for name, value in request.items()}}
+        for sampling, request in product(grid_points(file.sampling), grid_points(file.request))
+    )
+    if not named:
+        return chosen
+    return narrow(
+        chosen, ((axis, value) for axis, value in named.items() if level_of(axis) is Level.REQUEST)
+    )
+
+
+def grid_size(grids: Grids) -> int:
+    """Return how many points a grid has at most, without making them."""
+    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
+    total = 0
+    for grid in several or ({},):
+        size = 1
+        for entry in grid.values():
+            size *= len(axis_values(entry))
+        total += size
+    return total
+
+
+class Requests:
+    """Turns points into what is sent to a given test, each combination once.
+
+    A field that a test sets itself wins over the axis of that name: the axis collapses for this
+    test, and the coordinate shows the value that is sent.
+    """
+
+    def __init__(self, file: ExperimentFile) -> None:
+        self._max_tokens = file.max_tokens
+        self._made: dict[tuple[int, str], list[tuple[str, RequestPoint]]] = {}
+        # An id() stays one only while its object lives.
+        self._alive: list[Sequence[Point]] = []
+
+    def for_test(self, chosen: Sequence[Point], test: TestCase) -> list[tuple[str, RequestPoint]]:
+        """Return (digest of the fields that are sent, point) for each distinct request."""
+        key = (id(chosen), digest(test.request))
+        if key not in self._made:
+            self._alive.append(chosen)
+            self._made[key] = list(self._distinct(chosen, test.request))
+        return self._made[key]
+
+    def _distinct(
+        self, chosen: Iterable[Point], own: JsonObject
+    ) -> Iterable[tuple[str, RequestPoint]]:
+        seen: set[str] = set()
+        for point in chosen:
+            fields = self._fields(point, own)
+            fields_digest = digest(fields)
+            if fields_digest in seen:
+                continue
+            seen.add(fields_digest)
+            coordinates = {
+                axis: own.get(axis.removeprefix("request."), value) for axis, value in point.items()
+            }
+            yield fields_digest, RequestPoint(coordinates=coordinates, fields=fields)
+
+    def _fields(self, point: Point, own: JsonObject) -> JsonObject:
+        asked = {axis.removeprefix("request."): value for axis, value in point.items()}
+        fields = {"max_tokens": self._max_tokens, **asked, **own}
+        if fields.get(STREAM) is False:  # what every request was before it could be said
+            del fields[STREAM]
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def is_greedy(fields: JsonObject) -> bool:
+    """Return whether a request's sampling leaves no choice: temperature 0, or top_k 1."""
+    return fields.get("temperature") == 0 or fields.get("top_k") == 1
+
+
+def coordinates_of_test(test: TestCase) -> Coordinates:
+    """Return the axes of the test level."""
+    return {
+        "test": test.name,
+        **{f"parameters.{name}": value for name, value in test.parameters.items()},
+    }
+
+
+def handles_of_test(test: TestCase) -> Coordinates:
+    """Return what a test may be named by: the axes of its level, its suite and its tags, if any."""
+    suite = {SUITE: test.suite} if test.suite else {}
+    tags = {TAG: Several(test.tags)} if test.tags else {}
+    return {**coordinates_of_test(test), **suite, **tags}
+
+
+def known_handles(experiment: Experiment) -> dict[str, frozenset[str]]:
+    """Return the suites and the tags that tests of an experiment may be named by."""
+    return {
+        SUITE: frozenset(test.suite for test in experiment.tests if test.suite),
+        TAG: frozenset(tag for test in experiment.tests for tag in test.tags),
+    }
+
+
+def values_of_axis(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
+    """Return axis → its distinct values in order of appearance."""
+    values: dict[str, dict[str, Any]] = {}
+    for coordinates in found:
+        for axis, value in coordinates.items():
+            values.setdefault(axis, {}).setdefault(canonical_json(value), value)
+    return {axis: tuple(distinct.values()) for axis, distinct in values.items()}
+
+
+def axis_sizes(experiment: Experiment) -> dict[str, int]:
+    """Return axis → number of values as the file writes them, without making the matrix."""
+    return {axis: len(values) for axis, values in written_values(experiment).items()}
+
+
+def written_values(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
+    """Return axis → its values as the file writes them, without making the matrix."""
+    file = experiment.file
+    written: list[Coordinates] = []
+    for name, backend in file.backends.items():
+        written.append({"backend": name})
+        if isinstance(backend, LlamaServerBackend | OllamaBackend):
+            labels = backend.binary if isinstance(backend.binary, dict) else {}
+            written += [{"binary": label} for label in labels]
+        if isinstance(backend, LlamaServerBackend | CommandBackend | OllamaBackend):
+            written += _written(backend.options, "options.")
+    for name, model in file.models.items():
+        written.append({"model": name})
+        written += _written(model.axes, "model.")
+        written += _written(model.options or {}, "options.")
+    written += [{"chat_template": name} for name in file.chat_templates]
+    written += _written(file.sampling, "")
+    written += _written(file.request, "request.")
+    written += [coordinates_of_test(test) for test in experiment.tests]
+    return values_of_axis(written)
+
+
+def _written(grids: Grids, prefix: str) -> list[Coordinates]:
+    several: list[Any] = list(grids) if isinstance(grids, (list, tuple)) else [grids]
+    return [
+        {f"{prefix}{name}": value}
+        for grid in several
+        for name, entry in grid.items()
+        for value in entry_values(entry)
+    ]
+
+
+def known_axes(experiment: Experiment) -> frozenset[str]:
+    """Return the names of all axes that cells of an experiment may have, `suite` and `tag`."""
+    named = {axis for entry in experiment.file.include for axis in entry}
+    return frozenset(axis_sizes(experiment)) | named | {*HANDLES}
+
 
 _EXCLUDED_PER_KEPT = 50
 """A matrix is refused also where it hides this many excluded cells behind each one it may keep."""
@@ -213,7 +377,7 @@ class _Builder:
 
     def matrix(self, where: Selector | None) -> Matrix:
         """Return what was collected, or the part of it that a selector chooses."""
-        axes = axis_values(self._coordinates())
+        axes = values_of_axis(self._coordinates())
         groups = [group for group in self._groups.values() if group.cells]
         aside = list(self._not_applicable.values())
         unselected: list[Cell] = []

@@ -1,13 +1,4 @@
-"""`--where`: a small language for choosing cells by their axes.
-
-    temperature<=1 and test=~weather
-    backend in (candidate, baseline) and not model=qwen*
-
-Comparisons are `=` (or `==`; a glob may be used), `!=`, `<`, `<=`, `>`, `>=` (numbers), `=~` and
-`!~` (regular expressions), `in (a, b)`; they are joined by `and`, `or`, `not` and parentheses.
-A test may be named by its suite, `suite=x`, and by its tags, of which it may have several: `tag=x`
-chooses tests that have x among them, `tag!=x` the others.
-"""
+"""Cells chosen by their axes: `--where`, `exclude`, `include`, and partners of a cell."""
 
 from __future__ import annotations
 
@@ -15,17 +6,23 @@ import json
 import operator
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.errors import UsageError
-from matrixbench.plan.unselected import unknown_axis
-from matrixbench.plan.values import Several, is_glob, label, matches
-from matrixbench.spec.wording import choose
+from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.identity import canonical_json
+from matrixbench.plan.applicability import Obstacle
+from matrixbench.plan.cells import Several, is_glob, label, matches, same
+from matrixbench.spec.references import HANDLES
+from matrixbench.spec.rules import SAMPLING_FIELDS
+from matrixbench.spec.slips import SAMPLING_WORDS
+from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Coordinates
+    from matrixbench.plan.cells import Cell, Coordinates
+    from matrixbench.spec.base import Point
 
 Predicate: TypeAlias = "Callable[[Mapping[str, Any]], bool]"
 
@@ -116,7 +113,7 @@ def parse_where(
     )
 
 
-def _scalar(text: str) -> Any:  # noqa: ANN401  a YAML scalar
+def _scalar(text: str) -> Any:
     """Return what a bare word means, numbers as YAML 1.2 reads them: `.5` and `+1` too."""
     if _NUMBER.fullmatch(text):
         return float(text) if any(char in text for char in ".eE") else int(text)
@@ -265,14 +262,14 @@ class _Parser:
         if not self._punct(")"):
             raise self._error("a closing parenthesis is missing", len(self._text))
 
-        def one_of(found: Any) -> bool:  # noqa: ANN401  a value of an axis
+        def one_of(found: Any) -> bool:
             return any(matches(value, found) for value in values)
 
         wanted = ", ".join(map(label, values))
         self._note(axis, f"{axis} in ({wanted})", one_of, label(values[0]))
         return lambda cell: one_of(cell.get(axis))
 
-    def _value(self, axis: str) -> Any:  # noqa: ANN401  a YAML scalar
+    def _value(self, axis: str) -> Any:
         token = self._take("a value")
         if token.kind not in {"word", "single", "double"}:
             raise self._error(f"a value is expected, not «{token.text}»", token.at)
@@ -293,7 +290,7 @@ class _Parser:
             hint=choose(token.text, sorted(known), what=f"{axis}s"),
         )
 
-    def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:  # noqa: ANN401
+    def _compare(self, axis: str, sign: _Token, value: Any) -> Predicate:
         match sign.text:
             case "=" | "==":
                 text = label(value)
@@ -321,7 +318,7 @@ class _Parser:
             raise self._error(f"«{sign.text}» compares numbers, not «{label(value)}»", sign.at)
         compare = _ORDER[sign.text]
 
-        def holds(found: Any) -> bool:  # noqa: ANN401  a value of an axis
+        def holds(found: Any) -> bool:
             number = isinstance(found, (int, float)) and not isinstance(found, bool)
             return number and compare(found, value)
 
@@ -334,3 +331,242 @@ class _Parser:
             where=f"--where {self._text!r}, column {at + 1}",
             hint="for example: --where 'temperature<=1 and test=~weather'",
         )
+
+
+NO_CELL = "no cell is selected"
+PREFIXES = ("request.", "options.", "parameters.", "model.")
+_FIXED = ("max_tokens", "seed", "trials", "context", "slots", "concurrency", "build")
+"""What people choose cells by, and what is no axis unless the file makes it one."""
+
+
+def unknown_axis(name: str, axes: Iterable[str]) -> tuple[str, str]:
+    """Return what is said of a name that is no axis, and the way out.
+
+    A sampling field that the file does not give is none: it does not vary here.
+    """
+    known = sorted(axes)
+    every = f"its axes are {', '.join(known)}"
+    owner = next((f"{p}{name}" for p in PREFIXES if f"{p}{name}" in known), None)
+    if owner is None and name in (*SAMPLING_FIELDS, *_FIXED):
+        return f"{name} does not vary here", f"{_left(name)}; {every}"
+    near = owner or SAMPLING_WORDS.get(name) or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
+    perhaps = ""
+    if near in known:
+        perhaps = f"perhaps you meant «{near}»; "
+    elif within := [axis for axis in known if name in axis]:
+        perhaps = f"perhaps you meant «{within[0]}»; "
+    elif near is not None:
+        perhaps = f"perhaps you meant «{near}»: {near} does not vary here; "
+    return f"the experiment has no axis «{name}»", f"{perhaps}{every}"
+
+
+def _left(name: str) -> str:
+    if name in SAMPLING_FIELDS:
+        return "no `sampling:` gives it, so that every request leaves it to the server"
+    return "it is the same for all cells, or no axis of the matrix"
+
+
+def nothing_selected(
+    selector: Selector, values: Mapping[str, Iterable[Any]], *, where: str, hint: str = ""
+) -> NothingSelectedError:
+    """Return the error for a selection without a cell, with the comparison that is to blame.
+
+    Args:
+        selector: What selected nothing.
+        values: Axis → the values that cells have.
+        where: The experiment.
+        hint: What to do where no comparison is to blame.
+    """
+    for compared in selector.comparisons:
+        known = list(values.get(compared.axis, ()))
+        if not any(compared.fits(value) for value in known):
+            return NothingSelectedError(
+                f"{NO_CELL}: {_blamed(compared)}", where=where, hint=_known(compared, known)
+            )
+    if len(selector.comparisons) > 1:
+        texts = listed(compared.text for compared in selector.comparisons)
+        return NothingSelectedError(
+            f"{NO_CELL}: each of these holds somewhere, all together nowhere: {texts}",
+            where=where,
+            hint="plan --cells lists the cells; some may be excluded, or not apply",
+        )
+    return NothingSelectedError(NO_CELL, where=where, hint=hint)
+
+
+def _blamed(compared: Compared) -> str:
+    if compared.wanted:
+        return f"{compared.axis} has no value {quoted(compared.wanted)}"
+    return f"no value of {compared.axis} is so: {compared.text}"
+
+
+def _known(compared: Compared, known: Iterable[Any]) -> str:
+    """Return the values of an axis, those that are likest to what was asked for first."""
+    texts = list(
+        dict.fromkeys(
+            label(item)
+            for value in known
+            for item in (value if isinstance(value, Several) else (value,))
+        )
+    )
+    if not texts:
+        return f"no cell has a {compared.axis}"
+    if not compared.wanted:
+        return f"the values of {compared.axis}: {listed(texts)}"
+    near = nearest(compared.wanted, texts)
+    perhaps = f"perhaps you meant «{near}»; " if near else ""
+    ordered = nearest_first(compared.wanted, texts)
+    return f"{perhaps}the values of {compared.axis}, the nearest first: {listed(ordered)}"
+
+
+class Level(StrEnum):
+    """The part of a cell that an axis belongs to."""
+
+    LAUNCH = "launch"
+    REQUEST = "request"
+    TEST = "test"
+
+
+def level_of(axis: str) -> Level:
+    """Return the level of an axis by its name."""
+    if axis in {"backend", "binary", "model", "chat_template"}:
+        return Level.LAUNCH
+    if axis.startswith(("options.", "model.")):
+        return Level.LAUNCH
+    if axis in {"test", *HANDLES} or axis.startswith("parameters."):
+        return Level.TEST
+    return Level.REQUEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patterns:
+    """A list of entries, matched level by level with one bit for each entry.
+
+    A cell matches an entry when all of its levels do, so `launch & request & test` is not zero:
+    a million cells cost a million `&`, not a million comparisons of dictionaries.
+    """
+
+    entries: tuple[Mapping[str, Any], ...]
+
+    def mask(self, level: Level, coordinates: Coordinates) -> int:
+        """Return a mask of the entries whose axes of this level match."""
+        found = 0
+        for index, entry in enumerate(self.entries):
+            if all(
+                matches(pattern, coordinates.get(axis))
+                for axis, pattern in entry.items()
+                if level_of(axis) is level
+            ):
+                found |= 1 << index
+        return found
+
+
+def named_values(pattern: Any) -> tuple[Any, ...]:
+    """Return the single values that an entry names for an axis; globs stay globs."""
+    match pattern:
+        case {"value": literal} if len(pattern) == 1:
+            return (literal,)
+        case list() | tuple():
+            return tuple(pattern)
+        case _:
+            return (pattern,)
+
+
+def narrow(points: Sequence[Point], named: Iterable[tuple[str, Any]]) -> tuple[Point, ...]:
+    """Return a grid's points narrowed to what an `include` entry names.
+
+    A value that some points have keeps those points, linked axes and all. A value that no point
+    has is put into every point: `include` may name values that the grids lack.
+    """
+    found = tuple(points)
+    for axis, pattern in named:
+        narrowed: list[Point] = []
+        for value in named_values(pattern):
+            kept = [point for point in found if axis in point and matches(value, point[axis])]
+            if not kept and not is_glob(value):
+                kept = [{**point, axis: value} for point in found]
+            narrowed.extend(point for point in kept if not _holds(narrowed, point))
+        found = tuple(narrowed)
+    return found
+
+
+def _holds(points: Sequence[Point], point: Point) -> bool:
+    return any(
+        other.keys() == point.keys() and all(same(other[key], point[key]) for key in point)
+        for other in points
+    )
+
+
+_Axes: TypeAlias = tuple[str, ...]
+_Key: TypeAlias = tuple[str, ...]
+
+
+class Partners:
+    """Finds a cell's partners among some cells; looking up one of them costs no search.
+
+    Axes that only one of two cells has, such as the options of a backend of its own, do not keep
+    them apart: they belong to what is compared.
+
+    Args:
+        cells: All cells that may be a partner.
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self._groups: dict[_Axes, list[tuple[Cell, Coordinates]]] = {}
+        for cell in cells:
+            coordinates = cell.coordinates()
+            self._groups.setdefault(tuple(coordinates), []).append((cell, coordinates))
+        self._indexes: dict[tuple[_Axes, _Axes, str], dict[_Key, list[Cell]]] = {}
+
+    def of(self, cell: Cell, named: Mapping[str, Any]) -> Cell | Obstacle:
+        """Return the cell that has the named values and is else like another; or why there is none.
+
+        Args:
+            cell: The cell whose partner is looked for.
+            named: Axis → the partner's value.
+        """
+        own = cell.coordinates()
+        found: list[Cell] = []
+        for axes in self._groups:
+            if not named.keys() <= set(axes):
+                continue
+            common = tuple(axis for axis in axes if axis in own and axis not in named)
+            index = self._index(axes, common, named)
+            found += index.get(tuple(canonical_json(own[axis]) for axis in common), [])
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            return Obstacle(
+                f"no cell is like this one but for {_written(named)}",
+                "include that cell, or exclude those that are compared with it",
+            )
+        axis, values = _apart(found)
+        return Obstacle(
+            f"several cells have {_written(named)}: they differ in {axis} ({values})",
+            f"name which one is meant: {axis}",
+        )
+
+    def _index(
+        self, axes: _Axes, common: _Axes, named: Mapping[str, Any]
+    ) -> dict[_Key, list[Cell]]:
+        key = (axes, common, canonical_json(dict(named)))
+        if key not in self._indexes:
+            index = self._indexes[key] = {}
+            for cell, coordinates in self._groups[axes]:
+                if all(same(value, coordinates[axis]) for axis, value in named.items()):
+                    place = tuple(canonical_json(coordinates[axis]) for axis in common)
+                    index.setdefault(place, []).append(cell)
+        return self._indexes[key]
+
+
+def _written(named: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis}={label(value)}" for axis, value in named.items())
+
+
+def _apart(cells: Sequence[Cell]) -> tuple[str, str]:
+    """Return an axis in which cells differ, and its values."""
+    first, *others = (cell.coordinates() for cell in cells)
+    for other in others:
+        for axis in first.keys() | other.keys():
+            if first.get(axis) != other.get(axis):
+                return axis, f"{label(first.get(axis))}, {label(other.get(axis))}"
+    return "their place", "the same point twice"

@@ -1,16 +1,27 @@
-"""How servers are obtained: one model a kind."""
-
-# ruff: noqa: RUF012  pydantic copies mutable defaults
+"""How servers are obtained: one model a kind, with their command lines and urls."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 from pydantic import Field, Tag
 
-from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, Part
-from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
-from matrixbench.spec.reasoning import ReasoningInContent  # noqa: TC001  the same
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, GridOrGrids, Part
+from matrixbench.spec.checks import ReasoningInContent
+from matrixbench.spec.templating import METHODS, Renderer, TemplateProblem
+from matrixbench.spec.yaml_source import Document, Finding, Loc, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+# ruff: noqa: RUF012  pydantic copies mutable defaults
+
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -242,3 +253,177 @@ Backend: TypeAlias = Annotated[
     LlamaServerBackend | OllamaBackend | CommandBackend | EndpointBackend | ScriptedBackend,
     Field(discriminator="kind"),
 ]
+
+
+VARIABLES: Mapping[str, str] = {
+    "host": "the address to listen on",
+    "port": "the port to listen on, another one for every start",
+    "model": "the model's file, or its id where it has none",
+    "model_id": "the model's id",
+    "alias": "the name by which requests call the model",
+    "chat_template": "a file with the chat template's text, or its name; empty for the model's own",
+    "options": "the options of this launch, name → value",
+    "api_key_file": "a file with the key that the server must ask for",
+    "context": "the backend's context, in tokens",
+    "slots": "requests at a time",
+    "faithful": "whether the experiment asks for reruns that are bit-equal",
+    "here": "the folder of the experiment file",
+}
+"""What a command line may name → what it stands for."""
+
+_OPTIONS = "options"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What templates refer to.
+
+    Args:
+        variables: Names of variables.
+        options: Options that are named one by one.
+        whole: Whether `options` is used as a whole, so that every option is meant.
+    """
+
+    variables: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    whole: bool = False
+
+    def __or__(self, other: Names) -> Names:
+        return Names(
+            variables=self.variables | other.variables,
+            options=self.options | other.options,
+            whole=self.whole or other.whole,
+        )
+
+
+def names_in(*texts: str) -> Names:
+    """Return what some templates refer to; what is no template refers to nothing."""
+    found = Names()
+    for text in texts:
+        if "{" in text:
+            found |= _names(text)
+    return found
+
+
+def _names(text: str) -> Names:
+    try:
+        tree = Environment(autoescape=False).parse(text)  # noqa: S701  arguments, not HTML
+    except TemplateSyntaxError:
+        return Names()
+    named = [
+        *(name for node in tree.find_all(nodes.Getattr) for name in _one(node)),
+        *(name for node in tree.find_all(nodes.Getitem) for name in _one(node)),
+    ]
+    mentioned = [node for node in tree.find_all(nodes.Name) if node.name == _OPTIONS]
+    return Names(
+        variables=frozenset(meta.find_undeclared_variables(tree)) - {"range"},
+        options=frozenset(named),
+        whole=len(mentioned) > len(named),
+    )
+
+
+def _one(node: nodes.Getattr | nodes.Getitem) -> list[str]:
+    """Return the option that a node names: `options.NAME`, or `options["NAME"]`."""
+    if not isinstance(node.node, nodes.Name) or node.node.name != _OPTIONS:
+        return []
+    if isinstance(node, nodes.Getattr):
+        return [] if node.attr in METHODS else [node.attr]
+    return [str(node.arg.value)] if isinstance(node.arg, nodes.Const) else []
+
+
+def check_element(text: str) -> None:
+    """Check one element by itself.
+
+    Raises:
+        TemplateProblem: It is not in the language, or no argument can hold it.
+    """
+    _refuse_nul(text)
+    Renderer(finalize=_written).check(text)
+
+
+def render_argv(argv: Sequence[str], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the arguments that a command line stands for.
+
+    An element whose template renders to nothing is left out, so that `{% if … %}` can add or drop
+    an argument; one that is written as an empty text stays. `true` and `false` are written as in
+    YAML, lists and mappings as JSON.
+
+    Raises:
+        TemplateProblem: An element fails, names what there is not, or a value of it is null; the
+            text says which one.
+    """
+    renderer = Renderer(finalize=_written)
+    arguments: list[str] = []
+    for number, element in enumerate(argv):
+        try:
+            text = renderer.render(element, values)
+            _refuse_nul(text)
+        except TemplateProblem as problem:
+            raise TemplateProblem(f"argv[{number}]: {problem}") from None
+        if text or not element:
+            arguments.append(text)
+    return tuple(arguments)
+
+
+def _refuse_nul(text: str) -> None:
+    if "\0" in text:
+        raise TemplateProblem("it holds a NUL character, which no argument can")
+
+
+def _written(value: Any) -> Any:
+    """Return a value as an argument holds it."""
+    match value:
+        case None:
+            raise ValueError("the value is null; ask for it with {% if … %}")
+        case bool():
+            return "true" if value else "false"
+        case Mapping() | list() | tuple():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return value
+
+
+SCHEMES = ("http", "https")
+EXAMPLE = "write it like http://127.0.0.1:8080/v1"
+
+
+def url_findings(document: Document, meant: Mapping[Loc, str]) -> Iterator[Finding]:
+    """Yield what is wrong with the backends' urls.
+
+    Args:
+        document: The file.
+        meant: Where → a text with its variables filled in; urls that are not there were told of.
+    """
+    for name, entry in document.root.child_entries("backends").items():
+        url, node = meant.get(("backends", name, "url")), entry.node.child("url")
+        if url is not None and node is not None and (wrong := _trouble(url)):
+            yield Finding(
+                place=node.place,
+                message=f"the url of the backend «{name}» {wrong}",
+                hint=_hint(url, node),
+            )
+
+
+def _trouble(url: str) -> str:
+    """Return what is wrong with a url, without the url: it may hold a secret."""
+    if not url.strip():
+        return "is empty"
+    if not url.isprintable() or " " in url:
+        return "holds a space, or a sign that cannot be printed"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may quote from the url
+        return "has a host or a port that is none"
+    if parts.scheme not in SCHEMES or "://" not in url:
+        return "does not begin with http:// or https://"
+    if not parts.hostname:
+        return "names no host"
+    return "has the port 0" if port == 0 else ""
+
+
+def _hint(url: str, node: Node) -> str:
+    """Return how it may be meant; never what a variable stands for, or what may be a password."""
+    if ":/" in url or url != node.text or "@" in url or not url.strip():
+        return EXAMPLE
+    return f"perhaps http://{url}"

@@ -1,11 +1,18 @@
-"""The strictness that every part of the file shares, and unions told apart by shape."""
+"""What all parts of the file share: strictness, unions told apart by shape, grids."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+from itertools import product
 from math import isfinite
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from matrixbench.identity import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 TAG = "\0"
 """Begins the tags of unions, so that pydantic's way to an error tells them from the file's keys,
@@ -70,3 +77,79 @@ def number_of(value: float | str) -> float | None:
     except ValueError:
         return None
     return number if isfinite(number) else None
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Return whether a name is the one that is named, or matches the glob."""
+    return pattern == name or (is_glob(pattern) and fnmatchcase(name, pattern))
+
+
+def any_fits(patterns: Iterable[str], name: str) -> bool:
+    """Return whether a name fits any of some patterns."""
+    return any(fits(pattern, name) for pattern in patterns)
+
+
+def is_glob(pattern: object) -> bool:
+    """Return whether a named value is a glob."""
+    return isinstance(pattern, str) and any(sign in pattern for sign in "*?[")
+
+
+def means(pattern: Any, value: Any) -> bool:
+    """Return whether an axis value is what a single named value means: 1 is 1.0, true is not 1."""
+    if isinstance(pattern, str):
+        return fits(pattern, value if isinstance(value, str) else canonical_json(value))
+    return same(pattern, value)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two values are one: 1 is 1.0, but true is not 1."""
+    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+
+
+Grid: TypeAlias = dict[str, Any]
+"""Field → a value, a list of values (an axis), or `{value: X}` (a list that is one value)."""
+
+GridOrGrids: TypeAlias = Annotated[
+    Annotated[Grid, Tag(MAPPING)] | Annotated[list[Grid], Tag(LIST)], BY_SHAPE
+]
+"""What the file may say where a grid may stand: a grid, or a list of grids (their union)."""
+
+Grids: TypeAlias = "Mapping[Any, Any] | Sequence[Mapping[Any, Any]]"
+"""A grid, or several grids that mean their union."""
+
+Point: TypeAlias = dict[str, Any]
+"""Field → value: one choice from every axis of a grid."""
+
+
+FILE = "file"
+"""The key that marks a path among the values of `options`: `{file: PATH}`."""
+
+
+def is_file_mark(value: object) -> bool:
+    """Return whether a value is `{file: …}`, which names a file instead of being one."""
+    return isinstance(value, dict) and value.keys() == {FILE}
+
+
+def axis_values(entry: Any) -> tuple[Any, ...]:
+    """Return the values that a grid's entry stands for: `{value: X}` and scalars stand for one."""
+    match entry:
+        case {"value": value} if len(entry) == 1:
+            return (value,)
+        case list() | tuple():
+            return tuple(entry)
+        case _:
+            return (entry,)
+
+
+def grid_points(grids: Grids) -> tuple[Point, ...]:
+    """Return every point of a grid or of a union of grids, in the file's order, each once.
+
+    The last field varies fastest, like `itertools.product`. No grid at all is one empty point.
+    """
+    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
+    seen: dict[str, Point] = {}
+    for grid in several or ({},):
+        for values in product(*(axis_values(entry) for entry in grid.values())):
+            point = dict(zip(grid, values, strict=True))
+            seen.setdefault(canonical_json(point), point)
+    return tuple(seen.values())

@@ -12,28 +12,33 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError, UsageError
 from matrixbench.safe_files import open_input
-from matrixbench.spec.cases import Cases
-from matrixbench.spec.conversations import script_of
-from matrixbench.spec.doubtful import doubtful_findings
+from matrixbench.spec.backends import url_findings
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile
-from matrixbench.spec.nodes import Document, Finding, Loc, Node
-from matrixbench.spec.origin import Origin
-from matrixbench.spec.paths import Places, resolved
+from matrixbench.spec.paths import Origin, Places, resolved
 from matrixbench.spec.problems import MAX_TOLD, findings_of
 from matrixbench.spec.references import reference_findings
 from matrixbench.spec.rules import rule_findings
-from matrixbench.spec.source import beside, decode, read_document, reason
-from matrixbench.spec.suites import Suites
-from matrixbench.spec.urls import url_findings
+from matrixbench.spec.suites import Cases, Suites
+from matrixbench.spec.test_rules import doubtful_findings
+from matrixbench.spec.tests import script_of
 from matrixbench.spec.wording import found
+from matrixbench.spec.yaml_source import (
+    Document,
+    Finding,
+    Loc,
+    Node,
+    beside,
+    decode,
+    read_document,
+    reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from matrixbench.records import JsonObject
     from matrixbench.spec.checks import Check
-    from matrixbench.spec.conversations import Script
-    from matrixbench.spec.tests import Needs
+    from matrixbench.spec.tests import Needs, Script
 
 MAX_TEMPLATE_BYTES = 1_000_000
 """The largest chat template that is read."""
@@ -235,7 +240,7 @@ class _Loading:
         return None
 
 
-def _put(data: Any, loc: Loc, value: str) -> None:  # noqa: ANN401  YAML data
+def _put(data: Any, loc: Loc, value: str) -> None:
     *way, last = loc
     for step in way:
         data = data[step]

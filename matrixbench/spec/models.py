@@ -1,16 +1,15 @@
 """Where models come from, and the chat templates they are asked with."""
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
-
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from matrixbench.spec.base import Part
-from matrixbench.spec.grid import GridOrGrids  # noqa: TC001  pydantic reads it
-from matrixbench.spec.reasoning import ReasoningInContent  # noqa: TC001  the same
+from matrixbench.spec.base import GridOrGrids, Part
+from matrixbench.spec.checks import ReasoningInContent
+
+# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 
 class PackageFile(Part):

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.spec.base import means, same
 from matrixbench.spec.checks import SameAsCheck, every_check
-from matrixbench.spec.grids import grid_entries, value_nodes
-from matrixbench.spec.matching import means, same
-from matrixbench.spec.nodes import Document, Entry, Finding, Node
 from matrixbench.spec.rules import SAMPLING_FIELDS, sampling_findings
+from matrixbench.spec.shapes import grid_entries, value_nodes
 from matrixbench.spec.wording import choose, found, inside, quoted
+from matrixbench.spec.yaml_source import Document, Entry, Finding, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from matrixbench.spec.cases import Case, Cases
-    from matrixbench.spec.nodes import Place
+    from matrixbench.spec.suites import Case, Cases
+    from matrixbench.spec.yaml_source import Place
 
 CHART_AXES = ("build",)
 """What a chart may be split by besides the axes of the matrix."""

@@ -112,7 +112,7 @@ def _schema(model: type[Part], title: str) -> JsonObject:
     }
 
 
-def _tidy(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  any JSON value
+def _tidy(value: Any, *, names: bool = False) -> Any:
     """Return a schema without made-up titles, with descriptions on one line.
 
     Args:
@@ -135,13 +135,13 @@ def _tidy(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  any JSON 
             return value
 
 
-def _flat(member: Any) -> list[Any]:  # noqa: ANN401  any JSON value
+def _flat(member: Any) -> list[Any]:
     """Return the members of a union that stands in a union without more to say."""
     is_union = isinstance(member, dict) and member.keys() == {"anyOf"}
     return list(member["anyOf"]) if is_union else [member]
 
 
-def _word(key: str, value: Any) -> Any:  # noqa: ANN401  any JSON value
+def _word(key: str, value: Any) -> Any:
     if key == "description":
         return " ".join(value.split())
     return _tidy(value, names=key in {"properties", "$defs"})

@@ -1,26 +1,31 @@
-"""The small language of `{{ … }}` in tests that have parameters: Jinja2, sandboxed and bounded.
-
-Expressions, `if` and `for` over the parameters; no assignment, no macros, no imports. What a
-template may cost is bounded before it is spent: loop steps, lengths, powers and the output, so that
-a file cannot hang or fill the machine. A text stays a text, also where it is one `{{ … }}` alone.
-"""
+"""The small language of `{{ … }}`: bounded Jinja2; and chat templates, parsed and never run."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sized
+from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from matrixbench.spec.wording import listed
+from matrixbench.spec.yaml_source import Finding, Node
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jinja2 import Template
+    from jinja2.parser import Parser
+
+    from matrixbench.records import JsonObject
 
 MAX_TEXT = 1_000_000
 """Characters that one text may have, and items that one list may have."""
@@ -148,7 +153,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         code = self.compile(tree)
         return self.template_class.from_code(self, code, self.make_globals(None))
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401  jinja2's signature
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation before it gets too big."""
         _bound(operator, left, right)
         return super().call_binop(context, operator, left, right)
@@ -207,7 +212,7 @@ def _replace_concats(node: nodes.Node) -> None:
             setattr(node, name, _counted_concat(value))
 
 
-def _counted_concat(value: Any) -> Any:  # noqa: ANN401  a node's field may be anything
+def _counted_concat(value: Any) -> Any:
     if not isinstance(value, nodes.Node):
         return value
     _replace_concats(value)
@@ -220,7 +225,7 @@ def _filtered(value: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
 
 
-def _bound(sign: str, left: Any, right: Any) -> None:  # noqa: ANN401  any operands
+def _bound(sign: str, left: Any, right: Any) -> None:
     match sign, left, right:
         case "**", int() | float(), int() | float():
             if isinstance(left, int) and left.bit_length() * abs(right) > MAX_BITS:
@@ -268,7 +273,7 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _to_json(value: Any) -> str:  # noqa: ANN401  any JSON value
+def _to_json(value: Any) -> str:
     """Return JSON as a model should read it: jinja2's own filter escapes for HTML."""
     return json.dumps(value, ensure_ascii=False)
 
@@ -281,3 +286,200 @@ def _bounded_text(pieces: Iterable[str]) -> str:
         _fits(length)
         taken.append(piece)
     return "".join(taken)
+
+
+MAX_RENDERED = 50_000_000
+"""Characters that the texts of one test may have over all of its parameters."""
+
+
+class Filler:
+    """Fills one test, point by point; `findings` says what is wrong."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._renderer = Renderer()
+        self._length = 0
+
+    def mapping(self, node: Node, parameters: Mapping[str, Any]) -> JsonObject:
+        """Return a test's data with every text filled in, but for the parameters themselves."""
+        return {
+            key: entry.node.plain() if key == "parameters" else self._filled(entry.node, parameters)
+            for key, entry in node.entries.items()
+        }
+
+    def _filled(self, node: Node, parameters: Mapping[str, Any]) -> Any:
+        match node.value:
+            case dict() as entries:
+                return {key: self._filled(entry.node, parameters) for key, entry in entries.items()}
+            case list() as items:
+                return [self._filled(item, parameters) for item in items]
+            case str(text):
+                return self._text(node, text, parameters)
+            case scalar:
+                return scalar
+
+    def _text(self, node: Node, text: str, parameters: Mapping[str, Any]) -> str:
+        try:
+            filled = self._renderer.render(text, parameters)
+        except TemplateProblem as problem:
+            hint = f"the parameters are {listed(parameters)}"
+            self.findings.append(Finding(place=node.place, message=str(problem), hint=hint))
+            return text
+        self._length += len(filled)
+        if self._length > MAX_RENDERED and not self.findings:
+            message = f"the test's texts have more than {MAX_RENDERED:,} characters in all"
+            self.findings.append(Finding(place=node.place, message=message))
+        return filled
+
+
+LINE_SHOWN = 100
+
+_ENDINGS = {
+    "if": "endif",
+    "for": "endfor",
+    "macro": "endmacro",
+    "call": "endcall",
+    "filter": "endfilter",
+    "set": "endset",
+    "raw": "endraw",
+    "generation": "endgeneration",
+    "block": "endblock",
+    "with": "endwith",
+    "autoescape": "endautoescape",
+}
+_TAGS = frozenset(
+    {*_ENDINGS, *_ENDINGS.values(), "else", "elif", "include", "import", "from", "extends", "do"}
+    | {"break", "continue", "trans", "endtrans", "debug"}
+)
+
+_UNKNOWN_TAG = re.compile(r"Encountered unknown tag '([^']*)'")
+_UNCLOSED = re.compile(r"[Uu]nexpected end of template")
+_DIALECT = re.compile(r"non-default argument follows default")
+"""What jinja2 refuses and another Jinja may well take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFault:
+    """What is wrong with a chat template.
+
+    Args:
+        line: Which line, from 1.
+        text: What stands in it.
+        message: What is wrong with it.
+        certain: Whether no server could take it; else only some refuse it.
+    """
+
+    line: int
+    text: str
+    message: str
+    certain: bool
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks what the assistant writes, for those who train; it says nothing."""
+
+    tags = {"generation"}  # noqa: RUF012  as jinja2 declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Return what stands in the block."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def template_fault(text: str) -> TemplateFault | None:
+    """Return the first thing that is wrong with a chat template; None where it can be parsed."""
+    environment = ImmutableSandboxedEnvironment(
+        extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do", _Generation],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    try:
+        # Not compiled: that works out constants, and 9**9**9 is one.
+        tree = environment.parse(text)
+        return _unknown_name(text, tree, environment)
+    except TemplateSyntaxError as error:
+        return _told(text, error)
+    except RecursionError:
+        message = "nested too deeply to be looked at"
+        return TemplateFault(line=1, text=_shown(text, 1), message=message, certain=False)
+
+
+def _unknown_name(
+    text: str, tree: nodes.Template, environment: ImmutableSandboxedEnvironment
+) -> TemplateFault | None:
+    """Return the first filter or test that jinja2 lacks; a server may have more of its own."""
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        what, known = (
+            ("filter", environment.filters)
+            if isinstance(node, nodes.Filter)
+            else ("test", environment.tests)
+        )
+        if node.name not in known:
+            near = get_close_matches(node.name, known, n=1)
+            message = f"no {what} is called «{node.name}»{f'; perhaps «{near[0]}»' if near else ''}"
+            shown = _shown(text, node.lineno)
+            return TemplateFault(line=node.lineno, text=shown, message=message, certain=False)
+    return None
+
+
+def _told(text: str, error: TemplateSyntaxError) -> TemplateFault:
+    message = " ".join((error.message or "it cannot be parsed").split())
+    line = error.lineno
+    if (unknown := _UNKNOWN_TAG.search(message)) is not None:
+        return _of_tag(text, line, unknown[1], message)
+    opened = _unclosed(text) if _UNCLOSED.search(message) else None
+    if opened is not None:
+        tag, line = opened
+        message = f"{{% {tag} %}} is never closed: {{% {_ENDINGS[tag]} %}} is missing"
+    certain = _DIALECT.search(message) is None
+    return TemplateFault(line=line, text=_shown(text, line), message=message, certain=certain)
+
+
+def _of_tag(text: str, line: int, tag: str, message: str) -> TemplateFault:
+    """Return what is wrong with a tag that jinja2 does not know, or not there.
+
+    One that is nearly a known one is a slip, and an end without its beginning is one everywhere;
+    another one may be some server's own.
+    """
+    near = get_close_matches(tag, _TAGS, n=1)
+    brief = message.partition(". ")[0].rstrip(".")
+    opened = _unclosed("\n".join(text.split("\n")[: line - 1]))
+    if tag in _ENDINGS.values() and opened is not None:
+        due, begun = _ENDINGS[opened[0]], opened[1]
+        brief = f"{{% {tag} %}} stands where {{% {due} %}} is due, for line {begun}"
+    elif tag in _ENDINGS.values():
+        brief = f"{{% {tag} %}} closes nothing that is open"
+    elif near and near[0] != tag:
+        brief = f"{brief}; perhaps «{near[0]}»"
+    return TemplateFault(line=line, text=_shown(text, line), message=brief, certain=bool(near))
+
+
+def _unclosed(text: str) -> tuple[str, int] | None:
+    """Return the innermost block that is open at the end, and the line in which it begins."""
+    opened: list[tuple[str, int]] = []
+    for tag, line in _tags(text):
+        if tag in _ENDINGS:
+            opened.append((tag, line))
+        elif opened and tag == _ENDINGS[opened[-1][0]]:
+            opened.pop()
+    return opened[-1] if opened else None
+
+
+_TAG = re.compile(r"\{#.*?#\}|\{%[-+]?\s*(?P<name>[A-Za-z_]+)(?P<rest>.*?)%\}", re.DOTALL)
+
+
+def _tags(text: str) -> Iterator[tuple[str, int]]:
+    """Yield each tag with its line; a `set` with a value opens no block."""
+    for found in _TAG.finditer(text):
+        name = found["name"]
+        if name is None or (name == "set" and "=" in found["rest"]):
+            continue
+        yield name, text.count("\n", 0, found.start()) + 1
+
+
+def _shown(text: str, line: int) -> str:
+    """Return a line as it can be shown."""
+    lines = text.split("\n")
+    shown = " ".join(lines[min(line, len(lines)) - 1].split()) if lines else ""
+    return shown if len(shown) <= LINE_SHOWN else f"{shown[: LINE_SHOWN - 1]}…"

@@ -73,7 +73,7 @@ def chances_of_best(beliefs: Sequence[Belief]) -> list[float]:
     """
     if not beliefs:
         return []
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     means = np.array([one.mean for one in beliefs])
     noise = np.array([one.variance for one in beliefs])
@@ -102,8 +102,8 @@ def chances_of_best(beliefs: Sequence[Belief]) -> list[float]:
 
 def _largest(means: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return of each of several independent normal variables how likely it is the largest."""
-    import numpy as np  # noqa: PLC0415  heavy
-    from scipy.special import log_ndtr, ndtr  # noqa: PLC0415  heavy
+    import numpy as np
+    from scipy.special import log_ndtr, ndtr
 
     chances: NDArray[np.float64] = np.zeros(len(means))
     if not errors.any():

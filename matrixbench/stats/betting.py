@@ -65,7 +65,7 @@ class Bets:
     def __init__(
         self, rounds: Sequence[Sequence[float]] | NDArray[np.float64], *, together: bool = False
     ) -> None:
-        import numpy as np  # noqa: PLC0415  heavy
+        import numpy as np
 
         if len({len(found) for found in rounds}) > 1:
             raise ValueError("rounds differ in their number of tests")
@@ -97,7 +97,7 @@ class Bets:
         self, counts: NDArray[np.float64], mean: float, *, above: bool
     ) -> NDArray[np.float64]:
         """Return the logarithm of the capital after each row of counts of what was seen."""
-        import numpy as np  # noqa: PLC0415  heavy
+        import numpy as np
 
         sign = 1 if above else -1
         price = 1 + sign * mean
@@ -195,7 +195,7 @@ def fewest_rounds(
 
 def _counted(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the different observations, and how often each had come after each round."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     seen, places = np.unique(values, return_inverse=True)
     counts = np.zeros((len(values), len(seen)))

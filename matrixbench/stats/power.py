@@ -163,7 +163,7 @@ def mcnemar_power(pairs: int, worse: float, better: float, *, alpha: float = _AL
         better: The chance that it is better.
         alpha: The two-sided level.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     chance = worse + better
     if pairs < 1 or chance <= 0:
@@ -184,7 +184,7 @@ def mcnemar_power(pairs: int, worse: float, better: float, *, alpha: float = _AL
 
 def boschloo_power(trials: int, ratio: float, drop: float, *, alpha: float = _ALPHA) -> float:
     """Return how likely Boschloo's test of one cell shows a drop from a ratio, unpaired."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     if trials < 1:
         return 0.0
@@ -241,7 +241,7 @@ def gate_power(
         decides: The gate's rule: numbers of worse and of better pairs, all pairs, the limit →
             whether it decides.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     if pairs < 1:
         return 0.0
@@ -276,7 +276,7 @@ def tango_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) ->
     It lies above −max_drop or below it where the score of that very difference is beyond the
     quantile (`proportions.score_paired_difference`).
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     a = 2.0 * pairs
     b = -worse - better - (2 * pairs - better + worse) * max_drop
@@ -292,7 +292,7 @@ def tango_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) ->
 
 def gate_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) -> Flags:
     """Return for which numbers the gate decides: a regression takes the exact test as well."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     decided = tango_decides(worse, better, pairs, max_drop)
     if pairs > _MOST_PAIRS:
@@ -306,7 +306,7 @@ def gate_decides(worse: Floats, better: Floats, pairs: int, max_drop: float) -> 
 
 def _some(low: int, high: int, most: int = 160) -> NDArray[np.int64]:
     """Return whole numbers from `low` up to `high`, evenly thinned to a number of them at most."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     return np.arange(low, high, max(1, -(-(high - low) // most)))
 
@@ -325,14 +325,14 @@ def _log_factorials(most: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _log_factorials_up_to(size: int) -> Floats:
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     logs: Floats = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size + 1)))])
     return logs
 
 
 def _binomial(n: int, chance: float, counts: NDArray[np.int64]) -> Floats:
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     if chance <= 0 or chance >= 1:
         return np.where(counts == (n if chance >= 1 else 0), 1.0, 0.0)
@@ -345,7 +345,7 @@ def _binomial(n: int, chance: float, counts: NDArray[np.int64]) -> Floats:
 def _trinomial(
     n: int, chances: tuple[float, float], counts: tuple[NDArray[np.int64], ...]
 ) -> Floats:
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     logs = _log_factorials(n)
     power = np.full(counts[0].shape, logs[n])
@@ -358,7 +358,7 @@ def _trinomial(
 
 def _upper_tails(n: NDArray[np.int64], least: NDArray[np.int64], chance: float) -> Floats:
     """Return P(X ≥ least) for X ~ Binomial(n, chance), of each n."""
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     k = np.arange(int(n[-1]) + 1)
     if chance <= 0 or chance >= 1:
@@ -375,7 +375,7 @@ def _upper_tails(n: NDArray[np.int64], least: NDArray[np.int64], chance: float) 
 
 @lru_cache(maxsize=16)
 def _least_worse_up_to(size: int, alpha: float) -> NDArray[np.int64]:
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     found = np.empty(size + 1, dtype=np.int64)
     logs = _log_factorials(size)
@@ -411,7 +411,7 @@ def _boschloo_rejects(n: int, alpha: float) -> Flags:
 
     One tail at half the level, doubled, as scipy's two-sided test is.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     counts = np.arange(n + 1)
     logs = _log_factorials(2 * n)
@@ -425,7 +425,7 @@ def _boschloo_rejects(n: int, alpha: float) -> Flags:
         fisher[up, total - up] = np.cumsum(chances)
     order = np.argsort(fisher, axis=None, kind="stable")
     # Equal statistics belong together; they differ by rounding.
-    groups = np.concatenate([[0], np.cumsum(np.diff(fisher.ravel()[order]) > 1e-10)])  # noqa: PLR2004
+    groups = np.concatenate([[0], np.cumsum(np.diff(fisher.ravel()[order]) > 1e-10)])
     ends = np.searchsorted(groups, np.arange(groups[-1] + 1), side="right") - 1
     worst = np.zeros(len(order))
     for ratio in np.linspace(0, 1, _RATIOS + 1)[1:-1]:

@@ -1,16 +1,16 @@
-"""Intervals that hold however often one looks, so that trials may stop early."""
+"""Intervals and tests that hold however often one looks, so that trials may stop early."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, lgamma, log
+from math import exp, inf, lgamma, log
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, Interval
+from matrixbench.stats.proportions import CONFIDENCE, Difference, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _STEPS = 60
 """Halvings of [0, 1]: to the last digit of a float."""
@@ -128,3 +128,95 @@ def trials_to_precision(
         else:
             low = middle + 1
     return high
+
+
+_MOST_EVIDENCE = 700.0
+"""Its logarithm: more would not fit into a float, and convinces nobody more."""
+
+
+def paired_evidence(worse: int, better: int) -> float:
+    """Return the evidence of discordant pairs against a fair coin.
+
+    Where nothing differs, each pair of trials of one seed that disagree is as likely to be better
+    as worse, whatever went before: Robbins' mixture (`sequential_interval`) at p = ½.
+    """
+    return _exp(_log_beta(better, worse) + (worse + better) * log(2))
+
+
+def independent_evidence(candidate: tuple[int, int], baseline: tuple[int, int]) -> float:
+    """Return the evidence of two independent cells against a common success ratio.
+
+    The product of both mixtures, at that common ratio which it speaks against the least.
+
+    Args:
+        candidate: Successes and trials.
+        baseline: Successes and trials.
+    """
+    both = (candidate[0] + baseline[0], candidate[1] + baseline[1])
+    likelihood = sum(k * log(k / both[1]) for k in (both[0], both[1] - both[0]) if k)
+    return _exp(sum(_log_beta(s, n - s) for s, n in (candidate, baseline)) - likelihood)
+
+
+def p_value(evidence: float) -> float:
+    """Return the p-value of evidence: its reciprocal, at most 1 (Markov's inequality)."""
+    return min(1.0, 1 / evidence) if evidence > 0 else 1.0
+
+
+def mean_evidence(several: Sequence[float]) -> float:
+    """Return the evidence of many cells together, whatever their dependence: the mean."""
+    return sum(several) / len(several)
+
+
+def sequential_difference(
+    candidate: tuple[int, int], baseline: tuple[int, int], *, confidence: float = CONFIDENCE
+) -> Difference:
+    """Return the difference of two cells, paired or not, with an interval that always holds.
+
+    From the two confidence sequences, each of which may miss half as often (Bonferroni).
+
+    Args:
+        candidate: Successes and trials; at least one.
+        baseline: Successes and trials; at least one.
+        confidence: Of the interval.
+    """
+    each = 1 - (1 - confidence) / 2
+    up, down = (sequential_interval(s, n, confidence=each) for s, n in (candidate, baseline))
+    return Difference(
+        estimate=candidate[0] / candidate[1] - baseline[0] / baseline[1],
+        interval=Interval(low=up.low - down.high, high=up.high - down.low),
+    )
+
+
+def mean_difference(
+    cells: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+    weights: Sequence[float],
+    *,
+    confidence: float = CONFIDENCE,
+) -> Difference:
+    """Return a weighted mean of cells' differences, whatever their dependence.
+
+    Each cell's interval may miss 1 / cells as often (Bonferroni), so that none of them does.
+
+    Args:
+        cells: Of each, the candidate's successes and trials and the baseline's; at least one.
+        weights: Of each; their sum is 1.
+        confidence: Of the interval.
+    """
+    each = 1 - (1 - confidence) / len(cells)
+    found = [sequential_difference(*cell, confidence=each) for cell in cells]
+    terms = list(zip(weights, found, strict=True))
+    return Difference(
+        estimate=sum(weight * one.estimate for weight, one in terms),
+        interval=Interval(
+            low=max(-1.0, sum(weight * one.interval.low for weight, one in terms)),
+            high=min(1.0, sum(weight * one.interval.high for weight, one in terms)),
+        ),
+    )
+
+
+def _log_beta(successes: int, failures: int) -> float:
+    return lgamma(1 + successes) + lgamma(1 + failures) - lgamma(2 + successes + failures)
+
+
+def _exp(power: float) -> float:
+    return exp(min(power, _MOST_EVIDENCE))

@@ -14,7 +14,7 @@ from math import comb, exp, lgamma, log, sqrt
 from typing import TYPE_CHECKING
 
 from matrixbench.stats.clustered import student_quantile
-from matrixbench.stats.paired import Pairs, mcnemar_exact
+from matrixbench.stats.paired import Pairs, least_effect, mcnemar_exact
 from matrixbench.stats.proportions import (
     CONFIDENCE,
     Difference,
@@ -23,7 +23,6 @@ from matrixbench.stats.proportions import (
     normal_quantile,
     score_paired_difference,
 )
-from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -273,7 +272,7 @@ def across_tests(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -
         (up, up_n), (down, down_n) = stratum.counts()
         by_test[stratum.test].append(up / up_n - down / down_n)
     count = len(by_test)
-    if count < 2:  # noqa: PLR2004  one has no spread
+    if count < 2:
         return None
     means = [sum(found) / len(found) for found in by_test.values()]
     mean = sum(means) / count
@@ -311,7 +310,7 @@ def student_p(strata: Sequence[Stratum]) -> float:
     quantile is Student's for few of them (A. C. Cameron and D. L. Miller, Journal of Human
     Resources 50(2) (2015)). 1 where nothing varied, or there is one cluster.
     """
-    from scipy.special import stdtr  # noqa: PLC0415  heavy: scipy
+    from scipy.special import stdtr
 
     clusters: dict[tuple[str | int, int], float] = defaultdict(float)
     mean = 0.0
@@ -341,7 +340,7 @@ def sign_flip_p(sums: Sequence[int]) -> float:
         return 1.0
     if set(sizes) == {1}:
         return mcnemar_exact((sizes[1] - observed) // 2, (sizes[1] + observed) // 2)
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     mass: NDArray[np.float64] = np.ones(1)
     for size, count in sizes.items():
@@ -364,7 +363,7 @@ def exact_cmh_p(tables: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> fl
     Args:
         tables: For each cell (successes, trials) of the candidate, then of the baseline.
     """
-    import numpy as np  # noqa: PLC0415  heavy
+    import numpy as np
 
     mass: NDArray[np.float64] = np.ones(1)
     observed = 0

@@ -7,10 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
 from matrixbench.errors import MatrixbenchError, StoreError
-from matrixbench.plan.loads import ANY_LOAD
+from matrixbench.plan.cells import ANY_LOAD
 from matrixbench.store import reading
-from matrixbench.store.attempts import Wanted, current_ids, floors_of, read_progress
 from matrixbench.store.connection import (
+    blamed,
     check_header,
     connect_reading,
     connect_writing,
@@ -20,14 +20,19 @@ from matrixbench.store.connection import (
     translated,
     version_of,
 )
-from matrixbench.store.damage import blamed
-from matrixbench.store.draws import replies_to_seeds
-from matrixbench.store.judging import add_for_now, add_judgements, stale_replies
-from matrixbench.store.loads import newest_keys, run_loads
+from matrixbench.store.experiments import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
-from matrixbench.store.looks import add_look, looks
 from matrixbench.store.migrations import MIGRATIONS
-from matrixbench.store.outcomes import read_judged_progress
+from matrixbench.store.outcomes import (
+    add_for_now,
+    add_judgements,
+    add_look,
+    looks,
+    read_judged_progress,
+    replies_to_seeds,
+    stale_replies,
+)
+from matrixbench.store.reading import WantedAttempts, current_ids, floors_of, read_progress
 from matrixbench.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -44,12 +49,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from matrixbench.plan.cells import CellProgress
-    from matrixbench.plan.loads import Loads
-    from matrixbench.plan.origin import LaunchRun
+    from matrixbench.plan.cells import CellProgress, LaunchRun, Loads
     from matrixbench.records import Build, ChatReply, Judgement, Trial
-    from matrixbench.store.looks import KeptLook
-    from matrixbench.store.outcomes import Judges
+    from matrixbench.store.outcomes import Judges, KeptLook
     from matrixbench.store.rows import (
         KeptReply,
         LaunchNote,
@@ -215,7 +217,9 @@ class Store:
         of it. What they say, `judged`, is told where `judges` are given, and nothing of it is
         written down. Cells of launches that only their load tells apart have it in their id.
         """
-        wanted = Wanted(first_seed=first_seed, trials=trials, request_timeout_s=request_timeout_s)
+        wanted = WantedAttempts(
+            first_seed=first_seed, trials=trials, request_timeout_s=request_timeout_s
+        )
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -308,7 +312,7 @@ class Store:
                 counts; where there is none, and for cells that are missing, the newest of all.
             loads: The experiment's: trials under its own come before others.
         """
-        wanted = Wanted(first_seed=first_seed, trials=trials)
+        wanted = WantedAttempts(first_seed=first_seed, trials=trials)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)
@@ -345,7 +349,7 @@ class Store:
 
         The arguments are those of `trials`.
         """
-        wanted = Wanted(first_seed=first_seed)
+        wanted = WantedAttempts(first_seed=first_seed)
         with translated(self.path):
             floors = floors_of(self._connection, experiment)
             runs = run_loads(self._connection, loads)

@@ -1,35 +1,40 @@
-"""What the present checks make of the trials that are kept, for cells that stop early.
-
-Verdicts are derived: a stored reply that the present checks have not judged is judged here, and not
-written down, since planning changes nothing.
-"""
+"""What checks made of stored trials: outcomes, judging again, one draw, looks that were taken."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from matrixbench.plan.cells import CellProgress, Judged
 from matrixbench.plan.seeds import SPAN
 from matrixbench.records import Outcome
-from matrixbench.store.attempts import (
+from matrixbench.store.connection import one_transaction
+from matrixbench.store.encoding import JUDGEMENT_COLUMNS, judgement_values
+from matrixbench.store.reading import (
     ERRORED,
     SHORT,
     WORTH,
     Floors,
     Tallies,
-    Wanted,
+    WantedAttempts,
+    chunks,
+    current_ids,
+    replies,
     rows_by_pass,
+    unjudged,
 )
-from matrixbench.store.reading import chunks, replies
+from matrixbench.store.rows import SeedReplies
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
-    from matrixbench.records import ChatReply
+    from matrixbench.records import ChatReply, Judgement
     from matrixbench.store.encoding import Row
-    from matrixbench.store.loads import RunLoads
+    from matrixbench.store.experiments import RunLoads
 
 _JUDGED = f"""
     SELECT trial.id, build.id, trial.cell, {{index}}, trial.generation, {WORTH},
@@ -39,7 +44,7 @@ _JUDGED = f"""
     LEFT JOIN verdict ON verdict.trial = trial.id
     WHERE trial.generation >= :floor AND {{wanted}} AND {{runs}}
     ORDER BY trial.generation, trial.id, verdict.turn
-"""  # noqa: S608  only our own constants are put in
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,11 @@ class Judges:
 
 
 def read_judged_progress(
-    connection: sqlite3.Connection, floors: Floors, wanted: Wanted, judges: Judges, runs: RunLoads
+    connection: sqlite3.Connection,
+    floors: Floors,
+    wanted: WantedAttempts,
+    judges: Judges,
+    runs: RunLoads,
 ) -> dict[str, dict[str, CellProgress]]:
     """Return what `attempts.read_progress` does, with what the present checks make of it."""
     reading = _Reading(judges, wanted.trials or SPAN)
@@ -200,3 +209,155 @@ class _Reading:
         whole = (1 << self._width) - 1
         measured = packed >> 2 * position * self._width & whole
         return Judged(measured=measured, passed=packed >> (2 * position + 1) * self._width & whole)
+
+
+_GROUP = 512
+
+_INSERT = f"""
+    INSERT INTO verdict (trial, turn, {", ".join(JUDGEMENT_COLUMNS)})
+    VALUES (?, ?, {", ".join("?" * len(JUDGEMENT_COLUMNS))})
+"""
+
+_TURNS = f"""
+    SELECT turn, {", ".join(JUDGEMENT_COLUMNS)} FROM verdict WHERE trial = ? ORDER BY turn
+"""
+
+
+def stale_replies(
+    connection: sqlite3.Connection, checks: Mapping[str, str], runs: RunLoads
+) -> Iterator[tuple[int, str, ChatReply]]:
+    """Yield id, cell and reply of the newest attempts that the present checks have not judged."""
+    everything = WantedAttempts(first_seed=0)
+    for piece in chunks(current_ids(connection, Floors(0, {}), everything, checks, runs)):
+        ids = unjudged(connection, piece, checks, runs)
+        if ids:
+            yield from replies(connection, ids, runs)
+
+
+def add_judgements(path: Path, judgements: Iterable[tuple[int, str, Judgement]]) -> int:
+    """Keep judgements, in groups of one transaction each; return how many outcomes changed.
+
+    Raises:
+        StoreError: The store cannot be written; groups before that are kept.
+    """
+    remaining = iter(judgements)
+    changed = 0
+    # The group is drawn before the lock is taken: judging may take its time.
+    while group := list(islice(remaining, _GROUP)):
+        with one_transaction(path) as connection:
+            changed += sum(_add(connection, *item) for item in group)
+    return changed
+
+
+def add_for_now(
+    connection: sqlite3.Connection, judgements: Iterable[tuple[int, str, Judgement]]
+) -> int:
+    """Have a connection see judgements that the store does not keep; return what changed.
+
+    They stand in a temporary copy of the table, which has its name for this connection alone.
+    SQLite keeps it outside of the store, and on the disk where it is large.
+    """
+    several = list(judgements)
+    if not several:
+        return 0
+    columns = ", ".join(("trial", "turn", *JUDGEMENT_COLUMNS))
+    connection.execute("BEGIN")
+    try:
+        made = connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'verdict'")
+        if made.fetchone() is None:
+            connection.execute(
+                f"CREATE TEMP TABLE verdict ({columns}, PRIMARY KEY (trial, turn)) WITHOUT ROWID"
+            )
+            connection.execute(f"INSERT INTO temp.verdict SELECT {columns} FROM main.verdict")
+        changed = sum(_add(connection, *item) for item in several)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return changed
+
+
+def _add(connection: sqlite3.Connection, trial: int, checks: str, judgement: Judgement) -> bool:
+    values = judgement_values(judgement, checks)
+    turns = connection.execute(_TURNS, (trial,)).fetchall()
+    by_these = [row for row in turns if row[1] == checks]
+    if by_these and by_these[-1][1:] == values:
+        return False
+    before = (by_these or turns)[-1] if turns else None
+    connection.execute(_INSERT, (trial, len(turns), *values))
+    return before is not None and before[2] != values[1]
+
+
+# A reply is its text and calls (the digest) and its length: models that think may say the same
+# after other thoughts. Conversations are left out, for a row has the figures of all their turns.
+_BY_REQUEST = """
+    SELECT launch.digest, build.id, request.body,
+        count(DISTINCT trial.seed),
+        count(DISTINCT trial.reply_digest || ' ' || coalesce(trial.completion_tokens, '')),
+        CASE WHEN count(trial.completion_tokens) = count(*)
+            THEN min(trial.completion_tokens - coalesce(trial.reasoning_tokens, 0)) END
+    FROM trial
+    JOIN launch ON launch.id = trial.launch
+    JOIN build ON build.number = trial.build
+    LEFT JOIN request ON request.digest = trial.request
+    WHERE launch.digest IN (SELECT value FROM json_each(?)) AND trial.reply_digest IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.trial = trial.id)
+    GROUP BY launch.digest, trial.build, trial.cell, trial.request
+    HAVING count(DISTINCT trial.seed) > 1
+"""
+
+
+def replies_to_seeds(connection: sqlite3.Connection, digests: Iterable[str]) -> list[SeedReplies]:
+    """Return what launches said to each request that was asked with several seeds.
+
+    Trials of every generation and experiment are among them: what a server does with a seed is its
+    own.
+    """
+    rows = connection.execute(_BY_REQUEST, (json.dumps(sorted(set(digests))),))
+    return [
+        SeedReplies(
+            launch_digest=digest,
+            build=build,
+            body=json.loads(body) if body else {},
+            seeds=seeds,
+            distinct=distinct,
+            tokens=tokens,
+        )
+        for digest, build, body, seeds, distinct, tokens in rows
+    ]
+
+
+class KeptLook(NamedTuple):
+    """A look that was taken.
+
+    Args:
+        trials: Trials of each cell that it rested on.
+        max_drop: The drop that was allowed.
+        verdict: What was said.
+        at: When, in seconds since 1970.
+    """
+
+    trials: int
+    max_drop: float
+    verdict: str
+    at: float
+
+
+def looks(connection: sqlite3.Connection, compared: str) -> list[KeptLook]:
+    """Return the looks that were taken at what is compared, oldest first."""
+    rows = connection.execute(
+        "SELECT trials, max_drop, verdict, at FROM look WHERE compared = ? ORDER BY id", (compared,)
+    )
+    return [KeptLook(*row) for row in rows]
+
+
+def add_look(connection: sqlite3.Connection, compared: str, look: KeptLook) -> None:
+    """Keep a look; looking at the same trials again is the same look."""
+    connection.execute(
+        """INSERT INTO look (compared, trials, max_drop, verdict, at) SELECT ?, ?, ?, ?, ?
+        WHERE NOT EXISTS (
+            SELECT 1 FROM look
+            WHERE compared = ? AND trials = ? AND max_drop = ? AND verdict = ?
+        )""",
+        (compared, *look, compared, look.trials, look.max_drop, look.verdict),
+    )

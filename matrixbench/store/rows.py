@@ -10,7 +10,7 @@ from matrixbench.records import accepted_share, cached_share
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matrixbench.plan.origin import Origin
+    from matrixbench.plan.cells import Origin
     from matrixbench.records import (
         Attempt,
         Build,

@@ -41,7 +41,7 @@ _MEASURED = slice(4, 4 + len(MEASURED_COLUMNS))
 _READ = f"""
     SELECT trial, {", ".join(TURN_COLUMNS)} FROM turn
     WHERE trial IN (SELECT value FROM json_each(?)) ORDER BY trial, number
-"""  # noqa: S608  only our own constants are put in
+"""
 
 
 def turn_rows(trial: Trial) -> Iterator[Row]:

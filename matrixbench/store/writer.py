@@ -1,4 +1,4 @@
-"""The one writer of a process: a thread that commits trials in groups."""
+"""The one writer of a process: a thread that commits trials in groups; and imports."""
 
 from __future__ import annotations
 
@@ -11,26 +11,233 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from matrixbench.errors import StoreError
 from matrixbench.records import Judgement, Kind, Outcome, Refusal
-from matrixbench.store.connection import connect_writing, transaction, translated
-from matrixbench.store.encoding import json_text
-from matrixbench.store.inserts import (
-    Group,
-    close_launch,
-    insert_launch,
-    insert_note,
-    insert_requests,
+from matrixbench.store.connection import connect_writing, one_transaction, transaction, translated
+from matrixbench.store.encoding import (
+    ATTEMPT_COLUMNS,
+    JUDGEMENT_COLUMNS,
+    TRIAL_COLUMNS,
+    attempt_rows,
+    build_values,
+    json_text,
+    judgement_values,
+    launch_values,
+    plain,
+    reply_values,
+    trial_values,
 )
+from matrixbench.store.experiments import write_experiment
 from matrixbench.store.locks import WriteLock
+from matrixbench.store.turns import TURN_COLUMNS, turn_rows
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from matrixbench.identity import Json
     from matrixbench.records import JsonObject, Trial
+    from matrixbench.store.encoding import Row
+    from matrixbench.store.experiments import ExperimentRecord
     from matrixbench.store.rows import LaunchRecord
+
+
+def _insert(table: str, columns: Sequence[str], *, or_ignore: bool = False) -> str:
+    verb = "INSERT OR IGNORE" if or_ignore else "INSERT"
+    places = ", ".join("?" * len(columns))
+    return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({places})"
+
+
+_TRIAL = _insert("trial", TRIAL_COLUMNS)
+_REPLY = _insert("reply", ("trial", "message", "reading"))
+_TURN = _insert("turn", ("trial", *TURN_COLUMNS))
+_ATTEMPT = _insert("attempt", ("trial", *ATTEMPT_COLUMNS))
+_VERDICT = _insert("verdict", ("trial", "turn", *JUDGEMENT_COLUMNS))
+_REQUEST = _insert("request", ("digest", "body"), or_ignore=True)
+_BUILD = _insert(
+    "build", ("id", "kind", "server", "model", "device", "version", "details"), or_ignore=True
+)
+_LAUNCH = _insert(
+    "launch",
+    (
+        "experiment",
+        "digest",
+        "name",
+        "started_at",
+        "request_timeout_s",
+        "order_seed",
+        "command",
+        "effective",
+        "host",
+        "versions",
+        "log",
+        "imported",
+        "origin",
+        "build",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteGroup:
+    """Trials that are stored together, encoded; where there is no reply a row is None.
+
+    `turns` are rows with the index of their trial, for trials that were conversations, and
+    `attempts` such rows for those whose request had other answers, or was refused with one.
+    """
+
+    trials: list[Row]
+    replies: list[Row | None]
+    verdicts: list[Row | None]
+    turns: list[tuple[int, Row]]
+    attempts: list[tuple[int, Row]]
+
+    @classmethod
+    def of(cls, trials: Sequence[tuple[Trial, int]]) -> Self:
+        """Encode trials, each with the number of its build."""
+        return cls(
+            [trial_values(trial, build) for trial, build in trials],
+            [reply_values(trial.reply) if trial.reply else None for trial, _ in trials],
+            [
+                judgement_values(trial.judgement, trial.checks) if trial.reply else None
+                for trial, _ in trials
+            ],
+            [(i, row) for i, (trial, _) in enumerate(trials) for row in turn_rows(trial)],
+            [(i, row) for i, (trial, _) in enumerate(trials) for row in attempt_rows(trial)],
+        )
+
+    def insert(self, connection: sqlite3.Connection) -> None:
+        """Add the trials, with ids that count on from the highest."""
+        (highest,) = connection.execute("SELECT coalesce(max(id), 0) FROM trial").fetchone()
+        first = highest + 1
+        connection.executemany(_TRIAL, _numbered(self.trials, first))
+        connection.executemany(_REPLY, _numbered(self.replies, first))
+        connection.executemany(_VERDICT, _numbered(self.verdicts, first, 0))
+        connection.executemany(_TURN, ((first + i, *row) for i, row in self.turns))
+        connection.executemany(_ATTEMPT, ((first + i, *row) for i, row in self.attempts))
+
+
+def _numbered(rows: Sequence[Row | None], first: int, *more: int) -> Iterator[Row]:
+    """Put the trial's id, and `more`, before each row that is there."""
+    return ((first + i, *more, *row) for i, row in enumerate(rows) if row is not None)
+
+
+def insert_requests(connection: sqlite3.Connection, bodies: Mapping[str, str]) -> None:
+    """Add requests' bodies by their digests; those that are there stay."""
+    connection.executemany(_REQUEST, bodies.items())
+
+
+def insert_launch(connection: sqlite3.Connection, record: LaunchRecord) -> tuple[int, int | None]:
+    """Add a launch run and its build; return the numbers of both."""
+    build = None
+    if record.build is not None:
+        connection.execute(_BUILD, build_values(record.build))
+        (build,) = connection.execute(
+            "SELECT number FROM build WHERE id = ?", (record.build.id,)
+        ).fetchone()
+    launch = connection.execute(_LAUNCH, (*launch_values(record), build)).lastrowid
+    assert launch is not None  # noqa: S101  an INSERT has one
+    return launch, build
+
+
+def insert_note(connection: sqlite3.Connection, launch: int, name: str, value: Json) -> None:
+    """Add a note to a launch run, or replace the one of that name."""
+    connection.execute(
+        "INSERT INTO note (launch, name, value) VALUES (?, ?, ?) "
+        "ON CONFLICT (launch, name) DO UPDATE SET value = excluded.value",
+        (launch, name, json_text(value)),
+    )
+
+
+def close_launch(
+    connection: sqlite3.Connection, launch: int, ended_at: float, error: str | None
+) -> None:
+    """Set when a launch run ended, and why early."""
+    connection.execute(
+        "UPDATE launch SET ended_at = ?, error = ? WHERE id = ?", (ended_at, plain(error), launch)
+    )
+
+
+_IMPORTED_TRIAL = """
+    INSERT INTO trial (cell, build, seed, generation, trial_index, launch, order_index, request,
+        started_at, outcome, kind, reason, by_request, latency_s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedTrial:
+    """One repeat that another tool made.
+
+    Args:
+        cell: The cell's id.
+        number: Its number in the cell, from 0; it stands for the seed, which is not known.
+        source: Digest of the line that told of it.
+        outcome: What became of it.
+        kind: Why it did not pass, where the tool tells.
+        reason: One line; empty where nothing was recorded.
+        latency_s: How long it took, or None where that was not recorded.
+    """
+
+    cell: str
+    number: int
+    source: str
+    outcome: Outcome
+    kind: Kind | None = None
+    reason: str = ""
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedLaunch:
+    """What another tool measured on one server: the launch's record, and its trials."""
+
+    record: LaunchRecord
+    trials: Sequence[ImportedTrial]
+
+
+def write_imported(
+    path: Path, experiment: ExperimentRecord, launches: Sequence[ImportedLaunch]
+) -> None:
+    """Add trials and name their cells: all of it, or nothing.
+
+    Raises:
+        StoreError: The store cannot be written.
+        ValueError: A launch's record has no build.
+    """
+    with one_transaction(path) as connection:
+        write_experiment(connection, experiment, whole=False)
+        (generation,) = connection.execute(
+            "SELECT coalesce(max(number), 0) FROM generation"
+        ).fetchone()
+        for launch in launches:
+            record = launch.record
+            number, build = insert_launch(connection, record)
+            if build is None:
+                raise ValueError(f"{record.name} has no build")
+            connection.executemany(
+                _IMPORTED_TRIAL,
+                (
+                    (
+                        trial.cell,
+                        build,
+                        trial.number,
+                        generation,
+                        trial.number,
+                        number,
+                        order,
+                        trial.source,
+                        record.started_at,
+                        trial.outcome.value,
+                        None if trial.kind is None else trial.kind.value,
+                        plain(trial.reason),
+                        trial.latency_s,
+                    )
+                    for order, trial in enumerate(launch.trials)
+                ),
+            )
+            close_launch(connection, number, record.started_at, None)
+
 
 GROUP = 512
 """Trials in one transaction, at most."""
@@ -293,7 +500,7 @@ class Writer:
     def _write(self, entries: list[_Entry]) -> None:
         trials = [entry.trial for entry in entries]
         # All encoding comes first: the lock is held only while SQLite works.
-        group = Group.of([(entry.trial, entry.build) for entry in entries])
+        group = WriteGroup.of([(entry.trial, entry.build) for entry in entries])
         bodies = self._new_bodies(entries)
         with translated(self._path):
             with transaction(self._connection, self._lock):

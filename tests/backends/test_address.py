@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matrixbench.backends.address import address_of, beside, root_of
+from matrixbench.backends.http.address import address_of, beside, root_of
 from matrixbench.errors import ServerError
 from matrixbench.spec.backends import EndpointBackend
 

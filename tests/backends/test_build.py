@@ -23,8 +23,12 @@ from matrixbench.backends.build import (
     server_help,
     server_sha256,
 )
-from matrixbench.backends.executable import Executable, find_executable, parse_help
-from matrixbench.backends.extras import install_line
+from matrixbench.backends.llama.executable import (
+    Executable,
+    find_executable,
+    install_line,
+    parse_help,
+)
 from matrixbench.backends.protocol import ModelSource
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.spec.backends import LlamaServerBackend
@@ -310,7 +314,7 @@ def test_the_search_order(tmp_path: Path) -> None:
     assert (found.path, found.found_by) == (paths["path"], "PATH")
     found = find_executable(BACKEND, None, environ={})
     assert found.embedded
-    assert found.argv == (sys.executable, "-m", "matrixbench.backends.embedded")
+    assert found.argv == (sys.executable, "-m", "matrixbench.backends.llama.embedded")
 
 
 def test_nothing_found_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

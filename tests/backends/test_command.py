@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from matrixbench.backends.build import FileHashes
 from matrixbench.backends.command import CommandOpener, prepare
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.managed import Endurance, ManagedSession
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
+from matrixbench.backends.managed import ManagedSession, RestartPolicy
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Refusal
 from matrixbench.spec.backends import CommandBackend, ScriptedBackend
@@ -50,13 +50,13 @@ WHOLE = [
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> LaunchOrder:
+def order(tmp_path: Path) -> LaunchRequest:
     """Return an order for the fake server, all that a command line can say on it."""
     (tmp_path / "model.gguf").write_bytes(b"weights")
     (tmp_path / "launch").mkdir()
     backend = {"kind": "command", "argv": WHOLE, "context": 512, "slots": 2}
     backend |= {"chat_template": True, "api_key": True}
-    return LaunchOrder(
+    return LaunchRequest(
         name="launch-1",
         backend=CommandBackend.model_validate(backend),
         options={"kv": "q8_0", "metrics": True},
@@ -68,24 +68,24 @@ def order(tmp_path: Path) -> LaunchOrder:
     )
 
 
-def with_backend(order: LaunchOrder, **changes: Any) -> LaunchOrder:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 
 
-def plain(order: LaunchOrder, *more: str, **changes: Any) -> LaunchOrder:  # noqa: ANN401  the same
+def plain(order: LaunchRequest, *more: str, **changes: Any) -> LaunchRequest:
     """Return an order without a key, options and a context."""
     changes = {"argv": [*PLAIN, *more], "api_key": False, "context": None} | changes
     return replace(with_backend(order, **changes), options={})
 
 
 @contextlib.asynccontextmanager
-async def opened(order: LaunchOrder, mode: str = "", **env: str) -> AsyncIterator[ManagedSession]:
+async def opened(order: LaunchRequest, mode: str = "", **env: str) -> AsyncIterator[ManagedSession]:
     """Open a session with the fake server in a mode of fault."""
     opener = CommandOpener(
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        endurance=Endurance(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=LONG_S),
+        endurance=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=LONG_S),
     )
     async with opener(order) as session:
         assert isinstance(session, ManagedSession)
@@ -98,12 +98,12 @@ def question(seed: int = 1) -> ChatRequest:
     return ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=LONG_S)
 
 
-def build_of(order: LaunchOrder, **said: str) -> Any:  # noqa: ANN401  a build
+def build_of(order: LaunchRequest, **said: str) -> Any:
     """Return the build that an order would run, as far as it is known before it runs."""
     return prepare(order, os.environ, FileHashes(None)).build(said)
 
 
-async def test_a_server_is_started_asked_and_stopped(order: LaunchOrder) -> None:
+async def test_a_server_is_started_asked_and_stopped(order: LaunchRequest) -> None:
     """What the command line asks for arrives; afterwards the process is gone."""
     async with opened(order) as session:
         reply = await session.ask(question())
@@ -121,7 +121,7 @@ async def test_a_server_is_started_asked_and_stopped(order: LaunchOrder) -> None
 
 
 async def test_a_program_that_was_rebuilt_meanwhile_does_not_come_back(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """What is there by now is another build than the launch's trials belong to."""
     binary = install(tmp_path / "bin")
@@ -136,7 +136,7 @@ async def test_a_program_that_was_rebuilt_meanwhile_does_not_come_back(
         assert session.pid is None
 
 
-async def test_a_template_s_text_goes_as_a_file(order: LaunchOrder) -> None:
+async def test_a_template_s_text_goes_as_a_file(order: LaunchRequest) -> None:
     """The server reads the text that the experiment named."""
     text = "{{ messages[0].content }}"
     async with opened(replace(order, template=Template(name="t", text=text))) as session:
@@ -145,14 +145,14 @@ async def test_a_template_s_text_goes_as_a_file(order: LaunchOrder) -> None:
     assert [text] == [one.read_text() for one in order.folder.iterdir() if str(one) == file]
 
 
-async def test_a_template_s_name_goes_as_it_is(order: LaunchOrder) -> None:
+async def test_a_template_s_name_goes_as_it_is(order: LaunchRequest) -> None:
     """A server that knows templates by name gets the name."""
     named = plain(order, "{% if chat_template %}--chat-template={{ chat_template }}{% endif %}")
     async with opened(replace(named, template=Template(name="c", known_as="chatml"))) as session:
         assert "--chat-template=chatml" in session.info.command
 
 
-async def test_the_key_is_asked_for_and_stands_nowhere(order: LaunchOrder) -> None:
+async def test_the_key_is_asked_for_and_stands_nowhere(order: LaunchRequest) -> None:
     """Its file is gone once the server is ready, and no argument holds it."""
     async with opened(order, FAKE_LOG=str(order.folder / "asked")) as session:
         assert isinstance(await session.ask(question()), ChatReply)
@@ -161,14 +161,14 @@ async def test_the_key_is_asked_for_and_stands_nowhere(order: LaunchOrder) -> No
     assert named.startswith(f"--api-key-file={order.folder}")
 
 
-async def test_a_shell_s_signs_mean_nothing(order: LaunchOrder) -> None:
+async def test_a_shell_s_signs_mean_nothing(order: LaunchRequest) -> None:
     """Each element is one argument, whatever it holds."""
     text = "a b;$(touch x)`id`*"
     async with opened(plain(order, "--alias", text)) as session:
         assert session.info.effective["model"]["id"] == text
 
 
-async def test_faithful_is_one_request_at_a_time(order: LaunchOrder) -> None:
+async def test_faithful_is_one_request_at_a_time(order: LaunchRequest) -> None:
     """The command line is told, and gets one slot."""
     asked = plain(order, "--parallel={{ slots }}", "{% if faithful %}--no-cache-prompt{% endif %}")
     async with opened(replace(asked, faithful=True)) as session:
@@ -178,7 +178,7 @@ async def test_faithful_is_one_request_at_a_time(order: LaunchOrder) -> None:
 
 
 async def test_settings_from_the_environment_do_not_reach_the_server(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """What other servers read as settings is left out; `env` is given, and so are hub tokens."""
     shown = tmp_path / "environ"
@@ -196,7 +196,7 @@ async def test_settings_from_the_environment_do_not_reach_the_server(
     assert (seen["VLLM_B"], seen["HF_TOKEN"]) == ("2", "hub")
 
 
-async def test_a_program_that_is_not_there_is_named(order: LaunchOrder) -> None:
+async def test_a_program_that_is_not_there_is_named(order: LaunchRequest) -> None:
     """A bare name is looked for on PATH, a path as it is."""
     for name, what in (("no-such-server", "no program «no-such-server»"), ("/no/such", "no such")):
         with pytest.raises(ServerError, match=what):
@@ -204,20 +204,20 @@ async def test_a_program_that_is_not_there_is_named(order: LaunchOrder) -> None:
                 raise AssertionError
 
 
-async def test_an_option_that_only_some_launches_have_is_named(order: LaunchOrder) -> None:
+async def test_an_option_that_only_some_launches_have_is_named(order: LaunchRequest) -> None:
     """The element's number and the option stand in the message."""
     with pytest.raises(ServerError, match=r"argv\[14\].*kv"):
         async with opened(replace(order, options={"metrics": False})):
             raise AssertionError
 
 
-async def test_a_slow_start_is_waited_for(order: LaunchOrder) -> None:
+async def test_a_slow_start_is_waited_for(order: LaunchRequest) -> None:
     """Before it binds and while it answers 503, the server is not ready."""
     async with opened(order, "slow_start:0.3,loading:3") as session:
         assert isinstance(await session.ask(question()), ChatReply)
 
 
-async def test_a_start_that_takes_too_long_ends_with_the_log(order: LaunchOrder) -> None:
+async def test_a_start_that_takes_too_long_ends_with_the_log(order: LaunchRequest) -> None:
     """`ready.timeout_s` of the backend goes before the file's; nothing is left."""
     hurried = plain(order)
     ready = hurried.backend.ready.model_copy(update={"timeout_s": 0.2})  # type: ignore[union-attr]
@@ -226,7 +226,7 @@ async def test_a_start_that_takes_too_long_ends_with_the_log(order: LaunchOrder)
             raise AssertionError
 
 
-async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchOrder) -> None:
+async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchRequest) -> None:
     """The exit code, the command line and the last lines."""
     with pytest.raises(ServerError, match="exit code 3") as caught:
         async with opened(order, "exit_at_start:3"):
@@ -235,7 +235,7 @@ async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchOrder) -> 
     assert "--alias=tiny" in caught.value.hint
 
 
-async def test_a_taken_port_is_changed_for_another(order: LaunchOrder) -> None:
+async def test_a_taken_port_is_changed_for_another(order: LaunchRequest) -> None:
     """Who loses the race for a port starts again on the next; a few times, then it is an error."""
     with pytest.raises(ServerError, match="died at start"):
         async with opened(order, "port_taken"):
@@ -246,7 +246,7 @@ async def test_a_taken_port_is_changed_for_another(order: LaunchOrder) -> None:
 
 
 async def test_another_server_on_the_port_is_not_taken_for_ours(
-    order: LaunchOrder, monkeypatch: pytest.MonkeyPatch
+    order: LaunchRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first port that is tried has a listener already; the second serves."""
     with socket.socket() as taken:
@@ -262,7 +262,7 @@ async def test_another_server_on_the_port_is_not_taken_for_ours(
             assert isinstance(await session.ask(question()), ChatReply)
 
 
-async def test_a_server_that_ignores_sigterm_is_killed(order: LaunchOrder) -> None:
+async def test_a_server_that_ignores_sigterm_is_killed(order: LaunchRequest) -> None:
     """The forced stop comes after the grace."""
     async with opened(order, "ignore_sigterm") as session:
         pid = session.pid
@@ -271,7 +271,7 @@ async def test_a_server_that_ignores_sigterm_is_killed(order: LaunchOrder) -> No
         os.kill(pid, 0)
 
 
-async def test_a_worker_does_not_outlive_its_server(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_worker_does_not_outlive_its_server(order: LaunchRequest, tmp_path: Path) -> None:
     """The whole group is ended, also where its leader went first."""
     pidfile = tmp_path / "worker"
     async with opened(order, "fork_worker", FAKE_PIDFILE=str(pidfile)):
@@ -282,7 +282,7 @@ async def test_a_worker_does_not_outlive_its_server(order: LaunchOrder, tmp_path
         os.close(worker)
 
 
-async def test_what_is_asked_during_a_restart_waits_for_it(order: LaunchOrder) -> None:
+async def test_what_is_asked_during_a_restart_waits_for_it(order: LaunchRequest) -> None:
     """Whoever asks then is answered by the server that comes back."""
     async with opened(order) as session:
         assert session.pid is not None
@@ -294,7 +294,7 @@ async def test_what_is_asked_during_a_restart_waits_for_it(order: LaunchOrder) -
     assert [type(answer) for answer in answers] == [ChatReply] * 4
 
 
-async def test_a_dead_server_is_started_again_and_given_up_at_last(order: LaunchOrder) -> None:
+async def test_a_dead_server_is_started_again_and_given_up_at_last(order: LaunchRequest) -> None:
     """Its restarts are counted; after the last one the log's tail is shown."""
     async with opened(order, "die_after:0") as session:
         for _ in range(3):
@@ -308,7 +308,7 @@ async def test_a_dead_server_is_started_again_and_given_up_at_last(order: Launch
     assert "GGML_ASSERT" in caught.value.hint
 
 
-async def test_a_server_that_lives_is_left_alone(order: LaunchOrder) -> None:
+async def test_a_server_that_lives_is_left_alone(order: LaunchRequest) -> None:
     """There is nothing to do where it answers."""
     async with opened(order) as session:
         pid = session.pid
@@ -321,7 +321,7 @@ async def test_a_server_that_lives_is_left_alone(order: LaunchOrder) -> None:
     [("n_ctx:256", "512 tokens was asked for, the server has 256"), ("slots:7", "server has 7")],
 )
 async def test_a_server_that_does_not_do_what_was_asked_is_stopped(
-    order: LaunchOrder, mode: str, message: str
+    order: LaunchRequest, mode: str, message: str
 ) -> None:
     """Both values are said."""
     with pytest.raises(ServerError, match=message):
@@ -329,7 +329,7 @@ async def test_a_server_that_does_not_do_what_was_asked_is_stopped(
             raise AssertionError
 
 
-async def test_another_kind_of_backend_is_a_mistake_of_ours(order: LaunchOrder) -> None:
+async def test_another_kind_of_backend_is_a_mistake_of_ours(order: LaunchRequest) -> None:
     """The opener is for command lines alone."""
     scripted = replace(order, backend=ScriptedBackend(kind="scripted", replies=["a"]))
     with pytest.raises(TypeError):
@@ -338,7 +338,7 @@ async def test_another_kind_of_backend_is_a_mistake_of_ours(order: LaunchOrder) 
 
 
 def test_the_build_is_the_program_its_packages_and_its_files(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """An edited script or configuration, or another model, is another build; a port is not."""
     script = tmp_path / "serve.py"
@@ -361,7 +361,7 @@ def program_of(build: Build) -> str:
 
 
 def test_a_script_is_found_from_the_present_folder_too(
-    order: LaunchOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    order: LaunchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An edited one is another build; a file that the server may write to is not looked at."""
     monkeypatch.chdir(tmp_path)
@@ -376,7 +376,7 @@ def test_a_script_is_found_from_the_present_folder_too(
     assert program_of(build_of(asked)) != program_of(first)
 
 
-def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+def test_files_of_options_are_part_of_the_build(order: LaunchRequest, tmp_path: Path) -> None:
     """Of `{file: …}` the path reaches the command line, and the content counts, once."""
     (tmp_path / "adapter").write_text("one")
     asked = replace(
@@ -398,7 +398,7 @@ def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Pa
         build_of(asked)
 
 
-def test_what_the_server_says_is_part_of_the_build(order: LaunchOrder) -> None:
+def test_what_the_server_says_is_part_of_the_build(order: LaunchRequest) -> None:
     """A new version behind the same program is another build, though the program is the same."""
     first, second = build_of(order, version="1"), build_of(order, version="2")
     assert first.id != second.id
@@ -406,7 +406,7 @@ def test_what_the_server_says_is_part_of_the_build(order: LaunchOrder) -> None:
     assert program_of(first) == program_of(second)
 
 
-def test_packages_of_a_script_s_interpreter_count(order: LaunchOrder, tmp_path: Path) -> None:
+def test_packages_of_a_script_s_interpreter_count(order: LaunchRequest, tmp_path: Path) -> None:
     """An upgrade beside an unchanged entry point is another build."""
     venv = tmp_path / "venv"
     packages = venv / "lib" / "python3.12" / "site-packages"

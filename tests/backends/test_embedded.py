@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import matrixbench
-from matrixbench.backends.embedded_flags import FLAGS, apply_flags, help_text
-from matrixbench.backends.embedded_values import FlagError
-from matrixbench.backends.executable import parse_help
-from matrixbench.backends.extras import install_line
-from matrixbench.backends.openai_chat import OpenAiChat
+from matrixbench.backends.http.openai_chat import OpenAiChat
+from matrixbench.backends.llama.embedded_flags import FLAGS, FlagError, apply_flags, help_text
+from matrixbench.backends.llama.executable import install_line, parse_help
 from matrixbench.backends.process import ServerCommand, free_port, running
 from matrixbench.checks.same import difference
 from matrixbench.records import ChatReply, ChatRequest
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(matrixbench.__file__).parents[1]
 ENV = os.environ | {"PYTHONPATH": str(PROJECT)}
-ARGV = (sys.executable, "-m", "matrixbench.backends.embedded")
+ARGV = (sys.executable, "-m", "matrixbench.backends.llama.embedded")
 LONG_S = 60.0
 
 
@@ -43,7 +41,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def params(*flags: str) -> Any:  # noqa: ANN401  xllamacpp has no type stubs
+def params(*flags: str) -> Any:
     """Return the parameters that flags set."""
     import xllamacpp  # noqa: PLC0415  heavy: 100 MB
 
@@ -251,7 +249,7 @@ async def embedded(model: Path, folder: Path, *flags: str) -> AsyncIterator[Embe
         server = Embedded(f"http://127.0.0.1:{port}")
         await process.ready(server.up, LONG_S)
         yield server
-    assert process.returncode == 0, process.epitaph()
+    assert process.returncode == 0, process.how_it_ended()
 
 
 @pytest.mark.real

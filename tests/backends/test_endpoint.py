@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from matrixbench.backends.endpoint import EndpointOpener, endpoint_build
-from matrixbench.backends.pacing import Pace
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.http.requests import Pace, RetryPolicy
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.spec.backends import EndpointBackend, ScriptedBackend
@@ -32,9 +31,9 @@ OPENER = EndpointOpener({"KEY": "right\n"}, RetryPolicy(tries=2, sleep=at_once))
 
 def order(
     url: str, model: str | None = None, *, faithful: bool = False, **more: object
-) -> LaunchOrder:
+) -> LaunchRequest:
     """Return an order for an endpoint."""
-    return LaunchOrder(
+    return LaunchRequest(
         name="endpoint",
         backend=EndpointBackend.model_validate({"kind": "endpoint", "url": url, **more}),
         model=ModelSource(name="model", id=model),
@@ -182,7 +181,7 @@ async def test_a_smaller_context_than_the_file_says_stops_the_launch() -> None:
 async def test_another_kind_of_backend_is_a_mistake_of_ours() -> None:
     """The opener is for endpoints alone."""
     scripted = ScriptedBackend(kind="scripted", replies=["a"])
-    wrong = LaunchOrder(
+    wrong = LaunchRequest(
         name="x",
         backend=scripted,
         model=ModelSource(name="m"),

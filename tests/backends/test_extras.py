@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from matrixbench.backends.extras import install_line, line_for
+from matrixbench.backends.llama.executable import install_line, line_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.backends.endpoint import EndpointOpener
-from matrixbench.backends.openai_chat import OpenAiChat
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.retry import RetryPolicy
-from matrixbench.nesting import DEEPEST
+from matrixbench.backends.http.openai_chat import OpenAiChat
+from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.identity import DEEPEST
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.spec.backends import EndpointBackend
 from matrixbench.spec.load import Template
@@ -149,7 +149,7 @@ async def test_numbers_that_nobody_counts_are_missing(more: dict[str, str], tmp_
 async def test_no_page_is_too_odd_to_begin(page: str, tmp_path: Path) -> None:
     """A server may say anything of itself; what is sent at a time stays within bounds."""
     async with raw_server(http(page)) as url:
-        order = LaunchOrder(
+        order = LaunchRequest(
             name="e",
             backend=EndpointBackend(kind="endpoint", url=f"{url}/v1"),
             model=ModelSource(name="m", id="m"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.key_file import key_file, remove_left_over
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.managed import key_file, remove_left_over
 
 if TYPE_CHECKING:
     from pathlib import Path

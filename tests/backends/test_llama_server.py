@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import matrixbench
-from matrixbench.backends.executable import ServerHelp, embedded_help, parse_help
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.llama_server import LlamaServerOpener
-from matrixbench.backends.managed import Endurance, ManagedSession
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.server_arguments import server_arguments
-from matrixbench.backends.server_props import check_props, effective
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.llama.arguments import check_props, effective, server_arguments
+from matrixbench.backends.llama.executable import ServerHelp, embedded_help, parse_help
+from matrixbench.backends.llama.server import LlamaServerOpener
+from matrixbench.backends.managed import ManagedSession, RestartPolicy
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Refusal
 from matrixbench.spec.backends import LlamaServerBackend
@@ -39,12 +38,12 @@ NATIVE = Template(name="native")
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> LaunchOrder:
+def order(tmp_path: Path) -> LaunchRequest:
     """Return an order for the fake server, with a model file that it does not look into."""
     (tmp_path / "model.gguf").write_bytes(b"weights")
     (tmp_path / "launch").mkdir()
     binary = str(install(tmp_path / "bin"))
-    return LaunchOrder(
+    return LaunchRequest(
         name="launch-1",
         backend=LlamaServerBackend(kind="llama-server", binary=binary, context=512, slots=2),
         model=ModelSource(name="tiny", path=tmp_path / "model.gguf"),
@@ -54,20 +53,20 @@ def order(tmp_path: Path) -> LaunchOrder:
     )
 
 
-def with_backend(order: LaunchOrder, **changes: Any) -> LaunchOrder:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    order: LaunchOrder, mode: str = "", *, hung_after_s: float = LONG_S, **env: str
+    order: LaunchRequest, mode: str = "", *, hung_after_s: float = LONG_S, **env: str
 ) -> AsyncIterator[ManagedSession]:
     """Open a session with the fake server in a mode of fault."""
     opener = LlamaServerOpener(
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        endurance=Endurance(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=hung_after_s),
+        endurance=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=hung_after_s),
     )
     async with opener(order) as session:
         assert isinstance(session, ManagedSession)
@@ -80,12 +79,12 @@ def question(seed: int = 1) -> ChatRequest:
     return ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=LONG_S)
 
 
-def flags_of(order: LaunchOrder, known: ServerHelp | None = None) -> tuple[str, ...]:
+def flags_of(order: LaunchRequest, known: ServerHelp | None = None) -> tuple[str, ...]:
     """Return the flags of an order, the model's path and the key's file left as they are."""
     return server_arguments(order, port=1234, key_file=Path("key"), known=known or embedded_help())
 
 
-def test_command_line(order: LaunchOrder) -> None:
+def test_command_line(order: LaunchRequest) -> None:
     """Jinja first, context and slots written out, the launch's own options last, no seed."""
     options = {"flash-attn": "on", "threads": 2}
     assert flags_of(replace(order, options=options)) == (
@@ -97,14 +96,14 @@ def test_command_line(order: LaunchOrder) -> None:
     )
 
 
-def test_faithful_command_line(order: LaunchOrder) -> None:
+def test_faithful_command_line(order: LaunchRequest) -> None:
     """A faithful launch has one slot, no prompt cache and no unified KV."""
     flags = " ".join(flags_of(replace(order, faithful=True)))
     assert "--ctx-size 512 --parallel 1 --no-kv-unified" in flags
     assert flags.endswith("--no-cache-prompt --cache-ram 0")
 
 
-def test_old_builds_get_only_what_they_know(order: LaunchOrder) -> None:
+def test_old_builds_get_only_what_they_know(order: LaunchRequest) -> None:
     """A flag that a build's help does not list is not passed to it."""
     old = parse_help("-m,    --model FNAME                    x\n--threads N   y\n")
     flags = flags_of(replace(order, options={"threads": 1}), old)
@@ -113,7 +112,7 @@ def test_old_builds_get_only_what_they_know(order: LaunchOrder) -> None:
         flags_of(replace(order, faithful=True), old)
 
 
-def test_templates_on_the_command_line(order: LaunchOrder) -> None:
+def test_templates_on_the_command_line(order: LaunchRequest) -> None:
     """A known name goes as a name, a text as a file."""
     by_name = flags_of(replace(order, template=Template(name="c", known_as="chatml")))
     assert by_name[-2:] == ("--chat-template", "chatml")
@@ -122,7 +121,7 @@ def test_templates_on_the_command_line(order: LaunchOrder) -> None:
     assert by_text[-2:] == ("--chat-template-file", file)
 
 
-def test_an_unknown_template_name_is_refused(order: LaunchOrder) -> None:
+def test_an_unknown_template_name_is_refused(order: LaunchRequest) -> None:
     """A name that the server would take for a template's text is refused, with those it knows."""
     with pytest.raises(ServerError, match="no chat template 'nosuch'") as caught:
         flags_of(replace(order, template=Template(name="x", known_as="nosuch")))
@@ -171,7 +170,7 @@ HELP = """\
     ],
 )
 def test_options_become_flags(
-    order: LaunchOrder, option: str, value: object, flags: tuple[str, ...]
+    order: LaunchRequest, option: str, value: object, flags: tuple[str, ...]
 ) -> None:
     """Switches, values, lists and mappings go to the command line as llama-server takes them."""
     plain = flags_of(order, parse_help(HELP))
@@ -191,14 +190,14 @@ def test_options_become_flags(
     ],
 )
 def test_options_that_are_refused(
-    order: LaunchOrder, options: dict[str, Any], problem: str
+    order: LaunchRequest, options: dict[str, Any], problem: str
 ) -> None:
     """What matrixbench sets itself names the key to use instead; an unknown flag the nearest."""
     with pytest.raises(ServerError, match=problem):
         flags_of(replace(order, options=options))
 
 
-def test_faithful_owns_the_cache(order: LaunchOrder) -> None:
+def test_faithful_owns_the_cache(order: LaunchRequest) -> None:
     """Options that would undo `faithful` are refused."""
     with pytest.raises(ServerError, match="faithful: true"):
         flags_of(replace(order, faithful=True, options={"kv-unified": True}))
@@ -215,7 +214,7 @@ def props(**changes: object) -> dict[str, Any]:
     } | changes
 
 
-def test_context_is_rounded_up_by_the_server(order: LaunchOrder) -> None:
+def test_context_is_rounded_up_by_the_server(order: LaunchRequest) -> None:
     """llama.cpp's rounding to 256 is allowed, a smaller or a much larger context is not."""
     check_props(with_backend(order, context=300), props())
     for context, given in ((513, 512), (256, 512)):
@@ -225,7 +224,7 @@ def test_context_is_rounded_up_by_the_server(order: LaunchOrder) -> None:
     check_props(shared, props())
 
 
-def test_templates_are_compared(order: LaunchOrder) -> None:
+def test_templates_are_compared(order: LaunchRequest) -> None:
     """A name taken for the text, and a text that the server does not use, stop the launch."""
     named = replace(order, template=Template(name="l", known_as="llama3"))
     with pytest.raises(ServerError, match="took the chat template's name 'llama3' for its text"):
@@ -236,7 +235,7 @@ def test_templates_are_compared(order: LaunchOrder) -> None:
         check_props(text, props())
 
 
-def test_models_are_compared_by_their_file(order: LaunchOrder) -> None:
+def test_models_are_compared_by_their_file(order: LaunchRequest) -> None:
     """A server that loaded another file stops the launch; its folder may have another name."""
     check_props(order, props(model_path="/mnt/model.gguf"))
     check_props(order, props(model_path=None))
@@ -253,7 +252,7 @@ def test_effective_holds_no_paths() -> None:
     assert "secret" not in json.dumps(kept)
 
 
-async def test_a_session_answers_and_leaves_nothing(order: LaunchOrder) -> None:
+async def test_a_session_answers_and_leaves_nothing(order: LaunchRequest) -> None:
     """A session tells what runs, answers, and its server and its key are gone afterwards."""
     async with opened(order) as session:
         assert isinstance(await session.ask(question()), ChatReply)
@@ -270,7 +269,7 @@ async def test_a_session_answers_and_leaves_nothing(order: LaunchOrder) -> None:
     assert refusal.kind is Kind.NO_CONNECTION
 
 
-async def test_cache_types_and_flash_attention_are_recorded(order: LaunchOrder) -> None:
+async def test_cache_types_and_flash_attention_are_recorded(order: LaunchRequest) -> None:
     """Of a launch that asks for one of them, the record says what the server has of all."""
     asking = replace(order, options={"cache-type-k": "q8_0"})
     async with opened(asking) as session:
@@ -291,7 +290,7 @@ async def test_cache_types_and_flash_attention_are_recorded(order: LaunchOrder) 
     ],
 )
 async def test_a_server_that_loads_otherwise_than_asked_is_not_used(
-    order: LaunchOrder, mode: str, difference: str
+    order: LaunchRequest, mode: str, difference: str
 ) -> None:
     """The launch ends with both values, and nothing is left of its server."""
     asking = replace(order, options={"flash-attn": "on", "cache-type-v": "q8_0"})
@@ -301,7 +300,7 @@ async def test_a_server_that_loads_otherwise_than_asked_is_not_used(
     assert list(order.folder.glob("*.key")) == []
 
 
-async def test_only_the_newest_start_is_read(order: LaunchOrder) -> None:
+async def test_only_the_newest_start_is_read(order: LaunchRequest) -> None:
     """A log that an earlier start wrote to says nothing of this one."""
     (order.folder / "launch-1.log").write_text(
         "llama_context: flash_attn = disabled\nK (f32): 1.00 MiB, V (f32): 1.00 MiB\n"
@@ -310,7 +309,7 @@ async def test_only_the_newest_start_is_read(order: LaunchOrder) -> None:
         assert session.info.effective["flash_attn"] == "on"
 
 
-async def test_the_environment_is_scrubbed(order: LaunchOrder) -> None:
+async def test_the_environment_is_scrubbed(order: LaunchRequest) -> None:
     """`LLAMA_ARG_*` of the user's shell does not change the server; the backend's `env` counts."""
     async with opened(order, LLAMA_ARG_ALIAS="other", LLAMA_ARG_KV_UNIFIED="1") as session:
         assert session.info.effective["n_ctx"] == 512
@@ -320,7 +319,7 @@ async def test_the_environment_is_scrubbed(order: LaunchOrder) -> None:
             pass
 
 
-async def test_concurrency(order: LaunchOrder) -> None:
+async def test_concurrency(order: LaunchRequest) -> None:
     """The backend's concurrency goes before its slots; a faithful launch has one."""
     async with opened(with_backend(order, concurrency=7)) as session:
         assert session.info.concurrency == 7
@@ -329,14 +328,14 @@ async def test_concurrency(order: LaunchOrder) -> None:
         assert session.info.effective["total_slots"] == 1
 
 
-async def test_a_template_s_text_reaches_the_server(order: LaunchOrder) -> None:
+async def test_a_template_s_text_reaches_the_server(order: LaunchRequest) -> None:
     """A template file is written for the server, which then reports its text."""
     text = "{% for m in messages %}«{{ m.content }}»{% endfor %}\n"
     async with opened(replace(order, template=Template(name="own", text=text))) as session:
         assert "--chat-template-file" in session.info.command
 
 
-async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchOrder) -> None:
+async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchRequest) -> None:
     """The error ends the launch with exit code 4, the command line and the log; never the key."""
     with pytest.raises(ServerError, match="died at start: exit code 3") as caught:
         async with opened(order, "exit_at_start:3"):
@@ -348,20 +347,20 @@ async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchOrder) -> 
     assert list(order.folder.glob("*.key")) == []
 
 
-async def test_a_server_that_loads_slowly_is_waited_for(order: LaunchOrder) -> None:
+async def test_a_server_that_loads_slowly_is_waited_for(order: LaunchRequest) -> None:
     """503 while the model loads is not ready, and not an error."""
     async with opened(order, "loading:4") as session:
         assert isinstance(await session.ask(question()), ChatReply)
 
 
-async def test_a_start_has_its_time(order: LaunchOrder) -> None:
+async def test_a_start_has_its_time(order: LaunchRequest) -> None:
     """A server that never gets ready is given up."""
     with pytest.raises(ServerError, match=r"not ready after 0\.5 s"):
         async with opened(replace(order, start_timeout_s=0.5), "slow_start:60"):
             pass
 
 
-async def test_a_taken_port_is_tried_again_a_few_times(order: LaunchOrder) -> None:
+async def test_a_taken_port_is_tried_again_a_few_times(order: LaunchRequest) -> None:
     """When the port is gone another one is tried, but not for ever."""
     with pytest.raises(ServerError, match="died at start"):
         async with opened(order, "port_taken"):
@@ -373,14 +372,16 @@ async def test_a_taken_port_is_tried_again_a_few_times(order: LaunchOrder) -> No
     ("mode", "problem"),
     [("n_ctx:256", "512 tokens .* has 256"), ("slots:1", "2 slots .* has 1")],
 )
-async def test_what_the_server_has_is_compared(order: LaunchOrder, mode: str, problem: str) -> None:
+async def test_what_the_server_has_is_compared(
+    order: LaunchRequest, mode: str, problem: str
+) -> None:
     """A server with another context or other slots than asked for stops the launch."""
     with pytest.raises(ServerError, match=problem):
         async with opened(order, mode):
             pass
 
 
-async def test_a_server_that_dies_comes_back(order: LaunchOrder) -> None:
+async def test_a_server_that_dies_comes_back(order: LaunchRequest) -> None:
     """After a crash the request is refused, and the next one goes to a new server."""
     async with opened(order) as session:
         killed = session.pid
@@ -393,7 +394,7 @@ async def test_a_server_that_dies_comes_back(order: LaunchOrder) -> None:
         assert session.pid != killed
 
 
-async def test_a_server_that_was_rebuilt_meanwhile_does_not_come_back(order: LaunchOrder) -> None:
+async def test_a_server_that_was_rebuilt_meanwhile_does_not_come_back(order: LaunchRequest) -> None:
     """What is there by now is another build, to which the launch's trials would not belong."""
     async with opened(order) as session:
         assert session.pid is not None
@@ -409,7 +410,7 @@ async def test_a_server_that_was_rebuilt_meanwhile_does_not_come_back(order: Lau
 
 
 async def test_files_of_options_are_found_beside_the_experiment(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """The server gets the absolute path, whatever folder this process is in."""
     here = tmp_path / "experiment"
@@ -427,7 +428,7 @@ async def test_files_of_options_are_found_beside_the_experiment(
 
 
 async def test_a_file_of_an_option_that_is_gone_ends_the_launch(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """Before the server starts, with the option and the place."""
     asked = replace(order, here=tmp_path, options={"model-draft": "gone.gguf"})
@@ -437,7 +438,7 @@ async def test_a_file_of_an_option_that_is_gone_ends_the_launch(
 
 
 async def test_a_file_of_an_option_that_changed_meanwhile_ends_the_launch(
-    order: LaunchOrder, tmp_path: Path
+    order: LaunchRequest, tmp_path: Path
 ) -> None:
     """A server that is started again would read what is there by now: another build."""
     (tmp_path / "a.gguf").write_text("one")
@@ -451,7 +452,7 @@ async def test_a_file_of_an_option_that_changed_meanwhile_ends_the_launch(
             await session.ensure_alive()
 
 
-async def test_a_server_that_hangs_is_replaced(order: LaunchOrder) -> None:
+async def test_a_server_that_hangs_is_replaced(order: LaunchRequest) -> None:
     """A server that answers no health probe any more is ended and started again."""
     async with opened(order, hung_after_s=0.3) as session:
         assert session.pid is not None
@@ -460,7 +461,7 @@ async def test_a_server_that_hangs_is_replaced(order: LaunchOrder) -> None:
         assert isinstance(await session.ask(question()), ChatReply)
 
 
-async def test_a_server_that_keeps_dying_is_given_up(order: LaunchOrder) -> None:
+async def test_a_server_that_keeps_dying_is_given_up(order: LaunchRequest) -> None:
     """After three restarts the launch is over, with the reason and the log's tail."""
     async with opened(order, "die_after:0") as session:
         for _ in range(3):
@@ -475,7 +476,7 @@ async def test_a_server_that_keeps_dying_is_given_up(order: LaunchOrder) -> None
         assert isinstance(await session.ask(question()), Refusal)
 
 
-async def test_a_server_that_does_not_come_back(order: LaunchOrder) -> None:
+async def test_a_server_that_does_not_come_back(order: LaunchRequest) -> None:
     """When every restart fails, its own error is the reason."""
     state = order.folder.parent / "started"
     starts = (
@@ -557,7 +558,7 @@ def is_over(end: int) -> bool:
 
 @pytest.mark.real
 async def test_the_real_server_answers_and_comes_back(
-    order: LaunchOrder, smollm2_path: Path
+    order: LaunchRequest, smollm2_path: Path
 ) -> None:
     """The embedded server answers the same for a seed, before and after it was killed."""
     real = replace(
@@ -570,7 +571,7 @@ async def test_the_real_server_answers_and_comes_back(
     opener = LlamaServerOpener(
         environ={"PYTHONPATH": str(PROJECT)},
         hashes=FileHashes(None),
-        endurance=Endurance(restart_pauses_s=(0.0,)),
+        endurance=RestartPolicy(restart_pauses_s=(0.0,)),
     )
     async with opener(real) as session:
         first = await session.ask(question())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.log_file import shorten
+from matrixbench.backends.process import shorten
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.ollama import OllamaOpener, OllamaSession
-from matrixbench.backends.ollama_server import present_build
-from matrixbench.backends.ollama_tags import (
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.ollama.backend import OllamaOpener, OllamaSession
+from matrixbench.backends.ollama.model import (
     NAMESPACE,
     Owner,
     full_name,
     manifest_path,
     throw_away_tag,
 )
+from matrixbench.backends.ollama.server import present_build
 from matrixbench.backends.process import free_port
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
-from matrixbench.execution.run import execute
-from matrixbench.execution.settings import settings_for
-from matrixbench.execution.summary import Mode
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
+from matrixbench.run.execute import execute
+from matrixbench.run.settings import Mode, settings_for
 from matrixbench.spec.backends import OllamaBackend
 from matrixbench.spec.load import Template, load_experiment
 
@@ -51,7 +50,7 @@ NATIVE = Template(name="native")
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> LaunchOrder:
+def order(tmp_path: Path) -> LaunchRequest:
     """Return an order for the stand-in, with a model file that it does not look into."""
     (tmp_path / "model.gguf").write_bytes(WEIGHTS)
     (tmp_path / "launch").mkdir()
@@ -59,7 +58,7 @@ def order(tmp_path: Path) -> LaunchOrder:
     binary.parent.mkdir()
     binary.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{PROGRAM}" "$@"\n')
     binary.chmod(0o755)
-    return LaunchOrder(
+    return LaunchRequest(
         name="launch-1",
         backend=OllamaBackend(
             kind="ollama", binary=str(binary), context=512, models_dir=str(models_of(tmp_path))
@@ -78,12 +77,12 @@ def models_of(folder: Path) -> Path:
     return folder / "models"
 
 
-def with_backend(order: LaunchOrder, **changes: Any) -> LaunchOrder:  # noqa: ANN401  any field
+def with_backend(order: LaunchRequest, **changes: Any) -> LaunchRequest:
     """Return an order whose backend says something else."""
     return replace(order, backend=order.backend.model_copy(update=changes))
 
 
-def with_tag(order: LaunchOrder, tag: str) -> LaunchOrder:
+def with_tag(order: LaunchRequest, tag: str) -> LaunchRequest:
     """Return an order whose model is a tag."""
     return replace(order, model=ModelSource(name="tiny", id=tag))
 
@@ -99,14 +98,14 @@ def opener(mode: str = "", **env: str) -> OllamaOpener:
 
 
 @contextlib.asynccontextmanager
-async def opened(order: LaunchOrder, mode: str = "", **env: str) -> AsyncIterator[OllamaSession]:
+async def opened(order: LaunchRequest, mode: str = "", **env: str) -> AsyncIterator[OllamaSession]:
     """Open a session with the stand-in."""
     async with opener(mode, **env)(order) as session:
         assert isinstance(session, OllamaSession)
         yield session
 
 
-async def refusal_to_open(order: LaunchOrder, mode: str = "", **env: str) -> ServerError:
+async def refusal_to_open(order: LaunchRequest, mode: str = "", **env: str) -> ServerError:
     """Return the error with which a launch is refused."""
     with pytest.raises(ServerError) as caught:
         async with opened(order, mode, **env):
@@ -114,7 +113,7 @@ async def refusal_to_open(order: LaunchOrder, mode: str = "", **env: str) -> Ser
     return caught.value
 
 
-def question(seed: int = 1, **fields: Any) -> ChatRequest:  # noqa: ANN401  any field
+def question(seed: int = 1, **fields: Any) -> ChatRequest:
     """Return a request."""
     body = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 8, **fields}
     return ChatRequest(body=body, seed=seed, trial=0, test="t", timeout_s=LONG_S)
@@ -150,7 +149,9 @@ def server(tmp_path: Path) -> Iterator[str]:
         process.terminate()
 
 
-async def test_a_file_answers_through_a_throw_away_tag(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_file_answers_through_a_throw_away_tag(
+    order: LaunchRequest, tmp_path: Path
+) -> None:
     """While the session is open there is one tag of ours; afterwards neither it nor its blobs."""
     async with opened(order) as session:
         answer = await session.ask(question())
@@ -162,7 +163,7 @@ async def test_a_file_answers_through_a_throw_away_tag(order: LaunchOrder, tmp_p
     assert blobs_on_disk(tmp_path) == []
 
 
-async def test_what_is_sent(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_what_is_sent(order: LaunchRequest, tmp_path: Path) -> None:
     """Context, load options and seed go with each request; truncate and shift are turned off."""
     log = tmp_path / "chats"
     asked = replace(order, options={"num_gpu": 0, "kv-cache-type": "q8_0"})
@@ -183,7 +184,7 @@ async def test_what_is_sent(order: LaunchOrder, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("think", [None, "two and two"])
 async def test_a_stream_says_what_a_whole_reply_says(
-    order: LaunchOrder, tmp_path: Path, think: str | None
+    order: LaunchRequest, tmp_path: Path, think: str | None
 ) -> None:
     """Text, thoughts, calls, figures and the end; its first token is timed."""
     log = tmp_path / "chats"
@@ -210,7 +211,7 @@ async def test_a_stream_says_what_a_whole_reply_says(
     assert 0 < first_s <= streamed.timing.latency_s
 
 
-async def test_an_error_in_ollama_s_stream_is_the_answer(order: LaunchOrder) -> None:
+async def test_an_error_in_ollama_s_stream_is_the_answer(order: LaunchRequest) -> None:
     """It comes as a line of a 200, after what was said so far."""
     async with opened(order, "parser_500") as session:
         refusal = await session.ask(question(stream=True))
@@ -218,7 +219,7 @@ async def test_an_error_in_ollama_s_stream_is_the_answer(order: LaunchOrder) -> 
     assert (refusal.outcome, refusal.kind) == (Outcome.REJECTED, Kind.UNPARSED_OUTPUT)
 
 
-async def test_a_streamed_reply_that_repeats_itself_was_cut_off(order: LaunchOrder) -> None:
+async def test_a_streamed_reply_that_repeats_itself_was_cut_off(order: LaunchRequest) -> None:
     """Ollama gives it up without a last line; so does it without a stream."""
     async with opened(order, "repeats") as session:
         replies = [await session.ask(question(**more)) for more in ({}, {"stream": True})]
@@ -226,7 +227,7 @@ async def test_a_streamed_reply_that_repeats_itself_was_cut_off(order: LaunchOrd
     assert [getattr(reply, "finish_reason", "") for reply in replies] == ["length", "length"]
 
 
-async def test_what_is_known_of_the_launch(order: LaunchOrder) -> None:
+async def test_what_is_known_of_the_launch(order: LaunchRequest) -> None:
     """The record says the version, the template's source, the context and how the runner runs."""
     asked = replace(order, options={"kv-cache-type": "q8_0", "flash-attention": "on"})
     async with opened(asked) as session:
@@ -245,7 +246,7 @@ async def test_what_is_known_of_the_launch(order: LaunchOrder) -> None:
     }
 
 
-async def test_the_build_is_known_before_the_start(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_the_build_is_known_before_the_start(order: LaunchRequest, tmp_path: Path) -> None:
     """What `plan` reads off the files is the build that runs, for a file and for a tag."""
     backend = order.backend
     assert isinstance(backend, OllamaBackend)
@@ -263,7 +264,7 @@ async def test_the_build_is_known_before_the_start(order: LaunchOrder, tmp_path:
     assert tags_on_disk(tmp_path) == ["registry.example/library/small/1b"]
 
 
-async def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_files_of_options_are_part_of_the_build(order: LaunchRequest, tmp_path: Path) -> None:
     """Of `{file: …}` the server gets the path, and the content counts."""
     (tmp_path / "library").write_text("one")
     asked = replace(order, here=tmp_path, options={"llm-library": {"file": "./library"}})
@@ -283,7 +284,7 @@ async def test_files_of_options_are_part_of_the_build(order: LaunchOrder, tmp_pa
     assert present.id == builds[1].id
 
 
-async def test_a_template_goes_into_a_throw_away_tag(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_template_goes_into_a_throw_away_tag(order: LaunchRequest, tmp_path: Path) -> None:
     """A tag with a template of ours can call tools, and the tag that it is made from stays."""
     template = Template(name="tools", ollama_text=TOOLS)
     asked = replace(with_tag(order, "small:1b"), template=template)
@@ -300,7 +301,7 @@ async def test_a_template_goes_into_a_throw_away_tag(order: LaunchOrder, tmp_pat
     assert tags_on_disk(tmp_path) == ["registry.example/library/small/1b"]
 
 
-async def test_a_bad_template_refuses_the_launch(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_bad_template_refuses_the_launch(order: LaunchRequest, tmp_path: Path) -> None:
     """What Ollama says of a template stands in the error, and nothing is left."""
     bad = replace(order, template=Template(name="bad", ollama_text="{{ if }}"))
     assert "missing value for if" in (await refusal_to_open(bad)).message
@@ -312,7 +313,7 @@ async def test_a_bad_template_refuses_the_launch(order: LaunchOrder, tmp_path: P
     ("mode", "winner"), [("renderer:qwen3", "renderer"), ("gguf_wins", "gguf template")]
 )
 async def test_a_template_that_is_passed_over_refuses_the_launch(
-    order: LaunchOrder, mode: str, winner: str
+    order: LaunchRequest, mode: str, winner: str
 ) -> None:
     """A renderer, or the template in the file, wins silently over the one that was asked for."""
     template = Template(name="tools", ollama_text=TOOLS)
@@ -322,20 +323,20 @@ async def test_a_template_that_is_passed_over_refuses_the_launch(
 
 
 @pytest.mark.parametrize("mode", ["", "other_name"])
-async def test_a_smaller_context_refuses_the_launch(order: LaunchOrder, mode: str) -> None:
+async def test_a_smaller_context_refuses_the_launch(order: LaunchRequest, mode: str) -> None:
     """A model trained for less caps the context silently; both values are told."""
     error = await refusal_to_open(order, f"trained:256,{mode}")
     assert "512 tokens was asked for, Ollama gives the model 256" in error.message
 
 
-async def test_fewer_slots_refuse_the_launch(order: LaunchOrder) -> None:
+async def test_fewer_slots_refuse_the_launch(order: LaunchRequest) -> None:
     """Some models run with one slot, whatever is asked for; both values are told."""
     error = await refusal_to_open(with_backend(order, slots=4), "one_slot")
     assert "slots 4 was asked for, Ollama runs the model with 1" in error.message
     assert "slots: 1" in error.hint
 
 
-async def test_a_missing_tag_is_pulled(order: LaunchOrder) -> None:
+async def test_a_missing_tag_is_pulled(order: LaunchRequest) -> None:
     """Progress is told in bytes, and sizes that are not known are None."""
     told: list[tuple[str, int, int | None]] = []
     asked = replace(with_tag(order, "small:1b"), report=lambda *what: told.append(what))
@@ -346,7 +347,7 @@ async def test_a_missing_tag_is_pulled(order: LaunchOrder) -> None:
     assert told[-1][0] == "small:1b: success"
 
 
-async def test_what_cannot_be_pulled_refuses_the_launch(order: LaunchOrder) -> None:
+async def test_what_cannot_be_pulled_refuses_the_launch(order: LaunchRequest) -> None:
     """An error inside the stream of a 200 is one; with `pull: never` nothing is asked for."""
     asked = with_tag(order, "nowhere")
     assert "no such host" in (await refusal_to_open(asked)).message
@@ -355,7 +356,7 @@ async def test_what_cannot_be_pulled_refuses_the_launch(order: LaunchOrder) -> N
     assert "ollama pull nowhere" in never.hint
 
 
-async def test_what_a_killed_process_left_is_removed(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_what_a_killed_process_left_is_removed(order: LaunchRequest, tmp_path: Path) -> None:
     """Tags of processes that are gone go at the next start; those of living ones stay."""
     here = Owner.this()
     gone = throw_away_tag("a" * 24, replace(here, started=here.started + 1))
@@ -371,7 +372,7 @@ async def test_what_a_killed_process_left_is_removed(order: LaunchOrder, tmp_pat
     assert left == [False, True, True]
 
 
-async def test_a_cancelled_launch_leaves_nothing(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_cancelled_launch_leaves_nothing(order: LaunchRequest, tmp_path: Path) -> None:
     """Ctrl-C while the session is open ends the server only after the tag is gone."""
     ready = asyncio.Event()
 
@@ -388,7 +389,7 @@ async def test_a_cancelled_launch_leaves_nothing(order: LaunchOrder, tmp_path: P
     assert tags_on_disk(tmp_path) == []
 
 
-async def test_a_dead_runner_is_a_dead_server(order: LaunchOrder) -> None:
+async def test_a_dead_runner_is_a_dead_server(order: LaunchRequest) -> None:
     """Ollama outlives its runner; the trial is lost like one whose server died, and is asked again.
 
     The error repeats an old line of the log, which speaks of a context overflow.
@@ -403,7 +404,7 @@ async def test_a_dead_runner_is_a_dead_server(order: LaunchOrder) -> None:
 
 
 async def test_what_is_asked_while_the_server_is_brought_back_waits_for_it(
-    order: LaunchOrder,
+    order: LaunchRequest,
 ) -> None:
     """It is no verdict on anything that a restart is under way."""
     async with opened(order, "server_dies_on:13") as session:
@@ -415,7 +416,7 @@ async def test_what_is_asked_while_the_server_is_brought_back_waits_for_it(
     assert [type(answer) for answer in answers] == [ChatReply] * 4
 
 
-async def test_a_dead_server_is_started_again(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_dead_server_is_started_again(order: LaunchRequest, tmp_path: Path) -> None:
     """Until it died more often than it may; even then none of our tags is left."""
     async with opened(order, "server_dies_on:13") as session:
         for _ in range(3):
@@ -431,7 +432,7 @@ async def test_a_dead_server_is_started_again(order: LaunchOrder, tmp_path: Path
     assert blobs_on_disk(tmp_path) == []
 
 
-async def test_a_taken_port_is_another_try(order: LaunchOrder, tmp_path: Path) -> None:
+async def test_a_taken_port_is_another_try(order: LaunchRequest, tmp_path: Path) -> None:
     """A server that cannot bind its port is started on another one."""
     state = tmp_path / "starts"
     async with opened(order, "port_taken:2", FAKE_STATE=str(state)) as session:
@@ -439,26 +440,26 @@ async def test_a_taken_port_is_another_try(order: LaunchOrder, tmp_path: Path) -
     assert state.read_text() == "xxx"
 
 
-async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchOrder) -> None:
+async def test_a_server_that_dies_at_start_shows_its_log(order: LaunchRequest) -> None:
     """The command line and the log's tail stand in the hint."""
     error = await refusal_to_open(order, "exit_at_start")
     assert "died at start: exit code 1" in error.message
     assert "could not read the models' folder" in error.hint
 
 
-async def test_no_binary(order: LaunchOrder) -> None:
+async def test_no_binary(order: LaunchRequest) -> None:
     """Without `binary:` and without `ollama` on PATH the way out is told."""
     error = await refusal_to_open(with_backend(order, binary=None), PATH="/nowhere")
     assert "PATH has no `ollama`" in error.message
 
 
-async def test_a_busy_server_is_asked_again(order: LaunchOrder) -> None:
+async def test_a_busy_server_is_asked_again(order: LaunchRequest) -> None:
     """503 passes; the reply that comes then counts."""
     async with opened(order, "busy:2") as session:
         assert isinstance(await session.ask(question()), ChatReply)
 
 
-async def test_a_long_prompt_is_rejected(order: LaunchOrder) -> None:
+async def test_a_long_prompt_is_rejected(order: LaunchRequest) -> None:
     """Ollama would cut it and answer 200; it is told not to, and says so."""
     long = [{"role": "user", "content": "word " * 600}]
     async with opened(order) as session:
@@ -468,7 +469,7 @@ async def test_a_long_prompt_is_rejected(order: LaunchOrder) -> None:
     assert refused.by_request
 
 
-async def test_tools_that_the_template_lacks_are_rejected(order: LaunchOrder) -> None:
+async def test_tools_that_the_template_lacks_are_rejected(order: LaunchRequest) -> None:
     """The reason names the model as the file does, not its throw-away tag."""
     async with opened(order) as session:
         refused = await session.ask(question(tools=[{"type": "function", "function": {}}]))
@@ -478,7 +479,7 @@ async def test_tools_that_the_template_lacks_are_rejected(order: LaunchOrder) ->
 
 
 async def test_an_attached_server_that_was_replaced_is_another_build(
-    order: LaunchOrder, server: str, tmp_path: Path
+    order: LaunchRequest, server: str, tmp_path: Path
 ) -> None:
     """It counts as died, so that the launch sees that its build is gone."""
     asked = with_backend(with_tag(order, "small:1b"), binary=None, models_dir=None, url=server)
@@ -498,7 +499,7 @@ def replace_version(folder: Path) -> None:
 
 
 async def test_an_attached_server_is_left_as_it_was(
-    order: LaunchOrder, server: str, tmp_path: Path
+    order: LaunchRequest, server: str, tmp_path: Path
 ) -> None:
     """It answers, its build is its url and version, and afterwards it runs and has no tag more."""
     asked = with_backend(with_tag(order, "small:1b"), binary=None, models_dir=None, url=server)
@@ -516,7 +517,7 @@ async def test_an_attached_server_is_left_as_it_was(
     assert ours == []
 
 
-async def test_an_attached_server_that_is_not_there(order: LaunchOrder) -> None:
+async def test_an_attached_server_that_is_not_there(order: LaunchRequest) -> None:
     """The error names the url without the password that it holds."""
     url = f"http://me:secret@127.0.0.1:{free_port()}"
     error = await refusal_to_open(with_backend(order, url=url))
@@ -524,7 +525,7 @@ async def test_an_attached_server_that_is_not_there(order: LaunchOrder) -> None:
     assert "secret" not in str(error)
 
 
-def test_sigkill_of_matrixbench_leaves_no_server(order: LaunchOrder, tmp_path: Path) -> None:
+def test_sigkill_of_matrixbench_leaves_no_server(order: LaunchRequest, tmp_path: Path) -> None:
     """The server goes with its guardian; its tag goes at the next start."""
     backend = order.backend.model_dump_json(exclude_defaults=False)
     script = f"""
@@ -563,7 +564,7 @@ asyncio.run(main())
     assert tags_on_disk(tmp_path) == []
 
 
-async def test_a_run_is_continued(order: LaunchOrder, write: Write, tmp_path: Path) -> None:
+async def test_a_run_is_continued(order: LaunchRequest, write: Write, tmp_path: Path) -> None:
     """What is done under this build is known before the server starts, and is not done again."""
     backend = order.backend
     assert isinstance(backend, OllamaBackend)
@@ -590,7 +591,7 @@ async def test_a_run_is_continued(order: LaunchOrder, write: Write, tmp_path: Pa
     assert more.ran == 2
 
 
-async def test_the_prompt_is_shown_without_a_reply(order: LaunchOrder) -> None:
+async def test_the_prompt_is_shown_without_a_reply(order: LaunchRequest) -> None:
     """The server renders the messages; an old one, which would answer, shows nothing."""
     body = {"messages": [{"role": "user", "content": "hi"}]}
     async with opened(order) as session:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.ollama_chat import Served, native_body, native_messages, understand
-from matrixbench.backends.openai_reply import Answer
+from matrixbench.backends.http.openai_reply import Answer
+from matrixbench.backends.ollama.chat import Served, native_body, native_messages, understand
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 
 SERVED = Served(model="small:1b", options={"num_ctx": 2048, "num_gpu": 0}, keep_alive=-1)
@@ -27,14 +27,14 @@ BAD_SCHEMA = (
 STALE = "error: request (3010 tokens) exceeds the available context size (2048 tokens)"
 
 
-def body(**fields: Any) -> dict[str, Any]:  # noqa: ANN401  any field
+def body(**fields: Any) -> dict[str, Any]:
     """Return what a request becomes."""
     asked = {"messages": [{"role": "user", "content": "hi"}], **fields}
     request = ChatRequest(body=asked, seed=3, trial=0, test="t", timeout_s=1.0)
     return native_body(request, SERVED)
 
 
-def heard(data: Any, status: int = 200) -> ChatReply | Refusal:  # noqa: ANN401  any JSON
+def heard(data: Any, status: int = 200) -> ChatReply | Refusal:
     """Return what an answer means."""
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
     return understand(
@@ -49,7 +49,7 @@ def refused(text: str, status: int) -> Refusal:
     return refusal
 
 
-def reply(**changes: Any) -> ChatReply:  # noqa: ANN401  any field
+def reply(**changes: Any) -> ChatReply:
     """Return what a reply of the real server means, changed in part."""
     data = {
         "model": "small:1b",

@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.ollama_model import template_source
-from matrixbench.backends.ollama_runner import runner_settings
-from matrixbench.backends.ollama_server import (
-    drop_blob,
-    models_folder,
-    ollama_environment,
-    server_digest,
-)
-from matrixbench.backends.ollama_tags import (
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.ollama.model import (
     Owner,
     find_digest,
     left_behind,
     manifest_path,
+    template_source,
     throw_away_tag,
+)
+from matrixbench.backends.ollama.server import (
+    drop_blob,
+    models_folder,
+    ollama_environment,
+    runner_settings,
+    server_digest,
 )
 from matrixbench.errors import ServerError
 from matrixbench.spec.backends import OllamaBackend

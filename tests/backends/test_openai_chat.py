@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.openai_chat import OpenAiChat
-from matrixbench.backends.pacing import Pace
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.http.openai_chat import OpenAiChat
+from matrixbench.backends.http.requests import Pace, RetryPolicy
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, ToolCall
 from tests.fake_servers import fake_server, free_port, raw_server
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.openai_reply import Answer, classify, excerpt
+from matrixbench.backends.http.openai_reply import Answer, classify, excerpt
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ServerView, ToolCall
 
 PARSER = "The model produced output that does not match the expected peg-native format"

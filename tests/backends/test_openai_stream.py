@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from matrixbench.backends.openai_stream import MalformedError, Stream, whole_reply
+from matrixbench.backends.http.openai_stream import MalformedError, Stream, whole_reply
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject

@@ -11,22 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.embedded_flags import help_text
-from matrixbench.backends.executable import parse_help
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.option_files import (
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.llama.arguments import OWNED
+from matrixbench.backends.llama.embedded_flags import help_text
+from matrixbench.backends.llama.executable import parse_help
+from matrixbench.backends.llama.option_files import (
+    CONTENT,
+    READ,
+    WRITTEN,
+    Use,
     file_contents,
     llama_server_options,
     marked_only,
     meant,
+    path_option,
 )
-from matrixbench.backends.option_flags import CONTENT, READ, WRITTEN, Use, path_option
-from matrixbench.backends.server_arguments import OWNED
 from matrixbench.errors import ServerError
-from matrixbench.plan.option_files import with_contents
+from matrixbench.plan.launches import with_contents
 
 if TYPE_CHECKING:
-    from matrixbench.backends.option_files import Meant
+    from matrixbench.backends.llama.option_files import Meant
 
 NEW = parse_help(
     """
@@ -81,7 +85,7 @@ def hashes() -> FileHashes:
     return FileHashes(None)
 
 
-def read(options: dict[str, Any], base: Path, known: Any = NEW, **environ: str) -> Meant:  # noqa: ANN401  a help or None
+def read(options: dict[str, Any], base: Path, known: Any = NEW, **environ: str) -> Meant:
     """Return what options mean in a folder."""
     return meant(options, llama_server_options(known), base=base, environ=environ)
 
@@ -195,10 +199,10 @@ def test_paths_are_relative_to_the_file_and_expand(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_values_of_every_shape(tmp_path: Path, option: str, value: Any, given: Any) -> None:  # noqa: ANN401  YAML
+def test_values_of_every_shape(tmp_path: Path, option: str, value: Any, given: Any) -> None:
     """Lists of both kinds, scales, `{file: …}` anywhere; commas in a path are put in quotes."""
 
-    def here(part: Any) -> Any:  # noqa: ANN401  the same
+    def here(part: Any) -> Any:
         match part:
             case str():
                 return part.replace("{0}", str(tmp_path))

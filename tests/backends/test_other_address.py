@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.backends.endpoint import EndpointOpener
-from matrixbench.backends.model_ids import has_id, ids_in, ids_told, nearest_ids
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.retry import RetryPolicy
-from matrixbench.backends.url_forms import other_form
-from matrixbench.doctor.endpoints import examine_endpoint
-from matrixbench.doctor.findings import Level
+from matrixbench.backends.http.address import other_form
+from matrixbench.backends.http.requests import RetryPolicy
+from matrixbench.backends.http.served_names import has_id, ids_in, ids_told, nearest_ids
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.doctor.findings import Severity
+from matrixbench.doctor.servers import examine_endpoint
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.spec.backends import EndpointBackend
@@ -37,9 +37,9 @@ async def at_once(_: float) -> None:
 OPENER = EndpointOpener({}, RetryPolicy(tries=2, sleep=at_once))
 
 
-def order(url: str, model: str = "m") -> LaunchOrder:
+def order(url: str, model: str = "m") -> LaunchRequest:
     """Return an order for an endpoint."""
-    return LaunchOrder(
+    return LaunchRequest(
         name="endpoint",
         backend=EndpointBackend(kind="endpoint", url=url),
         model=ModelSource(name="model", id=model),
@@ -180,7 +180,7 @@ def test_no_id_is_lost(asked: str, ids: list[str]) -> None:
     assert all(has_id(name, ids) for name in ids)
 
 
-def examined(url: str, **models: str) -> list[tuple[Level, str, str]]:
+def examined(url: str, **models: str) -> list[tuple[Severity, str, str]]:
     """Return what doctor says of an endpoint."""
     backend = EndpointBackend(kind="endpoint", url=url)
     return [
@@ -194,18 +194,18 @@ def test_doctor_tells_the_url_to_write(written: str) -> None:
     """A url whose other form lists models is a problem, with both urls."""
     with chat_server() as (root, _):
         ((level, found, todo),) = examined(f"{root}{written}", m="m")
-    assert (level, todo) == (Level.PROBLEM, f"write url: {root}/v1")
+    assert (level, todo) == (Severity.PROBLEM, f"write url: {root}/v1")
     assert f"{root}{written}".rstrip("/") in found
 
 
 def test_doctor_tells_the_ids_that_a_server_has() -> None:
     """A model that is not listed is a problem; one that is, is none."""
     with chat_server(ids=["a-model", "m"]) as (root, _):
-        assert [one[0] for one in examined(f"{root}/v1", x="m")] == [Level.OK]
+        assert [one[0] for one in examined(f"{root}/v1", x="m")] == [Severity.OK]
         (fine, (level, found, todo)) = examined(f"{root}/v1/", x="m", y="amodel")
-    assert fine[0] is Level.OK
+    assert fine[0] is Severity.OK
     assert (level, found) == (
-        Level.PROBLEM,
+        Severity.PROBLEM,
         "the server does not list «amodel»; it has a-model, m",
     )
     assert todo.startswith("write id: a-model")
@@ -215,5 +215,5 @@ def test_doctor_does_not_trust_a_list_that_fails() -> None:
     """A proxy that answers 502 for its list is a warning: its chats may work."""
     with chat_server(models=502) as (root, _):
         ((level, found, _),) = examined(f"{root}/v1", m="m")
-    assert level is Level.WARNING
+    assert level is Severity.WARNING
     assert "HTTP 502" in found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.pacing import Pace
+from matrixbench.backends.http.requests import Pace
 
 
 class Clock:

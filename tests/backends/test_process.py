@@ -187,7 +187,7 @@ async def test_a_server_starts_and_stops(family: Scene) -> None:
     """A server leads a session of its own, and after the context nothing of it is left."""
     async with running(family.command()) as process:
         await process.ready(family.up, LONG_S)
-        assert process.epitaph() == "it runs"
+        assert process.how_it_ended() == "it runs"
         assert os.getsid(process.pid) == process.pid
         assert not family.is_empty()
     assert not process.alive
@@ -209,7 +209,7 @@ async def test_a_worker_goes_with_its_dead_leader(family: Scene) -> None:
         await process.ready(family.up, LONG_S)
         os.kill(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
-        assert process.epitaph() == "killed by SIGKILL"
+        assert process.how_it_ended() == "killed by SIGKILL"
         assert await asyncio.to_thread(family.is_empty, LONG_S)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.http.requests import RetryPolicy
 
 
 @given(tried=st.integers(1, 40), draw=st.floats(0, 1, exclude_max=True))

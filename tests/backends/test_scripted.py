@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.backends.scripted import SCRIPTED_BUILD, open_scripted
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, ToolCall
 from matrixbench.spec.backends import EndpointBackend, ScriptedBackend
 from matrixbench.spec.load import Template
 
 
-def order(replies: object, *, faithful: bool = False, **more: object) -> LaunchOrder:
+def order(replies: object, *, faithful: bool = False, **more: object) -> LaunchRequest:
     """Return an order for a script."""
-    return LaunchOrder(
+    return LaunchRequest(
         name="script",
         backend=ScriptedBackend.model_validate({"kind": "scripted", "replies": replies, **more}),
         model=ModelSource(name="m"),
@@ -160,7 +160,7 @@ async def test_the_file_says_how_many_requests_at_a_time(
 
 async def test_another_kind_of_backend_is_a_mistake_of_ours() -> None:
     """The opener is for scripts alone."""
-    wrong = LaunchOrder(
+    wrong = LaunchRequest(
         name="x",
         backend=EndpointBackend(kind="endpoint", url="http://127.0.0.1:1"),
         model=ModelSource(name="m"),

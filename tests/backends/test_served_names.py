@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.served_names import listed_names, misnamed, same_model, unlisted
+from matrixbench.backends.http.served_names import listed_names, misnamed, same_model, unlisted
 
 
 @pytest.mark.parametrize(

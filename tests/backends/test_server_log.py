@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.executable import embedded_help, parse_help
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.backends.server_log import Loaded, check_loaded, read_log, telling
+from matrixbench.backends.llama.arguments import Loaded, check_loaded, read_log, telling
+from matrixbench.backends.llama.executable import embedded_help, parse_help
+from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
 from matrixbench.spec.backends import LlamaServerBackend
 from matrixbench.spec.load import Template
@@ -135,9 +135,9 @@ def test_a_build_whose_level_4_prints_prompts_is_left_alone() -> None:
     assert telling({"flash-attn": "on"}, parse_help("")) == ()
 
 
-def order(options: dict[str, Any]) -> LaunchOrder:
+def order(options: dict[str, Any]) -> LaunchRequest:
     """Return an order with some options."""
-    return LaunchOrder(
+    return LaunchRequest(
         name="launch-1",
         backend=LlamaServerBackend(kind="llama-server"),
         options=options,

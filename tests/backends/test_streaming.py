@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.openai_chat import MAX_BODY_BYTES, OpenAiChat
-from matrixbench.backends.retry import RetryPolicy
-from matrixbench.backends.stream_options import refuses_stream_options
+from matrixbench.backends.http.openai_chat import MAX_BODY_BYTES, OpenAiChat, refuses_stream_options
+from matrixbench.backends.http.requests import RetryPolicy
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, ToolCall
 from tests.fake_servers import fake_server
 

@@ -7,9 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from matrixbench.backends import token_flow
-from matrixbench.backends.openai_chat import OpenAiChat
-from matrixbench.backends.token_flow import ask_watching
+from matrixbench.backends.http import openai_chat as token_flow
+from matrixbench.backends.http.openai_chat import OpenAiChat, ask_watching
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from tests.fake_servers import fake_server
 

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.ollama_chat import understand
-from matrixbench.backends.openai_reply import Answer, classify
-from matrixbench.backends.usage import MOST, ollama_usage, usage_of
+from matrixbench.backends.http.openai_reply import MOST, Answer, classify, ollama_usage, usage_of
+from matrixbench.backends.ollama.chat import understand
 from matrixbench.records import NO_USAGE, ChatReply, Usage
 
 LLAMA = {
@@ -217,7 +216,7 @@ def test_nothing_that_ollama_counts_is_more_than_a_count(data: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
-def test_what_is_no_count_is_not_known(value: Any) -> None:  # noqa: ANN401  anything
+def test_what_is_no_count_is_not_known(value: Any) -> None:
     """Text, NaN, negative and overlong numbers leave the others as they are."""
     usage = usage_of({"timings": {**LLAMA, "draft_n": value}})
     whole = usage_of({"timings": LLAMA})

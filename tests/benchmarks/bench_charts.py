@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from matrixbench.charts import draw, save
-from matrixbench.frame import Square, cell_frame, trial_frame
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.charts import Chart
+from matrixbench.results.tables import cell_frame, trial_frame
+from matrixbench.results.tally import Square
+from matrixbench.spec.experiment import Chart
 from tests.charts.cells import BUILD, attempt
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def squares(across: int, down: int) -> list[Square]:
 
 def trials(cells: list[Square], each: int) -> Iterator[TrialRow]:
     """Return trials of all cells; some fail, some are errored."""
-    random = Random(1)  # noqa: S311  not for secrets
+    random = Random(1)
     made = [
         {},
         {"outcome": Outcome.FAILED, "kind": Kind.WRONG_TOOL, "reason": "called get_time"},

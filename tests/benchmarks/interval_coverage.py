@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import binom
 
-from matrixbench.stats import exact_interval, jeffreys_interval, wilson_interval
+from matrixbench.stats.proportions import exact_interval, jeffreys_interval, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,6 @@ INTERVALS = {"Wilson": wilson_interval, "Jeffreys": jeffreys_interval, "exact": 
 
 def coverage(name: str, n: int, ratios: np.ndarray) -> np.ndarray:
     """Return how often the interval of `n` trials contains each of some true ratios."""
-    from scipy.stats import binom  # noqa: PLC0415  heavy
-
     found = np.zeros(len(ratios))
     for successes in range(n + 1):
         interval = INTERVALS[name](successes, n)

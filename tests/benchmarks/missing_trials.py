@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Missing, Trials, Verdict
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Missing, Trials
 from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verdict(
     data: Sequence[tuple[str, Pair]],
     away: Sequence[tuple[set[int], set[int]]],
     missing: Missing = Missing.WORST,
-) -> Verdict:
+) -> GateVerdict:
     """Return what the gate says of data of which some trials were taken away."""
     pairs = [
         CellPair(
@@ -165,7 +165,7 @@ class Row:
 def simulate(shape: tuple[int, int, int], drop: float, pattern: str, *, runs: int) -> Row:
     """Return what comes of some runs; the same ones each time."""
     tests, cells, n = shape
-    rng = random.Random(f"{shape}/{drop}/{pattern}")  # noqa: S311  a simulation
+    rng = random.Random(f"{shape}/{drop}/{pattern}")
     said: Counter[str] = Counter()
     for _ in range(runs):
         data = made_up(rng, tests=tests, cells=cells, n=n, drop=drop)
@@ -175,11 +175,11 @@ def simulate(shape: tuple[int, int, int], drop: float, pattern: str, *, runs: in
             told = verdict(data, away)
             ignoring = verdict(data, away, Missing.IGNORE)
         said["missing"] += sum(len(gone) for both in away for gone in both)
-        said["complete"] += whole is Verdict.NO_WORSE
-        said["gate"] += told is Verdict.NO_WORSE
-        said["ignored"] += ignoring is Verdict.NO_WORSE
-        said["wrong"] += ignoring is Verdict.NO_WORSE and whole is not Verdict.NO_WORSE
-        said["contradicted"] += told is not Verdict.UNDECIDED and told is not whole
+        said["complete"] += whole is GateVerdict.NO_WORSE
+        said["gate"] += told is GateVerdict.NO_WORSE
+        said["ignored"] += ignoring is GateVerdict.NO_WORSE
+        said["wrong"] += ignoring is GateVerdict.NO_WORSE and whole is not GateVerdict.NO_WORSE
+        said["contradicted"] += told is not GateVerdict.UNDECIDED and told is not whole
     return Row(
         missing=said["missing"] / (2 * tests * cells * n * runs),
         complete=said["complete"] / runs,

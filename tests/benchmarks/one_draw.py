@@ -16,7 +16,7 @@ from math import comb
 from typing import TYPE_CHECKING
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Trials, Verdict
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def side(build: str, *, passes: bool, ignores: bool) -> Trials:
 
 
 @cache
-def verdict(counts: tuple[int, int, int, int], *, ignores: bool) -> Verdict:
+def verdict(counts: tuple[int, int, int, int], *, ignores: bool) -> GateVerdict:
     """Return the gate's verdict.
 
     Args:
@@ -77,9 +77,9 @@ def outcomes(tests: int, ratio: float) -> Iterator[tuple[tuple[int, int, int, in
                 yield (both, worse, better, neither), ways * chance * (q * q) ** neither
 
 
-def rates(tests: int, ratio: float, *, ignores: bool) -> dict[Verdict, float]:
+def rates(tests: int, ratio: float, *, ignores: bool) -> dict[GateVerdict, float]:
     """Return verdict → how often equal servers get it."""
-    found: dict[Verdict, float] = defaultdict(float)
+    found: dict[GateVerdict, float] = defaultdict(float)
     for counts, chance in outcomes(tests, ratio):
         if chance > 1e-9:
             found[verdict(counts, ignores=ignores)] += chance
@@ -91,7 +91,7 @@ def row(tests: int, ratio: float) -> str:
     before, now = (rates(tests, ratio, ignores=ignores) for ignores in (False, True))
     cells = [
         f"{100 * found[which]:.1f}%"
-        for which in (Verdict.REGRESSION, Verdict.NO_WORSE)
+        for which in (GateVerdict.REGRESSION, GateVerdict.NO_WORSE)
         for found in (before, now)
     ]
     return f"| {tests} | {ratio} | {' | '.join(cells)} |"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import factorial, sqrt
 
 from matrixbench.comparison.cells import PAIRING_PAYS
-from matrixbench.stats.independent import boschloo
 from matrixbench.stats.paired import Pairs, mcnemar_exact, phi
+from matrixbench.stats.proportions import boschloo
 
 
 def rejections(n: int) -> dict[Pairs, tuple[bool, bool, bool]]:

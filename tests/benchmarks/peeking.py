@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from matrixbench.stats.betting import APART, TOGETHER
+from matrixbench.stats.paired import least_effect
 from matrixbench.stats.proportions import normal_quantile
-from matrixbench.stats.shared_luck import least_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

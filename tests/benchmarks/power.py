@@ -17,10 +17,9 @@ import numpy as np
 from matrixbench.comparison.power import cell_drop, mean_drop, power_of, unpaired_drop
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import MAX_DROP, Candidate, CellPair, Trials
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import ALPHA
-from matrixbench.stats.paired import mcnemar_exact
+from matrixbench.stats.paired import ALPHA, mcnemar_exact
 from matrixbench.stats.power import Sides
+from matrixbench.stats.proportions import boschloo
 from matrixbench.stats.stratified import (
     Stratum,
     exact_cmh_p,

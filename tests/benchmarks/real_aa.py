@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Look, Trials, Verdict
-from matrixbench.execution.run import execute
-from matrixbench.execution.settings import settings_for
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Look, Trials
 from matrixbench.records import Outcome
+from matrixbench.run.execute import execute
+from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.store.database import open_store
 from tests.benchmarks.shared_luck import QUESTIONS
@@ -170,7 +170,7 @@ def table(runs: list[Run]) -> Iterator[str]:
         verdicts = [
             sum(pair[place].gate.verdict is verdict for pair in found)
             for place in (0, 1)
-            for verdict in (Verdict.NO_WORSE, Verdict.REGRESSION)
+            for verdict in (GateVerdict.NO_WORSE, GateVerdict.REGRESSION)
         ]
         cells = sum(bool(one.stands_out) for result in once for one in result.cells)
         words = " | ".join(str(count) for count in (*verdicts, shown, cells))

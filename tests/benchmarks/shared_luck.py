@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
-from matrixbench.execution.run import execute
-from matrixbench.execution.settings import settings_for
 from matrixbench.plan.seeds import offset_of
+from matrixbench.run.execute import execute
+from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.clustered import student_quantile
+from matrixbench.stats.paired import LEAST
 from matrixbench.stats.proportions import normal_quantile
-from matrixbench.stats.shared_luck import LEAST
 from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:

@@ -10,11 +10,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import ALPHA
-from matrixbench.stats.proportions import Interval, wilson_interval
-from matrixbench.stats.sequential import Precision, sequential_interval
-from matrixbench.stats.sequential_tests import independent_evidence, p_value
+from matrixbench.stats.paired import ALPHA
+from matrixbench.stats.proportions import Interval, boschloo, wilson_interval
+from matrixbench.stats.sequential import (
+    Precision,
+    independent_evidence,
+    p_value,
+    sequential_interval,
+)
 
 RATIOS = (1.0, 0.99, 0.95, 0.9, 0.8, 0.65, 0.5)
 COMPARED = (

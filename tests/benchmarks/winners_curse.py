@@ -15,8 +15,8 @@ import numpy as np
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
-from matrixbench.frame.outcomes import Outcomes, Passed
-from matrixbench.frame.standing import standings
+from matrixbench.results.tables import Outcomes, Passed
+from matrixbench.results.totals import standings
 from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int
     return bold / runs
 
 
-def compared(table: Table) -> Any:  # noqa: ANN401  a Comparison
+def compared(table: Table) -> Any:
     """Return the comparison of all rows but the first with the first."""
     _, tests, trials = table.shape
 

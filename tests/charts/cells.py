@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import count, product
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.frame import Square, cell_frame
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.records import Kind, Outcome
+from matrixbench.results.tables import cell_frame
+from matrixbench.results.tally import Square
 from matrixbench.store.rows import TrialRow
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _ATTEMPT = TrialRow(
 )
 
 
-def attempt(cell: str, **changes: Any) -> TrialRow:  # noqa: ANN401  any field of a row
+def attempt(cell: str, **changes: Any) -> TrialRow:
     """Return an attempt at a cell that passed, or with other fields."""
     fields = {name: getattr(_ATTEMPT, name) for name in TrialRow.__slots__}
     return TrialRow(**{**fields, "cell": cell, **changes})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from matrixbench.charts.difference import difference_map
-from matrixbench.charts.palette import CHANGE
+from matrixbench.charts.metrics import CHANGE
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Comparison, Trials
 

@@ -12,9 +12,10 @@ import pytest
 
 from matrixbench.charts import SUFFIXES, draw, save
 from matrixbench.errors import UsageError
-from matrixbench.frame import Square, cell_frame
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.charts import Chart
+from matrixbench.results.tables import cell_frame
+from matrixbench.results.tally import Square
+from matrixbench.spec.experiment import Chart
 from tests.charts.cells import BUILD, attempt, table
 
 if TYPE_CHECKING:

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.frame import (
+from matrixbench.plan.cells import NotApplicable
+from matrixbench.records import Kind, Outcome
+from matrixbench.results.tables import (
     AXES_ATTR,
     COLUMNS,
     TRIAL_COLUMNS,
-    Square,
     axes_of,
     cell_frame,
     trial_frame,
     with_pass_k,
 )
-from matrixbench.plan.cells import NotApplicable
-from matrixbench.records import Kind, Outcome
-from matrixbench.stats import wilson_interval
+from matrixbench.results.tally import Square
+from matrixbench.stats.proportions import wilson_interval
 from matrixbench.stats.sequential import Precision, sequential_interval
 from tests.charts.cells import BUILD, attempt, attempts, table
 

@@ -9,9 +9,8 @@ import pytest
 
 from matrixbench.charts import draw
 from matrixbench.charts.layers import hatching
-from matrixbench.charts.metrics import percent, seconds
-from matrixbench.charts.palette import SUCCESS
-from matrixbench.spec.charts import Chart, ChosenInterval, Metric
+from matrixbench.charts.metrics import SUCCESS, percent, seconds
+from matrixbench.spec.experiment import Chart, ChosenInterval, Metric
 from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table
 

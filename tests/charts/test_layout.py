@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.charts.layout import Labels, Layout, broken, lay_out, shorten
+from matrixbench.charts.squares import Labels, Layout, broken, lay_out, shorten
 
 
 def labels(across: int, down: int, *, columns: int = 1, rows: int = 1, length: int = 8) -> Labels:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from matrixbench.charts.palette import (
+from matrixbench.charts.metrics import (
     AMOUNT,
     CHANGE,
     GOOD_IS_BRIGHT,

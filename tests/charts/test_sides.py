@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from matrixbench.charts import resolve_sides
-from matrixbench.charts.sides import Keys, joined
+from matrixbench.charts.sides import Keys, joined, resolve_sides
 from matrixbench.errors import UsageError
-from matrixbench.frame import Square, cell_frame
-from matrixbench.spec.charts import Chart
+from matrixbench.results.tables import cell_frame
+from matrixbench.results.tally import Square
+from matrixbench.spec.experiment import Chart
 from tests.charts.cells import table
 
 FULL: dict[str, list[Any]] = {

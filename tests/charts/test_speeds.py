@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.charts import draw
-from matrixbench.frame import Square, cell_frame, total_frame, trial_frame
-from matrixbench.spec.charts import Chart, Metric
+from matrixbench.results.tables import cell_frame, trial_frame
+from matrixbench.results.tally import Square
+from matrixbench.results.totals import total_frame
+from matrixbench.spec.experiment import Chart, Metric
 from tests.charts.cells import BUILD, attempt
 
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def test_totals_say_how_many_cells_have_no_times() -> None:
     assert (total["cells"], total["other_load"], total["latency_p50_s"]) == (2, 1, 1)
 
 
-def shown(chart: Any) -> dict[str, Any]:  # noqa: ANN401  an Altair chart
+def shown(chart: Any) -> dict[str, Any]:
     """Return the one square of a picture."""
     spec = chart.to_dict()
     (rows,) = spec["datasets"].values()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.errors import UsageError
-from matrixbench.frame import TOTAL_COLUMNS, ranked_axes, total_frame
+from matrixbench.results.totals import TOTAL_COLUMNS, ranked_axes, total_frame
 from matrixbench.stats.clustered import mean_over_tests, ratio_of
 from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table

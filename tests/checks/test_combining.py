@@ -52,13 +52,13 @@ def conversation(*contents: str) -> ChatReply:
     )
 
 
-def judge(check: Any, said: ChatReply | str) -> Judgement:  # noqa: ANN401  as a file has it
+def judge(check: Any, said: ChatReply | str) -> Judgement:
     """Return what one check makes of a reply, or of a content."""
     checks = compile_checks(EXPECT.validate_python([check]))
     return checks.judge(reply(said) if isinstance(said, str) else said)
 
 
-def passes(check: Any, said: ChatReply | str) -> bool:  # noqa: ANN401  as a file has it
+def passes(check: Any, said: ChatReply | str) -> bool:
     """Return whether one check passes."""
     return judge(check, said).outcome is Outcome.PASSED
 

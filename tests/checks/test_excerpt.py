@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.checks.excerpt import one_line, shorten, shown
+from matrixbench.checks.verdicts import one_line, shorten, shown
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -7,7 +7,7 @@ from math import nan
 
 import pytest
 
-from matrixbench.checks.figures import (
+from matrixbench.checks.content import (
     compile_cached_tokens,
     compile_completion_tokens,
     compile_latency,
@@ -16,8 +16,7 @@ from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, Usage
-from matrixbench.spec.checks import CachedTokensCheck, CompletionTokensCheck
-from matrixbench.spec.matchers import Bounds
+from matrixbench.spec.checks import Bounds, CachedTokensCheck, CompletionTokensCheck
 
 
 def reply(latency_s: float = 1.0, tokens: int | None = 10) -> ChatReply:

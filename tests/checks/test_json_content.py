@@ -18,7 +18,7 @@ PERSON = {
 }
 
 
-def verdict(content: str | None, **expected: Any) -> Verdict:  # noqa: ANN401  any JSON value
+def verdict(content: str | None, **expected: Any) -> Verdict:
     """Return what the check says of a content."""
     spec = JsonContent.model_validate(expected) if expected else None
     return compile_json(spec)(ChatReply(message={}, content=content, timing=Timing(latency_s=1.0)))

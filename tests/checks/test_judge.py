@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from matrixbench.checks.combining import NamedRule
-from matrixbench.checks.judge import CHECKS_VERSION, Checks, checks_digest, compile_checks
+from matrixbench.checks.judge import (
+    CHECKS_VERSION,
+    Checks,
+    NamedRule,
+    checks_digest,
+    compile_checks,
+)
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Turn, Verdict
 from matrixbench.spec.checks import Check

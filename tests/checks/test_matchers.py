@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.checks.json_values import json_equal
-from matrixbench.checks.matchers import (
-    as_matcher,
-    compile_matcher,
-    json_type_is,
-)
+from matrixbench.checks.matchers import as_matcher, compile_matcher, json_type_is
 from matrixbench.errors import CheckError
-from matrixbench.spec.matchers import Matcher
+from matrixbench.spec.checks import Matcher
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

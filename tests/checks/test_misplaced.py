@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from matrixbench.checks.judge import Checks, compile_checks
-from matrixbench.execution.conversation import history
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, ToolCall, Turn
-from matrixbench.spec.checks import Check
-from matrixbench.spec.reasoning import ALL_MARKS
+from matrixbench.run.conversation import history
+from matrixbench.spec.checks import ALL_MARKS, Check
 from matrixbench.store.encoding import judgement_values, notes_from, verdicts_from
 
 if TYPE_CHECKING:
@@ -32,12 +31,12 @@ def checks(*entries: object) -> Checks:
     return compile_checks(EXPECT.validate_python(list(entries)), tools=TOOLS)
 
 
-def reply(content: str | None, **fields: Any) -> ChatReply:  # noqa: ANN401  any field of a reply
+def reply(content: str | None, **fields: Any) -> ChatReply:
     """Return a reply with some content."""
     return ChatReply(message={}, content=content, timing=Timing(latency_s=1.0), **fields)
 
 
-def judged(content: str | None, *entries: object, **fields: Any) -> Judgement:  # noqa: ANN401
+def judged(content: str | None, *entries: object, **fields: Any) -> Judgement:
     """Return what checks make of a content."""
     return checks(*entries).judge(reply(content, **fields))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.checks.numbers import number_in, numbers_in
+from matrixbench.checks.matchers import number_in, numbers_in
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from matrixbench.checks.verdicts import FaultError
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, ToolCall, Turn
 from matrixbench.spec.checks import Check
-from matrixbench.spec.listing import list_suite
-from matrixbench.spec.suites import shipped_suites
+from matrixbench.spec.suites import list_suite, shipped_suites
 from tests.properties import examples
 
 if TYPE_CHECKING:
@@ -235,7 +234,7 @@ def test_each_odd_text_is_judged_everywhere(text: str) -> None:
             look_at(checks.judge(reply, lambda _: OTHER))
 
 
-def said(content: str | None, *entries: object, **fields: Any) -> tuple[Outcome, Kind | None]:  # noqa: ANN401
+def said(content: str | None, *entries: object, **fields: Any) -> tuple[Outcome, Kind | None]:
     """Return outcome and kind of a reply."""
     reply = ChatReply(message={}, content=content, timing=Timing(latency_s=1.0), **fields)
     judgement = compiled(entries).judge(reply)

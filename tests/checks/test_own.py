@@ -12,13 +12,13 @@ from matrixbench.checks.own import copied_reply
 from matrixbench.errors import CheckError, ExitCode
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, Turn
 from matrixbench.spec.checks import PythonCheck
-from matrixbench.spec.nodes import Place
-from matrixbench.spec.origin import Origin
+from matrixbench.spec.paths import Origin
+from matrixbench.spec.yaml_source import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench import CheckResult, OwnCheck
+    from matrixbench.checks.own import CheckResult, OwnCheck
 
 MODULE = """\
 from matrixbench import ChatReply, Kind, Verdict
@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: ANN401  JSON
+def compiled(folder: Path | None, name: str, **more: Any) -> Checks:
     """Return a check of one's own, compiled for a file of a folder."""
     check = PythonCheck(python=name, **more)
     origin = Origin(
@@ -87,7 +87,7 @@ def compiled(folder: Path | None, name: str, **more: Any) -> Checks:  # noqa: AN
     return compile_checks([check], origin=origin)
 
 
-def judge(folder: Path | None, name: str, **more: Any) -> Judgement:  # noqa: ANN401  JSON
+def judge(folder: Path | None, name: str, **more: Any) -> Judgement:
     """Return what a check of one's own makes of a reply about Paris."""
     reply = ChatReply(message={}, content="It is Paris.", timing=Timing(latency_s=1.0))
     return compiled(folder, name, **more).judge(reply)

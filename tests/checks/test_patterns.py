@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.checks.patterns import compile_pattern
+from matrixbench.checks.matchers import compile_pattern
 from matrixbench.errors import CheckError
 
 PIECES = ("a", "e", "[", "]", "[[", "[:alpha:]", "^", "{", "}", "{e}", "{e<=1}", "{1,2}", "{2}")

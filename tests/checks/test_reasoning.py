@@ -9,10 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from matrixbench.checks.code_in_text import Code
-from matrixbench.checks.reasoning import TABLE, Role, split_content, taken_apart
+from matrixbench.checks.reasoning import TABLE, Code, Role, split_content, taken_apart
 from matrixbench.records import ChatReply, Timing, Turn
-from matrixbench.spec.reasoning import ALL_MARKS, marks_of
+from matrixbench.spec.checks import ALL_MARKS, marks_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checks.md").read_text("utf-8")
 

@@ -12,9 +12,15 @@ from pydantic import TypeAdapter
 from matrixbench.checks.judge import compile_checks
 from matrixbench.checks.matchers import MATCHER_KEYS
 from matrixbench.records import Kind, Outcome
-from matrixbench.spec.checks import CHECK_NAMES, Check, JsonContent, PythonCheck, ToolCalls
-from matrixbench.spec.matchers import NumberMatcher
-from matrixbench.spec.origin import Origin
+from matrixbench.spec.checks import (
+    CHECK_NAMES,
+    Check,
+    JsonContent,
+    NumberMatcher,
+    PythonCheck,
+    ToolCalls,
+)
+from matrixbench.spec.paths import Origin
 from matrixbench.spec.tests import TestEntry
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -43,7 +43,7 @@ def reply(*calls: Found, content: str | None = None) -> ChatReply:
     )
 
 
-def call(name: str, **arguments: Any) -> ExpectedCall:  # noqa: ANN401  any JSON value
+def call(name: str, **arguments: Any) -> ExpectedCall:
     """Return an expected call."""
     return ExpectedCall(name=name, arguments=arguments)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.store.connection import connect_reading
-from matrixbench.store.damage import find_damage
+from matrixbench.store.connection import connect_reading, find_damage
 
 if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine

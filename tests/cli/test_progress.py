@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from matrixbench.execution.events import (
-    LaunchReady,
-    LaunchStarting,
-    RunStarted,
-    TrialDone,
-    TrialsSpared,
-)
-from matrixbench.progress import Tally, lasting_line
+from matrixbench.output.progress import ProgressCounts, lasting_line
 from matrixbench.records import Outcome
+from matrixbench.run.events import LaunchReady, LaunchStarting, RunStarted, TrialDone, TrialsSpared
 
 
 def test_the_total_shrinks_as_cells_stop() -> None:
     """What need not be sent is not waited for: the time left is that of what is left at most."""
     now = 0.0
-    tally = Tally(clock=lambda: now)
+    tally = ProgressCounts(clock=lambda: now)
     started = RunStarted(experiment="e", trials=100, done=0, launches=1, adaptive=True)
     assert lasting_line(started) == "e: at most 100 trials to run"
     tally.add(started)

@@ -47,7 +47,7 @@ def old(folder: CommandLine) -> CommandLine:
     return folder
 
 
-def told(cli: CommandLine, *words: str) -> Any:  # noqa: ANN401  JSON
+def told(cli: CommandLine, *words: str) -> Any:
     """Return what a command prints as JSON."""
     done = cli(*words, "--json")
     assert done.returncode in {0, 9}, done.stderr

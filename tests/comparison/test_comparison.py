@@ -13,10 +13,10 @@ from matrixbench.comparison.values import (
     CandidateResult,
     CellPair,
     Comparison,
+    GateVerdict,
     Trials,
-    Verdict,
 )
-from matrixbench.comparison_table import verdict_line
+from matrixbench.output.compare import verdict_line
 
 
 def trials(
@@ -182,16 +182,16 @@ def test_a_row_by_test_sums_its_cells_up() -> None:
 @pytest.mark.parametrize(
     ("candidate", "baseline", "verdict"),
     [
-        ("1" * 40, "1" * 40, Verdict.NO_WORSE),
-        ("1" * 34, "1" * 34, Verdict.UNDECIDED),
-        ("0" * 20 + "1" * 20, "1" * 40, Verdict.REGRESSION),
-        ("0" * 4 + "1" * 36, "1" * 40, Verdict.UNDECIDED),
-        ("1" * 40, "0" * 20 + "1" * 20, Verdict.NO_WORSE),
+        ("1" * 40, "1" * 40, GateVerdict.NO_WORSE),
+        ("1" * 34, "1" * 34, GateVerdict.UNDECIDED),
+        ("0" * 20 + "1" * 20, "1" * 40, GateVerdict.REGRESSION),
+        ("0" * 4 + "1" * 36, "1" * 40, GateVerdict.UNDECIDED),
+        ("1" * 40, "0" * 20 + "1" * 20, GateVerdict.NO_WORSE),
         # The interval lies below −0.1, but 5 losses of 5 are p = .0625.
-        ("0" * 5, "1" * 5, Verdict.UNDECIDED),
+        ("0" * 5, "1" * 5, GateVerdict.UNDECIDED),
     ],
 )
-def test_the_gate(candidate: str, baseline: str, verdict: Verdict) -> None:
+def test_the_gate(candidate: str, baseline: str, verdict: GateVerdict) -> None:
     """No worse, worse, or too early to say: by the interval and the exact test."""
     assert compared(pair(candidate, baseline)).gate.verdict is verdict
 
@@ -200,17 +200,17 @@ def test_an_undecided_gate_says_what_would_decide() -> None:
     """So many trials per cell; with them, the same ratios are decided."""
     gate = compared(pair("1" * 30, "1" * 30)).gate
     assert (gate.trials_per_cell, gate.more_trials) == (53, 46)
-    assert compared(pair("1" * 35, "1" * 35)).gate.verdict is Verdict.NO_WORSE
+    assert compared(pair("1" * 35, "1" * 35)).gate.verdict is GateVerdict.NO_WORSE
     lost = compared(pair("0" * 5, "1" * 5)).gate
     assert (lost.trials_per_cell, lost.more_trials) == (6, 2)
-    assert compared(pair("0" * 6, "1" * 6)).gate.verdict is Verdict.REGRESSION
+    assert compared(pair("0" * 6, "1" * 6)).gate.verdict is GateVerdict.REGRESSION
 
 
 def test_a_drop_at_the_limit_is_never_decided() -> None:
     """Where the estimate is the limit itself, no number of trials is promised."""
     gate = compared(pair("0" + "1" * 9, "1" * 10)).gate
     assert (gate.verdict, gate.trials_per_cell, gate.more_trials) == (
-        Verdict.UNDECIDED,
+        GateVerdict.UNDECIDED,
         None,
         None,
     )
@@ -219,7 +219,7 @@ def test_a_drop_at_the_limit_is_never_decided() -> None:
 def test_a_larger_drop_may_be_allowed() -> None:
     """The limit is the user's; outside [0, 1] it is refused."""
     cell = pair("0" * 4 + "1" * 36, "1" * 40)
-    assert compared(cell, max_drop=0.3).gate.verdict is Verdict.NO_WORSE
+    assert compared(cell, max_drop=0.3).gate.verdict is GateVerdict.NO_WORSE
     with pytest.raises(ValueError, match="drop"):
         compared(cell, max_drop=1.5)
 
@@ -229,16 +229,18 @@ def test_certain_cells_need_no_statistics() -> None:
     refused = pair(trials("0", by_request=True), "1" * 40, test="refused")
     fine = pair("1" * 40, "1" * 40, test="fine")
     found = compared(fine, refused)
-    assert found.gate.verdict is Verdict.REGRESSION
+    assert found.gate.verdict is GateVerdict.REGRESSION
     assert (found.certain.worse, found.certain.mean) == (1, -1.0)
-    assert compared(fine, pair("11", "11", greedy=(True, True))).gate.verdict is Verdict.NO_WORSE
+    assert (
+        compared(fine, pair("11", "11", greedy=(True, True))).gate.verdict is GateVerdict.NO_WORSE
+    )
 
 
 def test_cells_that_were_not_measured_leave_it_undecided() -> None:
     """Nobody knows what a crashed candidate would have answered."""
     found = compared(pair("1" * 40, "1" * 40), pair("", "1" * 40, test="gone"))
     assert found.not_comparable == 1
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     assert (found.gate.trials_per_cell, found.gate.more_trials) == (10, 10)
 
 
@@ -246,17 +248,17 @@ def test_one_and_the_same_build_is_no_worse() -> None:
     """Cells that share their trials are equal, whatever they say."""
     found = compared(pair("1010", trials("1010")))
     assert found.overall is None
-    assert found.gate.verdict is Verdict.NO_WORSE
+    assert found.gate.verdict is GateVerdict.NO_WORSE
 
 
 def test_the_worst_candidate_decides() -> None:
     """Regression before undecided before no worse; p-values are corrected over candidates."""
     fine, lost = pair("1" * 40, "1" * 40), pair("0" * 20 + "1" * 20, "1" * 40)
     unsure = pair("1" * 5, "1" * 5)
-    assert several({"a": (fine,), "b": (unsure,), "c": (lost,)}).verdict is Verdict.REGRESSION
-    assert several({"a": (fine,), "b": (unsure,)}).verdict is Verdict.UNDECIDED
+    assert several({"a": (fine,), "b": (unsure,), "c": (lost,)}).verdict is GateVerdict.REGRESSION
+    assert several({"a": (fine,), "b": (unsure,)}).verdict is GateVerdict.UNDECIDED
     found = several({"a": (fine,), "b": (fine,)})
-    assert found.verdict is Verdict.NO_WORSE
+    assert found.verdict is GateVerdict.NO_WORSE
     overall = several({"a": (lost,), "b": (fine,)}).candidates[0].overall
     assert overall is not None
     assert overall.p_holm == pytest.approx(2 * overall.p)
@@ -265,7 +267,7 @@ def test_the_worst_candidate_decides() -> None:
 def test_nothing_compared_is_undecided() -> None:
     """Without any pair of cells nothing is shown."""
     gate = compared().gate
-    assert (gate.verdict, gate.trials_per_cell) == (Verdict.UNDECIDED, None)
+    assert (gate.verdict, gate.trials_per_cell) == (GateVerdict.UNDECIDED, None)
     assert gate.reasons == ("no pair of cells was compared",)
 
 
@@ -309,13 +311,13 @@ def test_a_gate_over_adaptive_trials_asks_for_a_fixed_number() -> None:
     """The wide interval seldom decides; what would is a fixed number, never below the maximum."""
     both = [replace(pair(adaptive("1" * 29), adaptive("1" * 29, build="old")), planned=50)]
     found = compared(*both)
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     assert (found.gate.trials_per_cell, found.gate.more_trials) == (60, 62)
     assert "a fixed number of 60 trials per cell would decide in 80 % of runs" in verdict_line(
         found
     )
     fixed = [replace(pair("1" * 50, trials("1" * 50, build="old")), planned=50)]
-    assert compared(*fixed).gate.verdict is Verdict.NO_WORSE
+    assert compared(*fixed).gate.verdict is GateVerdict.NO_WORSE
 
 
 def ignoring(outcomes: str, build: str = "new") -> Trials:
@@ -335,7 +337,7 @@ def test_a_difference_of_one_draw_is_no_evidence(sides: tuple[bool, bool]) -> No
         planned=30,
     )
     found = compared(*[one] * 3)
-    assert (found.overall, found.gate.verdict) == (None, Verdict.UNDECIDED)
+    assert (found.overall, found.gate.verdict) == (None, GateVerdict.UNDECIDED)
     assert (found.gate.one_draw, found.gate.trials_per_cell) == (3, None)
     assert found.cells[0].basis is Basis.ONE_DRAW
     assert found.cells[0].trials == tuple(1 if ignores else 30 for ignores in sides)
@@ -353,9 +355,9 @@ def test_one_draw_hides_no_regression_of_others_and_passes_none() -> None:
     single = pair(ignoring("1" * 30), ignoring("1" * 30, build="old"), test="single")
     lost = pair(trials("0" * 60), trials("1" * 60, build="old"))
     same = pair(trials("1" * 60), trials("1" * 60, build="old"))
-    assert compared(lost, single).gate.verdict is Verdict.REGRESSION
-    assert compared(same).gate.verdict is Verdict.NO_WORSE
-    assert compared(same, single).gate.verdict is Verdict.UNDECIDED
+    assert compared(lost, single).gate.verdict is GateVerdict.REGRESSION
+    assert compared(same).gate.verdict is GateVerdict.NO_WORSE
+    assert compared(same, single).gate.verdict is GateVerdict.UNDECIDED
 
 
 def test_greedy_and_shared_cells_stay_without_chance() -> None:
@@ -370,7 +372,7 @@ def test_the_verdicts_line_gives_the_gates_reasons() -> None:
     same = pair(trials("1" * 60), trials("1" * 60, build="old"))
     aside = pair("11", "1111", greedy=(True, False), test="other")
     found = compared(same, aside)
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     line = verdict_line(found)
     assert line.startswith(
         "undecided whether the drop is at most 0.1: 1 of 2 pairs of cells greedy on one side only"

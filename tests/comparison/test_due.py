@@ -14,11 +14,11 @@ import pytest
 
 import matrixbench as mb
 from matrixbench.cli.comparing import _exit_code
-from matrixbench.comparison.rounds import judge_rounds
+from matrixbench.comparison.gate import judge_rounds
+from matrixbench.comparison.pairs import compare
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Trials, Verdict
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.errors import UsageError
-from matrixbench.pairing import compare
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.proportions import score_paired_difference
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.comparison.values import CandidateResult, Comparison
-    from matrixbench.execution.settings import Settings
+    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
 N = 40
@@ -160,9 +160,9 @@ def expected(candidate: str, baseline: str, max_drop: float) -> int:
         )
         for end in ends
     )
-    if worst.verdict is Verdict.NO_WORSE:
+    if worst.verdict is GateVerdict.NO_WORSE:
         return 0
-    return 8 if best.verdict is Verdict.REGRESSION else 9
+    return 8 if best.verdict is GateVerdict.REGRESSION else 9
 
 
 def of(found: Comparison) -> Iterator[tuple[str, CandidateResult, int]]:
@@ -256,7 +256,7 @@ def asked(outcomes: str) -> str:
     return outcomes.rstrip("-")
 
 
-def sequential(candidate: str, baseline: str, max_drop: float) -> Verdict:
+def sequential(candidate: str, baseline: str, max_drop: float) -> GateVerdict:
     """Return the verdict that holds with the missing trials of stopped cells at either end."""
     ends = set()
     for favoured in (False, True):
@@ -282,7 +282,7 @@ def sequential(candidate: str, baseline: str, max_drop: float) -> Verdict:
                 max_drop=max_drop,
             )
         ends.add(whole.verdict)
-    return ends.pop() if len(ends) == 1 else Verdict.UNDECIDED
+    return ends.pop() if len(ends) == 1 else GateVerdict.UNDECIDED
 
 
 @pytest.mark.parametrize("max_drop", [0.2, 0.35])
@@ -326,4 +326,4 @@ def test_a_launch_that_was_given_up_lacks_the_rest(adaptive: Grid) -> None:
             writer.end_launch(number, ended_at=1.0, error="it died too often")
     found = {name: result for name, result, _ in of(adaptive.against("stopped", 0.35))}
     assert found["interrupted"].counts[0].missing == MOST - 15
-    assert found["interrupted"].gate.verdict is Verdict.UNDECIDED
+    assert found["interrupted"].gate.verdict is GateVerdict.UNDECIDED

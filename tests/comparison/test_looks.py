@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.comparison.data import comparison_json
-from matrixbench.comparison.looks import compared, trials_of
+from matrixbench.comparison.gate import compared, trials_of
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import (
     Candidate,
     CellPair,
+    GateVerdict,
     Look,
     Looked,
     Missing,
     Trials,
-    Verdict,
 )
-from matrixbench.comparison_table import By, markdown, verdict_line
+from matrixbench.output.compare import By, markdown, verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def gate(made: Candidate, look: Look | None = None, missing: Missing = Missing.W
     return comparison(made, look, missing).candidates[0].gate
 
 
-def looked(trials: int, verdict: Verdict = Verdict.UNDECIDED) -> Looked:
+def looked(trials: int, verdict: GateVerdict = GateVerdict.UNDECIDED) -> Looked:
     """Return a look that was taken before."""
     return Looked(trials=trials, max_drop=0.1, verdict=verdict, at=0.0)
 
@@ -89,19 +89,19 @@ def test_one_look_decides_where_all_planned_trials_are_there() -> None:
     """It sees more than bets, and is a look that is taken."""
     found = gate(candidate(PERFECT))
     assert (found.verdict, found.look, found.once) == (
-        Verdict.NO_WORSE,
+        GateVerdict.NO_WORSE,
         Look.ONCE,
-        Verdict.NO_WORSE,
+        GateVerdict.NO_WORSE,
     )
     assert found.anytime is not None
-    assert found.anytime.verdict is Verdict.UNDECIDED
+    assert found.anytime.verdict is GateVerdict.UNDECIDED
 
 
 def test_bets_can_be_asked_for() -> None:
     """They take no look, and decide one round later; one look can be asked for as well."""
     found = gate(candidate(PERFECT), Look.ANY)
-    assert (found.verdict, found.look, found.once) == (Verdict.UNDECIDED, Look.ANY, None)
-    assert gate(candidate(["1" * 5] * TESTS), Look.ANY).verdict is Verdict.NO_WORSE
+    assert (found.verdict, found.look, found.once) == (GateVerdict.UNDECIDED, Look.ANY, None)
+    assert gate(candidate(["1" * 5] * TESTS), Look.ANY).verdict is GateVerdict.NO_WORSE
     assert gate(candidate(PERFECT), Look.ONCE).look is Look.ONCE
 
 
@@ -110,20 +110,20 @@ def test_after_a_look_only_bets_count() -> None:
     added = candidate(PERFECT, looks=[looked(3)])
     found = comparison(added)
     told = found.candidates[0].gate
-    assert (told.verdict, told.look, told.once) == (Verdict.UNDECIDED, Look.ANY, None)
+    assert (told.verdict, told.look, told.once) == (GateVerdict.UNDECIDED, Look.ANY, None)
     line = verdict_line(found.candidates[0])
     assert "after 4 complete rounds (5 rounds would decide by bets if ratios stay" in line
     assert "a look at 3 trials per cell (undecided), and trials changed in number since" in line
     assert "--seed-offset" in line
     assert told.trials_per_cell is None
     enough = gate(candidate(["1" * 9] * TESTS, looks=[looked(3)]))
-    assert (enough.verdict, enough.look) == (Verdict.NO_WORSE, Look.ANY)
+    assert (enough.verdict, enough.look) == (GateVerdict.NO_WORSE, Look.ANY)
 
 
 def test_looking_twice_at_the_same_trials_is_one_look() -> None:
     """The same number of trials is; fewer could be chosen by what was seen, and are another."""
     found = gate(candidate(PERFECT, looks=[looked(4)]))
-    assert (found.verdict, found.look) == (Verdict.NO_WORSE, Look.ONCE)
+    assert (found.verdict, found.look) == (GateVerdict.NO_WORSE, Look.ONCE)
     fewer = gate(candidate(PERFECT, looks=[looked(9)]))
     assert (fewer.look, fewer.once) == (Look.ANY, None)
 
@@ -131,7 +131,7 @@ def test_looking_twice_at_the_same_trials_is_one_look() -> None:
 def test_who_insists_on_one_more_look_is_told_what_it_is() -> None:
     """It decides, and the report says that it errs more often than it says."""
     found = comparison(candidate(PERFECT, looks=[looked(3)]), Look.ONCE)
-    assert found.verdict is Verdict.NO_WORSE
+    assert found.verdict is GateVerdict.NO_WORSE
     page = " ".join(markdown(found, By.CELL).split())
     assert "one more look after the one at 3 trials per cell" in page
 
@@ -140,13 +140,13 @@ def test_on_the_way_bets_decide_and_no_look_is_taken() -> None:
     """Five of forty rounds show it; three do not, and the planned look is still to come."""
     found = comparison(candidate(["1" * 5 + "?" * 35] * TESTS))
     told = found.candidates[0].gate
-    assert (told.verdict, told.look, told.once) == (Verdict.NO_WORSE, Look.ANY, None)
+    assert (told.verdict, told.look, told.once) == (GateVerdict.NO_WORSE, Look.ANY, None)
     line = verdict_line(found.candidates[0])
     assert "in round 5: over 5 complete rounds" in line
     assert "whatever the trials without a verdict" not in line
     early = comparison(candidate(["1" * 3 + "?" * 37] * TESTS))
     assert early.candidates[0].gate.once is None
-    assert early.verdict is Verdict.UNDECIDED
+    assert early.verdict is GateVerdict.UNDECIDED
     assert "still to come" in " ".join(markdown(early, By.CELL).split())
 
 
@@ -154,9 +154,9 @@ def test_what_the_rest_cannot_change_is_the_planned_look_taken_early() -> None:
     """38 of 40 rounds of one test are lost: whatever the last two say, it is a regression."""
     found = gate(candidate(["0" * 4 + "1" + "0" * 33 + "??"]))
     assert (found.verdict, found.look, found.once) == (
-        Verdict.REGRESSION,
+        GateVerdict.REGRESSION,
         Look.ONCE,
-        Verdict.REGRESSION,
+        GateVerdict.REGRESSION,
     )
 
 
@@ -165,14 +165,14 @@ def test_what_a_round_had_shown_is_not_taken_back() -> None:
     late = ["1" * 14 + "1000000"] + ["1" * 21] * 4
     down = ["1" * 21] * 5
     found = gate(candidate(late, down))
-    assert found.once is Verdict.UNDECIDED
-    assert (found.verdict, found.look) == (Verdict.NO_WORSE, Look.ANY)
+    assert found.once is GateVerdict.UNDECIDED
+    assert (found.verdict, found.look) == (GateVerdict.NO_WORSE, Look.ANY)
 
 
 def test_left_out_trials_do_not_make_a_look_of_an_interrupted_run() -> None:
     """With `--missing ignore` planned trials that were never asked leave the look to come."""
     found = gate(candidate(["1" * 4 + "?" * 36] * TESTS), missing=Missing.IGNORE)
-    assert (found.verdict, found.look, found.once) == (Verdict.UNDECIDED, Look.ANY, None)
+    assert (found.verdict, found.look, found.once) == (GateVerdict.UNDECIDED, Look.ANY, None)
     assert "360 of the planned trials were never asked" not in found.only_bets
     assert "720 of the planned trials were never asked" in found.only_bets
 

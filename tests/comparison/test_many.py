@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Comparison, Trials, Verdict
-from matrixbench.comparison_table import By, markdown, verdict_line
+from matrixbench.comparison.values import Candidate, CellPair, Comparison, GateVerdict, Trials
+from matrixbench.output.compare import By, markdown, verdict_line
 from matrixbench.stats.paired import mcnemar_exact
 
 
@@ -51,7 +51,7 @@ def test_cells_tests_and_wholes_are_corrected_over_all_candidates() -> None:
 def test_a_drop_is_shown_only_where_it_is_so_among_all() -> None:
     """The verdict's line says the corrected p, or nothing of a drop."""
     alone = beside(8).candidates[0]
-    assert alone.gate.verdict is Verdict.UNDECIDED
+    assert alone.gate.verdict is GateVerdict.UNDECIDED
     assert verdict_line(alone).startswith("a drop is shown (p = .0078)")
     assert verdict_line(alone).count("a drop is shown") == 1
     assert any("a drop is shown (p = 0.0078)" in reason for reason in alone.gate.reasons)

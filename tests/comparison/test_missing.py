@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Missing, Trials, Verdict
-from matrixbench.comparison_table import verdict_line
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Missing, Trials
+from matrixbench.output.compare import verdict_line
 from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def gated(
     ).candidates[0]
 
 
-def verdict(*pairs: CellPair, max_drop: float = 0.1) -> Verdict:
+def verdict(*pairs: CellPair, max_drop: float = 0.1) -> GateVerdict:
     """Return the gate's verdict."""
     with no_forecasts():
         return gated(*pairs, max_drop=max_drop).gate.verdict
@@ -75,39 +75,39 @@ def verdict(*pairs: CellPair, max_drop: float = 0.1) -> Verdict:
 def test_a_candidate_that_errs_at_two_of_five_does_not_pass() -> None:
     """What it did answer is perfect; what it did not may have been anything."""
     found = gated(pair("1??11" * 8, "1" * N))
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     assert found.counts[0].missing == 16
     line = verdict_line(found)
     assert "16 of the candidate's 40 trials (16 errored) have no verdict" in line
     assert "execute --resume" in line
     assert "1 more in all" not in line
     ignored = gated(pair("1??11" * 16, "1" * 80), missing=Missing.IGNORE)
-    assert ignored.gate.verdict is Verdict.NO_WORSE
+    assert ignored.gate.verdict is GateVerdict.NO_WORSE
     assert "(--missing ignore)" in verdict_line(ignored)
 
 
 def test_a_missing_trial_of_the_baseline_counts_as_passed() -> None:
     """The candidate must be no worse than whatever the baseline would have said."""
-    assert verdict(pair("1" * N, "?" * 20 + "0" * 20)) is Verdict.NO_WORSE
-    assert verdict(pair("1" * 32 + "0" * 8, "1" * 32 + "?" * 8)) is Verdict.UNDECIDED
+    assert verdict(pair("1" * N, "?" * 20 + "0" * 20)) is GateVerdict.NO_WORSE
+    assert verdict(pair("1" * 32 + "0" * 8, "1" * 32 + "?" * 8)) is GateVerdict.UNDECIDED
 
 
 def test_missing_trials_that_change_nothing_leave_the_verdict() -> None:
     """A hundred trials bear one that is missing, and a lost cell is lost all the same."""
     found = gated(pair("?" + "1" * 99, "1" * 100))
-    assert found.gate.verdict is Verdict.NO_WORSE
+    assert found.gate.verdict is GateVerdict.NO_WORSE
     assert "whatever the trials without a verdict would have said" in verdict_line(found)
-    assert verdict(pair("?" * 4 + "0" * 36, "1" * N)) is Verdict.REGRESSION
-    assert verdict(pair("0" * N, "1" * 36 + "?" * 4)) is Verdict.REGRESSION
+    assert verdict(pair("?" * 4 + "0" * 36, "1" * N)) is GateVerdict.REGRESSION
+    assert verdict(pair("0" * N, "1" * 36 + "?" * 4)) is GateVerdict.REGRESSION
 
 
 def test_a_regression_outranks_missing_cells() -> None:
     """Also with every missing trial in its favour it is one; with too many of them it is none."""
     lost = [pair("0" * N, "1" * N, test=f"lost{n}") for n in range(3)]
-    assert verdict(*lost, pair("?" * N, "1" * N, test="gone")) is Verdict.REGRESSION
-    assert verdict(*lost, pair("?" * N, "?" * N, test="gone")) is Verdict.REGRESSION
+    assert verdict(*lost, pair("?" * N, "1" * N, test="gone")) is GateVerdict.REGRESSION
+    assert verdict(*lost, pair("?" * N, "?" * N, test="gone")) is GateVerdict.REGRESSION
     gone = [pair("?" * N, "?" * N, test=f"gone{n}") for n in range(3)]
-    assert verdict(*lost, *gone) is Verdict.UNDECIDED
+    assert verdict(*lost, *gone) is GateVerdict.UNDECIDED
 
 
 def test_a_regression_outranks_cells_that_cannot_be_compared() -> None:
@@ -121,38 +121,38 @@ def test_a_regression_outranks_cells_that_cannot_be_compared() -> None:
         greedy=(True, False),
         planned=N,
     )
-    assert verdict(lost, odd) is Verdict.REGRESSION
-    assert verdict(pair("1" * N, "1" * N), odd) is Verdict.UNDECIDED
+    assert verdict(lost, odd) is GateVerdict.REGRESSION
+    assert verdict(pair("1" * N, "1" * N), odd) is GateVerdict.UNDECIDED
     lacking = pair("0" * 20 + "1" * 19 + "?", "1" * N, test="lost")
-    assert verdict(lacking, odd) is Verdict.REGRESSION
+    assert verdict(lacking, odd) is GateVerdict.REGRESSION
 
 
 def test_a_cell_that_was_never_asked_bounds_the_verdict() -> None:
     """One of forty tests may be anything; one of three may not."""
     fine = [pair("1" * 30, "1" * 30, test=f"t{n}") for n in range(39)]
     gone = pair("?" * 30, "1" * 30, test="gone")
-    assert verdict(*fine, gone) is Verdict.NO_WORSE
-    assert verdict(*fine[:2], gone) is Verdict.UNDECIDED
+    assert verdict(*fine, gone) is GateVerdict.NO_WORSE
+    assert verdict(*fine[:2], gone) is GateVerdict.UNDECIDED
 
 
 def test_cells_without_a_partner_are_missing_too() -> None:
     """A candidate does not pass by lacking the tests that it would fail."""
     fine = [pair("1" * 30, "1" * 30, test=f"t{n}") for n in range(5)]
-    assert verdict(*fine) is Verdict.NO_WORSE
+    assert verdict(*fine) is GateVerdict.NO_WORSE
     found = gated(*fine, alone=[pair("", "1" * 30, test="hard")])
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     assert (found.without_partner, found.counts[0].without_partner) == ((0, 1), 30)
     assert "of cells that only the other side has" in verdict_line(found)
     assert "--where" in verdict_line(found)
     won = gated(*fine, alone=[pair("1" * 30, "", test="new")])
-    assert (won.gate.verdict, won.without_partner) == (Verdict.NO_WORSE, (1, 0))
+    assert (won.gate.verdict, won.without_partner) == (GateVerdict.NO_WORSE, (1, 0))
 
 
 def test_cells_of_one_side_do_not_water_a_drop_down() -> None:
     """A lost test stays lost beside any number of tests that the baseline never had."""
     lost = pair("0" * 20 + "1" * 20, "1" * N, test="lost")
     won = [pair("1" * N, "", test=f"new{n}") for n in range(20)]
-    assert gated(lost, alone=won).gate.verdict is Verdict.UNDECIDED
+    assert gated(lost, alone=won).gate.verdict is GateVerdict.UNDECIDED
 
 
 def test_cells_that_share_their_trials_miss_nothing() -> None:
@@ -165,21 +165,21 @@ def test_cells_that_share_their_trials_miss_nothing() -> None:
         planned=N,
     )
     found = gated(shared)
-    assert (found.gate.verdict, found.counts[0].missing) == (Verdict.NO_WORSE, 0)
+    assert (found.gate.verdict, found.counts[0].missing) == (GateVerdict.NO_WORSE, 0)
 
 
 def test_certain_cells_are_bounded_too() -> None:
     """A greedy trial that errored may have been another reply."""
     fine = pair("1" * N, "1" * N, test="fine")
-    assert verdict(fine, pair("1?", "11", test="g", greedy=True)) is Verdict.UNDECIDED
+    assert verdict(fine, pair("1?", "11", test="g", greedy=True)) is GateVerdict.UNDECIDED
     found = gated(pair("0?", "11", test="g", greedy=True), max_drop=0.4)
-    assert found.gate.verdict is Verdict.REGRESSION
+    assert found.gate.verdict is GateVerdict.REGRESSION
 
 
 def test_too_few_trials_are_said_to_be_too_few() -> None:
     """Where no missing trial could decide it, the number that would is what is said."""
     found = gated(pair("1" * 9 + "?", "1" * 10))
-    assert found.gate.verdict is Verdict.UNDECIDED
+    assert found.gate.verdict is GateVerdict.UNDECIDED
     lost = gated(pair("111?", "1111"), max_drop=0.05)
     assert lost.gate.unsettled == ""
     assert lost.gate.trials_per_cell is not None
@@ -203,21 +203,21 @@ def test_a_drop_is_only_shown_where_missing_trials_leave_it() -> None:
     found = gated(pair("0" * 10 + "?" * 10 + "1" * 20, "1" * N), max_drop=0.3)
     assert verdict_line(found).startswith("a drop is shown")
     hidden = gated(pair("0" * 10 + "1" * 30, "?" * 10 + "1" * 30))
-    assert hidden.gate.verdict is Verdict.UNDECIDED
+    assert hidden.gate.verdict is GateVerdict.UNDECIDED
     assert "a drop is shown" not in verdict_line(hidden)
     assert not any("a drop is shown" in reason for reason in hidden.gate.reasons)
 
 
 def test_nothing_that_was_compared_decides_nothing() -> None:
     """However large a drop is allowed, nothing is shown of a candidate that nobody asked."""
-    assert verdict(pair("?" * N, "1" * N), max_drop=1.0) is Verdict.UNDECIDED
+    assert verdict(pair("?" * N, "1" * N), max_drop=1.0) is GateVerdict.UNDECIDED
 
 
 @pytest.mark.parametrize("of_a_test", [1, 2])
 @pytest.mark.parametrize("start", range(4))
 def test_a_verdict_is_what_every_completion_says(start: int, of_a_test: int) -> None:
     """By brute force: all values of the missing trials are tried with the gate on whole data."""
-    rng = random.Random(100 * of_a_test + start)  # noqa: S311  made-up outcomes
+    rng = random.Random(100 * of_a_test + start)
     for _ in range(6):
         drop = rng.choice([0.1, 0.3, 0.5])
         whole = _made_up(rng)
@@ -229,7 +229,7 @@ def test_a_verdict_is_what_every_completion_says(start: int, of_a_test: int) -> 
             )
             for values in product("01", repeat=len(holes))
         }
-        expected = said.pop() if len(said) == 1 else Verdict.UNDECIDED
+        expected = said.pop() if len(said) == 1 else GateVerdict.UNDECIDED
         assert verdict(*_pairs(lacking, of_a_test), max_drop=drop) is expected
 
 
@@ -265,7 +265,7 @@ def test_an_earlier_build_is_not_asked_again() -> None:
         earlier=True,
     )
     found = compare_cells([candidate], experiment="e", axis="build", baseline="build x")
-    assert found.verdict is Verdict.NO_WORSE
+    assert found.verdict is GateVerdict.NO_WORSE
     candidate = Candidate(
         name="c",
         pairs=[pair("1" * 30 + "0" * 10, "1" * 25 + "?" * 15)],

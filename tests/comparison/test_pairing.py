@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import matrixbench as mb
+from matrixbench.comparison.pairs import compare
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.pairing import compare
 
 if TYPE_CHECKING:
     from tests.conftest import Load

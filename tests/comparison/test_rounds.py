@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from matrixbench.comparison.rounds import judge_rounds, look, rounds_from
-from matrixbench.comparison.values import Anytime, CellPair, Trials, Verdict
+from matrixbench.comparison.gate import judge_rounds, look, rounds_from
+from matrixbench.comparison.values import Anytime, CellPair, GateVerdict, Trials
 
 
 def side(outcomes: str, *, build: str, first_seed: int = 0, rounds: int = 0) -> Trials:
@@ -49,10 +49,10 @@ def perfect(n: int, tests: int = 10) -> list[CellPair]:
 
 def test_ten_perfect_tests_are_no_worse_after_five_rounds() -> None:
     """The fifth round shows it, four do not, and it stays shown."""
-    assert seen(*perfect(4)).verdict is Verdict.UNDECIDED
+    assert seen(*perfect(4)).verdict is GateVerdict.UNDECIDED
     found = seen(*perfect(20))
     assert (found.verdict, found.decided_after, found.rounds, found.tests) == (
-        Verdict.NO_WORSE,
+        GateVerdict.NO_WORSE,
         5,
         20,
         10,
@@ -63,14 +63,14 @@ def test_ten_perfect_tests_are_no_worse_after_five_rounds() -> None:
 def test_a_candidate_that_fails_is_a_regression() -> None:
     """Losing all is shown after a few rounds."""
     found = seen(pair("0" * 12, "1" * 12))
-    assert (found.verdict, found.decided_after) == (Verdict.REGRESSION, 9)
+    assert (found.verdict, found.decided_after) == (GateVerdict.REGRESSION, 9)
     assert found.difference.interval.high < -0.1
 
 
 def test_only_complete_rounds_count() -> None:
     """A cell that has come to its third round holds the others there."""
     found = seen(*perfect(20), pair("1" * 3, "1" * 20, test="behind"))
-    assert (found.verdict, found.rounds) == (Verdict.UNDECIDED, 3)
+    assert (found.verdict, found.rounds) == (GateVerdict.UNDECIDED, 3)
 
 
 def test_trials_of_other_seeds_pair_by_their_index() -> None:
@@ -84,7 +84,7 @@ def test_what_is_missing_in_a_round_counts_at_its_worst() -> None:
     cells = [*perfect(40, tests=9), pair("1" + "?" * 39, "1" * 40, test="errs")]
     cells[-1] = replace(cells[-1], candidate=replace(cells[-1].candidate, rounds=40))
     found = seen(*cells)
-    assert (found.verdict, found.rounds) == (Verdict.UNDECIDED, 40)
+    assert (found.verdict, found.rounds) == (GateVerdict.UNDECIDED, 40)
     assert found.difference.interval.low < -0.1
     assert seen(*cells, ignore=True).rounds == 1
 
@@ -95,7 +95,7 @@ def test_a_candidate_that_breaks_after_it_was_shown_no_worse_does_not_pass() -> 
         replace(one, candidate=replace(one.candidate, rounds=30))
         for one in (pair("1" * 10 + "?" * 20, "1" * 30, test=f"t{n}") for n in range(10))
     ]
-    assert seen(*cells).verdict is Verdict.UNDECIDED
+    assert seen(*cells).verdict is GateVerdict.UNDECIDED
 
 
 def test_trials_in_flight_do_not_undo_a_verdict() -> None:
@@ -107,7 +107,7 @@ def test_trials_in_flight_do_not_undo_a_verdict() -> None:
 def test_rounds_that_contradict_each_other_decide_nothing() -> None:
     """A machine that drifts: first shown no worse, then shown worse."""
     found = judge_rounds([[0.0] * 10] * 6 + [[-1.0] * 10] * 30, max_drop=0.1)
-    assert (found.verdict, found.decided_after) == (Verdict.UNDECIDED, None)
+    assert (found.verdict, found.decided_after) == (GateVerdict.UNDECIDED, None)
 
 
 def test_common_seeds_make_a_round_one_bet() -> None:
@@ -141,9 +141,9 @@ def test_rows_become_complete_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_drop", "verdict"), [(1.0, Verdict.NO_WORSE), (0.0, Verdict.UNDECIDED)]
+    ("max_drop", "verdict"), [(1.0, GateVerdict.NO_WORSE), (0.0, GateVerdict.UNDECIDED)]
 )
-def test_the_ends_of_what_may_be_allowed(max_drop: float, verdict: Verdict) -> None:
+def test_the_ends_of_what_may_be_allowed(max_drop: float, verdict: GateVerdict) -> None:
     """No drop is larger than 1, and equal sides are never shown to drop by nothing at all."""
     assert seen(*perfect(30), max_drop=max_drop).verdict is verdict
-    assert judge_rounds([], max_drop=max_drop).verdict is Verdict.UNDECIDED
+    assert judge_rounds([], max_drop=max_drop).verdict is GateVerdict.UNDECIDED

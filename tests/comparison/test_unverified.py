@@ -6,8 +6,8 @@ import pytest
 
 from matrixbench.comparison.data import comparison_json, comparison_rows
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Comparison, Trials, Verdict
-from matrixbench.comparison_table import By, markdown, verdict_line
+from matrixbench.comparison.values import Candidate, CellPair, Comparison, GateVerdict, Trials
+from matrixbench.output.compare import By, markdown, verdict_line
 
 DOUBT = "shown is the build that ran last (unverified): there is no such file"
 
@@ -42,8 +42,8 @@ def compared(
 def test_what_would_pass_is_undecided(doubts: tuple[str, str], *, greedy: bool, more: int) -> None:
     """One doubtful cell on either side is enough, and no number of trials would decide."""
     found = compared("1" * 80, "1" * 80, *doubts, greedy=greedy, more=more)
-    assert compared("1" * 80, "1" * 80, "", "", greedy=greedy).verdict is Verdict.NO_WORSE
-    assert found.verdict is Verdict.UNDECIDED
+    assert compared("1" * 80, "1" * 80, "", "", greedy=greedy).verdict is GateVerdict.NO_WORSE
+    assert found.verdict is GateVerdict.UNDECIDED
     (candidate,) = found.candidates
     assert candidate.gate.unverified == (DOUBT,)
     assert (candidate.gate.trials_per_cell, candidate.gate.more_trials) == (None, None)
@@ -56,14 +56,14 @@ def test_what_would_pass_is_undecided(doubts: tuple[str, str], *, greedy: bool, 
 def test_a_regression_is_one_all_the_same() -> None:
     """Whoever it was that failed so often: nothing is gained by calling it undecided."""
     found = compared("0" * 40, "1" * 40, DOUBT, "")
-    assert found.verdict is Verdict.REGRESSION
+    assert found.verdict is GateVerdict.REGRESSION
     assert found.candidates[0].gate.unverified == (DOUBT,)
 
 
 def test_what_is_undecided_by_itself_says_both() -> None:
     """Few trials and a guess: the verdict names the guess, the reasons both."""
     gate = compared("111", "111", "", DOUBT).candidates[0].gate
-    assert gate.verdict is Verdict.UNDECIDED
+    assert gate.verdict is GateVerdict.UNDECIDED
     assert len(gate.reasons) == 2
 
 

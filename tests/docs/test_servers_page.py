@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 import yaml
 
-from matrixbench.spec.backends import Backend
-from matrixbench.spec.command_line import VARIABLES
+from matrixbench.spec.backends import VARIABLES, Backend
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.importers.tool_bench_lines import read_tool_bench
-from tests.showing.conftest import EXPERIMENT
+from matrixbench.importers.tool_bench import read_tool_bench
+from tests.output.conftest import EXPERIMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_CALL = "Expected 1 tool call in {'role': 'assistant', 'content': 'Hello'}"
 
 
-def line(**changes: Any) -> str:  # noqa: ANN401  any field
+def line(**changes: Any) -> str:
     """Return a line as tool_bench.py writes it: three of five passed."""
     record = {
         "chat_template": None,
@@ -244,7 +244,7 @@ def test_a_fresh_start_and_another_import(run: CommandLine, write: Write) -> Non
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     )
 )
-def test_no_line_breaks_the_reader(tmp_path_factory: Any, changes: dict[str, Any]) -> None:  # noqa: ANN401  pytest's factory
+def test_no_line_breaks_the_reader(tmp_path_factory: Any, changes: dict[str, Any]) -> None:
     """Whatever stands in a field, a line is taken or named, and a good one beside it is taken."""
     path: Path = tmp_path_factory.mktemp("lines") / "run.jsonl"
     path.write_text(f"{line()}\n{line(**changes)}\n")

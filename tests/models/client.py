@@ -17,7 +17,7 @@ from matrixbench.models.sources import fetch
 from matrixbench.spec.models import Model
 
 if TYPE_CHECKING:
-    from matrixbench.models.files import FetchProgress
+    from matrixbench.models.workers import FetchProgress
 
 
 def say(**told: object) -> None:

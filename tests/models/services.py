@@ -17,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from matrixbench.models.files import FetchProgress
+    from matrixbench.models.workers import FetchProgress
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matrixbench.errors import ModelError
-from matrixbench.models.gguf import check_magic
-from matrixbench.models.gguf_size import CutHeaderError, check_whole, declared_bytes
+from matrixbench.models.gguf import CutHeaderError, check_magic, check_whole, declared_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

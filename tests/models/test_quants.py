@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matrixbench.errors import ModelError
-from matrixbench.models.quants import choose, parse_reference, quant_of
+from matrixbench.models.hub import choose, parse_reference, quant_of
 
 PLAIN = ["README.md", "m-Q2_K.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf", "mmproj-m-f16.gguf"]
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.plan.matrix import Matrix, build_matrix
-from matrixbench.plan.planner import History, plan_matrix
-from matrixbench.plan.wanted import Wanted
+from matrixbench.plan.planner import History, TrialBudget, plan_matrix
 
 if TYPE_CHECKING:
     from tests.conftest import Load
@@ -34,7 +33,7 @@ def test_options_are_an_axis_and_each_launch_a_server(load: Load) -> None:
     """The plan counts a start for each."""
     matrix = matrix_of(load, f"argv: {ARGV}, options: {{kv: [auto, fp8]}}")
     assert [group.launch.options for group in matrix.launches] == [{"kv": "auto"}, {"kv": "fp8"}]
-    wanted = Wanted(trials=3, greedy=2)
+    wanted = TrialBudget(trials=3, greedy=2)
     plan = plan_matrix("x", matrix, wanted=wanted, history=History(), builds={})
     assert plan.server_starts == 2
 

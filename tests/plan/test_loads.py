@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.plan.loads import load_in, load_text, plain_id
+from matrixbench.plan.cells import load_in, load_text, plain_id
 from matrixbench.plan.matrix import build_matrix, experiment_loads
 from matrixbench.plan.selector import parse_where
 

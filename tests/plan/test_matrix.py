@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import SpecError
-from matrixbench.plan.axes import axis_sizes, known_axes
-from matrixbench.plan.matrix import Matrix, build_matrix
+from matrixbench.plan.matrix import Matrix, axis_sizes, build_matrix, known_axes
 from matrixbench.plan.selector import parse_where
-from matrixbench.spec.grid import grid_points
+from matrixbench.spec.base import grid_points
 
 if TYPE_CHECKING:
     from tests.conftest import Load

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import Cell
 from matrixbench.plan.matrix import build_matrix
-from matrixbench.plan.partners import Partners
+from matrixbench.plan.selector import Partners
 
 if TYPE_CHECKING:
     from tests.conftest import Load

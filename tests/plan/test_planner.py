@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.plan.cells import CellProgress, PresentBuild, Why
-from matrixbench.plan.matrix import build_matrix
-from matrixbench.plan.option_files import file_details
-from matrixbench.plan.planner import History, Plan, launch_work, plan_matrix
-from matrixbench.plan.requests import is_greedy
-from matrixbench.plan.wanted import Wanted
+from matrixbench.plan.launches import file_details
+from matrixbench.plan.matrix import build_matrix, is_greedy
+from matrixbench.plan.planner import History, Plan, TrialBudget, launch_work, plan_matrix
 from matrixbench.records import Build
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ NOW = Build(id="now", kind="llama-server", server="s2", model="m1")
 OLD_SERVER = Build(id="old-server", kind="llama-server", server="s1", model="m1")
 OLD_MODEL = Build(id="old-model", kind="llama-server", server="s2", model="m0")
 BUILDS = {build.id: build for build in (NOW, OLD_SERVER, OLD_MODEL)}
-WANTED = Wanted(trials=4, greedy=2)
+WANTED = TrialBudget(trials=4, greedy=2)
 EXPERIMENT = """
 name: demo
 backends: {s: {kind: llama-server}}
@@ -35,7 +33,7 @@ tests:
 """
 
 
-def planned(matrix: Matrix, history: History, *, wanted: Wanted = WANTED) -> Plan:
+def planned(matrix: Matrix, history: History, *, wanted: TrialBudget = WANTED) -> Plan:
     """Return the plan under the present build."""
     here = PresentBuild(build=NOW, verified=True)
     builds = {group.launch.name: here for group in matrix.launches}
@@ -191,7 +189,7 @@ def test_without_a_build_nothing_counts_and_nothing_is_verified(load: Load) -> N
 )
 def test_done_and_remaining_add_up(load_hot: Matrix, kept: int, errored: int, trials: int) -> None:
     """Whatever is kept, done plus remaining is what is wanted, and the reasons explain it all."""
-    wanted = Wanted(trials=trials, greedy=trials)
+    wanted = TrialBudget(trials=trials, greedy=trials)
     known = CellProgress(kept=kept, errored=errored & ~kept)
     history = progress(load_hot, "now", known, known)
     plan = planned(load_hot, history, wanted=wanted)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.identity import canonical_json
-from matrixbench.plan.cells import PresentBuild
-from matrixbench.plan.origin import LaunchRun, Origin
-from matrixbench.plan.present import RecordedBuilds
+from matrixbench.plan.builds import RecordedBuilds
+from matrixbench.plan.cells import LaunchRun, Origin, PresentBuild
 from matrixbench.records import Build
 
 

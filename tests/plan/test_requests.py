@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.plan.matrix import build_matrix
-from matrixbench.plan.requests import is_greedy
-from matrixbench.plan.wanted import wanted_of
+from matrixbench.plan.matrix import build_matrix, is_greedy
+from matrixbench.plan.planner import wanted_of
 
 if TYPE_CHECKING:
     from matrixbench.records import JsonObject

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.errors import SpecError, UsageError
-from matrixbench.plan.axes import known_axes, known_handles
-from matrixbench.plan.matrix import build_matrix
+from matrixbench.plan.matrix import build_matrix, known_axes, known_handles
 from matrixbench.plan.selector import parse_where
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.selector import parse_where
-from matrixbench.plan.unselected import nothing_selected, unknown_axis
-from matrixbench.plan.values import Several
+from matrixbench.plan.cells import Several
+from matrixbench.plan.selector import nothing_selected, parse_where, unknown_axis
 
 VALUES: dict[str, list[Any]] = {
     "test": ["zebra", "capital-of-France", "capital-of-Japan", "opposite"],

@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.plan.cells import CellProgress, Judged, PresentBuild, Why
-from matrixbench.plan.planner import History, Plan, launch_work, plan_matrix
-from matrixbench.plan.requests import is_greedy
-from matrixbench.plan.wanted import Wanted, fewest_trials, wanted_of
+from matrixbench.plan.matrix import is_greedy
+from matrixbench.plan.planner import (
+    History,
+    Plan,
+    TrialBudget,
+    fewest_trials,
+    launch_work,
+    plan_matrix,
+    wanted_of,
+)
 from matrixbench.records import Build
 from matrixbench.stats.sequential import Precision, sequential_interval
 
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 
 NOW = Build(id="now", kind="llama-server", server="s", model="m")
 UNTIL = Precision(half_width=0.1, least=5)
-WANTED = Wanted(trials=50, greedy=2, until=UNTIL)
+WANTED = TrialBudget(trials=50, greedy=2, until=UNTIL)
 EXPERIMENT = """
 name: demo
 trials: TRIALS
@@ -43,7 +50,7 @@ def known(passed: int, failed: int, *, judges: int = 1) -> CellProgress:
     return CellProgress(kept=measured, judged=(judged,) * judges)
 
 
-def planned(matrix: Matrix, progress: CellProgress, wanted: Wanted) -> tuple[Plan, int]:
+def planned(matrix: Matrix, progress: CellProgress, wanted: TrialBudget) -> tuple[Plan, int]:
     """Return the plan where that is known of the hot cell, and the trials that will run of it."""
     history = History(progress={"now": {hot(matrix).id: progress}}, builds={"now": NOW})
     builds = {
@@ -76,7 +83,9 @@ def test_bounds_and_precision_may_change(load_hot: Matrix) -> None:
 
     def todo(trials: int, half_width: float, least: int = 5) -> int:
         until = Precision(half_width=half_width, least=least)
-        return Wanted(trials=trials, greedy=2, until=until).need(cell, progress).todo.bit_count()
+        return (
+            TrialBudget(trials=trials, greedy=2, until=until).need(cell, progress).todo.bit_count()
+        )
 
     assert todo(50, 0.1) == todo(50, 0.3) == todo(500, 0.1) == 0
     assert (todo(50, 0.05), todo(300, 0.05), todo(50, 0.1, least=30)) == (21, 271, 21)
@@ -110,7 +119,7 @@ def test_without_outcomes_nothing_stops(load_hot: Matrix) -> None:
 def test_greedy_cells_keep_their_own_number(load_hot: Matrix) -> None:
     """Greedy cells want two trials, however few are known to be enough for others."""
     greedy = next(c for c in load_hot.launches[0].cells if is_greedy(c.point.fields))
-    loose = Wanted(trials=50, greedy=2, until=Precision(half_width=0.49))
+    loose = TrialBudget(trials=50, greedy=2, until=Precision(half_width=0.49))
     assert loose.need(greedy, known(1, 0)).todo == 0b10
     assert loose.need(hot(load_hot), known(1, 0)).todo == 0
 
@@ -138,7 +147,9 @@ def test_what_remains_fits_what_is_known(
         passed, failed = min(passed, most), most - min(passed, most)
         total = most
     until = Precision(half_width=half_width, least=least)
-    need = Wanted(trials=most, greedy=1, until=until).need(hot(load_hot), known(passed, failed))
+    need = TrialBudget(trials=most, greedy=1, until=until).need(
+        hot(load_hot), known(passed, failed)
+    )
     assert total <= need.least <= need.most <= most
     assert need.todo.bit_count() + total == need.most
     narrow = sequential_interval(passed, total).half_width <= half_width
@@ -172,6 +183,6 @@ def test_a_max_that_nothing_can_reach_is_noted(load: Load, trials: str, note: st
 def test_the_file_and_the_command_line_say_how_many(load: Load) -> None:
     """A number on the command line is a fixed number, whatever the file says."""
     file = load(EXPERIMENT.replace("TRIALS", "{min: 5, max: 50, until: {half_width: 0.1}}")).file
-    assert wanted_of(file) == Wanted(trials=50, greedy=2, until=UNTIL)
-    assert wanted_of(file, 7) == Wanted(trials=7, greedy=2)
+    assert wanted_of(file) == TrialBudget(trials=50, greedy=2, until=UNTIL)
+    assert wanted_of(file, 7) == TrialBudget(trials=7, greedy=2)
     assert fewest_trials(UNTIL) == 29

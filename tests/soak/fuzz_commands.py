@@ -133,7 +133,7 @@ class Fuzzer:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._seed = seed
-        self._random = random.Random(seed)  # noqa: S311  no secret
+        self._random = random.Random(seed)
         self._environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
@@ -152,7 +152,7 @@ class Fuzzer:
 
     def round(self, number: int) -> Iterator[Broken]:
         """Damage one thing, run the commands that read it, and yield those that broke."""
-        self._random = random.Random(f"{self._seed}/{number}")  # noqa: S311  no secret
+        self._random = random.Random(f"{self._seed}/{number}")
         kinds: tuple[Callable[[], Commands], ...] = (
             self._experiment,
             self._where,
@@ -300,7 +300,7 @@ class Fuzzer:
 
     # How it is damaged.
 
-    def _changed(self, data: Any) -> Any:  # noqa: ANN401  JSON
+    def _changed(self, data: Any) -> Any:
         """Return JSON data with one value, key or item changed."""
         data = json.loads(json.dumps(data))
         places = list(_places(data))
@@ -360,7 +360,7 @@ class Fuzzer:
         return Broken(round=0, words=words, code=done.returncode, said=done.stderr)
 
 
-def _places(data: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401  JSON
+def _places(data: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every key of every mapping and every place of every list, with whose it is."""
     if isinstance(data, (dict, list)):
         for key in list(data) if isinstance(data, dict) else range(len(data)):

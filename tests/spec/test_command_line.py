@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.spec.backends import CommandBackend
-from matrixbench.spec.command_line import VARIABLES, Names, names_in, render_argv
+from matrixbench.spec.backends import VARIABLES, CommandBackend, Names, names_in, render_argv
 from matrixbench.spec.templating import TemplateProblem
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.spec.conversations import Result
+from matrixbench.spec.tests import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

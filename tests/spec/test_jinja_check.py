@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.spec.jinja_check import template_fault
+from matrixbench.spec.templating import template_fault
 
 FINE = [
     "{{ messages }}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.spec.packaged import packaged_file
+from matrixbench.spec.suites import packaged_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

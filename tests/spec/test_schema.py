@@ -18,8 +18,8 @@ from matrixbench.spec.schema import (
     suite_schema,
     write_schemas,
 )
-from matrixbench.spec.source import parse_document, read_document
 from matrixbench.spec.suites import read_shipped, shipped_suites
+from matrixbench.spec.yaml_source import parse_document, read_document
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))

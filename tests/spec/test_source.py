@@ -12,13 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import SpecError
-from matrixbench.spec.source import MAX_BYTES, parse_document, read_document
-from matrixbench.spec.tree import MAX_DEPTH
+from matrixbench.spec.yaml_source import MAX_BYTES, MAX_DEPTH, parse_document, read_document
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.spec.nodes import Document, Node
+    from matrixbench.spec.yaml_source import Document, Node
 
 
 def document(text: str) -> Document:

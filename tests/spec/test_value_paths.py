@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.spec.value_paths import Missing, PathProblem, look_up, parse_path, write_path
+from matrixbench.spec.wording import Missing, PathProblem, look_up, parse_path, write_path
 
 NAMES = st.text() | st.sampled_from(["a", "b.c", "0", "-1", "$", "[0]", "it's", " "])
 QUOTABLE = NAMES.filter(lambda name: not {"'", '"'} <= set(name))

@@ -10,16 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import SpecError
-from matrixbench.spec import aliases
+from matrixbench.spec import slips as aliases
 from matrixbench.spec.backends import Backend
 from matrixbench.spec.base import Part
-from matrixbench.spec.charts import Metric
 from matrixbench.spec.checks import CHECK_NAMES
-from matrixbench.spec.experiment import ExperimentFile, SamplingField
-from matrixbench.spec.indentation import disagreement
+from matrixbench.spec.experiment import ExperimentFile, Metric, SamplingField
 from matrixbench.spec.shapes import kinds_of
-from matrixbench.spec.source import parse_document
 from matrixbench.spec.wording import nearest_first, plain_or_quoted
+from matrixbench.spec.yaml_source import disagreement, parse_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +198,7 @@ def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
         assert set(table.values()) <= targets, name
         if not name.endswith("Backend"):
             assert not own & table.keys(), name
-    assert set(aliases.SAMPLING.values()) <= set(get_args(SamplingField))
+    assert set(aliases.SAMPLING_WORDS.values()) <= set(get_args(SamplingField))
     assert set(aliases.CHECKS.values()) <= set(CHECK_NAMES)
     assert not set(aliases.CHECKS) & set(CHECK_NAMES)
     assert set(aliases.METRICS.values()) <= {metric.value for metric in Metric}

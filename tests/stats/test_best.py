@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
-from matrixbench.stats.multiple import holm
+from matrixbench.stats.paired import holm
 
 
 def test_the_chances_are_those_of_draws() -> None:

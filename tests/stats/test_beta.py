@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
-from matrixbench.stats import Interval, exact_interval, jeffreys_interval
+from matrixbench.stats.proportions import Interval, exact_interval, jeffreys_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from matrixbench.comparison.power import cell_drop, unpaired_drop
-from matrixbench.stats import wilson_interval
 from matrixbench.stats.power import Sides
+from matrixbench.stats.proportions import wilson_interval
 from tests.benchmarks import (
     interval_coverage,
     missing_trials,
@@ -78,7 +78,7 @@ def test_the_figures_of_missing_trials_are_current(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", missing_trials.PATTERNS)
 def test_verdicts_are_the_same_without_forecasts(pattern: str) -> None:
     """What simulations leave out of a comparison is no part of what it decides."""
-    rng = Random(pattern)  # noqa: S311  made-up outcomes
+    rng = Random(pattern)
     data = missing_trials.made_up(rng, tests=2, cells=1, n=20, drop=0.2)
     away = [missing_trials.PATTERNS[pattern](rng, pair) for _, pair in data]
     with no_forecasts():

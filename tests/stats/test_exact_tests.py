@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, boschloo_exact, fisher_exact, pearsonr
 
-from matrixbench.stats.independent import boschloo
-from matrixbench.stats.multiple import holm
-from matrixbench.stats.paired import Pairs, mcnemar_exact, phi, pooled_phi
-from matrixbench.stats.repeats import pass_at_k, pass_hat_k
+from matrixbench.stats.clustered import pass_at_k, pass_hat_k
+from matrixbench.stats.paired import Pairs, holm, mcnemar_exact, phi, pooled_phi
+from matrixbench.stats.proportions import boschloo
 from tests.properties import examples
 
 SIDE = st.integers(1, 25).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

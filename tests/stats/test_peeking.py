@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matrixbench.comparison.rounds import judge_rounds
-from matrixbench.comparison.values import Verdict
+from matrixbench.comparison.gate import judge_rounds
+from matrixbench.comparison.values import GateVerdict
 from matrixbench.stats.stratified import Stratum, no_worse, stratified_difference, worse
 from tests.benchmarks import gate_error, peeking
 from tests.benchmarks.peeking import LIMIT, Alike, Data
@@ -43,8 +43,8 @@ def test_the_simulated_gate_is_the_shipped_one(alike: Alike, kind: str, drop: fl
         assert worse(difference, LIMIT) is bool(found.once_regression[run])
         rounds = data.differences[run].tolist()
         told = judge_rounds(rounds, max_drop=LIMIT, together=alike is Alike.TESTS)
-        if told.verdict is not Verdict.UNDECIDED:
-            first = found.no_worse if told.verdict is Verdict.NO_WORSE else found.regression
+        if told.verdict is not GateVerdict.UNDECIDED:
+            first = found.no_worse if told.verdict is GateVerdict.NO_WORSE else found.regression
             assert told.decided_after == first[run]
         elif np.minimum(found.no_worse[run], found.regression[run]) <= 30:
             assert abs(told.difference.estimate + LIMIT) < 0.1  # the other side, or the limit

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.stats.independent import boschloo
 from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.power import (
     Sides,
@@ -23,7 +22,7 @@ from matrixbench.stats.power import (
     tango_decides,
     trials_for,
 )
-from matrixbench.stats.proportions import score_paired_difference
+from matrixbench.stats.proportions import boschloo, score_paired_difference
 from matrixbench.stats.stratified import exact_cmh_p
 from tests.properties import examples
 

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact
 
-from matrixbench.stats import CONFIDENCE, Interval, wilson_interval
 from matrixbench.stats.proportions import (
+    CONFIDENCE,
+    Interval,
     newcombe_difference,
     newcombe_paired_difference,
     score_paired_difference,
     smallest_significant_drop,
+    wilson_interval,
 )
 
 COUNTS = st.integers(0, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

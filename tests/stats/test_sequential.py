@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betaln, xlogy
 
-from matrixbench.stats import Interval, wilson_interval
+from matrixbench.stats.proportions import Interval, wilson_interval
 from matrixbench.stats.sequential import (
     Precision,
     running_intervals,

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.stats.sequential import sequential_interval
-from matrixbench.stats.sequential_tests import (
+from matrixbench.stats.sequential import (
     independent_evidence,
     mean_difference,
     mean_evidence,
     p_value,
     paired_evidence,
     sequential_difference,
+    sequential_interval,
 )
 
 COUNT = st.integers(1, 120).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

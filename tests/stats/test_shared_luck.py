@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matrixbench.stats.clustered import mean_of_these_tests, mean_over_tests, ratio_of
-from matrixbench.stats.shared_luck import LEAST, Shared, least_effect, mean_effect
+from matrixbench.stats.paired import LEAST, Shared, least_effect, mean_effect
 from matrixbench.stats.stratified import (
     Stratum,
     design_effect,

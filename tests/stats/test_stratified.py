@@ -13,12 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
 
-from matrixbench.stats.clustered import (
-    Ratio,
-    mean_of_these_tests,
-    mean_over_tests,
-    ratio_of,
-)
+from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
 from matrixbench.stats.proportions import score_paired_difference, wilson_interval
 from matrixbench.stats.stratified import (
     Stratum,

@@ -39,7 +39,7 @@ class Make:
     build: Build
     body: JsonObject
 
-    def launch(self, **changes: Any) -> LaunchRecord:  # noqa: ANN401  any field
+    def launch(self, **changes: Any) -> LaunchRecord:
         """Return a launch run's record."""
         record = LaunchRecord(
             experiment="exp",
@@ -51,7 +51,7 @@ class Make:
         )
         return replace(record, **changes)
 
-    def reply(self, content: str | None = "Paris", **changes: Any) -> ChatReply:  # noqa: ANN401
+    def reply(self, content: str | None = "Paris", **changes: Any) -> ChatReply:
         """Return a reply of plain text."""
         message = {"role": "assistant", "content": content}
         timing = Timing(latency_s=0.5)
@@ -65,7 +65,7 @@ class Make:
         *,
         generation: int = 0,
         refusal: Refusal | None = None,
-        **changes: Any,  # noqa: ANN401  any field
+        **changes: Any,
     ) -> Trial:
         """Return a trial that passed, or was refused."""
         said = refusal and Judgement(

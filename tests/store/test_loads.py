@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrixbench.plan.loads import Load, Loads
-from matrixbench.store.loads import LOAD, load_note
+from matrixbench.plan.cells import Load, Loads
+from matrixbench.store.experiments import LOAD, load_note
 
 if TYPE_CHECKING:
     from matrixbench.store.database import Store

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from matrixbench.store.connection import APPLICATION_ID
 from matrixbench.store.database import open_store
-from matrixbench.store.looks import KeptLook
 from matrixbench.store.migrations import MIGRATIONS
+from matrixbench.store.outcomes import KeptLook
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import StoreError
-from matrixbench.records import (
-    ChatReply,
-    Judgement,
-    Kind,
-    Outcome,
-    Timing,
-    ToolCall,
-    Verdict,
-)
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, ToolCall, Verdict
 from matrixbench.store.encoding import (
     MEASURED_COLUMNS,
     judgement_values,

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from matrixbench.records import ChatReply, Outcome, Timing, ToolCall, Turn
 from matrixbench.store.connection import APPLICATION_ID
 from matrixbench.store.database import open_store
-from matrixbench.store.figures import whole_conversation
-from matrixbench.store.inserts import Group
+from matrixbench.store.encoding import whole_conversation
 from matrixbench.store.migrations import MIGRATIONS
 from matrixbench.store.reading import replies
 from matrixbench.store.turns import Turns
+from matrixbench.store.writer import WriteGroup
 from tests.store.conftest import maker
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ RESULT: JsonObject = {"role": "tool", "tool_call_id": "x", "name": "f", "content
 QUESTION: JsonObject = {"role": "user", "content": "And tomorrow?"}
 
 
-def reply(seconds: float, tokens: int | None, **more: Any) -> ChatReply:  # noqa: ANN401  any field
+def reply(seconds: float, tokens: int | None, **more: Any) -> ChatReply:
     """Return a reply that took so long and has so many tokens, ten of them a second."""
     timing = Timing(
         latency_s=seconds,
@@ -230,7 +230,7 @@ def test_any_conversation_comes_back(
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in (part for migration in MIGRATIONS for part in migration):
             connection.execute(statement)
-        Group.of([(trial, 1)]).insert(connection)
+        WriteGroup.of([(trial, 1)]).insert(connection)
         found = replies(connection, [1])
         assert Turns(connection, [1]).earlier(1) == earlier
         assert [whole for _, _, whole in found] == ([] if refused else [reply])

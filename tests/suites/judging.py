@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.checks.judge import compile_checks
 from matrixbench.records import ChatReply, Timing
-from matrixbench.spec.listing import list_suite
+from matrixbench.spec.suites import list_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable

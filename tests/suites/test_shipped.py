@@ -11,8 +11,7 @@ import pytest
 from matrixbench.checks.judge import compile_checks
 from matrixbench.identity import digest
 from matrixbench.records import ChatReply, Outcome, Timing
-from matrixbench.spec.listing import ListedSuite, list_suite
-from matrixbench.spec.suites import shipped_suites
+from matrixbench.spec.suites import ListedSuite, list_suite, shipped_suites
 from tests.suites import test_instruction_following, test_structured_output
 
 if TYPE_CHECKING:

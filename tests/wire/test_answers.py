@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from matrixbench.backends.answers import Answers, Heard
-from matrixbench.backends.openai_reply import KEPT_BYTES, Answer, classify, kept
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.http.openai_reply import KEPT_BYTES, Answer, classify, kept
+from matrixbench.backends.http.requests import Answers, Heard, RetryPolicy
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 FAULT, OTHER, BUSY = "the roof is on fire", "the cellar is wet", "server busy"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from matrixbench.backends.openai_chat import OpenAiChat
-from matrixbench.backends.retry import RetryPolicy
+from matrixbench.backends.http.openai_chat import OpenAiChat
+from matrixbench.backends.http.requests import RetryPolicy
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from tests.cli.conftest import CommandLine
 from tests.fake_servers import listening_url

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.faults import Fault, alike, fault_in, without_quotes
-from matrixbench.backends.ollama_chat import understand
-from matrixbench.backends.openai_reply import Answer, classify
-from matrixbench.backends.refusals import STATUSES, TEXTS, Row, row_of
-from matrixbench.backends.refusals_page import page
+from matrixbench.backends.http.faults import Fault, alike, fault_in, without_quotes
+from matrixbench.backends.http.openai_reply import Answer, classify
+from matrixbench.backends.http.refusals import STATUSES, TEXTS, Row, row_of
+from matrixbench.backends.http.refusals_page import page
+from matrixbench.backends.ollama.chat import understand
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,1 @@
+"""Chat APIs over HTTP: requests, replies, streams, refusals."""

@@ -1,0 +1,1 @@
+"""llama-server: a native one, or the one embedded in a wheel."""

@@ -1,0 +1,1 @@
+"""Ollama: its server, its models, its own chat API."""

@@ -1,0 +1,533 @@
+"""What `compare` prints for people: a table, and Markdown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.text import Text
+
+from matrixbench.comparison.gate import FRESH
+from matrixbench.comparison.power import OFTEN, cell_drop, given, hundredths
+from matrixbench.comparison.totals import DROP_SHOWN, shown_drop
+from matrixbench.comparison.values import Basis, GateVerdict, Look, Missing
+from matrixbench.output.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
+from matrixbench.plan.cells import beside, label
+from matrixbench.safe_text import for_markdown
+from matrixbench.stats.paired import ALPHA
+from matrixbench.stats.proportions import smallest_significant_drop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from matrixbench.comparison.values import (
+        CandidateResult,
+        CellResult,
+        Comparison,
+        Count,
+        Deterministic,
+        Extreme,
+        Gate,
+        Overall,
+        TestResult,
+    )
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """Return a number of two digits; a dash where there is none."""
+    return ABSENT if value is None else f"{value:.2f}".replace("-", "−")
+
+
+IGNORED = "--missing ignore"
+"""How it was asked for that missing trials be left out."""
+
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
+"""The sign of a number, which is no hyphen."""
+
+
+def verdict_line(candidate: CandidateResult) -> str:
+    """Return the gate's verdict in a sentence, with what would decide it."""
+    gate = candidate.gate
+    said = {
+        GateVerdict.NO_WORSE: f"shown no worse than a drop of {gate.max_drop:g}",
+        GateVerdict.REGRESSION: f"regression: a drop of more than {gate.max_drop:g} is shown",
+        GateVerdict.UNDECIDED: f"undecided whether the drop is at most {gate.max_drop:g}",
+    }[gate.verdict]
+    if gate.missing is Missing.IGNORE:
+        said += f", trials without a verdict left out ({IGNORED})"
+    elif gate.worst and gate.look is not Look.ANY and gate.verdict is not GateVerdict.UNDECIDED:
+        said += ", whatever the trials without a verdict would have said"
+    if gate.verdict is not GateVerdict.UNDECIDED:
+        return f"{said}{_by_look(gate)}: {_why(gate)}"
+    return _undecided(candidate, said)
+
+
+def _by_look(gate: Gate) -> str:
+    """Say in which round bets showed it, where they decided."""
+    if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
+        return ""
+    return f" in round {gate.anytime.decided_after}"
+
+
+def _why(gate: Gate) -> str:
+    """Return the gate's reasons on one line, those that settle it first.
+
+    That a drop is shown is none of them here: the line begins with it.
+    """
+    reasons = [reason for reason in gate.reasons if not reason.startswith(DROP_SHOWN)]
+    return _NEGATIVE.sub("−", "; ".join(reasons))
+
+
+def _undecided(candidate: CandidateResult, said: str) -> str:
+    gate, overall = candidate.gate, candidate.overall
+    if gate.unverified:  # no number of trials would decide
+        return f"{said}: unverified build"
+    if gate.only_bets:
+        return f"{said} after {complete_rounds(gate)}{rounds_needed(gate)}: {gate.only_bets}"
+    if (shown := shown_drop(candidate)) is not None:
+        said = f"{DROP_SHOWN} (p = {p_value(shown.p_holm)}); {said}"
+    said = f"{said}: {_why(gate) or 'no cell was compared'}"
+    if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
+        return said
+    if gate.trials_per_cell is None:
+        settled = gate.unsettled or overall is None
+        return (
+            said
+            if settled
+            else f"{said}; no number of trials would decide: the drop is too close to the limit"
+        )
+    fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
+    trials = counted(gate.trials_per_cell, "trial")
+    return (
+        f"{said}; if ratios stay as they are, {fixed}{trials} per cell would decide in "
+        f"{OFTEN} ({gate.more_trials:,} more in all)"
+    )
+
+
+def _missing_may_decide(gate: Gate) -> bool:
+    """Return whether the trials that were due could show it to be no worse, once all are there."""
+    return gate.best is not None and gate.best.verdict is GateVerdict.NO_WORSE
+
+
+def complete_rounds(gate: Gate) -> str:
+    """Return how many rounds count."""
+    return counted(0 if gate.anytime is None else gate.anytime.rounds, "complete round")
+
+
+def rounds_needed(gate: Gate) -> str:
+    """Say how many rounds would decide by bets, if that is known."""
+    if gate.anytime is None or gate.anytime.rounds_to_decide is None:
+        return ""
+    rounds = counted(gate.anytime.rounds_to_decide, "round")
+    return f" ({rounds} would decide by bets if ratios stay as they are)"
+
+
+def cell_tests(comparison: Comparison) -> int:
+    """Return over how many cells, of all candidates, Holm's correction runs."""
+    return sum(cell.p is not None for found in comparison.candidates for cell in found.cells)
+
+
+def lines_of(comparison: Comparison, candidate: CandidateResult, tests: int) -> list[str]:
+    """Return what is said of a candidate before the verdict.
+
+    Args:
+        comparison: The comparison.
+        candidate: One of its candidates.
+        tests: Over how many cells Holm's correction runs (`cell_tests`).
+    """
+    lines = [] if candidate.overall is None else _overall(candidate, candidate.overall)
+    for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
+        lines.append(_count(whose, count))
+    if not _to_come(candidate):
+        lines += _ends(candidate.gate)
+    lines += _look(candidate.gate)
+    sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
+    if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
+        lines.append(f"{counted(alike, 'sampled cell')} with one reply to several seeds on a side")
+    if candidate.certain.cells:
+        lines.append(_certain(candidate.certain))
+    if candidate.not_comparable:
+        lines.append(
+            f"{counted(candidate.not_comparable, 'pair')} of cells not comparable: not measured on "
+            "both sides, or greedy on one side only"
+        )
+    if any(candidate.without_partner):
+        up, down = candidate.without_partner
+        lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
+    lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
+    return [*lines, *_hint(candidate, tests), *_forgotten(comparison, candidate)]
+
+
+def _to_come(candidate: CandidateResult) -> bool:
+    """Return whether rounds have decided, so that what was never asked need not be.
+
+    What it would say at its worst is then no news: nobody has thrown it away.
+    """
+    gate = candidate.gate
+    decided = gate.look is Look.ANY and gate.verdict is not GateVerdict.UNDECIDED
+    return decided and all(count.missing == count.never_asked for count in candidate.counts)
+
+
+def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:
+    interval = overall.difference.interval
+    up, down = overall.trials
+    sampled = counted(overall.cells, "sampled cell")
+    lines: list[str] = []
+    lines.append(
+        f"{sampled} of {counted(overall.tests, 'test')}, {up:,} against {down:,} trials; mean "
+        f"success ratio {overall.ratios[0]:.3f} against {overall.ratios[1]:.3f}"
+    )
+    lines.append(
+        f"difference {signed(overall.difference.estimate)}, 95 % {signed(interval.low)} to "
+        f"{signed(interval.high)} for these tests{_across(overall)}"
+    )
+    tested = f"{'test' if overall.adaptive else 'exact stratified test'}: p = {p_value(overall.p)}"
+    if overall.p_holm != overall.p:
+        tested += f", {p_value(overall.p_holm)} over all candidates (Holm)"
+    lines.append(tested)
+    lines += _detectable(candidate, overall)
+    if overall.adaptive:
+        lines.append(
+            "trials are adaptive: test and interval are those that hold although cells stop early; "
+            "a fixed number of trials sees smaller drops"
+        )
+    if overall.pairs.n:
+        lines.append(
+            f"{overall.pairs.n:,} pairs by seed: {overall.pairs.worse} worse, "
+            f"{overall.pairs.better} better, phi {number(overall.phi)}"
+        )
+    return lines
+
+
+def _detectable(candidate: CandidateResult, overall: Overall) -> list[str]:
+    """Say which mean drop the test shows in 80 % of runs, and of which baseline and phi."""
+    if candidate.sides is None:
+        return []
+    drop = overall.detectable_drop
+    what = "no mean drop" if drop is None else f"a mean drop of {hundredths(drop)}"
+    fixed = "with as many trials in fixed number " if overall.adaptive else ""
+    return [f"{fixed}{OFTEN} would show {what} ({given(candidate.sides)})"]
+
+
+def _count(whose: str, count: Count) -> str:
+    """Say how many trials of a side count, and what became of the others."""
+    said = (
+        f"{whose}: {count.counted:,} of {counted(count.due, 'trial')} count ({count.rejected:,} "
+        f"rejected), {count.errored:,} errored ({counted(count.raised, 'check')} raised), "
+        f"{count.never_asked:,} never asked"
+    )
+    if count.without_partner:
+        said += f", {count.without_partner:,} of cells that only the other side has"
+    return said
+
+
+def _ends(gate: Gate) -> list[str]:
+    """Say what all trials would say with the missing ones at either end, or that nobody asked."""
+    if gate.missing is Missing.IGNORE:
+        return [f"trials without a verdict are left out, as if by chance ({IGNORED})"]
+    ends = (("worst", gate.worst), ("best", gate.best))
+    return [f"missing trials at their {name}: {_end(end)}" for name, end in ends if end is not None]
+
+
+def _look(gate: Gate) -> list[str]:
+    """Say by what the gate decides, and what bets on the rounds so far show."""
+    if gate.anytime is None:
+        return []
+    interval = gate.anytime.difference.interval
+    bets = (
+        f"bets on {complete_rounds(gate)}: 95 % {signed(interval.low)} to {signed(interval.high)}, "
+        "however often one looks"
+    )
+    if gate.anytime.together:
+        bets += "; tests share their seeds, so that a round is one bet"
+    decided = gate.verdict is not GateVerdict.UNDECIDED
+    if gate.only_bets:
+        return [f"{bets}; nothing else counts{': ' + gate.only_bets if decided else ''}"]
+    if gate.look is Look.ANY and gate.once is None:
+        return [f"{bets}; the one look is still to come, when all planned trials are there"]
+    said = "one look, at the planned trials; what is added later only bets see"
+    if gate.looked is not None:
+        said = (
+            f"one more look after the one at {counted(gate.looked.trials, 'trial')} per cell errs "
+            f"more often than it says; {FRESH}"
+        )
+    return [said, f"{bets}{'' if decided else rounds_needed(gate)}"]
+
+
+def _forgotten(comparison: Comparison, candidate: CandidateResult) -> list[str]:
+    """Say where a look was taken of which the store knows nothing."""
+    if comparison.remembered or candidate.gate.once is None:
+        return []
+    return ["the store cannot be written, so that this look is not remembered: do not add trials"]
+
+
+def _end(end: Extreme) -> str:
+    said = []
+    if end.overall is not None:
+        (up, down), difference = end.overall.ratios, end.overall.difference
+        low, high = difference.interval.low, difference.interval.high
+        said.append(
+            f"{up:.3f} against {down:.3f}, difference {signed(difference.estimate)}, "
+            f"95 % {signed(low)} to {signed(high)}"
+        )
+    if end.certain.cells:
+        said.append(f"difference {signed(end.certain.mean)} over cells without chance")
+    return "; ".join(said) or "nothing could be compared"
+
+
+def _across(overall: Overall) -> str:
+    found = overall.across_tests
+    if found is None or overall.tests < TESTS_ACROSS:
+        return ""
+    return f"; {signed(found.low)} to {signed(found.high)} for such tests"
+
+
+def _certain(certain: Deterministic) -> str:
+    return (
+        f"{counted(certain.cells, 'cell')} without chance (greedy, decided by the request, or "
+        f"shared): {certain.same} with equal outcomes, {certain.same_replies} of them with equal "
+        f"replies; {certain.worse} worse, {certain.better} better"
+    )
+
+
+def _hint(candidate: CandidateResult, tests: int) -> list[str]:
+    """Say what drop of a single cell is shown in 80 % of runs, alone and among so many."""
+    tested = [cell for cell in candidate.cells if cell.p is not None and cell.evidence is None]
+    if not tested or candidate.sides is None:
+        return []
+    n = max(min(cell.trials) for cell in tested)
+    paired = all(cell.test == "mcnemar" for cell in tested)
+    trials, cells = counted(n, "trial"), counted(tests, "cell")
+    first = ALPHA / tests
+    if smallest_significant_drop(n, paired=paired, alpha=first) is None:
+        said = f"{trials} cannot make one of {cells} stand out (Holm)"
+        return [f"{said}: look --by test, or raise trials"]
+    alone = cell_drop(n, candidate.sides, paired=paired)
+    among = cell_drop(n, candidate.sides, paired=paired, alpha=first)
+    said = f"{trials} show, in {OFTEN}, {_drop(alone)} of a cell alone"
+    return [f"{said}, {_drop(among)} of the first of {cells} (Holm)"]
+
+
+def _drop(drop: float | None) -> str:
+    return "no drop" if drop is None else f"a drop of {hundredths(drop)}"
+
+
+_COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
+
+
+class By(StrEnum):
+    """What a row of the table is."""
+
+    CELL = "cell"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row: its name, a text for each of the columns, and where it stands."""
+
+    name: str
+    texts: tuple[str, ...]
+    stands_out: bool
+    place: tuple[float, ...]
+
+
+def rows_of(candidate: CandidateResult, by: By, axis: str) -> tuple[list[Row], int]:
+    """Return the rows that are shown, those that differ most first, and how many are not.
+
+    Args:
+        candidate: The candidate.
+        by: What a row is.
+        axis: What is compared.
+    """
+    if by is By.TEST:
+        rows = [_test_row(test) for test in candidate.tests]
+    else:
+        axes = _varying(candidate.cells, axis)
+        rows = [_cell_row(cell, axes) for cell in candidate.cells]
+    rows.sort(key=lambda row: row.place)
+    return rows[:ROWS], len(rows) - len(rows[:ROWS])
+
+
+def _varying(cells: Sequence[CellResult], axis: str) -> list[str]:
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.pair.coordinates.items():
+            values.setdefault(name, set()).add(label(value))
+    varying = [name for name, found in values.items() if len(found) > 1 and name != axis]
+    return varying or ["test"]
+
+
+def _cell_row(cell: CellResult, axes: Sequence[str]) -> Row:
+    coordinates = cell.pair.coordinates
+    name = " · ".join(
+        beside(axis, label(coordinates[axis])) for axis in axes if axis in coordinates
+    )
+    up, down = cell.trials
+    texts: tuple[str, ...] = (f"{up}" if up == down else f"{up}/{down}",)
+    if cell.difference is None:
+        texts += ("", "", "", "", "", "", str(cell.basis), "")
+    else:
+        ratio = cell.difference.estimate
+        base = _baseline_ratio(cell)
+        texts += (f"{base:.2f}", f"{base + ratio:.2f}", signed(ratio, 2))
+        if cell.basis is Basis.ONE_DRAW:
+            interval = cell.difference.interval
+            ends = f"{signed(interval.low, 2)} {signed(interval.high, 2)}"
+            texts += (ends, "", "", str(cell.basis), "")
+        elif cell.p is None:
+            equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
+            texts += ("", "", "", equal, "")
+        else:
+            table = cell.pairs
+            interval = cell.difference.interval
+            texts += (
+                f"{signed(interval.low, 2)} {signed(interval.high, 2)}",
+                "" if table is None else f"{table.worse}/{table.better}",
+                "" if table is None else number(cell.phi),
+                p_value(cell.p),
+                p_value(cell.p_holm),
+            )
+    estimate = 0.0 if cell.difference is None else cell.difference.estimate
+    first = cell.basis is not Basis.NOT_COMPARABLE and cell.same is False
+    return Row(
+        name=name,
+        texts=texts,
+        stands_out=cell.stands_out or first,
+        place=(0.0 if first else 1.0, inf if cell.p is None else cell.p, estimate),
+    )
+
+
+def _baseline_ratio(cell: CellResult) -> float:
+    if cell.pairs is not None and cell.evidence is None:
+        return (cell.pairs.both + cell.pairs.worse) / cell.pairs.n
+    return cell.pair.baseline.ratio or 0.0
+
+
+def _test_row(test: TestResult) -> Row:
+    overall = test.overall
+    if overall is None:
+        told = f"{test.certain.same}/{test.certain.cells} same" if test.certain.cells else ABSENT
+        mean = signed(test.certain.mean, 2) if test.certain.cells else ""
+        changed = test.certain.same < test.certain.cells
+        return Row(
+            name=test.test,
+            texts=("", "", "", mean, "", "", "", told, ""),
+            stands_out=changed,
+            place=(0.0 if changed else 1.0, inf, test.certain.mean),
+        )
+    interval = overall.difference.interval
+    up, down = overall.trials
+    table = overall.pairs
+    return Row(
+        name=test.test,
+        texts=(
+            f"{up}" if up == down else f"{up}/{down}",
+            f"{overall.ratios[1]:.2f}",
+            f"{overall.ratios[0]:.2f}",
+            signed(overall.difference.estimate, 2),
+            f"{signed(interval.low, 2)} {signed(interval.high, 2)}",
+            f"{table.worse}/{table.better}" if table.n else "",
+            number(overall.phi) if table.n else "",
+            p_value(overall.p),
+            p_value(overall.p_holm),
+        ),
+        stands_out=overall.stands_out,
+        place=(1.0, overall.p, overall.difference.estimate),
+    )
+
+
+def table(rows: Sequence[Row], by: By) -> Table:
+    """Return rows as a table for the terminal."""
+    made = bare_table()
+    made.add_column(str(by), overflow="fold", min_width=20)
+    for name in _COLUMNS:
+        made.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        made.add_row(Text(row.name), *row.texts, style="bold" if row.stands_out else "")
+    return made
+
+
+def markdown_table(rows: Sequence[Row], by: By) -> str:
+    """Return the same rows in Markdown."""
+    lines = [
+        f"| {' | '.join((str(by), *_COLUMNS))} |",
+        f"| --- |{' ---: |' * len(_COLUMNS)}",
+    ]
+    for row in rows:
+        name = f"**{for_markdown(row.name)}**" if row.stands_out else for_markdown(row.name)
+        lines.append(f"| {' | '.join((name, *row.texts))} |")
+    return "\n".join(lines)
+
+
+__all__ = ["By", "markdown", "print_comparison", "verdict_line"]
+
+_STYLES = {
+    GateVerdict.NO_WORSE: "green",
+    GateVerdict.REGRESSION: "red",
+    GateVerdict.UNDECIDED: "yellow",
+}
+
+
+def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
+    """Print every candidate: what all cells say together, the gate's verdict, then the rows."""
+    tests = cell_tests(comparison)
+    for place, candidate in enumerate(comparison.candidates):
+        if place:
+            out.print()
+        out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
+        for line in lines_of(comparison, candidate, tests):
+            out.print(_indented(line))
+        out.print(_indented(verdict_line(candidate), _STYLES[candidate.gate.verdict]))
+        rows, hidden = rows_of(candidate, by, comparison.axis)
+        if rows:
+            out.print()
+            out.print(table(rows, by))
+        if hidden:
+            out.print(f"and {counted(hidden, 'row')} more (--json lists all)")
+
+
+def _indented(line: str, style: str = "") -> Padding:
+    return Padding(Text(line, style=style), (0, 0, 0, 2))
+
+
+def markdown(comparison: Comparison, by: By) -> str:
+    """Return the comparison as Markdown, for a pull request."""
+    tests = cell_tests(comparison)
+    said = f"{comparison.experiment}: {comparison.axis} against {comparison.baseline}"
+    parts = [f"## {for_markdown(said)}"]
+    for candidate in comparison.candidates:
+        parts.append(f"### {for_markdown(candidate.name)}: {candidate.gate.verdict}")
+        parts.append(for_markdown(verdict_line(candidate)))
+        lines = lines_of(comparison, candidate, tests)
+        parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
+        rows, hidden = rows_of(candidate, by, comparison.axis)
+        if rows:
+            parts.append(markdown_table(rows, by))
+        if hidden:
+            parts.append(f"and {counted(hidden, 'row')} more")
+    parts.append(
+        "Bold rows are shown to differ (Holm over the rows of all candidates, 5 %). Differences "
+        "are candidate less baseline; −/+ counts pairs of trials with one seed that only the "
+        "baseline, only the candidate passed."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _headline(comparison: Comparison, candidate: CandidateResult) -> str:
+    return (
+        f"{comparison.experiment}: {comparison.axis} {candidate.name} against "
+        f"{comparison.baseline}, {counted(len(candidate.cells), 'pair')} of cells"
+    ).replace("build build", "build")

@@ -1,0 +1,296 @@
+"""Results as rows for other programs: one a cell or one a trial, or what tool_bench.py plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from enum import StrEnum
+from math import isfinite
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any
+
+from matrixbench.errors import UsageError
+from matrixbench.importers.tool_bench import theirs
+from matrixbench.plan.cells import label
+from matrixbench.records import Outcome
+from matrixbench.results.tables import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
+from matrixbench.results.tally import IntervalKind, group_of, most_at_a_time, own_group
+from matrixbench.safe_files import replaced
+from matrixbench.safe_text import for_csv, for_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from matrixbench.plan.cells import Coordinates
+    from matrixbench.records import JsonObject
+    from matrixbench.results.experiment import ResultCell, Results
+    from matrixbench.results.tally import Group
+    from matrixbench.store.database import Store
+    from matrixbench.store.rows import TrialRow
+
+
+class ExportFormat(StrEnum):
+    """What rows are written as."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TOOL_BENCH = "tool-bench"
+
+
+_TOOL_BENCH_AXES = {"backend", "model", "temperature", "test"}
+
+
+def format_for(name: str | None, output: Path | None) -> ExportFormat:
+    """Return the format that is named, else that of the file's suffix, else JSON lines.
+
+    Raises:
+        UsageError: There is no such format, or the suffix says none.
+    """
+    known = ", ".join(ExportFormat)
+    if name is not None:
+        try:
+            return ExportFormat(name)
+        except ValueError:
+            raise UsageError(f"there is no format «{name}»", hint=f"formats are {known}") from None
+    if output is None or output.suffix in {".jsonl", ".ndjson"}:
+        return ExportFormat.JSONL
+    if output.suffix == ".csv":
+        return ExportFormat.CSV
+    raise UsageError(
+        f"the suffix of «{output}» says no format", hint=f"name one with --format: {known}"
+    )
+
+
+def exported(
+    results: Results,
+    store: Store,
+    form: ExportFormat,
+    *,
+    trials: bool = False,
+    ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
+) -> Iterator[str]:
+    """Yield the lines of an export, each with its line end.
+
+    Columns are the axes, then those of `frame.COLUMNS` and `frame.pass_columns` of each k or, with
+    `trials`, `frame.TRIAL_COLUMNS`.
+    A value that is missing is null in JSON and empty in CSV; it is never NaN.
+
+    Args:
+        results: The cells.
+        store: The store.
+        form: How the rows are written.
+        trials: One row a trial, not one a cell.
+        ks: Numbers of attempts for pass@k and pass^k, from 1 on.
+        interval: Which interval cells have whose number of trials is fixed.
+
+    Raises:
+        UsageError: The format has no rows for trials.
+        StoreError: The store cannot be read.
+    """
+    if form is ExportFormat.TOOL_BENCH:
+        if trials:
+            raise UsageError("the format tool-bench has one line a cell, not one a trial")
+        yield from _json_lines(tool_bench_rows(results, store))
+        return
+    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks, interval)
+    if form is ExportFormat.JSONL:
+        yield from _json_lines(rows)
+    else:
+        columns = [*results.axes, *(TRIAL_COLUMNS if trials else cell_columns(ks))]
+        yield from _csv_lines(columns, rows)
+
+
+def write_export(lines: Iterable[str], output: Path) -> None:
+    """Write an export to a file: whole, or not at all.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    try:
+        with replaced(output) as file:
+            file.writelines(line.encode(errors="replace") for line in lines)
+    except OSError as error:
+        raise UsageError(
+            f"the export cannot be written: {error.strerror}",
+            where=str(output),
+            hint="name another file with -o",
+        ) from error
+
+
+def cell_columns(ks: Sequence[int]) -> list[str]:
+    """Return the names of a cell's columns after its axes."""
+    return [*COLUMNS, *(name for k in dict.fromkeys(ks) for name in pass_columns(k))]
+
+
+def cell_rows(
+    results: Results,
+    store: Store,
+    ks: Sequence[int] = DEFAULT_K,
+    interval: IntervalKind = IntervalKind.WILSON,
+) -> Iterator[JsonObject]:
+    """Yield one row a cell."""
+    frame = with_pass_k(results.frame(store, interval=interval), ks)
+    names = [*results.axes, *cell_columns(ks)]
+    for record in frame.to_dict("records"):
+        yield {name: _plain(record.get(name)) for name in names}
+
+
+def trial_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+    """Yield one row a trial, in the order in which they were stored."""
+    for cell, row in results.rows(store):
+        coordinates = cell.square.coordinates
+        axes = {axis: _plain(coordinates.get(axis)) for axis in results.axes}
+        yield {**axes, **trial_record(cell, row)}
+
+
+def trial_record(cell: ResultCell, row: TrialRow) -> JsonObject:
+    """Return what `frame.TRIAL_COLUMNS` names of a trial of a cell; an empty text is missing."""
+    doubt = cell.square.unverified
+    return {
+        name: _plain(doubt if name == "unverified" else getattr(row, name))
+        for name in TRIAL_COLUMNS
+    }
+
+
+def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+    """Yield what llama.cpp's `tool_bench.py plot` reads: one row a cell that has a trial.
+
+    There a square is a (model, temperature, server, test). Other axes that vary are put into the
+    names: those of a model into the model's, the rest into the server's, so that no two cells
+    meet in one square. So is that a server's build is unverified. Rejected trials are failures
+    there, errored ones are left out, and so are the times of trials that ran under another load.
+    """
+    rows: dict[int, list[TrialRow]] = {}
+    for cell, row in results.rows(store):
+        if row.outcome is not Outcome.ERRORED:
+            rows.setdefault(id(cell), []).append(row)
+    measured = [cell for cell in results.cells if id(cell) in rows]
+    naming = _Naming([cell.square.coordinates for cell in measured])
+    groups = {id(cell): set(map(group_of, rows[id(cell)])) for cell in measured}
+    most = most_at_a_time((cell.square, groups[id(cell)]) for cell in measured)
+    for cell in measured:
+        in_force = most.get((cell.square.launch, cell.square.build))
+        own = own_group(groups[id(cell)], cell.square, in_force)
+        yield _tool_bench_row(cell, rows[id(cell)], naming, own)
+
+
+class _Naming:
+    """How cells are called where there are four axes only."""
+
+    def __init__(self, points: Sequence[Coordinates]) -> None:
+        axes = dict.fromkeys(axis for point in points for axis in point)
+        # A test's parameters are told by its name.
+        extra = [
+            axis
+            for axis in axes
+            if axis not in _TOOL_BENCH_AXES
+            and not axis.startswith("parameters.")
+            and len({label(point.get(axis)) for point in points}) > 1
+        ]
+        self._model = ["model", *(axis for axis in extra if axis.startswith("model."))]
+        self._server = ["backend", *(axis for axis in extra if not axis.startswith("model."))]
+
+    def model(self, coordinates: Coordinates) -> str | None:
+        if len(self._model) == 1 and coordinates.get("model") is None:
+            return None  # as tool_bench.py itself has it where no name was given
+        return _name(coordinates, self._model, " ")
+
+    def server(self, coordinates: Coordinates) -> str:
+        return _name(coordinates, self._server, " · ")
+
+
+def _name(coordinates: Coordinates, axes: Sequence[str], joint: str) -> str:
+    first, *rest = axes
+    words = [label(coordinates.get(first))]
+    for axis in rest:
+        if (value := coordinates.get(axis)) is not None:
+            plain = axis in {"binary", "chat_template"} or axis.startswith("model.")
+            words.append(label(value) if plain else f"{axis.split('.', 1)[-1]}={label(value)}")
+    return joint.join(words)
+
+
+def _tool_bench_row(
+    cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming, own: Group | None
+) -> JsonObject:
+    coordinates = cell.square.coordinates
+    passed = [row for row in rows if row.outcome is Outcome.PASSED]
+    others = [row for row in rows if row.outcome is not Outcome.PASSED]
+    times = [_times(passed, own), _times(others, own)]
+    both = [*times[0], *times[1]]
+    template = coordinates.get("chat_template")
+    doubt = " (unverified)" if cell.square.unverified else ""
+    return {
+        "chat_template": None if template == "native" else template,
+        "chat_template_file": None,
+        "model": naming.model(coordinates),
+        "server_name": f"{naming.server(coordinates)}{doubt}",
+        "model_id": coordinates.get("model"),
+        "test": theirs(label(coordinates.get("test"))),
+        "temp": coordinates.get("temperature"),
+        "top_p": coordinates.get("top_p"),
+        "top_k": coordinates.get("top_k"),
+        "ctk": coordinates.get("options.cache-type-k"),
+        "ctv": coordinates.get("options.cache-type-v"),
+        "seed": None,
+        "success_ratio": len(passed) / len(rows),
+        "avg_time": mean(both) if both else None,
+        "median_time": median(both) if both else None,
+        "success_count": len(passed),
+        "success_times": times[0],
+        "failure_count": len(others),
+        "failure_times": times[1],
+        "failures": list(dict.fromkeys(row.reason for row in others)),
+    }
+
+
+def _times(rows: Iterable[TrialRow], own: Group | None) -> list[float]:
+    """Return the latencies of those that ran under the cell's own load."""
+    return [row.latency_s for row in rows if row.latency_s is not None and group_of(row) == own]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can say it: numbers are Python's, what is missing is None."""
+    if hasattr(value, "item"):  # a number of NumPy's
+        value = value.item()
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, str):
+        return str(value) or None
+    return value
+
+
+def _json_lines(rows: Iterable[JsonObject]) -> Iterator[str]:
+    for row in rows:
+        yield for_json(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+
+    def flushed() -> str:
+        text = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        return text
+
+    writer.writerow(map(for_csv, columns))
+    yield flushed()
+    for row in rows:
+        writer.writerow([_csv_value(row.get(name)) for name in columns])
+        yield flushed()
+
+
+def _csv_value(value: Any) -> Any:
+    match value:
+        case None:
+            return ""
+        case bool() | list() | dict():
+            return for_csv(label(value))
+        case str():
+            return for_csv(value)
+        case _:
+            return value

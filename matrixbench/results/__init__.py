@@ -1,0 +1,1 @@
+"""The results of an experiment: opened once, counted once, as tables and as totals."""

@@ -1,0 +1,673 @@
+"""One trial of a test, for whoever is writing it: sent, judged, shown, and stored nowhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
+from math import nan
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from matrixbench.backends.http.openai_reply import BROKEN, Answer, classify
+from matrixbench.backends.ollama.chat import understand
+from matrixbench.checks.judge import checks_of, no_reference
+from matrixbench.checks.reasoning import taken_apart
+from matrixbench.checks.verdicts import UnjudgeableError
+from matrixbench.errors import NothingSelectedError, ServerError, UsageError
+from matrixbench.identity import canonical_json
+from matrixbench.plan.applicability import Obstacle
+from matrixbench.plan.matrix import build_matrix, known_axes, known_handles, values_of_axis
+from matrixbench.plan.seeds import SPAN, own_first_seed
+from matrixbench.plan.selector import Partners, parse_where
+from matrixbench.records import ChatReply, ChatRequest, Judgement, Kind, Outcome, Refusal, Turn
+from matrixbench.run.conversation import Conversation, converse, history
+from matrixbench.run.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
+from matrixbench.run.inspection import Renders, of_dropped_tools, split_off_tools
+from matrixbench.run.preflight import check_options
+from matrixbench.run.prepare import nothing_in_file
+from matrixbench.run.servers import Servers
+from matrixbench.run.trials import noticing_full_context, request_body
+from matrixbench.safe_files import open_input
+from matrixbench.spec.backends import LlamaServerBackend
+from matrixbench.spec.base import fits, is_glob
+from matrixbench.spec.test_rules import context_of
+from matrixbench.spec.wording import choose, listed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+
+    from matrixbench.backends.protocol import Session
+    from matrixbench.checks.judge import Checks
+    from matrixbench.checks.verdicts import Reference
+    from matrixbench.models.workers import FetchProgress
+    from matrixbench.plan.cells import Cell, Launch, NotApplicable
+    from matrixbench.plan.matrix import Matrix
+    from matrixbench.records import JsonObject
+    from matrixbench.run.events import Listener
+    from matrixbench.run.settings import Settings
+    from matrixbench.spec.load import Experiment, TestCase
+
+Place: TypeAlias = str
+"""A cell's coordinates as text: two matrices of one experiment have no cell in common."""
+
+
+@dataclass(slots=True, eq=False)
+class ReferenceCells:
+    """Cells that are tried, those that they are compared with, and what each answered.
+
+    Args:
+        cells: All of them, each after those that it is compared with.
+        checks: Returns a test's checks.
+        added: Those that are there for comparison alone.
+        compared: Place → key of a `same_as` → the other cell, or why there is none.
+        heard: Place → what was answered there.
+    """
+
+    cells: list[Cell]
+    checks: Callable[[TestCase], Checks]
+    added: list[Cell] = field(default_factory=list)
+    compared: dict[Place, dict[str, Cell | Obstacle]] = field(default_factory=dict)
+    heard: dict[Place, ChatReply | Refusal] = field(default_factory=dict)
+
+    def reference(self, cell: Cell) -> Reference:
+        """Return what looks up the replies that a cell's own is compared with."""
+
+        def reference(key: str) -> ChatReply:
+            other = self.compared[place_of(cell)][key]
+            if isinstance(other, Obstacle):
+                raise UnjudgeableError(Kind.NO_REFERENCE, other.reason)
+            answer = self.heard.get(place_of(other))
+            if not isinstance(answer, ChatReply):
+                reason = f"{other.launch.name} gave no reply to compare with"
+                raise UnjudgeableError(Kind.NO_REFERENCE, reason)
+            return taken_apart(answer, other.launch.reasoning_marks)
+
+        return reference
+
+
+def place_of(cell: Cell) -> Place:
+    """Return where a cell stands, as text."""
+    return canonical_json(cell.coordinates())
+
+
+def in_company(
+    experiment: Experiment, cells: Sequence[Cell], checks: Callable[[TestCase], Checks]
+) -> ReferenceCells:
+    """Return cells with those that their checks compare with, which come first.
+
+    Args:
+        experiment: The experiment.
+        cells: The cells that are to be tried.
+        checks: Returns a test's checks.
+    """
+    comparing = [cell for cell in cells if checks(cell.test).compares]
+    if not comparing:
+        return ReferenceCells(cells=list(cells), checks=checks)
+    matrix = build_matrix(experiment)
+    partners = Partners(chain.from_iterable(group.cells for group in matrix.launches))
+
+    def compared(cell: Cell) -> dict[str, Cell | Obstacle]:
+        axes = checks(cell.test).compares
+        return {key: partners.of(cell, named) for key, named in axes.items()}
+
+    tried = {place_of(cell) for cell in cells}
+    others = {
+        place: other
+        for cell in comparing
+        for other in compared(cell).values()
+        if not isinstance(other, Obstacle) and (place := place_of(other)) not in tried
+    }
+    alone = [cell for cell in cells if not checks(cell.test).compares]
+    return ReferenceCells(
+        cells=[*others.values(), *alone, *comparing],
+        checks=checks,
+        added=list(others.values()),
+        compared={place_of(cell): compared(cell) for cell in (*others.values(), *comparing)},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Choice:
+    """The cells that were chosen, and what else would have fitted.
+
+    Args:
+        cells: The first cell of each test, those of one launch together.
+        matching: How many cells fit.
+        differing: Axis → its values, where the cells that fit have several.
+        aside: Of each test without a cell, one that does not apply.
+    """
+
+    cells: tuple[Cell, ...]
+    matching: int
+    differing: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    aside: tuple[NotApplicable, ...] = ()
+
+
+def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[str]) -> Choice:
+    """Return the first cell of each test that is named.
+
+    Args:
+        experiment: The experiment.
+        tests: Names of tests, or globs; may be empty where there is only one test.
+        where: Selector expressions; all must hold.
+
+    Raises:
+        UsageError: There is no such test, none is named, or a selector is wrong.
+        NothingSelectedError: No cell is selected, or none of the selected ones applies.
+        SpecError: The matrix is too large.
+    """
+    named = replace(experiment, tests=_named(experiment, tests))
+    handles = known_handles(experiment)
+    matrix = build_matrix(named, parse_where(where, known_axes(experiment), handles=handles))
+    first: dict[int, Cell] = {}
+    for group in matrix.launches:
+        for cell in group.cells:
+            first.setdefault(id(cell.test), cell)
+    aside = _aside(matrix, {cell.test.name for cell in first.values()})
+    if not first:
+        raise _nothing(experiment, aside, where)
+    places = {id(group.launch): place for place, group in enumerate(matrix.launches)}
+    cells = [first[id(test)] for test in named.tests if id(test) in first]
+    return Choice(
+        cells=tuple(sorted(cells, key=lambda cell: places[id(cell.launch)])),
+        matching=matrix.cells,
+        differing=_differing(matrix),
+        aside=aside,
+    )
+
+
+def choose_test(experiment: Experiment, tests: Sequence[str], where: Sequence[str]) -> TestCase:
+    """Return the one test that is meant; without a selector, whether it applies or not.
+
+    Raises:
+        UsageError: There is no such test, several are meant, or a selector is wrong.
+        NothingSelectedError: The selector leaves no cell.
+        SpecError: The matrix is too large.
+    """
+    named = _named(experiment, tests)
+    if where:
+        named = tuple(cell.test for cell in choose_cells(experiment, tests, where).cells)
+    if len(named) > 1:
+        raise UsageError(
+            f"a reply is judged by the checks of one test, and {len(named)} are meant",
+            where=str(experiment.path),
+            hint=f"choose with --test or --where: {listed(test.name for test in named)}",
+        )
+    return named[0]
+
+
+def marks_of_all(experiment: Experiment, where: Sequence[str]) -> tuple[str, ...]:
+    """Return the marks of reasoning that are taken out of every selected launch's replies.
+
+    A saved reply is no launch's. Where launches differ, none is taken out: a note tells of them.
+
+    Raises:
+        UsageError: A selector is wrong.
+        SpecError: The matrix is too large.
+    """
+    handles = known_handles(experiment)
+    selector = parse_where(where, known_axes(experiment), handles=handles)
+    groups = build_matrix(experiment, selector).launches
+    marks = {group.launch.reasoning_marks for group in groups}
+    return marks.pop() if len(marks) == 1 else ()
+
+
+def _named(experiment: Experiment, patterns: Sequence[str]) -> tuple[TestCase, ...]:
+    names = list(dict.fromkeys(test.name for test in experiment.tests))
+    if not patterns:
+        if len(experiment.tests) == 1:
+            return experiment.tests
+        raise UsageError(
+            "which test is to be tried?",
+            where=str(experiment.path),
+            hint=f"name one with --test, or several with a glob: {listed(names)}",
+        )
+    for pattern in patterns:
+        if not any(fits(pattern, name) for name in names):
+            what = "no test matches" if is_glob(pattern) else "there is no test"
+            raise UsageError(
+                f"{what} «{pattern}»",
+                where=str(experiment.path),
+                hint=choose(pattern, names, what="its tests"),
+            )
+    return tuple(
+        test for test in experiment.tests if any(fits(pattern, test.name) for pattern in patterns)
+    )
+
+
+def _aside(matrix: Matrix, applicable: set[str]) -> tuple[NotApplicable, ...]:
+    found: dict[str, NotApplicable] = {}
+    for point in matrix.not_applicable:
+        if (test := point.coordinates["test"]) not in applicable:
+            found.setdefault(test, point)
+    return tuple(found.values())
+
+
+def _differing(matrix: Matrix) -> dict[str, Sequence[Any]]:
+    values = values_of_axis(cell.coordinates() for group in matrix.launches for cell in group.cells)
+    return {
+        axis: several
+        for axis, several in values.items()
+        if len(several) > 1 and axis != "test" and not axis.startswith("parameters.")
+    }
+
+
+def _nothing(
+    experiment: Experiment, aside: Sequence[NotApplicable], where: Sequence[str]
+) -> NothingSelectedError:
+    if not aside:
+        return nothing_in_file(experiment, where)
+    names = listed(point.coordinates["test"] for point in aside)
+    return NothingSelectedError(
+        f"not applicable: {names}: {aside[0].reason}",
+        where=str(experiment.path),
+        hint=aside[0].hint,
+    )
+
+
+STDIN = "-"
+MAX_BYTES = 32 * 1024 * 1024
+"""A larger file is no reply."""
+
+SHAPES = (
+    "a whole answer of a chat API (with `choices`), an assistant's message (with `role`), "
+    "what `show --trial` or `try` print with --json, or, in a .txt file, the text alone"
+)
+_OK = 200
+
+
+def read_reply(name: str) -> ChatReply | Refusal:
+    """Return the reply that a file holds; `-` is standard input.
+
+    A `.txt` file is the reply's text (less its last line break) and a `.json` file a reply in JSON;
+    any other is in JSON where it has one of the known shapes, and else the text. An answer that
+    holds an error is judged as one. The reply's latency is not a number: nobody measured it.
+
+    Raises:
+        UsageError: The file cannot be read, or is in no known shape.
+    """
+    where = "standard input" if name == STDIN else name
+    text = _read(name, where)
+    suffix = Path(name).suffix.lower()
+    data = None if suffix == ".txt" else _json(text)
+    answer = _answer(data)
+    if answer is None and suffix != ".json":
+        answer = _heard({"role": "assistant", "content": text.removesuffix("\n")})
+    if isinstance(answer, Refusal) and answer.reason.startswith(BROKEN):
+        raise _no_reply(answer.reason.removeprefix(BROKEN), where)
+    if answer is None:
+        found = "not JSON" if data is None else "JSON of another shape"
+        raise _no_reply(found, where)
+    return answer
+
+
+def _no_reply(found: str, where: str) -> UsageError:
+    return UsageError(f"this is no reply: {found}", where=where, hint=f"it may hold {SHAPES}")
+
+
+def _read(name: str, where: str) -> str:
+    try:
+        if name == STDIN:
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with open_input(Path(name)) as file:
+                content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise _no_reply(f"more than {MAX_BYTES >> 20} MB", where)
+        return content.decode()
+    except UnicodeDecodeError:
+        raise _no_reply("not text in UTF-8", where) from None
+    except OSError as error:
+        raise UsageError(
+            f"the reply cannot be read: {error.strerror}",
+            where=where,
+            hint="--reply names a file, or is - for standard input",
+        ) from error
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _answer(data: Any) -> ChatReply | Refusal | None:
+    """Return the reply that JSON holds; None where it is in no known shape."""
+    match data:
+        case {"choices": [_, *_]} | {"error": str() | dict()}:
+            return classify(_received(data))
+        case {"message": {"role": "assistant"}, "model": str()}:
+            return understand(_received(data))
+        case {"role": "assistant"}:
+            return _heard(data)
+        case {"content": _, "tool_calls": [*calls], "reasoning": _}:
+            return _conversation(data, calls)
+        case {"trials": [dict() as one]}:
+            return _answer(one)
+        case _:
+            return None
+
+
+def _conversation(data: JsonObject, calls: list[Any]) -> ChatReply | Refusal | None:
+    """Return a reply as `show` prints it, with the turns of a conversation before it."""
+    last = _shown(data, calls)
+    earlier: list[Turn] = []
+    for turn in data.get("earlier") or ():
+        before = _answer(turn) if isinstance(turn, dict) else None
+        then = turn.get("then") if isinstance(turn, dict) else None
+        if not isinstance(before, ChatReply) or not isinstance(then, list):
+            return None
+        earlier.append(Turn(reply=before, then=tuple(then)))
+    if not isinstance(last, ChatReply):
+        return last
+    return replace(last, earlier=tuple(earlier), turn_limit=data.get("turn_limit") is True)
+
+
+def _shown(data: JsonObject, calls: list[Any]) -> ChatReply | Refusal:
+    """Return a reply as `show` prints it, with its calls not wrapped."""
+    message = {
+        "role": "assistant",
+        "content": data["content"],
+        "reasoning_content": data["reasoning"],
+        "tool_calls": [
+            {"id": call.get("id"), "function": call} if isinstance(call, dict) else call
+            for call in calls
+        ],
+    }
+    return _heard(message, finish_reason=data.get("finish_reason"))
+
+
+def _heard(message: JsonObject, finish_reason: str | None = None) -> ChatReply | Refusal:
+    return classify(_received({"choices": [{"message": message, "finish_reason": finish_reason}]}))
+
+
+def _received(data: object) -> Answer:
+    return Answer(status=_OK, content_type="", body=json.dumps(data).encode(), latency_s=nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tried:
+    """One trial that was sent, or a saved reply that stands for one.
+
+    Args:
+        test: The test.
+        answer: What came back.
+        judgement: What the checks say of it.
+        cell: Its cell; None for a saved reply, and so are the next three.
+        body: What was sent (of a conversation first), without model and seed.
+        seed: The seed that was asked for.
+        build: The build that answered.
+        prompt: The prompt that the request is rendered to (of a conversation the first one, or the
+            one that was refused), where the server does not tell it beside its reply.
+        log: The server's log, where nothing was measured.
+        log_tail: Its end.
+    """
+
+    test: TestCase
+    answer: ChatReply | Refusal
+    judgement: Judgement
+    cell: Cell | None = None
+    body: JsonObject | None = None
+    seed: int | None = None
+    build: str | None = None
+    prompt: str | None = None
+    log: Path | None = None
+    log_tail: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a verdict, whatever it says."""
+        return self.judgement.outcome is not Outcome.ERRORED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSettings:
+    """How trials are sent.
+
+    Args:
+        base: The file's seed.
+        seed: The seed to ask for; None for that of each test's trial 0.
+        timeout_s: How long one reply may take.
+    """
+
+    base: int
+    seed: int | None
+    timeout_s: float
+
+    def of(self, test: TestCase) -> tuple[int, int]:
+        """Return the seed to ask for, and which trial of the test that is; where it is none, 0.
+
+        Seeds from the file's on are those of trials of versions before.
+        """
+        first = own_first_seed(self.base, test)
+        asked = first if self.seed is None else self.seed
+        indices = (asked - first, asked - self.base)
+        return asked, next((index for index in indices if 0 <= index < SPAN), 0)
+
+
+def manner_of(experiment: Experiment, seed: int | None) -> TrialSettings:
+    """Return how an experiment's trials are sent; without a seed each as its cell's trial 0."""
+    file = experiment.file
+    return TrialSettings(base=file.seed, seed=seed, timeout_s=file.timeouts.request_s)
+
+
+def judged(
+    test: TestCase,
+    answer: ChatReply | Refusal,
+    checks: Checks,
+    reference: Reference = no_reference,
+) -> Tried:
+    """Return what a test's checks make of an answer."""
+    if isinstance(answer, ChatReply):
+        judgement = checks.judge(answer, reference)
+    else:
+        judgement = Judgement.of_refusal(answer)
+    return Tried(test=test, answer=answer, judgement=judgement)
+
+
+async def try_cells(
+    experiment: Experiment,
+    settings: Settings,
+    cells: Sequence[Cell],
+    manner: TrialSettings,
+    tell: Listener,
+) -> AsyncGenerator[Tried]:
+    """Send one trial of each cell and yield it; cells of one launch share a server.
+
+    What a check `same_as` compares with is sent first, and yielded as well.
+
+    No store is opened and none appears. Servers write their logs to a temporary folder, which is
+    kept only where something could not be measured.
+
+    Args:
+        experiment: The experiment.
+        settings: The caches and the environment.
+        cells: The cells, one launch after the other.
+        manner: How to send them.
+        tell: Is told of servers that start and are ready, and of tests that do not apply.
+
+    Raises:
+        SpecError: A server lacks an option or a chat template that the file names.
+        CheckError: A check cannot be loaded.
+        ModelError: A model cannot be had.
+        ServerError: A server cannot be started or used.
+        NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
+    """
+    company = in_company(experiment, cells, _compiler())
+    groups = [list(found) for _, found in groupby(company.cells, key=_server)]
+    by_launch = [(found[0].launch, found) for found in groups]
+    check_options(experiment, [launch for launch, _ in by_launch], Servers(settings))
+    tried = 0
+    dropped: list[Cell] = []
+    with _folder_for_logs() as folder:
+        settings = replace(settings, store=folder.path / "none")
+        trying = _Trying(experiment, settings, manner, company, tell)
+        for index, (launch, of_launch) in enumerate(by_launch, 1):
+            tell(
+                LaunchStarting(
+                    name=launch.name, index=index, count=len(by_launch), trials=len(of_launch)
+                )
+            )
+            async with aclosing(trying.launch(launch, of_launch, dropped)) as found:
+                async for one in found:
+                    tried += 1
+                    folder.keep |= not one.measured
+                    yield one
+    _tell_dropped(dropped, tell, alone=not tried)
+
+
+def _compiler() -> Callable[[TestCase], Checks]:
+    """Return what compiles the checks of a test, once."""
+    compiled: dict[int, Checks] = {}
+
+    def checks(test: TestCase) -> Checks:
+        if id(test) not in compiled:
+            compiled[id(test)] = checks_of(test)
+        return compiled[id(test)]
+
+    return checks
+
+
+def _server(cell: Cell) -> str:
+    return canonical_json(cell.launch.coordinates)
+
+
+def _tell_dropped(dropped: Sequence[Cell], tell: Listener, *, alone: bool) -> None:
+    for launch, cells in groupby(dropped, key=lambda cell: cell.launch):
+        noticed = of_dropped_tools(launch, [cell.test.name for cell in cells])
+        if alone:
+            raise NothingSelectedError(noticed.message, where=launch.name, hint=noticed.hint)
+        tell(LaunchNoticed(name=launch.name, message=noticed.message, hint=noticed.hint))
+
+
+@dataclass(slots=True)
+class _LogFolder:
+    path: Path
+    keep: bool = False
+
+
+@contextmanager
+def _folder_for_logs() -> Iterator[_LogFolder]:
+    folder = _LogFolder(Path(tempfile.mkdtemp(prefix="matrixbench-try-")))
+    try:
+        yield folder
+    except ServerError:
+        folder.keep = True  # its message names the log
+        raise
+    finally:
+        if not folder.keep or not any(path.is_file() for path in folder.path.rglob("*")):
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+class _Trying:
+    """What the launches of one `try` share."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: Settings,
+        manner: TrialSettings,
+        company: ReferenceCells,
+        tell: Listener,
+    ) -> None:
+        self._experiment = experiment
+        self._workshop = Servers(settings)
+        self._manner = manner
+        self._company = company
+        self._tell = tell
+
+    async def launch(
+        self, launch: Launch, cells: Sequence[Cell], dropped: list[Cell]
+    ) -> AsyncGenerator[Tried]:
+        """Yield a launch's trials; add to `dropped` the cells whose tools it would not see."""
+        began = monotonic()
+        order = await self._workshop.order(launch, self._experiment, self._fetching)
+        async with self._workshop.open(order) as session:
+            asked, toolless = split_off_tools(cells, session.info.effective)
+            self._tell_ready(launch, session, len(asked), monotonic() - began)
+            dropped += toolless
+            for remark in session.info.noticed:
+                noticed = LaunchNoticed(name=launch.name, message=remark.message, hint=remark.hint)
+                self._tell(noticed)
+            if any(cell in self._company.added for cell in asked):
+                message = "asked as well: same_as compares with its reply"
+                self._tell(LaunchNoticed(name=launch.name, message=message, hint=""))
+            for cell in asked:
+                yield await self._one(cell, session)
+
+    async def _one(self, cell: Cell, session: Session) -> Tried:
+        body = request_body(cell)
+        seed, trial = self._manner.of(cell.test)
+        verbose = {"verbose": True} if _is_llama_cpp(cell.launch, session) else {}
+        request = ChatRequest(
+            body={**verbose, **body},
+            seed=seed,
+            trial=trial,
+            test=cell.test.name,
+            timeout_s=self._manner.timeout_s,
+        )
+        script = cell.test.script
+        conversation = None if script is None else Conversation(script, where=cell.test.name)
+        ask = noticing_full_context(session, context_of(cell.launch.spec))
+        answer = await converse(ask, request, conversation)
+        if not isinstance(answer, ChatReply) and answer.stops_launch:
+            raise ServerError(answer.reason, where=cell.launch.name)
+        self._company.heard[place_of(cell)] = answer
+        checks = self._company.checks(cell.test).taking_apart(cell.launch.reasoning_marks)
+        found = judged(cell.test, answer, checks, self._company.reference(cell))
+        return replace(
+            found,
+            cell=cell,
+            body=body,
+            seed=seed,
+            build=session.info.build.id,
+            prompt=await _prompt(session, body, answer),
+            log=None if found.measured else session.info.log,
+            log_tail="" if found.measured else _log_tail(session),
+        )
+
+    def _tell_ready(self, launch: Launch, session: Session, trials: int, seconds: float) -> None:
+        info = session.info
+        self._tell(
+            LaunchReady(
+                name=launch.name,
+                trials=trials,
+                build=info.build.id,
+                concurrency=info.concurrency,
+                log=info.log,
+                seconds=seconds,
+            )
+        )
+
+    def _fetching(self, progress: FetchProgress) -> None:
+        self._tell(Fetching.seen(progress))
+
+
+def _is_llama_cpp(launch: Launch, session: Session) -> bool:
+    """Return whether a server knows `verbose`; others may refuse a field that they do not know."""
+    return isinstance(launch.spec, LlamaServerBackend) or "build_info" in session.info.effective
+
+
+async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:
+    """Return the prompt where it does not stand beside the reply.
+
+    Of a conversation that was refused it is the one that was refused.
+    """
+    told = isinstance(answer, ChatReply) and answer.view is not None and answer.view.prompt
+    if told or not isinstance(session, Renders):
+        return None
+    said = [] if isinstance(answer, ChatReply) else history(answer.earlier)
+    return await session.rendered({**body, "messages": [*body["messages"], *said]})
+
+
+def _log_tail(session: Session) -> str:
+    from matrixbench.backends.process import log_tail  # noqa: PLC0415  only where something failed
+
+    return "" if session.info.log is None else log_tail(session.info.log)

@@ -1,1 +1,0 @@
-"""What has been answered, measured and run, for people and for machines."""

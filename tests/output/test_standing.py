@@ -1,0 +1,156 @@
+"""How rows stand to the best: what is compared with what."""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from matrixbench.records import Outcome
+from matrixbench.results.tables import Outcomes
+from matrixbench.results.tally import Square
+from matrixbench.results.totals import standings
+from matrixbench.stats.paired import mcnemar_exact
+from matrixbench.stats.stratified import Stratum, overall_p
+
+if TYPE_CHECKING:
+    from matrixbench.store.rows import TrialRow
+
+
+class Trial:
+    """A row of the store, as far as outcomes look at it."""
+
+    def __init__(self, cell: str, index: int, *, passed: bool, first_seed: int = 1) -> None:
+        """Make one."""
+        self.cell, self.build, self.trial, self.seed = cell, "b", index, first_seed + index
+        self.outcome = Outcome.PASSED if passed else Outcome.FAILED
+
+
+def rows_of(
+    *outcomes: str,
+    first_seeds: tuple[int, ...] = (),
+    tests: tuple[str, ...] = (),
+    **columns: object,
+) -> tuple[list[list[tuple[tuple[str, ...], dict[str, object]]]], Outcomes]:
+    """Return a row of totals for each text of ones and zeros, a cell each, and what passed."""
+    known = Outcomes()
+    rows: list[list[tuple[tuple[str, ...], dict[str, object]]]] = []
+    for place, text in enumerate(outcomes):
+        test = tests[place] if tests else "t"
+        first = first_seeds[place] if first_seeds else 1
+        trials = [
+            Trial(f"c{place}", index, passed=sign == "1", first_seed=first)
+            for index, sign in enumerate(text)
+        ]
+        square = Square(cell=f"c{place}", coordinates={"test": test}, build="b", planned=len(text))
+        list(known.watched(cast("list[TrialRow]", trials), [square]))
+        row: dict[str, object] = {
+            "cell": f"c{place}",
+            "build": "b",
+            "test": test,
+            "trials": len(text),
+            "draws": len(text),
+            "seeds_ignored": None,
+        }
+        row |= {"passed": text.count("1"), "success_ratio": text.count("1") / len(text)}
+        row |= {"greedy": False, "low": 0.1, "interval": "wilson"} | columns
+        rows.append([((test,), row)])
+    return rows, known
+
+
+def test_rows_are_tested_by_seed() -> None:
+    """Ten discordant pairs of thirty: the exact McNemar test, corrected over the pairs of rows."""
+    rows, known = rows_of("1" * 30, "1" * 20 + "0" * 10, "1" * 29 + "0")
+    best, lower, alike = standings(rows, known)
+    assert isnan(best["p_vs_best"])  # type: ignore[arg-type]
+    assert lower["p_vs_best"] == mcnemar_exact(10, 0)
+    assert lower["p_vs_best_holm"] == pytest.approx(3 * mcnemar_exact(10, 0))
+    assert (lower["told_from_best"], alike["told_from_best"]) == (True, False)
+
+
+def test_the_short_way_is_the_long_one() -> None:
+    """Two tests of one cell each: counting bits says what the exact stratified test says."""
+    rows, known = rows_of(
+        "1011011101",
+        "0010011100",
+        "1101111111",
+        "1011010001",
+        tests=("t", "t", "u", "u"),
+        first_seeds=(1, 1, 1001, 1001),
+    )
+    both = [rows[2] + rows[0], rows[3] + rows[1]]
+    found = standings(both, known)[1]["p_vs_best"]
+    assert found == pytest.approx(
+        overall_p(
+            [
+                Stratum(
+                    test=text,
+                    candidate={i: sign == "1" for i, sign in enumerate(up)},
+                    baseline={i: sign == "1" for i, sign in enumerate(down)},
+                    paired=True,
+                )
+                for text, up, down in (
+                    ("u", "1011010001", "1101111111"),
+                    ("t", "0010011100", "1011011101"),
+                )
+            ]
+        )
+    )
+
+
+def test_tests_of_common_seeds_share_their_luck() -> None:
+    """Ten tests that fail under the same seeds know no more than one."""
+    rows, known = rows_of("1" * 10, "00" + "1" * 8, "1" * 10, "00" + "1" * 8, tests=tuple("ttuu"))
+    found = standings([rows[0] + rows[2], rows[1] + rows[3]], known)[1]["p_vs_best"]
+    assert found == mcnemar_exact(2, 0)
+
+
+def test_other_seeds_are_no_pairs() -> None:
+    """Rows whose seeds differ are tested by the exact test of independent cells: Fisher's."""
+    rows, known = rows_of("1" * 10, "0" * 5 + "1" * 5, first_seeds=(1, 1001))
+    assert standings(rows, known)[1]["p_vs_best"] == pytest.approx(0.0325, abs=1e-4)
+
+
+def test_without_outcomes_nothing_is_tested() -> None:
+    """A table of cells alone does not know the seeds; it knows the counts."""
+    rows, _ = rows_of("1" * 30, "0" * 30)
+    _, lower = standings(rows, None)
+    assert lower["told_from_best"] is None
+    assert lower["chance_of_best"] == pytest.approx(0, abs=1e-6)
+
+
+def test_greedy_cells_are_one_trial() -> None:
+    """Thirty repeats of a greedy cell show no more than one; greedy on one side is not tested."""
+    rows, known = rows_of("1" * 30, "0" * 30, greedy=True, low=nan)
+    assert standings(rows, known)[1]["p_vs_best"] == 1.0
+    rows[0][0][1]["greedy"] = False
+    assert standings(rows, known)[1]["told_from_best"] is None
+
+
+@pytest.mark.parametrize("trials", [1, 8])
+def test_one_draw_is_no_evidence(trials: int) -> None:
+    """However many trials it has: a server of one seed draws alike in all tests."""
+    rows, known = rows_of("1" * trials, "0" * trials, draws=1, seeds_ignored="its canary says so")
+    assert standings(rows, known)[1]["told_from_best"] is None
+
+
+def test_adaptive_cells_are_tested_by_evidence() -> None:
+    """Ten of ten against none of ten is p = .002 at a fixed number, more where cells may stop."""
+    rows, known = rows_of("1" * 10, "0" * 10, interval="sequential")
+    p = standings(rows, known)[1]["p_vs_best"]
+    assert p == pytest.approx(11 / 2**10)
+
+
+def test_rows_with_nothing_in_common_are_not_tested() -> None:
+    """Each was measured where the other was not."""
+    rows, known = rows_of("1" * 30, "0" * 30)
+    rows[1][0] = (("another",), rows[1][0][1])
+    assert standings(rows, known)[1]["told_from_best"] is None
+
+
+def test_trials_of_other_cells_are_none_of_ours() -> None:
+    """The highest index that was measured says which seeds are free."""
+    _, known = rows_of("1" * 3, "1" * 7)
+    assert known.most == 7
+    assert known.of("c9", "b", "t") is None
