@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from matrixbench.checks import matchers
 from matrixbench.checks.judge import Checks, compile_checks
 from matrixbench.checks.verdicts import FaultError
 from matrixbench.errors import CheckError
@@ -286,6 +287,13 @@ LONG = "a" * 40 + "!"
 SLOW: dict[str, Any] = {"content": {"matches": "^(a|a)*$"}}
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a search up sooner; that it is given up after a second is told elsewhere."""
+    monkeypatch.setattr(matchers, "REGEX_TIMEOUT_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("entry", "outcome"),
     [
@@ -309,11 +317,13 @@ def test_a_pattern_that_takes_for_ever_is_a_no_whatever_stands_around_it(
     assert kind is (None if outcome is Outcome.PASSED else Kind.WRONG_CONTENT)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_was_cut_off_says_so_first_also_where_a_check_stumbled() -> None:
     """As every other no to such a reply."""
     assert said(LONG, SLOW, finish_reason="length") == (Outcome.FAILED, Kind.TRUNCATED)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "schema",
     [

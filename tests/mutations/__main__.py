@@ -1,7 +1,8 @@
-"""Makes each change of the table in a copy of the package, and shows that a test fails.
+"""Makes each change of a table in a copy of the package, and shows that a test fails.
 
-python -m tests.mutations             all of them
-python -m tests.mutations gate seeds  those of some subjects
+python -m tests.mutations               all of them
+python -m tests.mutations gate seeds    those of some subjects
+python -m tests.mutations Seeds.first   those of a function
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from tests.mutations.spots import SPOTS, SUBJECTS
 
 def main(words: list[str] | None = None) -> int:
     """Try spots; return 0 where a test noticed each of them, else 1."""
-    asked = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
-    asked.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], metavar="SUBJECT")
+    asked = argparse.ArgumentParser(
+        prog="python -m tests.mutations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    asked.add_argument("which", nargs="*", help=f"{', '.join(SUBJECTS)}, or a function")
     asked.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="spots at a time")
     asked.add_argument(
         "--tests-pass",
@@ -26,22 +31,22 @@ def main(words: list[str] | None = None) -> int:
         help="take it that the tests pass without a fault, and do not run them so first",
     )
     told = asked.parse_args(words)
-    spots = [spot for spot in SPOTS if not told.subjects or spot.about in told.subjects]
+    spots = [spot for spot in SPOTS if not told.which or {spot.about, spot.within} & {*told.which}]
+    if not spots:
+        asked.error(f"no spot is called {' or '.join(told.which)}")
     began = time.monotonic()
     if not told.tests_pass and (said := broken_before(spots, told.jobs)):
-        print(f"{said}\nthe tests fail without any fault")  # noqa: T201
+        print(f"{said}\nthe tests fail without any fault")
         return 1
     survivors = 0
     for found in try_spots(spots, told.jobs):
         survivors += not found.by
-        print(  # noqa: T201
-            f"{found.seconds:5.1f} s  {found.spot.about:<9} "
-            f"{found.by or 'NOT NOTICED'}\n{'':18}{found.spot.fault}",
+        print(
+            f"{found.seconds:5.1f} s  {found.spot.about:<9}  {found.spot.fault}\n"
+            f"{'':20}{found.by or 'NOT NOTICED'}",
             flush=True,
         )
-    print(  # noqa: T201
-        f"{len(spots)} faults, {survivors} not noticed, {time.monotonic() - began:.0f} s"
-    )
+    print(f"{len(spots)} faults, {survivors} not noticed, {time.monotonic() - began:.0f} s")
     return 1 if survivors else 0
 
 

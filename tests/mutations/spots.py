@@ -248,7 +248,7 @@ SPOTS = (
         within="Outcomes.watched",
         text="if trial.outcome != Outcome.ERRORED:",
         becomes="if trial.outcome:",
-        noticed_by=("tests/test_ranking.py", "tests/showing/test_measured.py"),
+        noticed_by=("tests/output/test_standing.py",),
     ),
     # The gate: may the candidate be released?
     Spot(
@@ -287,8 +287,8 @@ SPOTS = (
         about="gate",
         fault="missing trials are taken at their best where the gate passes",
         within="bounded",
-        text="compared and worst.verdict is Verdict.NO_WORSE",
-        becomes="compared and best.verdict is Verdict.NO_WORSE",
+        text="compared and worst.verdict is GateVerdict.NO_WORSE",
+        becomes="compared and best.verdict is GateVerdict.NO_WORSE",
         noticed_by=("tests/comparison/test_missing.py",),
     ),
     Spot(
@@ -303,16 +303,16 @@ SPOTS = (
         about="gate",
         fault="an undecided part hides a regression of another",
         within="judge",
-        text="(Verdict.REGRESSION, Verdict.UNDECIDED)",
-        becomes="(Verdict.UNDECIDED, Verdict.REGRESSION)",
+        text="(GateVerdict.REGRESSION, GateVerdict.UNDECIDED)",
+        becomes="(GateVerdict.UNDECIDED, GateVerdict.REGRESSION)",
         noticed_by=GATE,
     ),
     Spot(
         about="gate",
         fault="an unverified build passes",
         within="doubted",
-        text="if gate.verdict is Verdict.REGRESSION:",
-        becomes="if gate.verdict is not Verdict.UNDECIDED:",
+        text="if gate.verdict is GateVerdict.REGRESSION:",
+        becomes="if gate.verdict is not GateVerdict.UNDECIDED:",
         noticed_by=("tests/comparison/test_unverified.py",),
     ),
     Spot(

@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from matrixbench.store.rows import TrialRow
 
 
+OUTCOMES = {
+    "1": Outcome.PASSED,
+    "0": Outcome.FAILED,
+    "R": Outcome.REJECTED,
+    "E": Outcome.ERRORED,
+}
+
+
 class Trial:
     """A row of the store, as far as outcomes look at it."""
 
-    def __init__(self, cell: str, index: int, *, passed: bool, first_seed: int = 1) -> None:
+    def __init__(self, cell: str, index: int, *, sign: str, first_seed: int = 1) -> None:
         """Make one."""
         self.cell, self.build, self.trial, self.seed = cell, "b", index, first_seed + index
-        self.outcome = Outcome.PASSED if passed else Outcome.FAILED
+        self.outcome = OUTCOMES[sign]
 
 
 def rows_of(
@@ -40,7 +48,7 @@ def rows_of(
         test = tests[place] if tests else "t"
         first = first_seeds[place] if first_seeds else 1
         trials = [
-            Trial(f"c{place}", index, passed=sign == "1", first_seed=first)
+            Trial(f"c{place}", index, sign=sign, first_seed=first)
             for index, sign in enumerate(text)
         ]
         square = Square(cell=f"c{place}", coordinates={"test": test}, build="b", planned=len(text))
@@ -67,6 +75,14 @@ def test_rows_are_tested_by_seed() -> None:
     assert lower["p_vs_best"] == mcnemar_exact(10, 0)
     assert lower["p_vs_best_holm"] == pytest.approx(3 * mcnemar_exact(10, 0))
     assert (lower["told_from_best"], alike["told_from_best"]) == (True, False)
+
+
+def test_what_errored_is_no_outcome() -> None:
+    """Neither as passed nor as failed; what was rejected did not pass."""
+    _, known = rows_of("1E0R")
+    found = known.of("c0", "b", "t")
+    assert found is not None
+    assert found.by_seed() == {1: True, 3: False, 4: False}
 
 
 def test_the_short_way_is_the_long_one() -> None:

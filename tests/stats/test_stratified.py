@@ -14,7 +14,12 @@ from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
 
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
-from matrixbench.stats.proportions import score_paired_difference, wilson_interval
+from matrixbench.stats.proportions import (
+    Difference,
+    Interval,
+    score_paired_difference,
+    wilson_interval,
+)
 from matrixbench.stats.stratified import (
     Stratum,
     across_tests,
@@ -184,6 +189,23 @@ def test_tests_of_common_seeds_share_their_luck() -> None:
     assert overall_p(worse) == 0.5
     perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), luck=0) for n in range(10)]
     assert design_effect(perfect) == pytest.approx(2.8)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-0.1, 0.1, (True, False)),
+        (-0.1 - 1e-9, 0.1, (False, False)),
+        (-0.5, -0.1, (False, False)),
+        (-0.5, -0.1 - 1e-9, (False, True)),
+    ],
+)
+def test_a_drop_of_what_is_allowed_is_allowed(
+    low: float, high: float, shown: tuple[bool, bool]
+) -> None:
+    """An interval that ends at the limit is no worse, and no drop that is larger."""
+    found = Difference(estimate=(low + high) / 2, interval=Interval(low=low, high=high))
+    assert (no_worse(found, 0.1), worse(found, 0.1)) == shown
 
 
 def test_a_decision_needs_trials() -> None:
