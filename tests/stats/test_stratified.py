@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, fisher_exact, norm
-from scipy.stats import t as student
+from scipy.stats import binomtest, fisher_exact, norm, ttest_1samp
+from scipy.stats import t as student, ttest_1samp
 
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
 from matrixbench.stats.proportions import (
@@ -189,6 +189,17 @@ def test_tests_of_common_seeds_share_their_luck() -> None:
     assert overall_p(worse) == 0.5
     perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), luck=0) for n in range(10)]
     assert design_effect(perfect) == pytest.approx(2.8)
+
+
+def test_a_mean_difference_over_tests_is_students() -> None:
+    """Tests that differ more than chance explains: Student's interval of their differences."""
+    lost = (4, 20, 30, 12)
+    cells = [stratum("0" * n + "1" * (40 - n), "1" * 40, test=f"t{n}") for n in lost]
+    found = across_tests(cells)
+    expected = ttest_1samp([-n / 40 for n in lost], 0).confidence_interval(0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert across_tests(cells[:1]) is None
 
 
 @pytest.mark.parametrize(
