@@ -1,103 +1,44 @@
-"""Planning and running until a gate is decided, with and without an event loop."""
+"""Planning and running, also until the file's gate is decided, with and without an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.pairs import BUILD, PREVIOUS, compare_results
-from matrixbench.comparison.values import GateVerdict
+from matrixbench.comparison.pairs import PREVIOUS, compare_results
+from matrixbench.comparison.values import Basis, GateVerdict
 from matrixbench.errors import StoreError, UsageError
 from matrixbench.results.experiment import results_of
-from matrixbench.run import execute as executing
-from matrixbench.run import prepare as planning
+from matrixbench.run.events import GateDecided, RoundsStarted
+from matrixbench.run.execute import begun
 from matrixbench.run.judging import opened
-from matrixbench.run.settings import Mode, settings_for
+from matrixbench.run.preflight import inspect
+from matrixbench.run.prepare import prepare
+from matrixbench.run.servers import Servers
+from matrixbench.run.settings import Mode, RunRequest, mode_of, settings_for
+from matrixbench.spec.axes import BUILD
+from matrixbench.store.database import open_store_if_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from matrixbench.comparison.values import Comparison
+    from matrixbench.comparison.values import CandidateResult, Comparison
     from matrixbench.plan.planner import LaunchPlan, UntilGate
     from matrixbench.run.events import Event, Listener
+    from matrixbench.run.execute import Run
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.settings import RunSummary, Settings
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
-_KEY = "trials.until.gate.baseline"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredGate:
-    """The gate of a file, asked of what is stored.
-
-    Args:
-        experiment: The experiment.
-        settings: Where its store is.
-        where: Selector expressions; all must hold. Where they leave one side alone, all cells
-            are compared.
-        rule: What the file says of the gate.
-    """
-
-    experiment: Experiment
-    settings: Settings
-    where: str | Sequence[str]
-    rule: UntilGate
-
-    @property
-    def first_look(self) -> int:
-        """After how many rounds it can be decided at all."""
-        return self.rule.least
-
-    def decided(self, store: Store, *, remember: bool = True) -> str:
-        """Return its verdict once every candidate has one; empty before.
-
-        Args:
-            store: The store.
-            remember: Whether the store keeps that these trials were looked at.
-
-        Raises:
-            UsageError: There is nothing to compare: no two cells differ only in the axis.
-            StoreError: The store cannot be read.
-        """
-        comparison = self._compared(store, remember=remember)
-        if comparison is None:
-            return ""
-        verdicts = {candidate.gate.verdict for candidate in comparison.candidates}
-        return "" if GateVerdict.UNDECIDED in verdicts else comparison.verdict.value
-
-    def _compared(self, store: Store, *, remember: bool) -> Comparison | None:
-        try:
-            return self._among(store, self.where, remember=remember)
-        except UsageError:
-            try:
-                return self._among(store, (), remember=remember)
-            except UsageError as error:
-                if self.rule.baseline == f"{BUILD}={PREVIOUS}":
-                    return None  # the first build of all is measured for the sake of the next
-                raise UsageError(
-                    error.message,
-                    where=f"{_KEY} {self.rule.baseline}",
-                    hint=error.hint,
-                ) from error
-
-    def _among(self, store: Store, where: str | Sequence[str], *, remember: bool) -> Comparison:
-        results = results_of(self.experiment, self.settings, store, where=where)
-        return compare_results(
-            results,
-            store,
-            baseline=self.rule.baseline,
-            max_drop=self.rule.max_drop,
-            unmeasured=True,
-            remember=remember,
-        )
+NOTES_SHOWN = 20
+"""What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
 
 
 async def execute(
@@ -134,20 +75,24 @@ async def execute(
         ServerError: No server could be used.
         StoreError: The store cannot be used; what was stored is intact.
     """
-    settings = settings or settings_for(experiment)
-    return await executing.execute(
-        experiment,
-        settings,
-        mode=mode,
+    request = RunRequest(
+        experiment=experiment,
+        settings=settings or settings_for(experiment),
         where=where,
         trials=trials,
         any_build=any_build,
-        listener=listener,
-        interrupted=interrupted,
-        gate=lambda rule: StoredGate(
-            experiment=experiment, settings=settings, where=where, rule=rule
-        ),
     )
+    tell, stop = listener or _silent, interrupted or asyncio.Event()
+    with begun(request, mode_of(mode), tell, stop) as run:
+        rule = run.prepared.wanted.gate
+        if rule is not None:
+            return await _until_decided(run, StoredGate(request=request, rule=rule))
+        await run.visit(run.prepared)
+        return run.summary()
+
+
+def _silent(_: Event) -> None:
+    pass
 
 
 def build_plan(
@@ -178,18 +123,30 @@ def build_plan(
         SpecError: The matrix is too large.
         StoreError: The store is there and cannot be read.
     """
-    settings = settings or settings_for(experiment)
-    prepared = planning.build_plan(
-        experiment, settings, where=where, trials=trials, any_build=any_build, judged=judged
+    request = RunRequest(
+        experiment=experiment,
+        settings=settings or settings_for(experiment),
+        where=where,
+        trials=trials,
+        any_build=any_build,
     )
+    with open_store_if_there(request.settings.store) or nullcontext() as store:
+        prepared = prepare(request, store, judged=judged)
+    plan = prepared.plan
+    found = inspect(experiment, [one.launch for one in plan.launches], Servers(request.settings))
+    told = (*found.problems, *experiment.warnings, *found.warnings)
+    notes = [problem.line for problem in told[:NOTES_SHOWN]]
+    if len(told) > NOTES_SHOWN:
+        notes.append(f"and {len(told) - NOTES_SHOWN:,} more: matrixbench validate lists them")
+    prepared = replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
     rule = prepared.wanted.gate
-    if rule is None or not prepared.plan.done:
+    if rule is None or not plan.done:
         return prepared
-    gate = StoredGate(experiment=experiment, settings=settings, where=where, rule=rule)
+    gate = StoredGate(request=request, rule=rule)
     try:
-        with opened(experiment, settings) as store:
+        with opened(experiment, request.settings) as store:
             # A plan shows no verdict but one that ends the trials: only that is a look.
-            verdict = gate.decided(store, remember=False) and gate.decided(store)
+            verdict = gate.verdict(store, remember=False) and gate.verdict(store)
     except StoreError:  # it cannot be written: replies would have to be judged again first
         return prepared
     return _ended(prepared, rule, verdict) if verdict else prepared
@@ -214,6 +171,145 @@ def _as_it_is(launch: LaunchPlan) -> LaunchPlan:
         why={},
         estimate_s=None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredGate:
+    """The gate of a file, asked of what is stored.
+
+    Args:
+        request: What is run. Where its selector leaves one side alone, all cells are compared.
+        rule: What the file says of the gate.
+    """
+
+    request: RunRequest
+    rule: UntilGate
+
+    def verdict(self, store: Store, *, remember: bool = True) -> str:
+        """Return its verdict once every candidate has one; empty before.
+
+        Args:
+            store: The store.
+            remember: Whether the store keeps that these trials were looked at.
+
+        Raises:
+            UsageError: There is nothing to compare: no two cells differ only in the axis.
+            StoreError: The store cannot be read.
+        """
+        return _verdict(self.compared(store, remember=remember))
+
+    def compared(self, store: Store, *, remember: bool = True) -> Comparison | None:
+        """Return the comparison; None where the first build of all has none to compare with."""
+        try:
+            return self._among(store, self.request.where, remember=remember)
+        except UsageError:
+            try:
+                return self._among(store, (), remember=remember)
+            except UsageError as error:
+                if self.rule.baseline == f"{BUILD}={PREVIOUS}":
+                    return None  # it is measured for the sake of the next
+                raise UsageError(
+                    error.message,
+                    where=f"trials.until.gate.baseline {self.rule.baseline}",
+                    hint=error.hint,
+                ) from error
+
+    def _among(self, store: Store, where: str | Sequence[str], *, remember: bool) -> Comparison:
+        request = self.request
+        results = results_of(request.experiment, request.settings, store, where=where)
+        return compare_results(
+            results,
+            store,
+            baseline=self.rule.baseline,
+            max_drop=self.rule.max_drop,
+            unmeasured=True,
+            remember=remember,
+        )
+
+
+def _verdict(comparison: Comparison | None) -> str:
+    if comparison is None or any(map(_is_undecided, comparison.candidates)):
+        return ""
+    return comparison.verdict.value
+
+
+def _is_undecided(candidate: CandidateResult) -> bool:
+    return candidate.gate.verdict is GateVerdict.UNDECIDED
+
+
+_WITHOUT_CHANCE = {Basis.ONE_DRAW, Basis.GREEDY, Basis.BY_REQUEST, Basis.SHARED}
+"""What more rounds tell nothing new of."""
+
+
+def _adds_nothing(comparison: Comparison | None) -> bool:
+    """Return whether more rounds decide nothing: each trial repeats one draw of chance."""
+    undecided = [] if comparison is None else filter(_is_undecided, comparison.candidates)
+    bases = [{cell.basis for cell in candidate.cells} for candidate in undecided]
+    return bool(bases) and all(
+        Basis.ONE_DRAW in found and found <= _WITHOUT_CHANCE for found in bases
+    )
+
+
+async def _until_decided(run: Run, gate: StoredGate) -> RunSummary:
+    """Run rounds until the gate is decided, or none is left.
+
+    A launch that is given up ends the run after its visit: more rounds of the others decide
+    nothing.
+    """
+    most, fresh = run.prepared.wanted.trials, run.prepared.history.fresh
+    # A gate that has nothing to compare says so before anything runs, at a fresh start too.
+    said = gate.compared(run.store)
+    said = None if fresh else said
+    done = visited = 0
+    for number, rounds in enumerate(visits(gate.rule.least, most)):
+        if _verdict(said) or _adds_nothing(said) or run.stop.is_set():
+            break
+        prepared = run.plan(rounds, fresh=fresh and not visited)
+        done = rounds.stop
+        if not prepared.plan.remaining and done < most:
+            continue
+        if prepared.plan.remaining:
+            run.counts(RoundsStarted(rounds=done, most=most))
+        await run.visit(prepared, backwards=number % 2 == 1)
+        visited += 1
+        if run.counts.failed or run.stop.is_set():
+            break
+        said = gate.compared(run.store)
+    verdict, left = _verdict(said), run.counts.left_of(run.prepared.plan.remaining)
+    if not verdict:
+        return replace(run.summary(), undecided=_undecided(run, said, most))
+    run.counts(GateDecided(verdict=verdict, rounds=done, most=most, trials=left))
+    stopped = run.prepared.plan.cells if left else 0
+    return replace(run.summary(), remaining=0, spared=left, stopped=stopped, decided=verdict)
+
+
+def _undecided(run: Run, said: Comparison | None, most: int) -> str:
+    """Return why a run ended though its gate is undecided, and what to do; empty if interrupted."""
+    if run.stop.is_set():
+        return ""
+    if run.counts.failed:
+        return (
+            "more rounds of the others decide nothing as long as a launch is given up: mend it, or "
+            "leave it out with --where"
+        )
+    if _adds_nothing(said):
+        return (
+            "servers ignore seeds, so that all trials of a cell are one draw and more rounds add "
+            "nothing: have them take each request's seed and run again with --fresh"
+        )
+    return f"after all {most:,} rounds: raise max in the file, or look closer with compare --gate"
+
+
+_FURTHER = 1.5
+"""How many times as many rounds there are after a further visit."""
+
+
+def visits(first: int, most: int) -> Iterator[range]:
+    """Yield the rounds of each visit, from 0: the first `first`, then half as many again."""
+    start, end = 0, min(max(first, 1), most)
+    while start < most:
+        yield range(start, end)
+        start, end = end, min(most, max(end + 1, int(end * _FURTHER)))
 
 
 def run(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from matrixbench.comparison.pairs import compare_results
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.plan.cells import label
 from matrixbench.results.experiment import results_by_name, results_of
 from matrixbench.results.frames import cell_frame, chosen_interval
 from matrixbench.run.judging import opened
+from matrixbench.spec.axes import BUILD, label
 from matrixbench.spec.experiment import Chart, Metric
 from matrixbench.spec.problems import metric_hint
 from matrixbench.spec.wording import choose
@@ -185,7 +185,7 @@ def _difference(results: Results, store: Store, chart: Chart, title: str) -> Dra
 
 def _names_build(chart: Chart) -> bool:
     sides = (chart.x, chart.y, chart.row, chart.column)
-    return any("build" in ([side] if isinstance(side, str) else side or ()) for side in sides)
+    return any(BUILD in ([side] if isinstance(side, str) else side or ()) for side in sides)
 
 
 def _charts(experiment: Experiment, name: str | None, wish: Wish) -> Mapping[str, Chart]:

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.cells import beside, label
 from matrixbench.results.tables import AXES_ATTR, axes_of
 from matrixbench.safe_text import for_picture
+from matrixbench.spec.axes import BUILD, Side, axis_of, cell_name, label, only_charted, varies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.spec.experiment import Chart
-
-_OUTER = {axis: place for place, axis in enumerate(("backend", "binary", "chat_template"))}
-"""Axes that come first where several share a side."""
 
 NOT_SET = "default"
 """What a field that is left out is called: the server's default holds."""
@@ -69,10 +66,10 @@ def resolve_sides(frame: DataFrame, chart: Chart) -> Sides:
     free = [axis for axis in varying if axis not in {a for side in named.values() for a in side}]
     sides = _Choice(keys, named, free)
     sides.choose()
-    if "build" not in sides.used and _cells_of_several_builds(keys, sides.used):
-        sides.add("column", "build")
+    if BUILD not in sides.used and _cells_of_several_builds(keys, sides.used):
+        sides.add(Side.COLUMN, BUILD)
     _demand_one_cell_a_square(keys, sides.used)
-    x, y, row, column = (sides.axes(side) for side in ("x", "y", "row", "column"))
+    x, y, row, column = map(sides.axes, Side)
     used = {*x, *y, *row, *column}
     fixed = [
         (axis, show(axis, frame[axis].iloc[0]))
@@ -82,28 +79,19 @@ def resolve_sides(frame: DataFrame, chart: Chart) -> Sides:
     return Sides(x=x, y=y, row=row, column=column, fixed=tuple(fixed))
 
 
-def key(value: object) -> str:
-    """Return the text by which values of an axis are told apart; null and missing are one."""
-    return label(None if isinstance(value, float) and value != value else value)  # noqa: PLR0124
-
-
 def show(axis: str, value: object) -> str:
     """Return a value as it stands beside the squares."""
-    if key(value) != "null":
-        return key(value)
-    return ABSENT if axis.startswith(("model", "parameters", "binary", "build")) else NOT_SET
+    if (text := label(value)) != "null":
+        return text
+    return NOT_SET if axis_of(axis).server_decides else ABSENT
 
 
 def joined(axes: Sequence[str], values: Sequence[object]) -> str:
     """Return the one label that the values of several axes share."""
     if len(axes) == 1:
         return show(axes[0], values[0])
-    parts = [
-        beside(axis, text)
-        for axis, value in zip(axes, values, strict=True)
-        if (text := show(axis, value)) != ABSENT
-    ]
-    return " · ".join(parts)
+    texts = {axis: show(axis, value) for axis, value in zip(axes, values, strict=True)}
+    return cell_name({axis: text for axis, text in texts.items() if text != ABSENT})
 
 
 def side_title(axes: Sequence[str]) -> str:
@@ -125,12 +113,12 @@ class Keys:
     def of(self, axis: str) -> list[str]:
         """Return the axis's value in each row, as text."""
         if axis not in self._keys:
-            self._keys[axis] = [key(value) for value in self._frame[axis]]
+            self._keys[axis] = [label(value) for value in self._frame[axis]]
         return self._keys[axis]
 
     def varies(self, axis: str) -> bool:
         """Return whether the axis has more than one value."""
-        return len(set(self.of(axis))) > 1
+        return varies(self.of(axis))
 
     def size(self, axis: str) -> int:
         """Return how many values the axis has."""
@@ -149,7 +137,7 @@ class Keys:
 
     def ranks(self, axis: str) -> dict[str, int]:
         """Return the place of each value: numbers by size after null, names as in the file."""
-        values = {key(value): value for value in self._frame[axis]}
+        values = {label(value): value for value in self._frame[axis]}
         numbers = [
             (float(value), text)
             for text, value in values.items()
@@ -169,7 +157,7 @@ class _Choice:
     def __init__(self, keys: Keys, named: Mapping[str, tuple[str, ...]], free: list[str]) -> None:
         self._keys = keys
         self._named = named
-        self._free = sorted(free, key=lambda axis: _OUTER.get(axis, len(_OUTER)))
+        self._free = sorted(free, key=lambda axis: not axis_of(axis).outer)
         self._sides: dict[str, list[str]] = {side: list(axes) for side, axes in named.items()}
 
     @property
@@ -184,12 +172,12 @@ class _Choice:
 
     def choose(self) -> None:
         """Fill the sides that the chart does not name, then place what is left."""
-        if "x" not in self._sides:
-            self._give("x", self._first("test") or self._largest(but=("temperature", "model")))
-        if "y" not in self._sides:
-            self._give("y", self._first("temperature") or self._largest())
-        if "row" not in self._sides:
-            self._give("row", self._first("model"))
+        if Side.X not in self._sides:
+            self._give(Side.X, self._leading(Side.X) or self._largest(but=(Side.Y, Side.ROW)))
+        if Side.Y not in self._sides:
+            self._give(Side.Y, self._leading(Side.Y) or self._largest())
+        if Side.ROW not in self._sides:
+            self._give(Side.ROW, self._leading(Side.ROW))
         while (axis := self._undecided()) is not None:
             self._give(self._home(axis), axis)
 
@@ -203,13 +191,19 @@ class _Choice:
             self.add(side, axis)
             self._free.remove(axis)
 
-    def _first(self, axis: str) -> str | None:
-        return axis if axis in self._free else None
+    def _leading(self, side: Side) -> str | None:
+        """Return the axis that a side is for, if it is free."""
+        rows = {axis: axis_of(axis) for axis in self._free}
+        return next((axis for axis, row in rows.items() if row.leads and row.side is side), None)
 
-    def _largest(self, but: Sequence[str] = ()) -> str | None:
-        """Return the free axis with most values, of equals the first; `but` only if need be."""
+    def _largest(self, but: Sequence[Side] = ()) -> str | None:
+        """Return the free axis with most values, of equals the first.
+
+        One that leads one of the sides `but` is taken only if need be.
+        """
         free = [axis for axis in self._free if not self._keys.decided(axis, self.used)]
-        wanted = [axis for axis in free if axis not in but] or free
+        leading = {self._leading(side) for side in but}
+        wanted = [axis for axis in free if axis not in leading] or free
         return max(wanted, key=self._keys.size, default=None)
 
     def _undecided(self) -> str | None:
@@ -217,12 +211,11 @@ class _Choice:
         return next((axis for axis in self._free if not self._keys.decided(axis, used)), None)
 
     def _home(self, axis: str) -> str:
-        if axis.startswith("parameters.") and "x" not in self._named:
-            return "x"
-        rows_are_ours = "row" not in self._named
-        if rows_are_ours and (axis.startswith("model.") or "column" in self._named):
-            return "row"
-        return "column"
+        own = axis_of(axis).side
+        if own not in self._named:
+            return own
+        rows_are_ours = Side.ROW not in self._named
+        return Side.ROW if rows_are_ours and Side.COLUMN in self._named else Side.COLUMN
 
 
 def _named(chart: Chart, axes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -233,8 +226,8 @@ def _named(chart: Chart, axes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """
     sides: dict[str, tuple[str, ...]] = {}
     seen: dict[str, str] = {}
-    known = (*axes, "build")
-    for side in ("x", "y", "row", "column"):
+    known = (*axes, *only_charted())
+    for side in Side:
         wanted: str | list[str] | None = getattr(chart, side)
         if wanted is None:
             continue

@@ -441,6 +441,7 @@ class Checks:
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
     marks: tuple[str, ...] = ()
+    _apart: dict[tuple[str, ...], Checks] = field(default_factory=dict, repr=False, compare=False)
 
     def taking_apart(self, marks: tuple[str, ...]) -> Checks:
         """Return the checks for replies whose content may hold reasoning between such marks.
@@ -449,8 +450,10 @@ class Checks:
         """
         if marks == self.marks:
             return self
-        meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
-        return replace(self, digest=meant, marks=marks)
+        if marks not in self._apart:
+            meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
+            self._apart[marks] = replace(self, digest=meant, marks=marks, _apart={})
+        return self._apart[marks]
 
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.

@@ -1,4 +1,8 @@
-"""The command line. Commands are lists of named steps; this package is the only one that exits."""
+"""The command line: which commands there are, and how each of them ends.
+
+A command's module is imported when it is run or asked for its help, and not before: the table has
+what the overview says of it. This package is the only one that exits.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,49 @@ import os
 import signal
 import sys
 import traceback
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from matrixbench.cli import (
-    charting,
-    comparing,
-    doctoring,
-    listing,
-    looking,
-    moving,
-    ranking,
-    running,
-    trying,
-)
-from matrixbench.cli.shared import InterruptedByUser, say
+from matrixbench.cli.shared import InterruptedByUser, say, spread
 from matrixbench.errors import ExitCode, MatrixbenchError
 from matrixbench.safe_text import ESCAPES
 
 NAME = "matrixbench"
+
+COMMANDS = {  # in the order in which one meets them
+    "plan": ("plan:plan", "Show the matrix: what it costs, what is done, what will run."),
+    "execute": (
+        "execute:execute",
+        "Start the servers, run what is missing, and store each trial.",
+    ),
+    "chart": ("chart:chart", "Draw the heatmaps: every square says how sure it is."),
+    "try": ("try_:try_", "Send one trial of a test and show it whole."),
+    "status": (
+        "status:status",
+        "Show what is done, what remains, and what could not be measured.",
+    ),
+    "show": ("show:show", "Show replies and why they failed, one trial whole, or what ran."),
+    "rank": ("rank:rank", "Say what does best over all tests, each test weighing the same."),
+    "compare": ("compare:compare", "Say what differs from a baseline, and whether it got worse."),
+    "export": ("export:export", "Write results for other programs: a row a cell, or a trial."),
+    "import": ("import_:import_", "Read another tool's results into the store, beside new ones."),
+    "validate": (
+        "validate:validate",
+        "Check an experiment file: every problem, each with its place.",
+    ),
+    "suites": ("suites:suites", "List the suites of tests that ship, or the tests of a suite."),
+    "doctor": (
+        "doctor:doctor",
+        "Look at what this machine has of what an experiment needs.",
+    ),
+    "schema": ("schema:schema", "Print the JSON Schema of experiment files, for editors."),
+}
+"""What a command is called → where its function is, and what the overview says of it."""
 
 _SURROUNDINGS = {
     errno.ENOSPC: "the disk that the output goes to is full",
@@ -41,8 +66,27 @@ _SURROUNDINGS = {
 }
 """What any command may meet that is nobody's mistake in the file or in the options."""
 
+
+class _Commands(TyperGroup):
+    """Commands of which only the one that is named is imported; the others are names with lines."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, known if name is None else _command(name), rest
+
+
+def _command(name: str) -> Any:
+    """Return a command for typer; this imports its module and what that needs."""
+    module, _, function = COMMANDS[name][0].partition(":")
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    command = getattr(import_module(f"{__name__}.{module}"), function)
+    alone.command(name)(spread(command))
+    return typer.main.get_command(alone)
+
+
 app = typer.Typer(
     name=NAME,
+    cls=_Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
@@ -84,23 +128,12 @@ def options(
     """Take what stands before a command."""
 
 
-for name, command in (
-    ("plan", running.plan),
-    ("execute", running.execute),
-    ("chart", charting.chart),
-    ("try", trying.try_test),
-    ("status", looking.status),
-    ("show", looking.show),
-    ("rank", ranking.rank),
-    ("compare", comparing.compare),
-    ("export", moving.export),
-    ("import", moving.import_results),
-    ("validate", running.validate),
-    ("suites", listing.suites),
-    ("doctor", doctoring.doctor),
-    ("schema", running.schema),
-):
-    app.command(name)(command)
+def _named_only() -> None:
+    """Stand for a command in the overview and in completions; `_Commands` puts it in its place."""
+
+
+for command_name, (_, line) in COMMANDS.items():
+    app.command(command_name, help=line)(_named_only)
 
 
 def main() -> NoReturn:

@@ -1,22 +1,23 @@
-"""What commands share: their common options, and the steps that all of them begin with."""
+"""What commands share: their options, bundles of these, and how results are said."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from matrixbench.errors import StoreError, UsageError
+from matrixbench.errors import StoreError
 from matrixbench.safe_text import for_json, for_terminal
 
 if TYPE_CHECKING:
-    from matrixbench.run.settings import Settings
-    from matrixbench.spec.load import Experiment
+    from collections.abc import Callable
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)
@@ -80,52 +81,56 @@ IntervalName = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
-MOST_ATTEMPTS = 100_000
-"""As many as a cell can have."""
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME",
+        help="The experiment file, or the name of an experiment in the store.",
+        show_default=False,
+    ),
+]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command as typer reads it, each field of its dataclasses an option of its own.
+
+    Options that belong together stay one parameter for whoever writes a command.
+    """
+    flat: list[inspect.Parameter] = []
+    bundles: dict[str, type[Any]] = {}
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        if not (isinstance(hint, type) and is_dataclass(hint)):
+            flat.append(parameter.replace(annotation=hint, kind=parameter.KEYWORD_ONLY))
+            continue
+        bundles[parameter.name] = hint
+        inner = get_type_hints(hint, include_extras=True)
+        flat += [
+            inspect.Parameter(
+                field.name,
+                parameter.KEYWORD_ONLY,
+                default=parameter.empty if field.default is MISSING else field.default,
+                annotation=inner[field.name],
+            )
+            for field in fields(hint)
+        ]
+
+    def spread_out(**options: Any) -> None:
+        for name, bundle in bundles.items():
+            options[name] = bundle(
+                **{field.name: options.pop(field.name) for field in fields(bundle)}
+            )
+        command(**options)
+
+    spread_out.__doc__ = command.__doc__
+    spread_out.__annotations__ = {each.name: each.annotation for each in flat}
+    spread_out.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return spread_out
 
 
 class InterruptedByUser(BaseException):
     """Ctrl-C outside a run; not a KeyboardInterrupt, which typer would turn into exit code 1."""
-
-
-def load(file: Path, seed_offset: int = 0) -> Experiment:
-    """Return the experiment of a file, seen in this process's environment, its seed so much higher.
-
-    Raises:
-        SpecError: The file is wrong.
-        UsageError: Its seeds would be larger than the largest.
-    """
-    from matrixbench.spec.load import load_experiment  # noqa: PLC0415  deferred: --help stays fast
-
-    experiment = load_experiment(file, environ=os.environ)
-    return experiment.with_seed_offset(seed_offset) if seed_offset else experiment
-
-
-def settings_of(experiment: Experiment, store: Path | None) -> Settings:
-    """Return where an experiment keeps things; `store` is the command's option."""
-    from matrixbench.run.settings import settings_for  # noqa: PLC0415  the same
-
-    return settings_for(experiment, os.environ, store=store)
-
-
-def attempts_of(text: str | None) -> tuple[int, ...]:
-    """Return the numbers that `--k` names.
-
-    Raises:
-        UsageError: It names something else.
-    """
-    from matrixbench.results.tables import DEFAULT_K  # noqa: PLC0415  deferred: --help stays fast
-
-    if text is None:
-        return DEFAULT_K
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and 0 < int(word) <= MOST_ATTEMPTS for word in words):
-        raise UsageError(
-            f"«{text}» is no list of numbers of attempts",
-            where="--k",
-            hint=f"write numbers from 1 to {MOST_ATTEMPTS:,}, for example --k 1,5",
-        )
-    return tuple(dict.fromkeys(map(int, words)))
 
 
 def print_json(value: object) -> None:

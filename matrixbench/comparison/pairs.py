@@ -22,12 +22,12 @@ from matrixbench.comparison.values import (
 )
 from matrixbench.errors import NothingSelectedError, StoreError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.cells import label, same
 from matrixbench.records import Kind, Outcome
 from matrixbench.results.experiment import results_of
 from matrixbench.run.judging import opened
 from matrixbench.run.settings import settings_for
 from matrixbench.run.stopping import ignoring
+from matrixbench.spec.axes import BUILD, label, same
 from matrixbench.spec.wording import choose, nearest_first
 from matrixbench.store.outcomes import KeptLook
 
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.comparison.values import Comparison
-    from matrixbench.plan.cells import Coordinates, LaunchRun, Origin
+    from matrixbench.plan.cells import LaunchRun, Origin
     from matrixbench.results.experiment import ResultCell, Results
     from matrixbench.run.settings import Settings
     from matrixbench.run.stopping import LaunchKey
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
     from matrixbench.store.rows import TrialRow
@@ -417,9 +418,6 @@ def _several(one: Coordinates, other: Coordinates, axis: str) -> UsageError:
         f"{apart}={label(other.get(apart))}'",
     )
 
-
-BUILD = "build"
-"""Named like an axis, it compares two builds of the same launches."""
 
 PREVIOUS = "previous"
 """The newest build of a launch before the present one."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.paired import Pairs
     from matrixbench.stats.power import Sides
     from matrixbench.stats.proportions import Difference, Interval

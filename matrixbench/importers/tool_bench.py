@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.store.database import Store
 
 KIND = "imported"

@@ -16,8 +16,8 @@ from matrixbench.comparison.power import OFTEN, cell_drop, given, hundredths
 from matrixbench.comparison.totals import DROP_SHOWN, shown_drop
 from matrixbench.comparison.values import Basis, GateVerdict, Look, Missing
 from matrixbench.output.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
-from matrixbench.plan.cells import beside, label
 from matrixbench.safe_text import for_markdown
+from matrixbench.spec.axes import TEST, cell_name, varying_axes
 from matrixbench.stats.paired import ALPHA
 from matrixbench.stats.proportions import smallest_significant_drop
 
@@ -355,26 +355,15 @@ def rows_of(candidate: CandidateResult, by: By, axis: str) -> tuple[list[Row], i
     if by is By.TEST:
         rows = [_test_row(test) for test in candidate.tests]
     else:
-        axes = _varying(candidate.cells, axis)
+        varying = varying_axes(cell.pair.coordinates for cell in candidate.cells)
+        axes = [name for name in varying if name != axis] or [TEST]
         rows = [_cell_row(cell, axes) for cell in candidate.cells]
     rows.sort(key=lambda row: row.place)
     return rows[:ROWS], len(rows) - len(rows[:ROWS])
 
 
-def _varying(cells: Sequence[CellResult], axis: str) -> list[str]:
-    values: dict[str, set[str]] = {}
-    for cell in cells:
-        for name, value in cell.pair.coordinates.items():
-            values.setdefault(name, set()).add(label(value))
-    varying = [name for name, found in values.items() if len(found) > 1 and name != axis]
-    return varying or ["test"]
-
-
 def _cell_row(cell: CellResult, axes: Sequence[str]) -> Row:
-    coordinates = cell.pair.coordinates
-    name = " · ".join(
-        beside(axis, label(coordinates[axis])) for axis in axes if axis in coordinates
-    )
+    name = cell_name(cell.pair.coordinates, axes)
     up, down = cell.trials
     texts: tuple[str, ...] = (f"{up}" if up == down else f"{up}/{down}",)
     if cell.difference is None:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
 from matrixbench.importers.tool_bench import theirs
-from matrixbench.plan.cells import label
 from matrixbench.records import Outcome
 from matrixbench.results.tables import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
 from matrixbench.results.tally import IntervalKind, group_of, most_at_a_time, own_group
 from matrixbench.safe_files import replaced
 from matrixbench.safe_text import for_csv, for_json
+from matrixbench.spec.axes import MODEL_AXES, Level, cell_name, label, level_of, varying_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
     from matrixbench.results.experiment import ResultCell, Results
     from matrixbench.results.tally import Group
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.store.database import Store
     from matrixbench.store.rows import TrialRow
 
@@ -181,35 +181,31 @@ class _Naming:
     """How cells are called where there are four axes only."""
 
     def __init__(self, points: Sequence[Coordinates]) -> None:
-        axes = dict.fromkeys(axis for point in points for axis in point)
         # A test's parameters are told by its name.
         extra = [
             axis
-            for axis in axes
-            if axis not in _TOOL_BENCH_AXES
-            and not axis.startswith("parameters.")
-            and len({label(point.get(axis)) for point in points}) > 1
+            for axis in varying_axes(points)
+            if axis not in _TOOL_BENCH_AXES and level_of(axis) is not Level.TEST
         ]
-        self._model = ["model", *(axis for axis in extra if axis.startswith("model."))]
-        self._server = ["backend", *(axis for axis in extra if not axis.startswith("model."))]
+        self._model = ["model", *(axis for axis in extra if axis.startswith(MODEL_AXES))]
+        self._server = ["backend", *(axis for axis in extra if not axis.startswith(MODEL_AXES))]
 
     def model(self, coordinates: Coordinates) -> str | None:
         if len(self._model) == 1 and coordinates.get("model") is None:
             return None  # as tool_bench.py itself has it where no name was given
-        return _name(coordinates, self._model, " ")
+        # As a model's file is named: `qwen3 Q8_0`.
+        return " ".join(label(value) for _, value in _given(coordinates, self._model))
 
     def server(self, coordinates: Coordinates) -> str:
-        return _name(coordinates, self._server, " · ")
+        return cell_name(dict(_given(coordinates, self._server)))
 
 
-def _name(coordinates: Coordinates, axes: Sequence[str], joint: str) -> str:
-    first, *rest = axes
-    words = [label(coordinates.get(first))]
-    for axis in rest:
+def _given(coordinates: Coordinates, axes: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the axes that a cell has with their values; the first of them it must have."""
+    yield axes[0], coordinates.get(axes[0])
+    for axis in axes[1:]:
         if (value := coordinates.get(axis)) is not None:
-            plain = axis in {"binary", "chat_template"} or axis.startswith("model.")
-            words.append(label(value) if plain else f"{axis.split('.', 1)[-1]}={label(value)}")
-    return joint.join(words)
+            yield axis, value
 
 
 def _tool_bench_row(

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from matrixbench.charts.metrics import number, seconds
 from matrixbench.output.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
-from matrixbench.plan.cells import beside, label
 from matrixbench.results.tables import LEANS, pass_columns
+from matrixbench.spec.axes import cell_name, label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,7 +167,7 @@ def _table(
         table.add_column(name, justify="right", no_wrap=True)
     for row, texts in zip(rows, shown, strict=True):
         table.add_row(
-            Text(f"{_name(row, by)}{_DOUBT if row['unverified'] else ''}".strip()),
+            Text(f"{cell_name(row, by)}{_DOUBT if row['unverified'] else ''}".strip()),
             *(texts[name] for name in columns),
         )
     return table
@@ -270,14 +270,6 @@ def _warnings(rows: Sequence[Mapping[Any, Any]], ks: Sequence[int]) -> list[str]
         cells = counted(other, "cell")
         lines.append(f"latency, tok/s: without {cells} whose trials ran under another load")
     return lines
-
-
-def _name(row: Mapping[Any, Any], by: Sequence[str]) -> str:
-    words = []
-    for axis in by:
-        missing = isinstance(row[axis], float) and isnan(row[axis])
-        words.append(beside(axis, label(None if missing else row[axis])))
-    return " · ".join(words)
 
 
 def _ends(row: Mapping[Any, Any], low: str, high: str) -> str:

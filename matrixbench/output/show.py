@@ -37,10 +37,10 @@ from matrixbench.output.transcript import (
     usage_json,
     usage_of_row,
 )
-from matrixbench.plan.cells import label
 from matrixbench.plan.launches import OPTION_FILES, changed_files, contents_of
 from matrixbench.records import Outcome
 from matrixbench.safe_text import visible
+from matrixbench.spec.axes import varying_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -326,12 +326,7 @@ def _print_one_reply(found: Sequence[tuple[Square, int]], out: Console) -> None:
     out.print()
     title = f"one reply to several seeds: {counted(len(found), 'cell')} (look with show --distinct)"
     out.print(title, style="bold")
-    points = [square.coordinates for square, _ in found]
-    varying = [
-        axis
-        for axis in dict.fromkeys(axis for point in points for axis in point)
-        if len({label(point.get(axis)) for point in points}) > 1
-    ]
+    varying = varying_axes(square.coordinates for square, _ in found)
     for square, trials in found[:_CELLS]:
         told = {axis: square.coordinates.get(axis) for axis in varying or square.coordinates}
         out.print(Text(f"  {counted(trials, 'trial')}, 1 distinct reply: {coordinates_text(told)}"))

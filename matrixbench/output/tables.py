@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from matrixbench.plan.builds import version_name
-from matrixbench.plan.cells import label
 from matrixbench.plan.planner import Plan
 from matrixbench.safe_text import for_line, for_terminal
+from matrixbench.spec.axes import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, ConsoleRenderable, RenderResult
 
     from matrixbench.plan.builds import HeldBuild
-    from matrixbench.plan.cells import Cell, Coordinates, NotApplicable
+    from matrixbench.plan.cells import Cell, NotApplicable
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.run.settings import RunSummary
+    from matrixbench.spec.axes import Coordinates
 
 WIDTH = 100
 """Columns that a table may use at most."""

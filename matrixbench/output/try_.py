@@ -29,10 +29,9 @@ from matrixbench.output.transcript import (
     usage_facts,
     usage_json,
 )
-from matrixbench.plan.cells import label
-from matrixbench.plan.matrix import coordinates_of_test
 from matrixbench.records import ChatReply, ServerView
 from matrixbench.safe_text import visible
+from matrixbench.spec.axes import label
 from matrixbench.store.encoding import whole_conversation
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matrixbench.plan.cells import Coordinates
     from matrixbench.records import JsonObject
     from matrixbench.run.try_ import Choice, Tried
+    from matrixbench.spec.axes import Coordinates
 
 _VALUES_NAMED = 4
 _AXES_NAMED = 4
@@ -91,7 +90,7 @@ def print_tried(tried: Tried, out: Console) -> None:
 
 def _coordinates(tried: Tried) -> Coordinates:
     """Return what is known of where a trial stands: of a saved reply no more than its test."""
-    return tried.cell.coordinates() if tried.cell else coordinates_of_test(tried.test)
+    return tried.cell.coordinates() if tried.cell else tried.test.coordinates
 
 
 def _facts(tried: Tried) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
+from matrixbench.spec.axes import REQUEST
 from matrixbench.spec.backends import (
     OPENAI_FIELDS,
     Backend,
@@ -158,7 +159,7 @@ def point_obstacle(backend: Backend, point: RequestPoint) -> Obstacle | None:
     server = "endpoint" if isinstance(backend, EndpointBackend) else "server"
     honoured = OPENAI_FIELDS.union(backend.honours)
     for axis, value in point.coordinates.items():
-        if value is not None and not axis.startswith("request.") and axis not in honoured:
+        if value is not None and not axis.startswith(REQUEST) and axis not in honoured:
             return Obstacle(
                 f"{axis} is not known to be honoured by this {server}",
                 f"if it is, say honours: [{axis}]",

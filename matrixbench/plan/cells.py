@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, assert_never
 
-from matrixbench.identity import canonical_json
 from matrixbench.safe_text import for_line
+from matrixbench.spec.axes import cell_name
 from matrixbench.spec.backends import (
     CommandBackend,
     EndpointBackend,
@@ -18,13 +16,13 @@ from matrixbench.spec.backends import (
     OllamaBackend,
     ScriptedBackend,
 )
-from matrixbench.spec.base import is_file_mark
 from matrixbench.spec.checks import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from matrixbench.records import Build, JsonObject
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import Template, TestCase
     from matrixbench.spec.models import Model
@@ -156,75 +154,6 @@ class LaunchRun(NamedTuple):
     digest: str
     build: str
     origin: Origin | None = None
-
-
-_BARE = frozenset({"backend", "binary", "model", "chat_template", "test", "build"})
-"""Axes whose values speak for themselves."""
-
-
-class Several(tuple[str, ...]):
-    """What a test has several of at once, its tags: it is matched where one of them is."""
-
-    __slots__ = ()
-
-
-def label(value: object) -> str:
-    """Return an axis value as people read it: text bare, null as `null`, the rest as JSON."""
-    match value:
-        case str():
-            return value
-        case None | bool() | int() | float():
-            return _scalar(value)
-        case {"file": str(text)} if is_file_mark(value):
-            return text
-        case _:
-            return canonical_json(value)  # type: ignore[arg-type]  # values come from YAML
-
-
-def beside(axis: str, text: str) -> str:
-    """Return a value's text as it stands beside others: behind its axis' name where it needs it.
-
-    `native` speaks for itself, 0.7 does not: `temperature=0.7`.
-    """
-    return text if axis in _BARE else f"{axis.split('.', 1)[-1]}={text}"
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _scalar(value: float | None) -> str:
-    """Return a number, a boolean or null as JSON; a matrix asks for few of them very often."""
-    return canonical_json(value)
-
-
-def same(left: object, right: object) -> bool:
-    """Return whether two axis values are the same value: 1 is 1.0, but `true` is not 1."""
-    if isinstance(left, bool) is not isinstance(right, bool):
-        return False
-    return bool(left == right)
-
-
-def is_glob(pattern: object) -> bool:
-    """Return whether a named value is a glob."""
-    return isinstance(pattern, str) and any(char in pattern for char in "*?[")
-
-
-def matches(pattern: Any, value: object) -> bool:
-    """Return whether a value is what an `exclude` entry or a user names.
-
-    A list means any of its items; `{value: X}` means X itself, also where X is a list; text may be
-    a glob and is compared with the value's label. Of several values at once, one must match.
-    """
-    if isinstance(value, Several):
-        return any(matches(pattern, item) for item in value)
-    match pattern:
-        case {"value": literal} if len(pattern) == 1:
-            return same(literal, value)
-        case list() | tuple():
-            return any(matches(item, value) for item in pattern)
-        case str():
-            text = label(value)
-            return pattern == text or (is_glob(pattern) and fnmatchcase(text, pattern))
-        case _:
-            return same(pattern, value)
 
 
 SCRIPTED_CONCURRENCY = 4
@@ -367,13 +296,6 @@ def _server(launch: Launch) -> tuple[str | None, ...]:
             assert_never(launch.spec)
 
 
-Coordinates: TypeAlias = dict[str, Any]
-"""Axis → value. The axes are called as in docs/experiment-file.md: `backend`, `binary`,
-`options.NAME`, `model`, `model.NAME`, `chat_template`, sampling fields by their own names,
-`request.NAME`, `test`, `parameters.NAME`. An axis that a cell does not have is missing; a null
-sampling field is None."""
-
-
 class Why(StrEnum):
     """Why trials of a cell will run."""
 
@@ -424,17 +346,7 @@ class Launch:
     @property
     def name(self) -> str:
         """A short name for people: the values of its axes."""
-        return " · ".join(
-            for_line(str(value))
-            if axis in {"backend", "binary", "model", "chat_template"}
-            else for_line(f"{axis.split('.', 1)[-1]}={_written(value)}")
-            for axis, value in self.coordinates.items()
-        )
-
-
-def _written(value: object) -> object:
-    """Return a value as a launch's name holds it: of a file its path, as the file says it."""
-    return label(value) if is_file_mark(value) else value
+        return for_line(cell_name(self.coordinates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -456,13 +368,7 @@ class Cell:
 
     def coordinates(self) -> Coordinates:
         """Return axis → value."""
-        test = self.test
-        return {
-            **self.launch.coordinates,
-            **self.point.coordinates,
-            "test": test.name,
-            **{f"parameters.{name}": value for name, value in test.parameters.items()},
-        }
+        return {**self.launch.coordinates, **self.point.coordinates, **self.test.coordinates}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

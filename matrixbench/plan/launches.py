@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 from matrixbench.identity import IDENTITY_VERSION, digest
 from matrixbench.plan.applicability import Obstacle, launch_obstacle, takes_file
-from matrixbench.plan.cells import Launch, load_of, matches
-from matrixbench.plan.selector import Level, level_of, narrow
+from matrixbench.plan.cells import Launch, load_of
+from matrixbench.plan.selector import narrow
+from matrixbench.spec.axes import MODEL_AXES, OPTIONS, Level, level_of, matches
 from matrixbench.spec.backends import (
     CommandBackend,
     EndpointBackend,
@@ -89,13 +90,13 @@ def _of_model(
 ) -> Iterator[PossibleLaunch]:
     options = narrow(
         _option_points(backend[1], model[1]),
-        ((axis, value) for axis, value in named.items() if axis.startswith("options.")),
+        ((axis, value) for axis, value in named.items() if axis.startswith(OPTIONS)),
     )
     for axes, point, template in product(
         grid_points(model[1].axes), options, _templates_of(experiment, model[1])
     ):
         source = fill_axes(model[1], axes)
-        flags = {axis.removeprefix("options."): value for axis, value in point.items()}
+        flags = {axis.removeprefix(OPTIONS): value for axis, value in point.items()}
         launch = Launch(
             digest=launch_digest(
                 backend[1], flags, source, template, faithful=experiment.file.faithful
@@ -111,7 +112,7 @@ def _of_model(
                 "backend": backend[0],
                 **({} if binary[0] is None else {"binary": binary[0]}),
                 "model": model[0],
-                **{f"model.{name}": value for name, value in axes.items()},
+                **{f"{MODEL_AXES}{name}": value for name, value in axes.items()},
                 "chat_template": template.name,
                 **point,
             },
@@ -140,7 +141,7 @@ def _option_points(backend: Backend, model: Model) -> tuple[Point, ...]:
         for over, own in product(grid_points(backend.options), grid_points(model.options or {}))
     ]
     points = grid_points([{key: {"value": value} for key, value in p.items()} for p in merged])
-    return tuple({f"options.{name}": value for name, value in point.items()} for point in points)
+    return tuple({f"{OPTIONS}{name}": value for name, value in point.items()} for point in points)
 
 
 def _known(backend: LlamaServerBackend | OllamaBackend | CommandBackend, options: Point) -> Point:

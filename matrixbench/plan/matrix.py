@@ -15,24 +15,29 @@ from matrixbench.plan.cells import (
     Loads,
     NotApplicable,
     RequestPoint,
-    Several,
     load_of,
     loads_of,
 )
 from matrixbench.plan.launches import PossibleLaunch, launches
-from matrixbench.plan.selector import Level, Patterns, level_of, narrow
-from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
+from matrixbench.plan.selector import Patterns, narrow
+from matrixbench.spec.axes import (
+    REQUEST,
+    Level,
+    axis_of,
+    given_values,
+    handles,
+    level_of,
+    values_of_axis,
+)
 from matrixbench.spec.base import axis_values, grid_points
-from matrixbench.spec.base import axis_values as entry_values
-from matrixbench.spec.references import HANDLES, SUITE, TAG
 from matrixbench.spec.rules import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from matrixbench.plan.cells import Coordinates
     from matrixbench.plan.selector import Selector
     from matrixbench.records import JsonObject
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.base import Grids, Point
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment, TestCase
@@ -47,7 +52,7 @@ def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tupl
             values even where the grids lack them.
     """
     chosen = tuple(
-        {**sampling, **{f"request.{name}": value for name, value in request.items()}}
+        {**sampling, **{f"{REQUEST}{name}": value for name, value in request.items()}}
         for sampling, request in product(grid_points(file.sampling), grid_points(file.request))
     )
     if not named:
@@ -101,12 +106,12 @@ class Requests:
                 continue
             seen.add(fields_digest)
             coordinates = {
-                axis: own.get(axis.removeprefix("request."), value) for axis, value in point.items()
+                axis: own.get(axis.removeprefix(REQUEST), value) for axis, value in point.items()
             }
             yield fields_digest, RequestPoint(coordinates=coordinates, fields=fields)
 
     def _fields(self, point: Point, own: JsonObject) -> JsonObject:
-        asked = {axis.removeprefix("request."): value for axis, value in point.items()}
+        asked = {axis.removeprefix(REQUEST): value for axis, value in point.items()}
         fields = {"max_tokens": self._max_tokens, **asked, **own}
         if fields.get(STREAM) is False:  # what every request was before it could be said
             del fields[STREAM]
@@ -118,36 +123,13 @@ def is_greedy(fields: JsonObject) -> bool:
     return fields.get("temperature") == 0 or fields.get("top_k") == 1
 
 
-def coordinates_of_test(test: TestCase) -> Coordinates:
-    """Return the axes of the test level."""
-    return {
-        "test": test.name,
-        **{f"parameters.{name}": value for name, value in test.parameters.items()},
-    }
-
-
-def handles_of_test(test: TestCase) -> Coordinates:
-    """Return what a test may be named by: the axes of its level, its suite and its tags, if any."""
-    suite = {SUITE: test.suite} if test.suite else {}
-    tags = {TAG: Several(test.tags)} if test.tags else {}
-    return {**coordinates_of_test(test), **suite, **tags}
-
-
 def known_handles(experiment: Experiment) -> dict[str, frozenset[str]]:
     """Return the suites and the tags that tests of an experiment may be named by."""
-    return {
-        SUITE: frozenset(test.suite for test in experiment.tests if test.suite),
-        TAG: frozenset(tag for test in experiment.tests for tag in test.tags),
-    }
-
-
-def values_of_axis(found: Iterable[Coordinates]) -> dict[str, tuple[Any, ...]]:
-    """Return axis → its distinct values in order of appearance."""
-    values: dict[str, dict[str, Any]] = {}
-    for coordinates in found:
-        for axis, value in coordinates.items():
-            values.setdefault(axis, {}).setdefault(canonical_json(value), value)
-    return {axis: tuple(distinct.values()) for axis, distinct in values.items()}
+    named: dict[str, set[str]] = {axis: set() for axis in handles()}
+    for axis, value in given_values({}, experiment.tests):
+        if axis in named:
+            named[axis].add(value)
+    return {axis: frozenset(values) for axis, values in named.items()}
 
 
 def axis_sizes(experiment: Experiment) -> dict[str, int]:
@@ -157,40 +139,15 @@ def axis_sizes(experiment: Experiment) -> dict[str, int]:
 
 def written_values(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     """Return axis → its values as the file writes them, without making the matrix."""
-    file = experiment.file
-    written: list[Coordinates] = []
-    for name, backend in file.backends.items():
-        written.append({"backend": name})
-        if isinstance(backend, LlamaServerBackend | OllamaBackend):
-            labels = backend.binary if isinstance(backend.binary, dict) else {}
-            written += [{"binary": label} for label in labels]
-        if isinstance(backend, LlamaServerBackend | CommandBackend | OllamaBackend):
-            written += _written(backend.options, "options.")
-    for name, model in file.models.items():
-        written.append({"model": name})
-        written += _written(model.axes, "model.")
-        written += _written(model.options or {}, "options.")
-    written += [{"chat_template": name} for name in file.chat_templates]
-    written += _written(file.sampling, "")
-    written += _written(file.request, "request.")
-    written += [coordinates_of_test(test) for test in experiment.tests]
-    return values_of_axis(written)
-
-
-def _written(grids: Grids, prefix: str) -> list[Coordinates]:
-    several: list[Any] = list(grids) if isinstance(grids, (list, tuple)) else [grids]
-    return [
-        {f"{prefix}{name}": value}
-        for grid in several
-        for name, entry in grid.items()
-        for value in entry_values(entry)
-    ]
+    data = experiment.file.model_dump(exclude={"tests"})
+    given = given_values(data, experiment.tests)
+    return values_of_axis({axis: value} for axis, value in given if axis_of(axis).is_coordinate)
 
 
 def known_axes(experiment: Experiment) -> frozenset[str]:
     """Return the names of all axes that cells of an experiment may have, `suite` and `tag`."""
     named = {axis for entry in experiment.file.include for axis in entry}
-    return frozenset(axis_sizes(experiment)) | named | {*HANDLES}
+    return frozenset(axis_sizes(experiment)) | named | {*handles()}
 
 
 _EXCLUDED_PER_KEPT = 50
@@ -280,7 +237,7 @@ class _Builder:
         chosen = points(file)
         masks: dict[int, int] = {}
         test_masks = {
-            id(test): self._excluded.mask(Level.TEST, handles_of_test(test))
+            id(test): self._excluded.mask(Level.TEST, test.handles)
             for test in self._experiment.tests
         }
         entries = bool(self._excluded.entries)
@@ -300,11 +257,7 @@ class _Builder:
         """Add the cells that an `include` entry names; `exclude` does not touch them."""
         chosen = points(self._experiment.file, entry)
         pattern = Patterns(entries=(entry,))
-        tests = [
-            test
-            for test in self._experiment.tests
-            if pattern.mask(Level.TEST, handles_of_test(test))
-        ]
+        tests = [test for test in self._experiment.tests if pattern.mask(Level.TEST, test.handles)]
         for possible in launches(self._experiment, entry):
             self._add(possible, chosen, tests, None)
 
@@ -382,7 +335,7 @@ class _Builder:
         aside = list(self._not_applicable.values())
         unselected: list[Cell] = []
         if where is not None and where.text:
-            handles = {test.name: handles_of_test(test) for test in self._experiment.tests}
+            handles = {test.name: test.handles for test in self._experiment.tests}
 
             def chosen(coordinates: Coordinates) -> bool:
                 return where({**coordinates, **handles[coordinates["test"]]})
@@ -414,7 +367,7 @@ class _Builder:
                     yield cell.point.coordinates
                 if id(cell.test) not in noted:
                     noted.add(id(cell.test))
-                    yield coordinates_of_test(cell.test)
+                    yield cell.test.coordinates
         for point in self._not_applicable.values():
             yield point.coordinates
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentBuild, Why, label
+from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentBuild, Why
 from matrixbench.plan.launches import changed_files, contents_of, same_but_for_files
 from matrixbench.plan.matrix import is_greedy
+from matrixbench.spec.axes import label
 from matrixbench.spec.backends import ScriptedBackend
 from matrixbench.spec.experiment import PROMPT_TIMES
 from matrixbench.stats.betting import fewest_rounds

@@ -6,22 +6,21 @@ import json
 import operator
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
-from matrixbench.plan.cells import Several, is_glob, label, matches, same
-from matrixbench.spec.references import HANDLES
-from matrixbench.spec.rules import SAMPLING_FIELDS
+from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, matches, same
+from matrixbench.spec.experiment import SAMPLING_FIELDS
 from matrixbench.spec.slips import SAMPLING_WORDS
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Cell, Coordinates
+    from matrixbench.plan.cells import Cell
+    from matrixbench.spec.axes import Coordinates, Level
     from matrixbench.spec.base import Point
 
 Predicate: TypeAlias = "Callable[[Mapping[str, Any]], bool]"
@@ -334,7 +333,6 @@ class _Parser:
 
 
 NO_CELL = "no cell is selected"
-PREFIXES = ("request.", "options.", "parameters.", "model.")
 _FIXED = ("max_tokens", "seed", "trials", "context", "slots", "concurrency", "build")
 """What people choose cells by, and what is no axis unless the file makes it one."""
 
@@ -346,7 +344,8 @@ def unknown_axis(name: str, axes: Iterable[str]) -> tuple[str, str]:
     """
     known = sorted(axes)
     every = f"its axes are {', '.join(known)}"
-    owner = next((f"{p}{name}" for p in PREFIXES if f"{p}{name}" in known), None)
+    families = axes_that(lambda axis: axis.is_family)
+    owner = next((f"{family}{name}" for family in families if f"{family}{name}" in known), None)
     if owner is None and name in (*SAMPLING_FIELDS, *_FIXED):
         return f"{name} does not vary here", f"{_left(name)}; {every}"
     near = owner or SAMPLING_WORDS.get(name) or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
@@ -416,25 +415,6 @@ def _known(compared: Compared, known: Iterable[Any]) -> str:
     perhaps = f"perhaps you meant «{near}»; " if near else ""
     ordered = nearest_first(compared.wanted, texts)
     return f"{perhaps}the values of {compared.axis}, the nearest first: {listed(ordered)}"
-
-
-class Level(StrEnum):
-    """The part of a cell that an axis belongs to."""
-
-    LAUNCH = "launch"
-    REQUEST = "request"
-    TEST = "test"
-
-
-def level_of(axis: str) -> Level:
-    """Return the level of an axis by its name."""
-    if axis in {"backend", "binary", "model", "chat_template"}:
-        return Level.LAUNCH
-    if axis.startswith(("options.", "model.")):
-        return Level.LAUNCH
-    if axis in {"test", *HANDLES} or axis.startswith("parameters."):
-        return Level.TEST
-    return Level.REQUEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

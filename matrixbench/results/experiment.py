@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
 from matrixbench.plan.builds import RecordedBuilds, build_labels
-from matrixbench.plan.cells import ANY_LOAD, Loads, PresentBuild, label, load_in, url_of
+from matrixbench.plan.cells import ANY_LOAD, Loads, PresentBuild, load_in, url_of
 from matrixbench.plan.launches import launches
-from matrixbench.plan.matrix import is_greedy, values_of_axis
+from matrixbench.plan.matrix import is_greedy
 from matrixbench.plan.selector import nothing_selected, parse_where
 from matrixbench.results.tables import AXES_ATTR, cell_frame, trial_frame
 from matrixbench.results.tally import CellStatus, IntervalKind, Square
 from matrixbench.run.judging import rejudge
 from matrixbench.run.prepare import nothing_in_file, prepare
+from matrixbench.run.settings import RunRequest
 from matrixbench.run.stopping import ignoring
+from matrixbench.spec.axes import axes_that, label, values_of_axis
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from matrixbench.plan.builds import HeldBuild
-    from matrixbench.plan.cells import Cell, Coordinates, NotApplicable, Origin
+    from matrixbench.plan.cells import Cell, NotApplicable, Origin
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import Build
     from matrixbench.results.tables import Outcomes
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.settings import Settings
     from matrixbench.run.stopping import LaunchKey
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
     from matrixbench.store.experiments import ExperimentRecord, RecordedCell, RecordedLaunch
@@ -269,7 +272,7 @@ def results_of(
         NothingSelectedError: No cell is selected.
         StoreError: The store cannot be read.
     """
-    prepared = prepare(experiment, settings, store=store, where=where)
+    prepared = prepare(RunRequest(experiment=experiment, settings=settings, where=where), store)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise nothing_in_file(experiment, where)
     if store is not None:
@@ -516,10 +519,6 @@ def _guessed(build: str | None, why: str) -> tuple[str | None, str]:
     return build, f"shown is {build[:8]}, which ran last (unverified): {why}"
 
 
-_SERVER_AXES = ("backend", "binary")
-"""What the builds that a cell can have depend on."""
-
-
 def split_by_build(frame: DataFrame, results: Results, builds: Mapping[str, Build]) -> DataFrame:
     """Return a cell frame whose column `build` holds labels, present builds first, then newest.
 
@@ -550,7 +549,7 @@ def split_by_build(frame: DataFrame, results: Results, builds: Mapping[str, Buil
 
 def _not_applicable_everywhere(frame: DataFrame) -> DataFrame:
     aside = frame["status"] == CellStatus.NOT_APPLICABLE.value
-    axes = [axis for axis in _SERVER_AXES if axis in frame.columns]
+    axes = axes_that(lambda axis: axis.sets_build and axis.name in frame.columns)
     if not aside.any() or not axes:
         return frame
     servers = list(zip(*(frame[axis] for axis in axes), strict=True))

@@ -10,6 +10,7 @@ from matrixbench.records import Outcome
 from matrixbench.run.reproduce import Reproduction, reproduction
 from matrixbench.run.servers import Servers
 from matrixbench.run.stopping import ignoring
+from matrixbench.spec.axes import varying_axes
 from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
@@ -178,11 +179,7 @@ def _only(results: Results) -> ResultCell:
         return cells[0]
     if not cells:
         raise _nothing(results, "no cell is selected", where=experiment)
-    axes = [
-        axis
-        for axis, value in cells[0].square.coordinates.items()
-        if any(cell.square.coordinates.get(axis) != value for cell in cells)
-    ]
+    axes = varying_axes(cell.square.coordinates for cell in cells)
     raise UsageError(
         f"--trial shows a trial of one cell, and {len(cells):,} are selected",
         where=experiment,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.plan.cells import label
 from matrixbench.records import Outcome
 from matrixbench.results.tally import (
     IntervalKind,
@@ -17,6 +16,7 @@ from matrixbench.results.tally import (
     plain,
     summary,
 )
+from matrixbench.spec.axes import label
 from matrixbench.stats.clustered import pass_at_k, pass_hat_k
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from matrixbench.plan.cells import Coordinates, NotApplicable
+    from matrixbench.plan.cells import NotApplicable
     from matrixbench.results.tally import Square
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.store.rows import TrialRow
 
 COLUMNS: Mapping[str, str] = {

@@ -18,7 +18,8 @@ from matrixbench.stats.sequential import sequential_interval
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Coordinates, NotApplicable
+    from matrixbench.plan.cells import NotApplicable
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
 

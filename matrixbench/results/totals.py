@@ -8,9 +8,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.cells import label
 from matrixbench.results.tables import as_bits, axes_of, pass_columns, with_pass_k
 from matrixbench.results.tally import CellStatus, IntervalKind, luck_of, one_draw
+from matrixbench.spec.axes import TEST, Level, label, level_of, varies
 from matrixbench.spec.wording import choose
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
@@ -277,9 +277,6 @@ _SPEEDS = (
     "cached_share",
     "draft_accepted_share",
 )
-_SERVER = ("backend", "binary", "model", "chat_template")
-_SERVER_PREFIXES = ("options.", "model.")
-_TEST = "test"
 
 _Row: TypeAlias = "dict[str, Any]"
 _Point: TypeAlias = "tuple[str, ...]"
@@ -347,10 +344,9 @@ def ranked_axes(frame: DataFrame) -> list[str]:
     Where none does: any other that varies, but tests and their parameters; none where none does.
     """
     applies = frame[frame["status"] != CellStatus.NOT_APPLICABLE.value]
-    varying = [axis for axis in axes_of(frame) if len({_text(v) for v in applies[axis]}) > 1]
-    chosen = [axis for axis in varying if axis in _SERVER or axis.startswith(_SERVER_PREFIXES)]
-    others = [axis for axis in varying if axis != _TEST and not axis.startswith("parameters.")]
-    return chosen or others
+    varying = [axis for axis in axes_of(frame) if varies(applies[axis])]
+    chosen = [axis for axis in varying if level_of(axis) is Level.LAUNCH]
+    return chosen or [axis for axis in varying if level_of(axis) is not Level.TEST]
 
 
 def _known(frame: DataFrame, by: Sequence[str]) -> list[str]:
@@ -370,7 +366,7 @@ def _groups(frame: DataFrame, axes: Sequence[str]) -> dict[_Point, list[_Row]]:
     for record in frame.to_dict("records"):
         if record["status"] != CellStatus.NOT_APPLICABLE:
             row = {str(name): value for name, value in record.items()}
-            groups.setdefault(tuple(_text(row[axis]) for axis in axes), []).append(row)
+            groups.setdefault(tuple(label(row[axis]) for axis in axes), []).append(row)
     return groups
 
 
@@ -380,10 +376,10 @@ def _points(groups: Iterable[Sequence[_Row]], axes: Sequence[str]) -> list[list[
     shared = [
         axis
         for axis in axes
-        if all(any(_text(row[axis]) != "null" for row in rows) for rows in groups)
+        if all(any(label(row[axis]) != "null" for row in rows) for rows in groups)
     ]
     return [
-        [tuple(_text(row[axis]) for axis in shared) for row in rows if row["trials"]]
+        [tuple(label(row[axis]) for axis in shared) for row in rows if row["trials"]]
         for rows in groups
     ]
 
@@ -439,7 +435,7 @@ def _total(cells: Sequence[_Row], ks: Sequence[int]) -> _Row:
 def _by_test(cells: Iterable[_Row]) -> list[list[_Row]]:
     tests: dict[str, list[_Row]] = {}
     for cell in cells:
-        tests.setdefault(_text(cell.get(_TEST)), []).append(cell)
+        tests.setdefault(label(cell.get(TEST)), []).append(cell)
     return list(tests.values())
 
 
@@ -483,11 +479,6 @@ def _mean(tests: Iterable[Sequence[_Row]], name: str) -> float:
 def _median(values: Iterable[float]) -> float:
     known = [value for value in values if not isnan(value)]
     return float(median(known)) if known else nan
-
-
-def _text(value: object) -> str:
-    missing = isinstance(value, float) and isnan(value)
-    return label(None if missing else value)
 
 
 def _place(row: _Row) -> tuple[float, float]:

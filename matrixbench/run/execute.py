@@ -1,304 +1,177 @@
-"""Executing an experiment: what is there is looked at, the rest is run."""
+"""A run of what an experiment lacks: begun, its launches visited, and brought to an end."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from matrixbench.errors import UsageError
+from matrixbench.plan.matrix import is_greedy
 from matrixbench.records import Kind
-from matrixbench.run.events import (
-    Compared,
-    GateDecided,
-    Rejudged,
-    RoundsStarted,
-    RunStarted,
-    TrialsStored,
-    Unverified,
-)
+from matrixbench.run.events import Compared, Rejudged, RunStarted, Unverified
 from matrixbench.run.judging import judged_by, rejudge
-from matrixbench.run.launches import Launches, record_cells, to_run
+from matrixbench.run.launches import Visits, to_run
 from matrixbench.run.preflight import check_options
 from matrixbench.run.prepare import nothing_in_file, prepare
 from matrixbench.run.servers import Servers
-from matrixbench.run.settings import Mode, mode_of, settings_for
+from matrixbench.run.settings import Counts, Mode
 from matrixbench.store.database import open_store, refuse_what_is_no_store
+from matrixbench.store.experiments import (
+    ExperimentRecord,
+    RecordedCell,
+    RecordedLaunch,
+    record_experiment,
+)
 from matrixbench.store.locks import ExperimentLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import asyncio
+    from collections.abc import Callable, Iterator
 
-    from matrixbench.plan.planner import UntilGate
-    from matrixbench.records import Outcome
-    from matrixbench.run.events import Event, Listener
+    from matrixbench.plan.cells import RequestPoint
+    from matrixbench.run.events import Listener
+    from matrixbench.run.judging import Rejudgement
     from matrixbench.run.prepare import Prepared
-    from matrixbench.run.settings import Rejection, RunSummary, Settings
-    from matrixbench.spec.load import Experiment
+    from matrixbench.run.settings import RunRequest, RunSummary
+    from matrixbench.spec.axes import Coordinates
+    from matrixbench.spec.load import TestCase
     from matrixbench.store.database import Store
 
-_FURTHER = 1.5
-"""How many times as many rounds there are after a further visit."""
-
-
-class Gate(Protocol):
-    """What decides that there are enough trials."""
-
-    @property
-    def first_look(self) -> int:
-        """After how many rounds it can be decided at all."""
-
-    def decided(self, store: Store) -> str:
-        """Return what it says by now, in a word; empty as long as it is undecided."""
+Shared = TypeVar("Shared")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Visits:
-    """The visits of one run.
+class Run:
+    """A run whose store is open and locked, and whose plan is made; see `begun`.
 
     Args:
-        prepared: The plan of all trials.
-        prepare: Gives the plan of some rounds, a fresh start or not.
+        request: What is to be run.
+        mode: What to do with trials that are there.
         store: The open store.
-        generation: Gives the generation that new trials belong to.
-        tell: Is told of every event.
+        prepared: The plan.
+        counts: What it has come to so far; is told of every event.
         stop: Is set to stop in an orderly way.
+        before: Number of the newest trial that was there.
     """
 
-    prepared: Prepared
-    prepare: Callable[[range, bool], Prepared]
+    request: RunRequest
+    mode: Mode
     store: Store
-    generation: Callable[[], int]
-    tell: Listener
+    prepared: Prepared
+    counts: Counts
     stop: asyncio.Event
+    before: int
+    _generation: int | None = None
 
-    async def run(self, gate: Gate) -> RunSummary:
-        """Run rounds until the gate is decided, or none is left.
+    def plan(self, rounds: range, *, fresh: bool) -> Prepared:
+        """Return the plan of some rounds alone, with what is stored by now."""
+        return prepare(self.request, self.store, fresh=fresh, rounds=rounds)
 
-        A launch that is given up ends the run after its visit: more rounds of the others decide
-        nothing.
+    async def visit(self, prepared: Prepared, *, backwards: bool = False) -> None:
+        """Visit the launches of a plan.
 
         Raises:
             ServerError: No server could be used, so that nothing was measured.
             ModelError: The same, for want of a model.
             StoreError: Trials cannot be stored; what was stored is intact.
         """
-        plan, most = self.prepared.plan, self.prepared.wanted.trials
-        self.tell(
+        visits = Visits(
+            prepared=prepared,
+            store=self.store,
+            servers=Servers(self.request.settings),
+            generation=self.generation,
+            counts=self.counts,
+            stop=self.stop,
+        )
+        await visits.run(backwards=backwards)
+        if self.counts.failure and not self.counts.ran and not self.stop.is_set():
+            raise self.counts.failure
+
+    def generation(self) -> int:
+        """Return the generation that new trials belong to; a fresh start opens it when asked."""
+        if self._generation is None:
+            self._generation = self._opened_generation()
+        return self._generation
+
+    def _opened_generation(self) -> int:
+        if self.mode is not Mode.FRESH:
+            return self.store.generation()
+        plan = self.prepared.plan
+        cells = {cell.id for launch in plan.launches for cell in launch.cells}
+        return self.store.start_fresh(plan.experiment, cells if self.request.where else None)
+
+    def summary(self) -> RunSummary:
+        """Return what the run has come to, once what waits for other cells' replies is judged."""
+        prepared = self.prepared
+        summary = self.counts.summary(
+            self.request, prepared.plan.remaining, interrupted=self.stop.is_set()
+        )
+        if not prepared.of_cells.compares:
+            if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
+                _rejudge(prepared, self.store)
+            return summary
+        # Replies of earlier runs too, where what they are compared with is new.
+        again = _rejudge(prepare(self.request, self.store), self.store)
+        if not again.replies:
+            return summary
+        waiting = again.of_kind(Kind.NO_REFERENCE)
+        self.counts.tell(Compared(replies=again.replies, waiting=waiting))
+        own = [judged for trial, judged in again.judgements.items() if trial > self.before]
+        return summary.settled(own)
+
+
+@contextmanager
+def begun(request: RunRequest, mode: Mode, tell: Listener, stop: asyncio.Event) -> Iterator[Run]:
+    """Yield a run of which nothing was sent yet, with its experiment locked.
+
+    Raises:
+        UsageError: Results exist and `mode` is `new`, or a selector is wrong.
+        NothingSelectedError: The selection leaves no cell.
+        SpecError: A server lacks an option or a chat template that the file names.
+        StoreError: The store cannot be used.
+    """
+    experiment, path = request.experiment, request.settings.store
+    refuse_what_is_no_store(path)
+    with (
+        ExperimentLock(path, experiment.file.name),
+        open_store(path, create=True) as store,
+    ):
+        prepared = prepare(request, store, fresh=mode is Mode.FRESH)
+        plan = prepared.plan
+        _refuse(prepared, mode, request)
+        remaining = [one.launch for one in plan.launches if one.remaining]
+        check_options(experiment, remaining, Servers(request.settings))
+        again = _rejudge(prepared, store)
+        if again.replies:
+            tell(Rejudged(replies=again.replies, changed=again.changed))
+        todo = to_run(prepared, store)
+        _tell_unverified(prepared, {one.launch.name for one in todo}, tell)
+        record_cells(store, prepared, whole=not request.where)
+        tell(
             RunStarted(
                 experiment=plan.experiment,
                 trials=plan.remaining,
                 done=plan.done,
-                launches=len(plan.launches),
-                adaptive=True,
+                launches=len(todo),
+                adaptive=plan.least < plan.trials,
             )
         )
-        fresh = self.prepared.history.fresh
-        # A gate that has nothing to compare says so before anything runs, at a fresh start too.
-        before = gate.decided(self.store)
-        verdict = "" if fresh else before
-        done, left = 0, plan.remaining
-        parts: list[RunSummary] = []
-        for number, rounds in enumerate(visits(gate.first_look, most)):
-            if verdict or self.stop.is_set():
-                break
-            visited = self.prepare(rounds, fresh and not parts)
-            done = rounds.stop
-            if not visited.plan.remaining and done < most:
-                continue
-            if visited.plan.remaining:
-                self.tell(RoundsStarted(rounds=rounds.stop, most=most))
-            launches = Launches(
-                visited, self.store, self.generation, self._telling(parts), self.stop
-            )
-            part = await launches.run(backwards=number % 2 == 1, must_measure=not parts)
-            parts.append(part)
-            left -= visited.plan.remaining - part.remaining
-            if part.failed_launches or part.interrupted:
-                break
-            verdict = gate.decided(self.store)
-        if verdict:
-            self.tell(GateDecided(verdict=verdict, rounds=done, most=most, trials=max(0, left)))
-        summary = self._summary(parts, verdict, max(0, left))
-        return replace(summary, undecided=_undecided(summary, most) if not verdict else "")
-
-    def _telling(self, parts: Sequence[RunSummary]) -> Listener:
-        """Return a listener that makes one run of the visits."""
-        stored = sum(part.ran for part in parts)
-
-        def tell(event: Event) -> None:
-            if isinstance(event, TrialsStored):
-                event = replace(event, stored=stored + event.stored)
-            if not isinstance(event, RunStarted):
-                self.tell(event)
-
-        return tell
-
-    def _summary(self, parts: Sequence[RunSummary], verdict: str, left: int) -> RunSummary:
-        nothing = Launches(self.prepared, self.store, self.generation, self.tell, self.stop)
-        summary = summed(parts) if parts else nothing.summary(0.0)
-        cells = self.prepared.plan.cells if verdict and left else 0
-        return replace(
-            summary,
-            remaining=0 if verdict else left,
-            spared=left if verdict else 0,
-            stopped=cells,
-            decided=verdict,
-        )
-
-
-def _undecided(summary: RunSummary, most: int) -> str:
-    """Return why a run ended though its gate is undecided, and what to do; empty if interrupted."""
-    if summary.interrupted:
-        return ""
-    if summary.failed_launches:
-        return (
-            "more rounds of the others decide nothing as long as a launch is given up: mend it, or "
-            "leave it out with --where"
-        )
-    return f"after all {most:,} rounds: raise max in the file, or look closer with compare --gate"
-
-
-def visits(first: int, most: int) -> Iterator[range]:
-    """Yield the rounds of each visit, from 0: the first `first`, then half as many again."""
-    start, end = 0, min(max(first, 1), most)
-    while start < most:
-        yield range(start, end)
-        start, end = end, min(most, max(end + 1, int(end * _FURTHER)))
-
-
-def summed(parts: Sequence[RunSummary]) -> RunSummary:
-    """Return what several runs of one experiment measured together; at least one."""
-    outcomes: Counter[Outcome] = Counter()
-    failed: dict[str, str] = {}
-    errors: dict[str, tuple[int, str]] = {}
-    rejections: dict[tuple[str, str], Rejection] = {}
-    for part in parts:
-        outcomes.update(part.outcomes)
-        failed.update(part.failed_launches)
-        for kind, (count, reason) in part.errors.items():
-            errors[kind] = (errors.get(kind, (0, ""))[0] + count, reason)
-        for one in part.rejections:
-            key = (one.kind, one.reason)
-            known = rejections.get(key, replace(one, trials=0))
-            rejections[key] = replace(one, trials=known.trials + one.trials)
-    return replace(
-        parts[-1],
-        ran=sum(part.ran for part in parts),
-        outcomes=dict(outcomes),
-        failed_launches=failed,
-        errors=errors,
-        rejections=tuple(sorted(rejections.values(), key=lambda one: -one.trials)),
-        interrupted=any(part.interrupted for part in parts),
-        seconds=sum(part.seconds for part in parts),
-    )
-
-
-async def execute(  # noqa: PLR0913  one more than the public one takes
-    experiment: Experiment,
-    settings: Settings | None = None,
-    *,
-    mode: Mode | str = Mode.NEW,
-    where: str | Sequence[str] = (),
-    trials: int | None = None,
-    any_build: bool = False,
-    listener: Listener | None = None,
-    interrupted: asyncio.Event | None = None,
-    gate: Callable[[UntilGate], Gate] | None = None,
-) -> RunSummary:
-    """Run what an experiment still lacks, and store each trial as it happens.
-
-    Args:
-        experiment: The experiment.
-        settings: Where the store is; default: `settings_for(experiment)`.
-        mode: What to do with trials that are there: `new` refuses, `resume` runs the rest,
-            `fresh` starts a new generation.
-        where: Selector expressions; all must hold.
-        trials: Trials per cell, over the file's.
-        any_build: Whether trials of any build count as done, not only those of the present one.
-        listener: Is told of every event, in the event loop's thread.
-        interrupted: Set it to stop the run in an orderly way.
-        gate: Gives the gate where a file's trials go on until one is decided; without it they go
-            on to the last.
-
-    Raises:
-        UsageError: Results exist and `mode` is `new`, there is no such mode, or a selector is
-            wrong.
-        NothingSelectedError: The selection leaves no cell.
-        SpecError: A server lacks an option or a chat template that the file names.
-        ServerError: No server could be used.
-        StoreError: The store cannot be used; what was stored is intact.
-    """
-    settings, mode = settings or settings_for(experiment), mode_of(mode)
-    tell = listener or _silent
-    stop = interrupted or asyncio.Event()
-    with ExitStack() as stack:
-        refuse_what_is_no_store(settings.store)
-        stack.enter_context(ExperimentLock(settings.store, experiment.file.name))
-        store = stack.enter_context(open_store(settings.store, create=True))
-        prepared = prepare(
-            experiment,
-            settings,
+        yield Run(
+            request=request,
+            mode=mode,
             store=store,
-            where=where,
-            trials=trials,
-            fresh=mode is Mode.FRESH,
-            any_build=any_build,
+            prepared=prepared,
+            counts=Counts(tell=tell),
+            stop=stop,
+            before=store.newest(),
         )
-        _refuse(prepared, mode, where)
-        check_options(
-            experiment,
-            [plan.launch for plan in prepared.plan.launches if plan.remaining],
-            Servers(settings),
-        )
-        _judge_again(prepared, store, tell)
-        _tell_unverified(prepared, store, tell)
-        record_cells(store, prepared, whole=not where)
-        generation = cache(partial(_generation, prepared, store, mode, where))
-        before = store.newest()
-        rule = prepared.wanted.gate
-        if gate is None or rule is None:
-            summary = await Launches(prepared, store, generation, tell, stop).run()
-        else:
-            visits = Visits(
-                prepared=prepared,
-                prepare=lambda rounds, fresh: prepare(
-                    experiment,
-                    settings,
-                    store=store,
-                    where=where,
-                    trials=trials,
-                    fresh=fresh,
-                    any_build=any_build,
-                    rounds=rounds,
-                ),
-                store=store,
-                generation=generation,
-                tell=tell,
-                stop=stop,
-            )
-            summary = await visits.run(gate(rule))
-        if not prepared.of_cells.compares:
-            if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
-                rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
-            return summary
-        again = prepare(
-            experiment, settings, store=store, where=where, trials=trials, any_build=any_build
-        )
-        return _compare(again, store, summary, before, tell)
 
 
-def _silent(_: Event) -> None:
-    pass
-
-
-def _refuse(prepared: Prepared, mode: Mode, where: str | Sequence[str]) -> None:
+def _refuse(prepared: Prepared, mode: Mode, request: RunRequest) -> None:
     plan = prepared.plan
     if not plan.cells:
-        raise nothing_in_file(prepared.experiment, where)
+        raise nothing_in_file(request.experiment, request.where)
     if mode is Mode.NEW and plan.done:
         rest = "nothing is left to run until the file asks for more"
         if plan.remaining:
@@ -306,25 +179,20 @@ def _refuse(prepared: Prepared, mode: Mode, where: str | Sequence[str]) -> None:
         doubt = f", {plan.unverified:,} of them unverified" if plan.unverified else ""
         raise UsageError(
             f"{plan.done:,} of {plan.trials:,} selected trials are done{doubt}",
-            where=str(prepared.settings.store),
+            where=str(request.settings.store),
             hint=f"{rest}; --fresh starts over, and the old ones stay in the store",
         )
 
 
-def _generation(prepared: Prepared, store: Store, mode: Mode, where: str | Sequence[str]) -> int:
-    name = prepared.experiment.file.name
-    if mode is not Mode.FRESH:
-        return store.generation()
-    cells = {cell.id for launch in prepared.plan.launches for cell in launch.cells}
-    return store.start_fresh(name, cells if where else None)
+def _rejudge(prepared: Prepared, store: Store) -> Rejudgement:
+    return rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
 
 
-def _tell_unverified(prepared: Prepared, store: Store, tell: Listener) -> None:
+def _tell_unverified(prepared: Prepared, asked: set[str], tell: Listener) -> None:
     """Say where «done» rests on a guess: a binary that is not there must not pass in silence.
 
     Servers that are asked all the same say for themselves what they are.
     """
-    asked = {plan.launch.name for plan in to_run(prepared, store)}
     for plan in prepared.plan.launches:
         if plan.unverified and plan.launch.name not in asked:
             guessed = not prepared.history.any_build
@@ -332,23 +200,76 @@ def _tell_unverified(prepared: Prepared, store: Store, tell: Listener) -> None:
             tell(Unverified(name=name, trials=trials, note=note, guessed=guessed))
 
 
-def _judge_again(prepared: Prepared, store: Store, tell: Listener) -> None:
-    again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
-    if again.replies:
-        tell(Rejudged(replies=again.replies, changed=again.changed))
+def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
+    """Write down the selected cells of an experiment, so that its name is enough to find them.
 
+    Args:
+        store: The store.
+        prepared: The plan.
+        whole: Nothing was left out by a selector: cells that the file has no more are dropped
+            from the record (their trials stay).
 
-def _compare(
-    prepared: Prepared, store: Store, summary: RunSummary, before: int, tell: Listener
-) -> RunSummary:
-    """Compare replies with those of other cells, now that they are there.
-
-    Replies of earlier runs are compared again where what they are compared with is new. The
-    summary that is returned has what came of this run's, those of numbers above `before`.
+    Raises:
+        StoreError: The store cannot be written.
     """
-    again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads)
-    if not again.replies:
-        return summary
-    tell(Compared(replies=again.replies, waiting=again.of_kind(Kind.NO_REFERENCE)))
-    own = [judgement for trial, judgement in again.judgements.items() if trial > before]
-    return summary.settled(own)
+    points: _Places[RequestPoint] = _Places(lambda point: point.coordinates)
+    tests: _Places[TestCase] = _Places(lambda test: test.coordinates)
+    cells = list(_cells(prepared, points, tests))
+    record = ExperimentRecord(
+        name=prepared.experiment.file.name,
+        launches=[
+            RecordedLaunch(
+                name=plan.launch.name,
+                digest=plan.launch.digest,
+                coordinates=plan.launch.coordinates,
+                build=plan.build.build.id if plan.build.build and plan.build.read else None,
+                origin=plan.build.origin,
+            )
+            for plan in prepared.plan.launches
+        ],
+        requests=points.coordinates,
+        tests=tests.coordinates,
+        cells=cells,
+    )
+    record_experiment(store.path, record, whole=whole)
+
+
+class _Places(Generic[Shared]):
+    """Objects that many cells share, each with its place in a list of coordinates."""
+
+    def __init__(self, read: Callable[[Shared], Coordinates]) -> None:
+        self.coordinates: list[Coordinates] = []
+        self._read = read
+        self._places: dict[Shared, int] = {}
+
+    def place(self, shared: Shared) -> int:
+        place = self._places.get(shared)
+        if place is None:
+            place = self._places[shared] = len(self.coordinates)
+            self.coordinates.append(self._read(shared))
+        return place
+
+
+def _cells(
+    prepared: Prepared, points: _Places[RequestPoint], tests: _Places[TestCase]
+) -> Iterator[RecordedCell]:
+    greedy: dict[int, bool] = {}
+    for number, launch in enumerate(prepared.plan.launches):
+        for cell in launch.cells:
+            place = points.place(cell.point)
+            until = prepared.wanted.until_of(cell)
+            of_cell = prepared.of_cells.of(cell)
+            if place not in greedy:
+                greedy[place] = is_greedy(cell.point.fields)
+            yield RecordedCell(
+                number,
+                place,
+                tests.place(cell.test),
+                cell.id,
+                prepared.seeds.first(cell),
+                prepared.wanted.of(cell),
+                greedy[place],
+                None if until is None else until.half_width,
+                1 if until is None else until.least,
+                "" if of_cell.checks.compares else of_cell.digest,
+            )

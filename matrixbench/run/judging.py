@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
-    from matrixbench.plan.cells import Cell, Loads, PresentBuild
+    from matrixbench.plan.cells import Cell, Launch, Loads, PresentBuild
     from matrixbench.plan.matrix import LaunchCells, Matrix
     from matrixbench.plan.planner import Plan
     from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
     from matrixbench.run.settings import Settings
-    from matrixbench.spec.load import Experiment
+    from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 
 LOADED_REPLIES = 1024
@@ -138,17 +138,17 @@ class ChecksByCell:
     """What judges each cell of a plan.
 
     Args:
-        checks: `id()` of a test → its checks.
-        compared: `id()` of a cell → key of each `same_as` → whom it is compared with.
+        checks: Test → its checks.
+        compared: Cell → key of each `same_as` → whom it is compared with.
     """
 
     def __init__(
-        self, checks: Mapping[int, Checks], compared: Mapping[int, Mapping[str, Compared]]
+        self, checks: Mapping[TestCase, Checks], compared: Mapping[Cell, Mapping[str, Compared]]
     ) -> None:
         self._checks = checks
         self._compared = compared
-        self._plain: dict[tuple[int, int], CellChecks] = {}
-        self._by_cell: dict[int, CellChecks] = {}
+        self._plain: dict[tuple[Launch, TestCase], CellChecks] = {}
+        self._by_cell: dict[Cell, CellChecks] = {}
 
     @property
     def compares(self) -> bool:
@@ -157,12 +157,12 @@ class ChecksByCell:
 
     def of(self, cell: Cell) -> CellChecks:
         """Return what judges a cell."""
-        return self._by_cell.get(id(cell)) or self._without_others(cell)
+        return self._by_cell.get(cell) or self._without_others(cell)
 
     def _without_others(self, cell: Cell) -> CellChecks:
-        key = (id(cell.launch), id(cell.test))
+        key = cell.launch, cell.test
         if key not in self._plain:
-            own = self._checks[id(cell.test)].taking_apart(cell.launch.reasoning_marks)
+            own = self._checks[cell.test].taking_apart(cell.launch.reasoning_marks)
             self._plain[key] = CellChecks(digest=own.digest, checks=own)
         return self._plain[key]
 
@@ -180,7 +180,7 @@ class ChecksByCell:
         Raises:
             StoreError: The store cannot be read.
         """
-        comparing = [cell for cell in cells if id(cell) in self._compared] if self.compares else []
+        comparing = [cell for cell in cells if cell in self._compared] if self.compares else []
         if not comparing:
             return
         trials: dict[tuple[str, str], dict[int, int]] = {}
@@ -203,9 +203,9 @@ class ChecksByCell:
                 key: _replies(other, trials, seeds.first(other.cell) - seeds.first(cell))
                 if isinstance(other, Partner)
                 else None
-                for key, other in self._compared[id(cell)].items()
+                for key, other in self._compared[cell].items()
             }
-            self._by_cell[id(cell)] = CellChecks(
+            self._by_cell[cell] = CellChecks(
                 digest=combine(checks.digest, *map(_stands_for, others.values())),
                 checks=checks,
                 others=others,
@@ -217,7 +217,7 @@ class ChecksByCell:
         found = {}
         for cell in cells:
             found[cell.id] = seeds.first(cell)
-            for partner in self._compared[id(cell)].values():
+            for partner in self._compared[cell].values():
                 if isinstance(partner, Partner):
                     found[partner.cell.id] = seeds.first(partner.cell)
         return found
@@ -240,30 +240,38 @@ def _stands_for(other: Replies | None) -> str:
     return digest([other.partner.greedy, replies, *marks, *ahead])
 
 
-def compared_with(
-    cells: Iterable[Cell],
-    among: Iterable[Cell],
-    checks: Mapping[int, Checks],
-    builds: Mapping[str, PresentBuild],
-) -> dict[int, dict[str, Compared]]:
-    """Return `id()` of a cell → key of each `same_as` of its test → whom it is compared with.
+def partners_of(
+    cells: Iterable[Cell], among: Callable[[], Iterable[Cell]], checks: Mapping[TestCase, Checks]
+) -> dict[Cell, dict[str, Cell | Obstacle]]:
+    """Return cell → key of each `same_as` of its test → the other cell, or why there is none.
 
     Args:
-        cells: The cells that are judged.
-        among: All cells of the experiment, selected or not.
-        checks: `id()` of a test → its checks.
-        builds: Launch name → its build, of all those cells.
+        cells: The cells that are judged; those that are not compared are left out.
+        among: Returns all cells of the experiment, selected or not; asked if there is need.
+        checks: Test → its checks.
     """
-    comparing = [cell for cell in cells if checks[id(cell.test)].compares]
+    comparing = [cell for cell in cells if checks[cell.test].compares]
     if not comparing:
         return {}
-    partners = Partners(among)
+    partners = Partners(among())
     return {
-        id(cell): {
-            key: _partner(cell, partners.of(cell, axes), axes, builds)
-            for key, axes in checks[id(cell.test)].compares.items()
-        }
+        cell: {key: partners.of(cell, axes) for key, axes in checks[cell.test].compares.items()}
         for cell in comparing
+    }
+
+
+def compared_with(
+    partners: Mapping[Cell, Mapping[str, Cell | Obstacle]],
+    checks: Mapping[TestCase, Checks],
+    builds: Mapping[str, PresentBuild],
+) -> dict[Cell, dict[str, Compared]]:
+    """Return whom cells are compared with under the builds that are there (launch name → build)."""
+    return {
+        cell: {
+            key: _partner(cell, other, checks[cell.test].compares[key], builds)
+            for key, other in others.items()
+        }
+        for cell, others in partners.items()
     }
 
 
@@ -287,14 +295,14 @@ def _partner(
     )
 
 
-def comparable(matrix: Matrix, compared: Mapping[int, Mapping[str, Compared]]) -> Matrix:
+def comparable(matrix: Matrix, compared: Mapping[Cell, Mapping[str, Compared]]) -> Matrix:
     """Return a matrix without the cells that have nobody to be compared with: none could pass."""
     aside: list[NotApplicable] = []
     kept: list[LaunchCells] = []
     for group in matrix.launches:
         cells: list[Cell] = []
         for cell in group.cells:
-            others = compared.get(id(cell), {}).values()
+            others = compared.get(cell, {}).values()
             alone = next((other for other in others if isinstance(other, Obstacle)), None)
             if alone is None:
                 cells.append(cell)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.checks.judge import Checks, checks_of
 from matrixbench.plan.builds import RecordedBuilds, held_builds
-from matrixbench.plan.cells import ANY_LOAD, NOTHING, load_notes
+from matrixbench.plan.cells import NOTHING, load_notes
 from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import (
     Matrix,
@@ -31,24 +30,22 @@ from matrixbench.plan.planner import (
 )
 from matrixbench.plan.seeds import Held, Seeds, chosen_progress, first_seeds, seed_notes, seeds_of
 from matrixbench.plan.selector import nothing_selected, parse_where
-from matrixbench.run.conversation import Conversation
 from matrixbench.run.inspection import NOT_APPLICABLE, set_aside
-from matrixbench.run.judging import ChecksByCell, comparable, compared_with
-from matrixbench.run.preflight import inspect
+from matrixbench.run.judging import ChecksByCell, comparable, compared_with, partners_of
 from matrixbench.run.servers import Servers
-from matrixbench.run.settings import settings_for
-from matrixbench.store.database import open_store_if_there
+from matrixbench.run.trials import Prompts
 from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from matrixbench.checks.judge import Checks
     from matrixbench.errors import NothingSelectedError
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Loads, PresentBuild
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.run.settings import Settings
-    from matrixbench.spec.load import Experiment
+    from matrixbench.run.settings import RunRequest, Settings
+    from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 
 
@@ -123,10 +120,6 @@ def going_on(question: Question, store: Store | None, whole: Matrix) -> tuple[Se
     return seeds_of(experiment.file.seed, experiment.tests, every, held), held
 
 
-NOTES_SHOWN = 20
-"""What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
-
-
 _MOST_JUDGED = 200_000
 """Trials whose verdicts are read for what a comparison will show: a second or two."""
 
@@ -139,30 +132,25 @@ class Prepared:
         experiment: The experiment.
         settings: Where things are kept.
         matrix: Its selected cells.
-        wanted: How many trials a cell should have.
         history: What the store knew.
         newest: Number of the newest trial that it knew of.
-        checks: `id()` of a test → its compiled checks.
+        prompts: What each cell sends, and how its replies are judged.
         of_cells: What judges the stored replies of each cell.
-        conversations: `id()` of a test → its compiled script, where it has one.
-        judges: Which of them judge the trials of which cell, where cells may stop early.
-        loads: The loads of the experiment's launches.
+        question: What the store was asked.
+        seeds: From which seed on the trials of each cell ask.
         plan: What will run and why.
     """
 
     experiment: Experiment
     settings: Settings
     matrix: Matrix
-    wanted: TrialBudget
     history: History
     newest: int
-    checks: dict[int, Checks]
+    prompts: Prompts
     of_cells: ChecksByCell
-    conversations: dict[int, Conversation]
-    judges: Judges | None
+    question: Question
     seeds: Seeds
     plan: Plan
-    loads: Loads = ANY_LOAD
 
     def __repr__(self) -> str:
         """Say what the plan comes to: all of it would fill a notebook."""
@@ -171,6 +159,21 @@ class Prepared:
             f"<plan of {plan.experiment}: {plan.cells:,} cells, {len(plan.launches):,} launches, "
             f"{plan.trials:,} trials: {plan.done:,} done, {plan.remaining:,} to run>"
         )
+
+    @property
+    def wanted(self) -> TrialBudget:
+        """How many trials a cell should have."""
+        return self.question.wanted
+
+    @property
+    def loads(self) -> Loads:
+        """The loads of the experiment's launches."""
+        return self.question.loads
+
+    @property
+    def judges(self) -> Judges | None:
+        """What judges the trials of which cell, where cells may stop early."""
+        return self.question.judges
 
     def builds(self) -> Iterator[tuple[LaunchPlan, list[HeldBuild]]]:
         """Yield each launch with the builds that the store holds trials of it under."""
@@ -191,88 +194,55 @@ class Prepared:
                 yield cell, need.most - need.todo.bit_count(), need.most, verified
 
 
-def build_plan(
-    experiment: Experiment,
-    settings: Settings | None = None,
+def prepare(
+    request: RunRequest,
+    store: Store | None,
     *,
-    where: str | Sequence[str] = (),
-    trials: int | None = None,
-    any_build: bool = False,
+    fresh: bool = False,
+    rounds: range | None = None,
     judged: bool = False,
 ) -> Prepared:
-    """Return the plan of an experiment against its store, if there is one.
-
-    Nothing is started, nothing goes online. `plan` of the result holds what will run and why.
+    """Return the plan of what is asked for, against an open store if there is one.
 
     Args:
-        experiment: The experiment.
-        settings: Where the store is; default: `settings_for(experiment)`.
-        where: Selector expressions; all must hold.
-        trials: Trials per cell, over the file's.
-        any_build: Whether trials of any build count as done, not only those of the present one.
+        request: What is to be run.
+        store: The store; None where nothing was ever run.
+        fresh: Whether all of it starts over.
+        rounds: The rounds that it is about; None for all.
         judged: Whether `history` is to tell which trials passed, where cells do not stop early
             too; of large experiments it does not, for reading that would take long.
 
     Raises:
         UsageError: A selector is wrong.
         SpecError: The matrix is too large.
-        StoreError: The store is there and cannot be read.
+        CheckError: A check cannot be loaded.
+        StoreError: The store cannot be read.
     """
-    settings = settings or settings_for(experiment)
-    with open_store_if_there(settings.store) or nullcontext() as store:
-        prepared = prepare(
-            experiment,
-            settings,
-            store=store,
-            where=where,
-            trials=trials,
-            any_build=any_build,
-            judged=judged,
-        )
-    plan = prepared.plan
-    found = inspect(experiment, [one.launch for one in plan.launches], Servers(settings))
-    told = (*found.problems, *experiment.warnings, *found.warnings)
-    notes = [problem.line for problem in told[:NOTES_SHOWN]]
-    if len(told) > NOTES_SHOWN:
-        notes.append(f"and {len(told) - NOTES_SHOWN:,} more: matrixbench validate lists them")
-    return replace(prepared, plan=replace(plan, notes=(*plan.notes, *notes)))
-
-
-def prepare(  # noqa: PLR0913  what a plan can be of
-    experiment: Experiment,
-    settings: Settings,
-    *,
-    store: Store | None,
-    where: str | Sequence[str] = (),
-    trials: int | None = None,
-    fresh: bool = False,
-    any_build: bool = False,
-    rounds: range | None = None,
-    judged: bool = False,
-) -> Prepared:
-    """Return the plan of an experiment against an open store; of some rounds alone if given."""
-    file = experiment.file
+    experiment, servers = request.experiment, Servers(request.settings)
+    file, prompts = experiment.file, Prompts(experiment.tests)
     handles = known_handles(experiment)
-    matrix = build_matrix(experiment, parse_where(where, known_axes(experiment), handles=handles))
-    whole, workshop = matrix, Servers(settings)
-    builds = present_builds(experiment, matrix, workshop, store)
+    selector = parse_where(request.where, known_axes(experiment), handles=handles)
+    whole = build_matrix(experiment, selector)
+    builds = present_builds(experiment, whole, servers, store)
+    matrix = whole
     if store is not None:
         matrix = set_aside(matrix, builds, store.noted(NOT_APPLICABLE))
-    wanted = looking_first(wanted_of(file, trials), matrix)
+    wanted = looking_first(wanted_of(file, request.trials), matrix)
     if rounds is not None:
         wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
-    checks = {id(test): checks_of(test) for test in experiment.tests}
-    loads = experiment_loads(experiment)
-    matrix, of_cells = _comparing(experiment, matrix, checks, builds, (workshop, store))
-    judges = None if wanted.until is None else judges_of(matrix, checks)
-    history, newest = History(fresh=fresh), 0 if store is None else store.newest()
-    cells = sum(len(one.cells) for one in matrix.launches)
-    asked = judges
-    if judged and wanted.trials * cells <= _MOST_JUDGED:
-        asked = judges or judges_of(matrix, checks)
+    matrix, of_cells = _comparing(experiment, matrix, prompts.checks, builds, (servers, store))
+    judges = None
+    if wanted.until is not None or (judged and wanted.trials * matrix.cells <= _MOST_JUDGED):
+        judges = judges_of(matrix, prompts.checks)
     question = Question(
-        experiment=experiment, wanted=wanted, loads=loads, judges=asked, any_build=any_build
+        experiment=experiment,
+        wanted=wanted,
+        loads=experiment_loads(experiment),
+        judges=judges,
+        any_build=request.any_build,
     )
+    newest = 0 if store is None else store.newest()
+    history = History(fresh=fresh)
     if fresh:
         seeds = starting_over(question, store, whole)
     else:
@@ -283,25 +253,22 @@ def prepare(  # noqa: PLR0913  what a plan can be of
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
     old = seeds.old_cells(selected(matrix))
     notes = (
-        *load_notes(loads),
+        *plan.notes,
+        *load_notes(question.loads),
         *cache_notes(file, matrix),
         *seed_notes(old, plan.cells, offset=experiment.seed_offset, trials=wanted.trials),
     )
-    plan = replace(plan, notes=(*plan.notes, *notes), old_seeds=old)
     return Prepared(
         experiment=experiment,
-        settings=settings,
+        settings=request.settings,
         matrix=matrix,
-        wanted=wanted,
         history=history,
         newest=newest,
-        conversations=_conversations(experiment),
-        checks=checks,
+        prompts=prompts,
         of_cells=of_cells,
-        judges=judges,
+        question=question,
         seeds=seeds,
-        plan=plan,
-        loads=loads,
+        plan=replace(plan, notes=notes, old_seeds=old),
     )
 
 
@@ -317,18 +284,10 @@ def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> Nothi
     )
 
 
-def _conversations(experiment: Experiment) -> dict[int, Conversation]:
-    return {
-        id(test): Conversation(test.script, where=test.name)
-        for test in experiment.tests
-        if test.script is not None
-    }
-
-
 def _comparing(
     experiment: Experiment,
     matrix: Matrix,
-    checks: Mapping[int, Checks],
+    checks: Mapping[TestCase, Checks],
     builds: Mapping[str, PresentBuild],
     sources: tuple[Servers, Store | None],
 ) -> tuple[Matrix, ChecksByCell]:
@@ -338,32 +297,23 @@ def _comparing(
     """
     if not any(own.compares for own in checks.values()):
         return matrix, ChecksByCell(checks, {})
-    workshop, store = sources
+    servers, store = sources
     whole = build_matrix(experiment)
     missing = [group for group in whole.launches if group.launch.name not in builds]
     rest = Matrix(launches=tuple(missing), not_applicable=(), axes=whole.axes)
-    compared = compared_with(
-        [cell for group in matrix.launches for cell in group.cells],
-        [cell for group in whole.launches for cell in group.cells],
-        checks,
-        {**present_builds(experiment, rest, workshop, store), **builds},
-    )
+    every = {**present_builds(experiment, rest, servers, store), **builds}
+    partners = partners_of(selected(matrix), partial(selected, whole), checks)
+    compared = compared_with(partners, checks, every)
     return comparable(matrix, compared), ChecksByCell(checks, compared)
 
 
 def history_of(store: Store, prepared: Prepared) -> History:
     """Return what the store knows by now, for a plan that was made before."""
-    question = Question(
-        experiment=prepared.experiment,
-        wanted=prepared.wanted,
-        loads=prepared.loads,
-        judges=prepared.judges,
-        any_build=prepared.history.any_build,
-    )
+    question = prepared.question
     return question.history(store, prepared.seeds, prepared.matrix, question.held(store))
 
 
-def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
+def judges_of(matrix: Matrix, checks: Mapping[TestCase, Checks]) -> Judges:
     """Return which checks judge the trials of which cell, where it may stop early.
 
     Greedy cells have nothing to stop for, and those that are compared with other cells' replies
@@ -382,10 +332,10 @@ def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
         for cell in group.cells:
             if is_greedy(cell.point.fields):
                 continue
-            if checks[id(cell.test)].compares:
+            if checks[cell.test].compares:
                 comparing.add(cell.id)
                 continue
-            mine = own[id(cell.test)]
+            mine = own[cell.test]
             known = cells.setdefault(cell.id, mine)
             if mine[0] not in known:
                 cells[cell.id] = known + mine
@@ -395,7 +345,7 @@ def judges_of(matrix: Matrix, checks: Mapping[int, Checks]) -> Judges:
 
 
 def present_builds(
-    experiment: Experiment, matrix: Matrix, workshop: Servers, store: Store | None
+    experiment: Experiment, matrix: Matrix, servers: Servers, store: Store | None
 ) -> Mapping[str, PresentBuild]:
     """Return launch name → the build that is there now, else one that was recorded or is guessed.
 
@@ -409,6 +359,6 @@ def present_builds(
         {} if store is None else store.builds(),
     )
     return {
-        group.launch.name: recorded.present(group.launch, workshop.present_build(group.launch))
+        group.launch.name: recorded.present(group.launch, servers.present_build(group.launch))
         for group in matrix.launches
     }

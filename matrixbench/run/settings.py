@@ -7,15 +7,19 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.records import Kind, Outcome
+from matrixbench.run.events import LaunchFailed, TrialDone, TrialsSpared, TrialsStored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matrixbench.errors import MatrixbenchError
     from matrixbench.records import Judgement
+    from matrixbench.run.events import Event, Listener
     from matrixbench.spec.load import Experiment
 
 STORE_VARIABLE = "MATRIXBENCH_STORE"
@@ -74,10 +78,6 @@ def settings_in(
     )
 
 
-_NUMBERS = re.compile(r"\d+")
-"""Reasons that differ in the number of tokens alone are one."""
-
-
 class Mode(StrEnum):
     """What a run does with trials that are already there."""
 
@@ -99,6 +99,25 @@ def mode_of(name: Mode | str) -> Mode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What of an experiment is to be planned or run.
+
+    Args:
+        experiment: The experiment.
+        settings: Where things are kept.
+        where: Selector expressions; all must hold.
+        trials: Trials per cell, over the file's.
+        any_build: Whether trials of any build count as done, not only those of the present one.
+    """
+
+    experiment: Experiment
+    settings: Settings
+    where: str | Sequence[str] = ()
+    trials: int | None = None
+    any_build: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """Why trials were rejected: those of one kind whose reasons differ in numbers alone.
 
@@ -111,27 +130,6 @@ class Rejection:
     kind: str
     reason: str
     trials: int
-
-
-class Rejections:
-    """Counts why trials are rejected."""
-
-    def __init__(self) -> None:
-        self._counted: Counter[tuple[str, str]] = Counter()
-        self._reasons: dict[tuple[str, str], str] = {}
-
-    def add(self, kind: str, reason: str) -> None:
-        """Count a trial."""
-        key = (kind, _NUMBERS.sub("#", reason))
-        self._counted[key] += 1
-        self._reasons.setdefault(key, reason)
-
-    def most_frequent(self) -> tuple[Rejection, ...]:
-        """Return what was counted, the most frequent first."""
-        return tuple(
-            Rejection(kind=key[0], reason=self._reasons[key], trials=count)
-            for key, count in self._counted.most_common()
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,3 +199,96 @@ class RunSummary:
         if self.failed_launches and self.ran == errored:
             return ExitCode.NO_SERVER
         return ExitCode.PARTIAL if self.failed_launches or errored else ExitCode.DONE
+
+
+_NUMBERS = re.compile(r"\d+")
+"""Reasons that differ in the number of tokens alone are one."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Counts:
+    """What a run has come to so far; a listener that hands on what it is told.
+
+    Args:
+        tell: Is told of every event as well.
+        outcomes: Outcome → trials.
+        errors: Kind of what could not be measured → how many, and the newest reason.
+        failed: Launch → why it was given up.
+        failure: The first error for which one was.
+        stored: Trials on the disk.
+        stopped: Cells that have enough trials.
+        spared: Trials that need not be sent for that.
+        needless: Trials that others have done meanwhile, or that a server cannot be asked.
+    """
+
+    tell: Listener
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    errors: dict[str, tuple[int, str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    failure: MatrixbenchError | None = None
+    stored: int = 0
+    stopped: int = 0
+    spared: int = 0
+    needless: int = 0
+    _rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    _began: float = field(default_factory=monotonic)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event, and hand it on."""
+        match event:
+            case TrialDone():
+                self._count(event)
+            case TrialsSpared():
+                self.stopped += event.cells
+                self.spared += event.trials
+            case LaunchFailed():
+                self.failed[event.name] = event.message.partition("\n")[0]
+            case _:
+                pass
+        self.tell(event)
+
+    def _count(self, trial: TrialDone) -> None:
+        self.outcomes[trial.outcome] += 1
+        kind = str(trial.kind or "unknown")
+        if trial.outcome is Outcome.ERRORED:
+            count, _ = self.errors.get(kind, (0, ""))
+            self.errors[kind] = (count + 1, trial.reason)
+        elif trial.outcome is Outcome.REJECTED:
+            alike = kind, _NUMBERS.sub("#", trial.reason)
+            self._rejected[alike] += 1
+            self._reasons.setdefault(alike, trial.reason)
+
+    def note_stored(self, trials: int) -> None:
+        """Count trials that are on the disk by now, and tell so."""
+        self.stored += trials
+        self.tell(TrialsStored(stored=self.stored))
+
+    @property
+    def ran(self) -> int:
+        """How many trials have their outcome."""
+        return self.outcomes.total()
+
+    def left_of(self, trials: int) -> int:
+        """Return how many of so many trials still have to run."""
+        return max(0, trials - self.ran - self.needless - self.spared)
+
+    def summary(self, request: RunRequest, trials: int, *, interrupted: bool) -> RunSummary:
+        """Return what a run has come to that had so many trials to run."""
+        return RunSummary(
+            experiment=request.experiment.file.name,
+            store=request.settings.store,
+            ran=self.ran,
+            outcomes=dict(self.outcomes),
+            remaining=self.left_of(trials),
+            failed_launches=self.failed,
+            errors=self.errors,
+            rejections=tuple(
+                Rejection(kind=key[0], reason=self._reasons[key], trials=count)
+                for key, count in self._rejected.most_common()
+            ),
+            stopped=self.stopped,
+            spared=self.spared,
+            interrupted=interrupted,
+            seconds=monotonic() - self._began,
+        )

@@ -6,13 +6,13 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from random import Random
 from time import time
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from matrixbench.backends.http.faults import alike
 from matrixbench.backends.http.served_names import misnamed
+from matrixbench.checks.judge import checks_of
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest
 from matrixbench.records import (
@@ -26,19 +26,18 @@ from matrixbench.records import (
     Trial,
     TrialKey,
 )
-from matrixbench.run.conversation import converse
+from matrixbench.run.conversation import Conversation, converse
 from matrixbench.run.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.spec.test_rules import context_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from matrixbench.backends.protocol import Session, SessionInfo
     from matrixbench.checks.judge import Checks
-    from matrixbench.plan.cells import Cell
+    from matrixbench.plan.cells import Cell, RequestPoint
     from matrixbench.plan.planner import CellWork
     from matrixbench.records import JsonObject
-    from matrixbench.run.conversation import Conversation
     from matrixbench.run.events import Listener
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import TestCase
@@ -63,10 +62,10 @@ def interleave(work: Sequence[CellWork], seed: int) -> Iterator[Task]:
     order = 0
     rounds = max((item.todo.bit_length() for item in work), default=0)
     for trial in range(rounds):
-        tests: dict[int, list[Cell]] = {}
+        tests: dict[TestCase, list[Cell]] = {}
         for item in work:
             if item.todo >> trial & 1:
-                tests.setdefault(id(item.cell.test), []).append(item.cell)
+                tests.setdefault(item.cell.test, []).append(item.cell)
         random = Random(f"{seed}/{trial}")  # noqa: S311  an order, not a secret
         groups = list(tests.values())
         random.shuffle(groups)
@@ -221,6 +220,7 @@ class Batch:
         first_seed: Returns the seed of a cell's trial 0; trial i asks for that plus i.
         timeout_s: How long one reply may take.
         context: Tokens that one request may use, as the file says; None where it does not.
+        extra: Fields that are sent as well, and are no part of the request that is stored.
     """
 
     name: str
@@ -230,45 +230,48 @@ class Batch:
     first_seed: Callable[[Cell], int]
     timeout_s: float
     context: int | None = None
+    extra: JsonObject = field(default_factory=dict)
+
+    def seed(self, task: Task) -> int:
+        """Return the seed that a trial asks for."""
+        return self.first_seed(task.cell) + task.trial
 
 
 class Prompts:
     """What each cell sends, what follows a reply, and how it is judged, worked out once.
 
-    Args:
-        checks: `id()` of a test → its compiled checks.
-        conversations: `id()` of a test → its compiled script, where it has one.
+    Raises:
+        CheckError: A check, or a matcher of a tool's results, is wrong.
     """
 
-    def __init__(
-        self,
-        checks: Mapping[int, Checks],
-        conversations: Mapping[int, Conversation] | None = None,
-    ) -> None:
-        self._checks = checks
-        self._conversations = conversations or {}
-        self._bodies: dict[tuple[int, int], tuple[JsonObject, str]] = {}
-        self._of_launch: dict[tuple[int, int], Checks] = {}
+    def __init__(self, tests: Iterable[TestCase]) -> None:
+        self.checks: dict[TestCase, Checks] = {}
+        self._conversations: dict[TestCase, Conversation] = {}
+        self._bodies: dict[tuple[RequestPoint, TestCase], tuple[JsonObject, str]] = {}
+        self.add(tests)
+
+    def add(self, tests: Iterable[TestCase]) -> None:
+        """Compile the checks and the scripts of more tests."""
+        for test in tests:
+            self.checks[test] = checks_of(test)
+            if test.script is not None:
+                self._conversations[test] = Conversation(test.script, where=test.name)
 
     def body(self, cell: Cell) -> tuple[JsonObject, str]:
         """Return a cell's request body and its digest."""
-        key = (id(cell.point), id(cell.test))
+        key = cell.point, cell.test
         if key not in self._bodies:
             body = request_body(cell)
             self._bodies[key] = (body, digest(body))
         return self._bodies[key]
 
-    def checks(self, cell: Cell) -> Checks:
-        """Return the compiled checks of a cell: its test's, for the replies of its server."""
-        key = (id(cell.launch), id(cell.test))
-        if key not in self._of_launch:
-            checks = self._checks[id(cell.test)]
-            self._of_launch[key] = checks.taking_apart(cell.launch.reasoning_marks)
-        return self._of_launch[key]
+    def checks_of(self, cell: Cell) -> Checks:
+        """Return what judges a cell's replies: its test's checks, for what its server writes."""
+        return self.checks[cell.test].taking_apart(cell.launch.reasoning_marks)
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
-        return self._conversations.get(id(test))
+        return self._conversations.get(test)
 
 
 def request_body(cell: Cell) -> JsonObject:
@@ -279,13 +282,6 @@ def request_body(cell: Cell) -> JsonObject:
     test = cell.test
     tools: JsonObject = {"tools": list(test.tools)} if test.tools else {}
     return {"messages": list(test.messages), **tools, **cell.point.fields}
-
-
-class _Next(Enum):
-    """What to do with a trial after an answer."""
-
-    STORE = auto()
-    AGAIN_ALONE = auto()
 
 
 @dataclass(slots=True)
@@ -317,6 +313,7 @@ class BatchRun:
         sink: Where the trials go.
         listener: Is told what happens.
         answered: Cells that the store has answers of already.
+        restarts: Whether a server that dies is started again.
     """
 
     def __init__(
@@ -328,8 +325,10 @@ class BatchRun:
         listener: Listener,
         *,
         answered: frozenset[str] = frozenset(),
+        restarts: bool = True,
     ) -> None:
         self._session = session
+        self._restarts = restarts
         self._ask = noticing_full_context(session, batch.context)
         self._batch = batch
         self._prompts = prompts
@@ -368,33 +367,44 @@ class BatchRun:
         self._in_force = 1
         while self._state.alone and not interrupted.is_set() and self._state.stop is None:
             task, deaths = self._state.alone.pop(0)
-            await self._attempt(task, deaths, alone=True)
+            if task.cell.id not in self._state.stood:
+                await self._attempt(task, deaths, alone=True)
+        return self._state.stop
+
+    async def one(self, task: Task) -> Refusal | None:
+        """Send one trial by itself; return the refusal that stops the launch, or None.
+
+        Raises:
+            ServerError: The server died more often than it may.
+        """
+        await self._attempt(task, 0, alone=True)
         return self._state.stop
 
     async def _work(self, tasks: Iterator[Task], interrupted: asyncio.Event) -> None:
+        state = self._state
         for task in tasks:
-            if interrupted.is_set() or self._state.stop is not None:
+            if interrupted.is_set() or state.stop is not None:
                 return
+            if task.cell.id in state.stood:
+                continue
+            if task.cell.id in state.suspects:
+                # Its request was in flight when the server died: until that is cleared up, its
+                # other trials would only cost one restart each.
+                state.alone.append((task, 0))
+                continue
+            if state.revive.locked():
+                async with state.revive:  # a request sent now would be held to have met a death
+                    pass
             await self._attempt(task, 0, alone=False)
 
     async def _attempt(self, task: Task, deaths: int, *, alone: bool) -> None:
-        if task.cell.id in self._state.stood:
-            return
-        if task.cell.id in self._state.suspects and not alone:
-            # Its request was in flight when the server died: until that is cleared up, its other
-            # trials would only cost one restart each.
-            self._state.alone.append((task, 0))
-            return
-        if self._state.revive.locked():
-            async with self._state.revive:  # a request sent now would be held to have met a death
-                pass
         batch = self._batch
         body, body_digest = self._prompts.body(task.cell)
         started_at = time()
         epoch = self._state.epoch
         request = ChatRequest(
-            body=body,
-            seed=batch.first_seed(task.cell) + task.trial,
+            body={**batch.extra, **body} if batch.extra else body,
+            seed=batch.seed(task),
             trial=task.trial,
             test=task.cell.test.name,
             timeout_s=batch.timeout_s,
@@ -512,6 +522,8 @@ class BatchRun:
 
     async def _revive(self, epoch: int) -> bool:
         """Bring a dead server back; return whether it died since `epoch` was read."""
+        if not self._restarts:
+            return False
         async with self._state.revive:
             if self._state.epoch != epoch:
                 return True
@@ -535,7 +547,7 @@ class BatchRun:
         started_at: float,
     ) -> None:
         batch = self._batch
-        checks = self._prompts.checks(task.cell)
+        checks = self._prompts.checks_of(task.cell)
         judgement = (
             checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
         )
@@ -543,7 +555,7 @@ class BatchRun:
             key=TrialKey(
                 cell=task.cell.id,
                 build=batch.build,
-                seed=batch.first_seed(task.cell) + task.trial,
+                seed=batch.seed(task),
                 generation=batch.generation,
             ),
             trial=task.trial,

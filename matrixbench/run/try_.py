@@ -1,4 +1,4 @@
-"""One trial of a test, for whoever is writing it: sent, judged, shown, and stored nowhere."""
+"""One trial of a test, for whoever is writing it: a run whose trials go to the screen, unstored."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import shutil
 import sys
 import tempfile
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
+from itertools import groupby
 from math import nan
 from pathlib import Path
 from time import monotonic
@@ -16,120 +16,43 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.backends.http.openai_reply import BROKEN, Answer, classify
 from matrixbench.backends.ollama.chat import understand
-from matrixbench.checks.judge import checks_of, no_reference
+from matrixbench.checks.judge import no_reference
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
 from matrixbench.plan.applicability import Obstacle
-from matrixbench.plan.matrix import build_matrix, known_axes, known_handles, values_of_axis
+from matrixbench.plan.matrix import build_matrix, known_axes, known_handles
 from matrixbench.plan.seeds import SPAN, own_first_seed
-from matrixbench.plan.selector import Partners, parse_where
-from matrixbench.records import ChatReply, ChatRequest, Judgement, Kind, Outcome, Refusal, Turn
-from matrixbench.run.conversation import Conversation, converse, history
-from matrixbench.run.events import Fetching, LaunchNoticed, LaunchReady, LaunchStarting
+from matrixbench.plan.selector import parse_where
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal, Turn
+from matrixbench.run.conversation import history
+from matrixbench.run.events import LaunchNoticed, LaunchStarting
 from matrixbench.run.inspection import Renders, of_dropped_tools, split_off_tools
+from matrixbench.run.judging import partners_of
+from matrixbench.run.launches import serving, tell_ready
 from matrixbench.run.preflight import check_options
-from matrixbench.run.prepare import nothing_in_file
+from matrixbench.run.prepare import nothing_in_file, selected
 from matrixbench.run.servers import Servers
-from matrixbench.run.trials import noticing_full_context, request_body
+from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
+from matrixbench.spec.axes import Level, fits, is_glob, level_of, values_of_axis
 from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.base import fits, is_glob
 from matrixbench.spec.test_rules import context_of
 from matrixbench.spec.wording import choose, listed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
     from matrixbench.backends.protocol import Session
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
-    from matrixbench.models.workers import FetchProgress
     from matrixbench.plan.cells import Cell, Launch, NotApplicable
     from matrixbench.plan.matrix import Matrix
-    from matrixbench.records import JsonObject
-    from matrixbench.run.events import Listener
+    from matrixbench.records import JsonObject, Trial
+    from matrixbench.run.events import Event, Listener
     from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment, TestCase
-
-Place: TypeAlias = str
-"""A cell's coordinates as text: two matrices of one experiment have no cell in common."""
-
-
-@dataclass(slots=True, eq=False)
-class ReferenceCells:
-    """Cells that are tried, those that they are compared with, and what each answered.
-
-    Args:
-        cells: All of them, each after those that it is compared with.
-        checks: Returns a test's checks.
-        added: Those that are there for comparison alone.
-        compared: Place → key of a `same_as` → the other cell, or why there is none.
-        heard: Place → what was answered there.
-    """
-
-    cells: list[Cell]
-    checks: Callable[[TestCase], Checks]
-    added: list[Cell] = field(default_factory=list)
-    compared: dict[Place, dict[str, Cell | Obstacle]] = field(default_factory=dict)
-    heard: dict[Place, ChatReply | Refusal] = field(default_factory=dict)
-
-    def reference(self, cell: Cell) -> Reference:
-        """Return what looks up the replies that a cell's own is compared with."""
-
-        def reference(key: str) -> ChatReply:
-            other = self.compared[place_of(cell)][key]
-            if isinstance(other, Obstacle):
-                raise UnjudgeableError(Kind.NO_REFERENCE, other.reason)
-            answer = self.heard.get(place_of(other))
-            if not isinstance(answer, ChatReply):
-                reason = f"{other.launch.name} gave no reply to compare with"
-                raise UnjudgeableError(Kind.NO_REFERENCE, reason)
-            return taken_apart(answer, other.launch.reasoning_marks)
-
-        return reference
-
-
-def place_of(cell: Cell) -> Place:
-    """Return where a cell stands, as text."""
-    return canonical_json(cell.coordinates())
-
-
-def in_company(
-    experiment: Experiment, cells: Sequence[Cell], checks: Callable[[TestCase], Checks]
-) -> ReferenceCells:
-    """Return cells with those that their checks compare with, which come first.
-
-    Args:
-        experiment: The experiment.
-        cells: The cells that are to be tried.
-        checks: Returns a test's checks.
-    """
-    comparing = [cell for cell in cells if checks(cell.test).compares]
-    if not comparing:
-        return ReferenceCells(cells=list(cells), checks=checks)
-    matrix = build_matrix(experiment)
-    partners = Partners(chain.from_iterable(group.cells for group in matrix.launches))
-
-    def compared(cell: Cell) -> dict[str, Cell | Obstacle]:
-        axes = checks(cell.test).compares
-        return {key: partners.of(cell, named) for key, named in axes.items()}
-
-    tried = {place_of(cell) for cell in cells}
-    others = {
-        place: other
-        for cell in comparing
-        for other in compared(cell).values()
-        if not isinstance(other, Obstacle) and (place := place_of(other)) not in tried
-    }
-    alone = [cell for cell in cells if not checks(cell.test).compares]
-    return ReferenceCells(
-        cells=[*others.values(), *alone, *comparing],
-        checks=checks,
-        added=list(others.values()),
-        compared={place_of(cell): compared(cell) for cell in (*others.values(), *comparing)},
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,17 +88,17 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
     named = replace(experiment, tests=_named(experiment, tests))
     handles = known_handles(experiment)
     matrix = build_matrix(named, parse_where(where, known_axes(experiment), handles=handles))
-    first: dict[int, Cell] = {}
+    first: dict[TestCase, Cell] = {}
     for group in matrix.launches:
         for cell in group.cells:
-            first.setdefault(id(cell.test), cell)
+            first.setdefault(cell.test, cell)
     aside = _aside(matrix, {cell.test.name for cell in first.values()})
     if not first:
         raise _nothing(experiment, aside, where)
-    places = {id(group.launch): place for place, group in enumerate(matrix.launches)}
-    cells = [first[id(test)] for test in named.tests if id(test) in first]
+    places = {group.launch: place for place, group in enumerate(matrix.launches)}
+    cells = [first[test] for test in named.tests if test in first]
     return Choice(
-        cells=tuple(sorted(cells, key=lambda cell: places[id(cell.launch)])),
+        cells=tuple(sorted(cells, key=lambda cell: places[cell.launch])),
         matching=matrix.cells,
         differing=_differing(matrix),
         aside=aside,
@@ -254,7 +177,7 @@ def _differing(matrix: Matrix) -> dict[str, Sequence[Any]]:
     return {
         axis: several
         for axis, several in values.items()
-        if len(several) > 1 and axis != "test" and not axis.startswith("parameters.")
+        if len(several) > 1 and level_of(axis) is not Level.TEST
     }
 
 
@@ -427,42 +350,8 @@ class Tried:
         return self.judgement.outcome is not Outcome.ERRORED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSettings:
-    """How trials are sent.
-
-    Args:
-        base: The file's seed.
-        seed: The seed to ask for; None for that of each test's trial 0.
-        timeout_s: How long one reply may take.
-    """
-
-    base: int
-    seed: int | None
-    timeout_s: float
-
-    def of(self, test: TestCase) -> tuple[int, int]:
-        """Return the seed to ask for, and which trial of the test that is; where it is none, 0.
-
-        Seeds from the file's on are those of trials of versions before.
-        """
-        first = own_first_seed(self.base, test)
-        asked = first if self.seed is None else self.seed
-        indices = (asked - first, asked - self.base)
-        return asked, next((index for index in indices if 0 <= index < SPAN), 0)
-
-
-def manner_of(experiment: Experiment, seed: int | None) -> TrialSettings:
-    """Return how an experiment's trials are sent; without a seed each as its cell's trial 0."""
-    file = experiment.file
-    return TrialSettings(base=file.seed, seed=seed, timeout_s=file.timeouts.request_s)
-
-
 def judged(
-    test: TestCase,
-    answer: ChatReply | Refusal,
-    checks: Checks,
-    reference: Reference = no_reference,
+    test: TestCase, answer: ChatReply | Refusal, checks: Checks, reference: Reference = no_reference
 ) -> Tried:
     """Return what a test's checks make of an answer."""
     if isinstance(answer, ChatReply):
@@ -472,11 +361,90 @@ def judged(
     return Tried(test=test, answer=answer, judgement=judgement)
 
 
+Place: TypeAlias = str
+"""A cell's coordinates as text: two matrices of one experiment have no cell in common."""
+
+
+def _place(cell: Cell) -> Place:
+    return canonical_json(cell.coordinates())
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Memory:
+    """Where the trials of a `try` go, with the cells that others are compared with.
+
+    Args:
+        cells: All of them, each after those that it is compared with.
+        added: Those that are there for comparison alone.
+        compared: Place → key of a `same_as` → the other cell, or why there is none.
+        trials: Place → what was answered there.
+    """
+
+    cells: list[Cell]
+    added: list[Cell] = field(default_factory=list)
+    compared: dict[Place, dict[str, Cell | Obstacle]] = field(default_factory=dict)
+    trials: dict[Place, Trial] = field(default_factory=dict)
+    newest: Trial | None = None
+
+    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
+        """Take the newest trial; `keep` says whose it is."""
+        del body
+        self.newest = trial
+
+    def keep(self, cell: Cell) -> Trial:
+        """Return the newest trial, which is a cell's, and keep it as that."""
+        assert self.newest is not None  # noqa: S101  a trial that was sent is put
+        self.trials[_place(cell)] = self.newest
+        return self.newest
+
+    def reference(self, cell: Cell) -> Reference:
+        """Return what looks up the replies that a cell's own is compared with."""
+
+        def reference(key: str) -> ChatReply:
+            other = self.compared[_place(cell)][key]
+            if isinstance(other, Obstacle):
+                raise UnjudgeableError(Kind.NO_REFERENCE, other.reason)
+            trial = self.trials.get(_place(other))
+            if trial is None or trial.reply is None:
+                reason = f"{other.launch.name} gave no reply to compare with"
+                raise UnjudgeableError(Kind.NO_REFERENCE, reason)
+            return taken_apart(trial.reply, other.launch.reasoning_marks)
+
+        return reference
+
+
+def memory_for(experiment: Experiment, cells: Sequence[Cell], prompts: Prompts) -> Memory:
+    """Return a memory for cells, and for those that their checks compare with."""
+    checks = prompts.checks
+
+    def whole() -> Iterator[Cell]:
+        return selected(build_matrix(experiment))
+
+    partners = partners_of(cells, whole, checks)
+    tried = {_place(cell) for cell in cells}
+    others = {
+        place: other
+        for found in partners.values()
+        for other in found.values()
+        if not isinstance(other, Obstacle) and (place := _place(other)) not in tried
+    }
+    added = list(others.values())
+    prompts.add({cell.test for cell in added} - checks.keys())
+    return Memory(
+        cells=[*added, *(cell for cell in cells if cell not in partners), *partners],
+        added=added,
+        compared={
+            _place(cell): found
+            for cell, found in (partners | partners_of(added, whole, checks)).items()
+        },
+    )
+
+
 async def try_cells(
     experiment: Experiment,
     settings: Settings,
     cells: Sequence[Cell],
-    manner: TrialSettings,
+    seed: int | None,
     tell: Listener,
 ) -> AsyncGenerator[Tried]:
     """Send one trial of each cell and yield it; cells of one launch share a server.
@@ -490,7 +458,7 @@ async def try_cells(
         experiment: The experiment.
         settings: The caches and the environment.
         cells: The cells, one launch after the other.
-        manner: How to send them.
+        seed: The seed to ask for; None for that of each test's trial 0.
         tell: Is told of servers that start and are ready, and of tests that do not apply.
 
     Raises:
@@ -500,39 +468,33 @@ async def try_cells(
         ServerError: A server cannot be started or used.
         NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
     """
-    company = in_company(experiment, cells, _compiler())
-    groups = [list(found) for _, found in groupby(company.cells, key=_server)]
-    by_launch = [(found[0].launch, found) for found in groups]
-    check_options(experiment, [launch for launch, _ in by_launch], Servers(settings))
-    tried = 0
+    prompts = Prompts(dict.fromkeys(cell.test for cell in cells))
+    memory = memory_for(experiment, cells, prompts)
+    groups = [list(found) for _, found in groupby(memory.cells, key=_server)]
+    check_options(experiment, [found[0].launch for found in groups], Servers(settings))
     dropped: list[Cell] = []
     with _folder_for_logs() as folder:
-        settings = replace(settings, store=folder.path / "none")
-        trying = _Trying(experiment, settings, manner, company, tell)
-        for index, (launch, of_launch) in enumerate(by_launch, 1):
-            tell(
-                LaunchStarting(
-                    name=launch.name, index=index, count=len(by_launch), trials=len(of_launch)
-                )
+        servers = Servers(replace(settings, store=folder.path / "none"))
+        for index, found in enumerate(groups, 1):
+            launch, began = found[0].launch, monotonic()
+            starting = LaunchStarting(
+                name=launch.name, index=index, count=len(groups), trials=len(found)
             )
-            async with aclosing(trying.launch(launch, of_launch, dropped)) as found:
-                async for one in found:
-                    tried += 1
-                    folder.keep |= not one.measured
-                    yield one
-    _tell_dropped(dropped, tell, alone=not tried)
-
-
-def _compiler() -> Callable[[TestCase], Checks]:
-    """Return what compiles the checks of a test, once."""
-    compiled: dict[int, Checks] = {}
-
-    def checks(test: TestCase) -> Checks:
-        if id(test) not in compiled:
-            compiled[id(test)] = checks_of(test)
-        return compiled[id(test)]
-
-    return checks
+            tell(starting)
+            async with serving(servers, launch, experiment, tell) as session:
+                asked, toolless = split_off_tools(found, session.info.effective)
+                dropped += toolless
+                seconds = monotonic() - began
+                tell_ready(launch, session, tell, trials=len(asked), seconds=seconds)
+                if any(cell in memory.added for cell in asked):
+                    message = "asked as well: same_as compares with its reply"
+                    tell(LaunchNoticed(name=launch.name, message=message, hint=""))
+                trying = _Trying(experiment, launch, session, prompts, memory, seed, tell)
+                for cell in asked:
+                    tried = await trying.one(cell)
+                    folder.keep |= not tried.measured
+                    yield tried
+    _tell_dropped(dropped, tell, alone=not memory.trials)
 
 
 def _server(cell: Cell) -> str:
@@ -567,87 +529,80 @@ def _folder_for_logs() -> Iterator[_LogFolder]:
 
 
 class _Trying:
-    """What the launches of one `try` share."""
+    """The trials of one launch, as a run sends them, one by one.
+
+    A server that dies is not started again: its log says why.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
-        settings: Settings,
-        manner: TrialSettings,
-        company: ReferenceCells,
+        launch: Launch,
+        session: Session,
+        prompts: Prompts,
+        memory: Memory,
+        seed: int | None,
         tell: Listener,
     ) -> None:
-        self._experiment = experiment
-        self._workshop = Servers(settings)
-        self._manner = manner
-        self._company = company
-        self._tell = tell
-
-    async def launch(
-        self, launch: Launch, cells: Sequence[Cell], dropped: list[Cell]
-    ) -> AsyncGenerator[Tried]:
-        """Yield a launch's trials; add to `dropped` the cells whose tools it would not see."""
-        began = monotonic()
-        order = await self._workshop.order(launch, self._experiment, self._fetching)
-        async with self._workshop.open(order) as session:
-            asked, toolless = split_off_tools(cells, session.info.effective)
-            self._tell_ready(launch, session, len(asked), monotonic() - began)
-            dropped += toolless
-            for remark in session.info.noticed:
-                noticed = LaunchNoticed(name=launch.name, message=remark.message, hint=remark.hint)
-                self._tell(noticed)
-            if any(cell in self._company.added for cell in asked):
-                message = "asked as well: same_as compares with its reply"
-                self._tell(LaunchNoticed(name=launch.name, message=message, hint=""))
-            for cell in asked:
-                yield await self._one(cell, session)
-
-    async def _one(self, cell: Cell, session: Session) -> Tried:
-        body = request_body(cell)
-        seed, trial = self._manner.of(cell.test)
-        verbose = {"verbose": True} if _is_llama_cpp(cell.launch, session) else {}
-        request = ChatRequest(
-            body={**verbose, **body},
-            seed=seed,
-            trial=trial,
-            test=cell.test.name,
-            timeout_s=self._manner.timeout_s,
+        self._file = experiment.file
+        self._session = session
+        self._prompts = prompts
+        self._memory = memory
+        self._seed = seed
+        batch = Batch(
+            name=launch.name,
+            launch=0,
+            build=session.info.build.id,
+            generation=0,
+            first_seed=lambda cell: self._asked(cell.test) - self._trial(cell.test),
+            timeout_s=self._file.timeouts.request_s,
+            context=context_of(launch.spec),
+            extra={"verbose": True} if _is_llama_cpp(launch, session) else {},
         )
-        script = cell.test.script
-        conversation = None if script is None else Conversation(script, where=cell.test.name)
-        ask = noticing_full_context(session, context_of(cell.launch.spec))
-        answer = await converse(ask, request, conversation)
-        if not isinstance(answer, ChatReply) and answer.stops_launch:
-            raise ServerError(answer.reason, where=cell.launch.name)
-        self._company.heard[place_of(cell)] = answer
-        checks = self._company.checks(cell.test).taking_apart(cell.launch.reasoning_marks)
-        found = judged(cell.test, answer, checks, self._company.reference(cell))
+
+        def notice(event: Event) -> None:
+            if isinstance(event, LaunchNoticed):
+                tell(event)
+
+        self._run = BatchRun(session, batch, prompts, memory, notice, restarts=False)
+
+    async def one(self, cell: Cell) -> Tried:
+        """Send a trial of a cell, and return what came of it."""
+        info = self._session.info
+        refusal = await self._run.one(Task(cell, self._trial(cell.test), 0))
+        if refusal is not None:
+            raise ServerError(refusal.reason, where=cell.launch.name)
+        trial, (body, _) = self._memory.keep(cell), self._prompts.body(cell)
+        answer = trial.reply or trial.refusal
+        assert answer is not None  # noqa: S101  a trial that was sent has one of them
+        checks = self._prompts.checks_of(cell)
+        if trial.reply is not None and checks.compares:
+            tried = judged(cell.test, answer, checks, self._memory.reference(cell))
+        else:
+            tried = Tried(test=cell.test, answer=answer, judgement=trial.judgement)
         return replace(
-            found,
+            tried,
             cell=cell,
             body=body,
-            seed=seed,
-            build=session.info.build.id,
-            prompt=await _prompt(session, body, answer),
-            log=None if found.measured else session.info.log,
-            log_tail="" if found.measured else _log_tail(session),
+            seed=trial.key.seed,
+            build=trial.key.build,
+            prompt=await _prompt(self._session, body, answer),
+            log=None if tried.measured else info.log,
+            log_tail="" if tried.measured else _log_tail(self._session),
         )
 
-    def _tell_ready(self, launch: Launch, session: Session, trials: int, seconds: float) -> None:
-        info = session.info
-        self._tell(
-            LaunchReady(
-                name=launch.name,
-                trials=trials,
-                build=info.build.id,
-                concurrency=info.concurrency,
-                log=info.log,
-                seconds=seconds,
-            )
-        )
+    def _asked(self, test: TestCase) -> int:
+        """Return the seed to ask a test with."""
+        return own_first_seed(self._file.seed, test) if self._seed is None else self._seed
 
-    def _fetching(self, progress: FetchProgress) -> None:
-        self._tell(Fetching.seen(progress))
+    def _trial(self, test: TestCase) -> int:
+        """Return which trial of a test that is; where it is none, 0.
+
+        Seeds from the file's on are those of trials of versions before.
+        """
+        asked = self._asked(test)
+        indices = (asked - own_first_seed(self._file.seed, test), asked - self._file.seed)
+        return next((index for index in indices if 0 <= index < SPAN), 0)
 
 
 def _is_llama_cpp(launch: Launch, session: Session) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from itertools import product
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from matrixbench.identity import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 TAG = "\0"
 """Begins the tags of unions, so that pydantic's way to an error tells them from the file's keys,
@@ -77,33 +76,6 @@ def number_of(value: float | str) -> float | None:
     except ValueError:
         return None
     return number if isfinite(number) else None
-
-
-def fits(pattern: str, name: str) -> bool:
-    """Return whether a name is the one that is named, or matches the glob."""
-    return pattern == name or (is_glob(pattern) and fnmatchcase(name, pattern))
-
-
-def any_fits(patterns: Iterable[str], name: str) -> bool:
-    """Return whether a name fits any of some patterns."""
-    return any(fits(pattern, name) for pattern in patterns)
-
-
-def is_glob(pattern: object) -> bool:
-    """Return whether a named value is a glob."""
-    return isinstance(pattern, str) and any(sign in pattern for sign in "*?[")
-
-
-def means(pattern: Any, value: Any) -> bool:
-    """Return whether an axis value is what a single named value means: 1 is 1.0, true is not 1."""
-    if isinstance(pattern, str):
-        return fits(pattern, value if isinstance(value, str) else canonical_json(value))
-    return same(pattern, value)
-
-
-def same(left: object, right: object) -> bool:
-    """Return whether two values are one: 1 is 1.0, but true is not 1."""
-    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
 
 
 Grid: TypeAlias = dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, Tag
 
@@ -175,6 +175,8 @@ SamplingField: TypeAlias = Literal[
     "samplers",
 ]
 """Fields of a chat request that say how the next token is drawn."""
+
+SAMPLING_FIELDS: tuple[str, ...] = get_args(SamplingField)
 
 SamplingGrid: TypeAlias = dict[SamplingField, Any]
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError, UsageError
 from matrixbench.safe_files import open_input
+from matrixbench.spec.axes import Coordinates, coordinates_of_test, handles_of_test
 from matrixbench.spec.backends import url_findings
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile
 from matrixbench.spec.paths import Origin, Places, resolved
@@ -63,9 +64,12 @@ class Template:
         return self.known_as is None and self.text is None and self.ollama_text is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TestCase:
-    """A test with its parameters filled in; without a script it is one request."""
+    """A test with its parameters filled in; without a script it is one request.
+
+    Each is itself alone: two that are written alike are two, and it may be the key of a dict.
+    """
 
     __test__ = False  # for pytest, whose naming rule this class meets by chance
 
@@ -80,6 +84,13 @@ class TestCase:
     suite: str = ""
     tags: tuple[str, ...] = ()
     origin: Origin = field(default_factory=Origin)
+    coordinates: Coordinates = field(init=False, repr=False)
+    handles: Coordinates = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Once: a million cells ask for them.
+        object.__setattr__(self, "coordinates", coordinates_of_test(self))
+        object.__setattr__(self, "handles", handles_of_test(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

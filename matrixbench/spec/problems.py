@@ -17,11 +17,11 @@ from matrixbench.spec.backends import (
 from matrixbench.spec.base import TAG
 from matrixbench.spec.checks import CHECK_NAMES, CONDITIONS, Matcher
 from matrixbench.spec.experiment import (
+    SAMPLING_FIELDS,
     Chart,
     ExperimentFile,
     Limits,
     Metric,
-    SamplingField,
     Timeouts,
 )
 from matrixbench.spec.models import ChatTemplate, Model
@@ -68,7 +68,7 @@ BACKENDS: tuple[type[Part], ...] = (
     EndpointBackend,
     ScriptedBackend,
 )
-_SAMPLING = frozenset(get_args(SamplingField))
+_SAMPLING = frozenset(SAMPLING_FIELDS)
 _REQUEST = frozenset(
     {
         "tool_choice",

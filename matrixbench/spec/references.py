@@ -6,33 +6,34 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.spec.base import means, same
+from matrixbench.spec.axes import (
+    PARAMETERS,
+    Level,
+    axes_that,
+    axis_of,
+    given_values,
+    handles,
+    label,
+    level_of,
+    means,
+    only_charted,
+    same,
+)
 from matrixbench.spec.checks import SameAsCheck, every_check
-from matrixbench.spec.rules import SAMPLING_FIELDS, sampling_findings
-from matrixbench.spec.shapes import grid_entries, value_nodes
+from matrixbench.spec.experiment import SAMPLING_FIELDS
+from matrixbench.spec.rules import sampling_findings
+from matrixbench.spec.shapes import value_nodes
 from matrixbench.spec.wording import choose, found, inside, quoted
 from matrixbench.spec.yaml_source import Document, Entry, Finding, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matrixbench.spec.suites import Case, Cases
     from matrixbench.spec.yaml_source import Place
 
-CHART_AXES = ("build",)
-"""What a chart may be split by besides the axes of the matrix."""
-
-TAG = "tag"
-SUITE = "suite"
-HANDLES = (TAG, SUITE)
-"""What `exclude`, `include` and `--where` may name tests by besides their name. These are no axes:
-a test may have several tags, and come from no suite."""
-
 DIFFERENCE = "difference"
 """The metric that needs a baseline (`charts.Metric.DIFFERENCE`)."""
-
-_NATIVE = "native"
-_DEFAULT_MODEL = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,42 +58,20 @@ class Axes:
 
     def unknown(self, axis: str) -> bool:
         """Return whether no axis has this name."""
-        uncertain = bool(self.open) and axis.startswith("parameters.")
+        uncertain = bool(self.open) and axis.startswith(PARAMETERS)
         return axis not in self.values and not uncertain
 
 
 def axes_of(document: Document, cases: Cases) -> Axes:
     """Return the axes that a file has, and their values; wrong types are passed over."""
-    root = document.root
-    values: dict[str, list[Any]] = {
-        "backend": list(root.child_entries("backends")),
-        "model": list(root.child_entries("models")) or [_DEFAULT_MODEL],
-        "chat_template": list(root.child_entries("chat_templates")) or [_NATIVE],
-        "test": [case.test.name for case in cases.cases],
-        SUITE: list(dict.fromkeys(case.suite for case in cases.cases if case.suite)),
-        TAG: list(dict.fromkeys(tag for case in cases.cases for tag in case.test.tags)),
-    }
-
-    def add(axis: str, nodes: Iterable[Node]) -> None:
-        values.setdefault(axis, []).extend(node.plain() for node in nodes)
-
-    def add_grid(prefix: str, node: Node | None) -> None:
-        for name, entry in grid_entries(node):
-            add(f"{prefix}{name}", value_nodes(entry.node))
-
-    for backend in root.child_entries("backends").values():
-        add_grid("options.", backend.node.child("options"))
-        if labels := backend.node.child_entries("binary"):
-            values.setdefault("binary", []).extend(labels)
-    for model in root.child_entries("models").values():
-        add_grid("options.", model.node.child("options"))
-        add_grid("model.", model.node.child("axes"))
-    add_grid("", root.child("sampling"))
-    add_grid("request.", root.child("request"))
-    for case in cases.cases:
-        for name, value in case.parameters.items():
-            values.setdefault(f"parameters.{name}", []).append(value)
-    unsure = {"test", *HANDLES} | {axis for axis in values if axis.startswith("parameters.")}
+    # The tests are in `cases`, and may be many.
+    data = {key: at.node.plain() for key, at in document.root.entries.items() if key != "tests"}
+    values: dict[str, list[Any]] = {axis: [] for axis in axes_that(lambda axis: axis.always)}
+    for axis, value in given_values(data, cases.cases):
+        values.setdefault(axis, []).append(value)
+    for axis in handles():
+        values[axis] = list(dict.fromkeys(values[axis]))
+    unsure = {axis for axis in values if level_of(axis) is Level.TEST}
     return Axes(values=values, open=frozenset() if cases.complete else frozenset(unsure))
 
 
@@ -158,7 +137,7 @@ def _value(
     if including and axis in SAMPLING_FIELDS:
         yield from sampling_findings(axis, node)
         return
-    new_allowed = including and axis.startswith(("options.", "request."))
+    new_allowed = including and axis_of(axis).server_decides
     # An axis that a cell does not have is null to `exclude`.
     if new_allowed or axis in axes.open or axes.unknown(axis) or node.value is None:
         return
@@ -173,18 +152,7 @@ def _value(
 
 
 def _values_hint(node: Node, values: list[Any]) -> str:
-    texts = [value if isinstance(value, str) else _shown(value) for value in values]
-    return choose(node.text, list(dict.fromkeys(texts)), what="known")
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
+    return choose(node.text, list(dict.fromkeys(map(label, values))), what="known")
 
 
 def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
@@ -198,9 +166,9 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
             if (taken := sides.setdefault(axis, side)) != side or _again(item, node):
                 message = f"charts.{name} names the axis {quoted(axis)} twice: {taken} and {side}"
                 yield Finding(place=item.place, message=message, hint="name every axis once")
-            if axis in CHART_AXES:
+            if axis in only_charted():
                 continue
-            if axis in HANDLES or axes.unknown(axis):
+            if axis in handles() or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
                 hint = _axis_hint(axis, _chart_axes(axes))
                 yield Finding(place=item.place, message=message, hint=hint)
@@ -214,7 +182,7 @@ def _again(item: Node, side: Node | None) -> bool:
 
 
 def _chart_axes(axes: Axes) -> list[str]:
-    return [*(known for known in axes.values if known not in HANDLES), *CHART_AXES]
+    return [*(known for known in axes.values if known not in handles()), *only_charted()]
 
 
 def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
@@ -247,7 +215,7 @@ def _gate(trials: Node | None, axes: Axes) -> Iterator[Finding]:
 def _baseline_alone(baseline: Node, axes: Axes) -> Iterator[Finding]:
     """Yield that an axis has no second value, so that no gate could ever be decided."""
     for axis, value in baseline.entries.items():
-        if axis in CHART_AXES or axis in axes.open or len(axes.values.get(axis, [])) != 1:
+        if axis in only_charted() or axis in axes.open or len(axes.values.get(axis, [])) != 1:
             continue
         message = (
             f"{value.node.text} is the only value of {axis}: trials.until.gate.baseline leaves "
@@ -259,11 +227,11 @@ def _baseline_alone(baseline: Node, axes: Axes) -> Iterator[Finding]:
 
 def _baseline_named(baseline: Node, axes: Axes, where: str) -> Iterator[Finding]:
     for axis, value in baseline.entries.items():
-        if axis in HANDLES or (axes.unknown(axis) and axis not in CHART_AXES):
+        if axis in handles() or (axes.unknown(axis) and axis not in only_charted()):
             message = f"unknown axis {quoted(axis)} in {where}.baseline"
             hint = _axis_hint(axis, _chart_axes(axes))
             yield Finding(place=value.place, message=message, hint=hint)
-        elif axis not in CHART_AXES and axis not in axes.open:
+        elif axis not in only_charted() and axis not in axes.open:
             yield from _baseline_value(value.node, axis, axes.values.get(axis, []), where)
 
 
@@ -297,9 +265,8 @@ def _compared(case: Case, at: str, named: Mapping[str, Any], axes: Axes) -> Iter
             hint = _axis_hint(axis, list(axes.values))
             yield Finding(place=place, message=message, hint=hint)
         elif axis not in axes.open and not any(means(value, item) for item in values):
-            texts = [item if isinstance(item, str) else _shown(item) for item in values]
-            shown = value if isinstance(value, str) else _shown(value)
-            hint = choose(shown, list(dict.fromkeys(texts)), what="known")
+            shown = label(value)
+            hint = choose(shown, list(dict.fromkeys(map(label, values))), what="known")
             message = f"{axis} has no value {quoted(shown)} to compare with"
             yield Finding(place=place, message=message, hint=hint)
             others = True

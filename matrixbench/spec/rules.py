@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
+from matrixbench.spec.axes import MODEL_AXES
 from matrixbench.spec.backends import VARIABLES, Names, check_element, names_in
-from matrixbench.spec.experiment import MAX_SEED, ExperimentFile, SamplingField
+from matrixbench.spec.experiment import MAX_SEED, SAMPLING_FIELDS, ExperimentFile
 from matrixbench.spec.shapes import (
     argument_list,
     bracket_findings,
@@ -32,8 +33,6 @@ from matrixbench.spec.yaml_source import Document, Entry, Finding, Node, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-SAMPLING_FIELDS: tuple[str, ...] = get_args(SamplingField)
 
 WHOLE_NUMBERS = frozenset(
     {"top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n", "mirostat"}
@@ -208,7 +207,7 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
             yield empty_axis(axis, values)
         for value in values.node.items:
             if isinstance(value.value, (list, dict)) or value.value is None:
-                message = f"model.{axis}: expected a text or a number, found {found(value)}"
+                message = f"{MODEL_AXES}{axis}: expected a text or a number, found {found(value)}"
                 yield Finding(place=value.place, message=message)
     yield from _placeholders(node, axes)
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.spec.experiment import ExperimentFile
-from matrixbench.spec.rules import RESERVED_FIELDS, SAMPLING_FIELDS, STREAM, WHOLE_NUMBERS
+from matrixbench.spec.experiment import SAMPLING_FIELDS, ExperimentFile
+from matrixbench.spec.rules import RESERVED_FIELDS, STREAM, WHOLE_NUMBERS
 from matrixbench.spec.tests import Suite
 
 if TYPE_CHECKING:

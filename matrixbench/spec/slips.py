@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
-from matrixbench.spec.experiment import SamplingField
+from matrixbench.spec.experiment import SAMPLING_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -415,8 +415,6 @@ def key_meant(part: str, key: str) -> str | None:
     return known.get(key) or known.get(key.replace("-", "_").casefold())
 
 
-_SAMPLING_FIELDS = frozenset(get_args(SamplingField))
-
 _SHORT: Mapping[str, str] = {
     "C": "cpu-mask",
     "Cb": "cpu-mask-batch",
@@ -618,7 +616,7 @@ def said_elsewhere(name: str) -> str:
         return _OWN_KEYS[bare]
     field = bare.replace("-", "_")
     field = SAMPLING_WORDS.get(bare) or SAMPLING_WORDS.get(field, field)
-    return f"say it under `sampling:`, as {field}" if field in _SAMPLING_FIELDS else ""
+    return f"say it under `sampling:`, as {field}" if field in SAMPLING_FIELDS else ""
 
 
 SERVER_OPTIONS: Mapping[str, str] = {

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
-from matrixbench.spec.base import any_fits, fits, grid_points
+from matrixbench.spec.axes import any_fits, fits
+from matrixbench.spec.base import grid_points
 from matrixbench.spec.paths import Origin, Places, origin_of
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import empty_axis, name_findings
@@ -271,6 +272,16 @@ class Case:
     suite: str
     place: Place
     origin: Origin
+
+    @property
+    def name(self) -> str:
+        """The test's name."""
+        return self.test.name
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The test's tags."""
+        return self.test.tags
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from matrixbench.records import (
     Usage,
     Verdict,
 )
+from matrixbench.spec.axes import name_as_now
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def launch_from(row: Row, build: Build | None) -> LaunchRecord:
     return LaunchRecord(
         experiment=experiment,
         digest=digest,
-        name=name,
+        name=name_as_now(name),
         build=build,
         started_at=started_at,
         request_timeout_s=timeout_s,

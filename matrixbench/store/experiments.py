@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.plan.cells import Load, Origin, mark_of
+from matrixbench.spec.axes import name_as_now
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.connection import connect_reading, one_transaction, translated
 from matrixbench.store.encoding import json_text
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from matrixbench.plan.cells import Coordinates, Loads
+    from matrixbench.plan.cells import Loads
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.store.encoding import Row
 
 LOAD = "load"
@@ -114,7 +116,7 @@ def _known(connection: sqlite3.Connection) -> Iterator[Row]:
     """Yield number, digest and name of each launch run, and what it noted of its load, or None."""
     for run, launch, name, value in connection.execute(f"{_RUNS} ORDER BY launch.id", (LOAD,)):
         noted = None if value is None else json.loads(value)
-        yield run, launch, name, noted if isinstance(noted, str) else None
+        yield run, launch, name_as_now(name), noted if isinstance(noted, str) else None
 
 
 _CELLS = """
@@ -291,7 +293,7 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
         name=name,
         launches=[
             RecordedLaunch(
-                name=row[1],
+                name=name_as_now(row[1]),
                 digest=row[2],
                 coordinates=json.loads(row[3]),
                 build=row[4],

@@ -14,6 +14,7 @@ from matrixbench.errors import StoreError
 from matrixbench.plan.cells import CellProgress, LaunchRun, Origin, load_in, plain_id
 from matrixbench.plan.seeds import SPAN
 from matrixbench.records import Attempt, Outcome
+from matrixbench.spec.axes import name_as_now
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
     MEASURED_COLUMNS,
@@ -589,7 +590,7 @@ def launch_runs(connection: sqlite3.Connection) -> list[LaunchRun]:
         GROUP BY experiment, name, digest, build.id, origin ORDER BY max(launch.id) DESC"""
     )
     return [
-        LaunchRun(experiment, name, digest, build, Origin.from_text(origin))
+        LaunchRun(experiment, name_as_now(name), digest, build, Origin.from_text(origin))
         for experiment, name, digest, build, origin in rows
     ]
 
@@ -597,13 +598,12 @@ def launch_runs(connection: sqlite3.Connection) -> list[LaunchRun]:
 def failed_starts(connection: sqlite3.Connection, experiment: str) -> set[tuple[str, str]]:
     """Return name and digest of the launches whose newest run ended before its server answered."""
     rows = connection.execute(
-        """SELECT name, digest FROM launch
-        WHERE build IS NULL AND error IS NOT NULL AND id IN (
-            SELECT max(id) FROM launch WHERE experiment = ? GROUP BY name, digest
-        )""",
+        """SELECT name, digest, build IS NULL AND error IS NOT NULL FROM launch
+        WHERE experiment = ? ORDER BY id""",
         (experiment,),
     )
-    return set(rows)
+    newest = {(name_as_now(name), digest): failed for name, digest, failed in rows}
+    return {launch for launch, failed in newest.items() if failed}
 
 
 def noted(connection: sqlite3.Connection, name: str) -> list[LaunchNote]:

@@ -30,8 +30,8 @@ from matrixbench.backends.ollama.server import present_build
 from matrixbench.backends.process import free_port
 from matrixbench.backends.protocol import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
+from matrixbench.gated import execute
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
-from matrixbench.run.execute import execute
 from matrixbench.run.settings import Mode, settings_for
 from matrixbench.spec.backends import OllamaBackend
 from matrixbench.spec.load import Template, load_experiment

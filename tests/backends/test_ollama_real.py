@@ -18,8 +18,8 @@ import pytest
 
 from matrixbench.backends.ollama.model import NAMESPACE
 from matrixbench.backends.process import free_port
+from matrixbench.gated import execute
 from matrixbench.records import Outcome
-from matrixbench.run.execute import execute
 from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 

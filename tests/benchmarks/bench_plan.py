@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from matrixbench.gated import build_plan
 from matrixbench.records import ChatReply, Judgement, Outcome, Timing, Trial, TrialKey
-from matrixbench.run.prepare import build_plan
 from matrixbench.run.settings import Settings
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.store.database import open_store
@@ -72,7 +72,7 @@ def main(folder: Path, what: str) -> None:
 async def fill(experiment: Experiment, settings: Settings, *, old: bool) -> None:
     """Write one trial for every cell, in a child's memory's stead: rows are not kept."""
     prepared = build_plan(experiment, settings)
-    checks = next(iter(prepared.checks.values())).digest
+    checks = next(iter(prepared.prompts.checks.values())).digest
     launch = prepared.plan.launches[0]
     build = launch.build.build
     assert build is not None

@@ -1,4 +1,4 @@
-"""How often the gate errs at one look, for docs/statistics.md.
+"""How often the gate errs at one look, for docs/statistics/simulations.md.
 
 Run: PYTHONPATH=. python tests/benchmarks/gate_error.py
 """

@@ -1,4 +1,6 @@
-"""What the gate says where trials are missing, not by chance either, for docs/statistics.md.
+"""What the gate says where trials are missing, not by chance either.
+
+It makes the table in docs/statistics/simulations.md.
 
 Complete data are made up and gated. Then trials are taken away, and the rest is gated. The verdict
 on the rest must never be «no worse» where the complete data are a regression, nor the other way

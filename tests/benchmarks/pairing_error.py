@@ -1,4 +1,4 @@
-"""The error of choosing a cell's test by phi, exactly, for docs/statistics.md.
+"""The error of choosing a cell's test by phi, exactly, for docs/statistics/simulations.md.
 
 The worst case is taken: the phi is that of the one cell itself, not pooled over many. Run:
 python tests/benchmarks/pairing_error.py

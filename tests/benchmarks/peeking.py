@@ -1,4 +1,4 @@
-"""How often the gate errs, looked at once or after every round, for docs/statistics.md.
+"""How often the gate errs, looked at once or after every round, for docs/statistics/simulations.md.
 
 The same formulas as in `stats.betting` and `stats.stratified`, over many experiments at once; a
 test compares the two. Run: PYTHONPATH=. python tests/benchmarks/peeking.py

@@ -2,10 +2,10 @@
 
     PYTHONPATH=. python tests/benchmarks/power.py
 
-It prints the tables of `docs/statistics.md`. The promises are those of `plan`, for a baseline and a
-phi that are known; then outcomes are drawn at the promised drop, or with the promised number of
-trials, and the tests that `compare` uses are asked. Trials under one seed are pairs of correlation
-phi, but where that is more than two such ratios can have: then it is the most that they can.
+It prints the tables of `docs/statistics/simulations.md`. The promises are those of `plan`, for a
+baseline and a phi that are known. Then outcomes are drawn at the promised drop, or with the
+promised number of trials, and the tests that `compare` uses are asked. Trials under one seed are
+pairs of correlation phi, or of the most that two such ratios can have.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Look, Trials
+from matrixbench.gated import execute
 from matrixbench.records import Outcome
-from matrixbench.run.execute import execute
 from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.store.database import open_store

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
+from matrixbench.gated import execute
 from matrixbench.plan.seeds import offset_of
-from matrixbench.run.execute import execute
 from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.clustered import student_quantile

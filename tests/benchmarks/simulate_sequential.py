@@ -1,7 +1,8 @@
-"""What stopping early costs and saves: coverage and trials of a cell, for docs/statistics.md.
+"""What stopping early costs and saves: coverage and trials of a cell.
 
-Every possible course of a cell is followed with its probability, so the figures have no sampling
-error. Run: python tests/benchmarks/simulate_sequential.py
+It makes tables of docs/statistics/simulations.md. Every possible course of a cell is followed with
+its probability, so the numbers have no sampling error.
+Run: PYTHONPATH=. python tests/benchmarks/simulate_sequential.py
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tests/benchmarks/total_coverage.py
 
-It prints a table of `docs/statistics.md`. The truth of a row's tests is drawn once: every ratio is
-the row's, or the ratios are spread around it.
+It prints a table of `docs/statistics/simulations.md`. The truth of a row's tests is drawn once:
+every ratio is the row's, or the ratios are spread around it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tests/benchmarks/winners_curse.py
 
-It prints the tables of `docs/statistics.md`. Rows are compared with the functions that the commands
-use; outcomes are independent.
+It prints the tables of `docs/statistics/simulations.md`. Rows are compared with the
+functions that the commands use; outcomes are independent.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from matrixbench.plan.cells import Coordinates
+    from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
 
 BUILD = "b" * 24

@@ -17,7 +17,7 @@ from tests.charts.cells import table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from matrixbench.plan.cells import Coordinates
+    from matrixbench.spec.axes import Coordinates
 
 SMALL: dict[str, list[Any]] = {
     "model": ["qwen"],

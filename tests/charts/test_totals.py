@@ -14,7 +14,7 @@ from matrixbench.stats.sequential import Precision
 from tests.charts.cells import table
 
 if TYPE_CHECKING:
-    from matrixbench.plan.cells import Coordinates
+    from matrixbench.spec.axes import Coordinates
 
 AXES: dict[str, list[Any]] = {
     "model": ["small", "large"],

@@ -13,6 +13,8 @@ from matrixbench.run.events import RoundsStarted
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matrixbench.run.events import Event
     from tests.cli.conftest import CommandLine
     from tests.conftest import Write
@@ -199,6 +201,35 @@ def test_an_interruption_keeps_what_was_measured(write: Write) -> None:
     assert summary.remaining == 1812 - 108
     rest = asyncio.run(execute(experiment, mode="resume"))
     assert rest.decided == "no worse"
+
+
+ONE_DRAW = """
+name: demo
+trials: {max: 200, until: {gate: {baseline: {backend: old}}}}
+timeouts: {request_s: 20, start_s: 30}
+sampling: {temperature: [1, 0]}
+backends:
+  old: &same {kind: llama-server, binary: ./llama-server, env: {FAKE_MODE: same_reply}}
+  new: {<<: *same, replica: 2}
+models: {m: {gguf: model.gguf}}
+tests:
+  - {name: hi, messages: [{role: user, content: hi}], expect: [{content: {matches: .}}]}
+"""
+
+
+def test_one_draw_a_side_ends_the_rounds(cli: CommandLine, write: Write, fake_binary: Path) -> None:
+    """Servers that ignore seeds say the same at every round: none is run after the first visit."""
+    assert fake_binary.exists()
+    write(ONE_DRAW)
+    summary = json.loads(cli("execute", "exp.yaml", "--json").stdout)
+    assert summary["decided"] is None
+    assert summary["undecided"].startswith("servers ignore seeds")
+    assert 0 < summary["ran"] < 200
+    assert summary["ran"] + summary["remaining"] == 404
+    again = json.loads(cli("execute", "exp.yaml", "--resume", "--json").stdout)
+    assert (again["ran"], again["remaining"]) == (0, summary["remaining"])
+    assert again["undecided"] == summary["undecided"]
+    assert cli("compare", "exp.yaml", "--gate").returncode == 9
 
 
 @pytest.mark.parametrize("words", [("--gate",), ()])

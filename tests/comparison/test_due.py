@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import matrixbench as mb
-from matrixbench.cli.comparing import _exit_code
+from matrixbench.cli.compare import EXIT_CODES
 from matrixbench.comparison.gate import judge_rounds
 from matrixbench.comparison.pairs import compare
 from matrixbench.comparison.totals import compare_cells
@@ -168,7 +168,7 @@ def expected(candidate: str, baseline: str, max_drop: float) -> int:
 def of(found: Comparison) -> Iterator[tuple[str, CandidateResult, int]]:
     """Yield name, result and exit code of each candidate, as if it were the only one."""
     for candidate in found.candidates:
-        yield candidate.name, candidate, _exit_code(replace(found, candidates=(candidate,)))
+        yield candidate.name, candidate, EXIT_CODES[replace(found, candidates=(candidate,)).verdict]
 
 
 @pytest.mark.parametrize("max_drop", [0.1, 0.25])

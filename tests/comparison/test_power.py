@@ -32,7 +32,7 @@ def test_more_trials_and_more_tests_show_more(trials: int, tests: int) -> None:
     ("tests", "trials", "drop"), [(1, 30, 0.29), (3, 12, 0.26), (3, 30, 0.14), (20, 5, 0.14)]
 )
 def test_the_drops_of_the_page(tests: int, trials: int, drop: float) -> None:
-    """A baseline of 0.9 and a phi of 0.3: the drops that docs/statistics.md simulates."""
+    """A baseline of 0.9 and a phi of 0.3: the drops that the page of simulations has."""
     mean = power_of(trials, tests).mean
     assert mean is not None
     assert float(hundredths(mean)) == drop

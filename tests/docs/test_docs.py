@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -169,6 +170,13 @@ def test_every_public_name_is_explained() -> None:
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
     missing = [name for name in matrixbench.__all__ if not re.search(rf"`{name}\b", page)]
     assert missing == []
+
+
+def test_names_in_modules_can_be_imported() -> None:
+    """What a page calls by its module stands there."""
+    for page in PAGES:
+        for name in re.findall(r"`(matrixbench(?:\.\w+)+)`", page.read_text("utf-8")):
+            assert pkgutil.resolve_name(name) is not None, f"{page.name}: {name}"
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)

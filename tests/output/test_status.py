@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from matrixbench.gated import build_plan
 from matrixbench.results.experiment import results_of
 from matrixbench.results.status import status_of
-from matrixbench.run.prepare import build_plan
 from matrixbench.run.settings import settings_for
 from matrixbench.store.database import open_store
 from matrixbench.store.rows import LaunchRecord

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.cells import label, matches, same
 from matrixbench.plan.selector import parse_where
+from matrixbench.spec.axes import label, matches, same
 
 AXES = ["backend", "model", "temperature", "test", "options.cache-type-k", "request.tool_choice"]
 CELL = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from matrixbench.errors import UsageError
-from matrixbench.plan.cells import Several
 from matrixbench.plan.selector import nothing_selected, parse_where, unknown_axis
+from matrixbench.spec.axes import Several
 
 VALUES: dict[str, list[Any]] = {
     "test": ["zebra", "capital-of-France", "capital-of-Japan", "opposite"],

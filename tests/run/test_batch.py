@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.backends.protocol import SessionInfo
-from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import ServerError
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork
@@ -24,7 +23,6 @@ from matrixbench.records import (
     Timing,
     Trial,
 )
-from matrixbench.run.conversation import Conversation
 from matrixbench.run.events import Event, ServerRestarted, TrialDone
 from matrixbench.run.trials import Batch, BatchRun, Prompts, interleave
 
@@ -130,10 +128,7 @@ async def run(load: Load, session: Scripted, *, todo: int = 0b11, text: str = EX
     """Run every cell of the experiment against a session."""
     experiment = load(text)
     cells: list[Cell] = build_matrix(experiment).launches[0].cells
-    prompts = Prompts(
-        {id(test): compile_checks(test.expect) for test in experiment.tests},
-        {id(test): Conversation(test.script) for test in experiment.tests if test.script},
-    )
+    prompts = Prompts(experiment.tests)
     shelf, events = Shelf(), list[Event]()
     batch_run = BatchRun(session, BATCH, prompts, shelf, events.append)
     tasks = interleave([CellWork(cell, todo) for cell in cells], seed=1)
@@ -155,7 +150,7 @@ async def test_each_trial_says_how_many_were_sent_at_a_time(load: Load) -> None:
     """That is what the server was sent, not what it may be sent: fewer trials are fewer at once."""
     experiment = load(EXPERIMENT)
     cells = build_matrix(experiment).launches[0].cells
-    prompts = Prompts({id(test): compile_checks(test.expect) for test in experiment.tests})
+    prompts = Prompts(experiment.tests)
     for todo, at_a_time in ((0b1, 4), (0b111, 8)):
         shelf, session = Shelf(), Scripted(lambda *_: said("good"), concurrency=8)
         batch_run = BatchRun(session, BATCH, prompts, shelf, lambda _: None)
@@ -314,7 +309,7 @@ async def test_an_interruption_stops_new_requests(load: Load) -> None:
     """Once the event is set nothing more is sent, and what has an outcome is kept."""
     experiment = load(EXPERIMENT)
     cells = build_matrix(experiment).launches[0].cells
-    prompts = Prompts({id(test): compile_checks(test.expect) for test in experiment.tests})
+    prompts = Prompts(experiment.tests)
     shelf, stop = Shelf(), asyncio.Event()
 
     def answer(_: ChatRequest, __: int) -> ChatReply:

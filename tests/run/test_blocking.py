@@ -12,8 +12,8 @@ import pytest
 
 import matrixbench
 from matrixbench.errors import UsageError
+from matrixbench.gated import build_plan
 from matrixbench.run.events import RunStarted, TrialDone
-from matrixbench.run.prepare import build_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

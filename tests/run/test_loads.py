@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from matrixbench.gated import build_plan, execute
 from matrixbench.output.export import tool_bench_rows, trial_rows
 from matrixbench.results.experiment import results_by_name, results_of
-from matrixbench.run.execute import execute
-from matrixbench.run.prepare import build_plan
 from matrixbench.run.settings import Settings, settings_for
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.store.database import open_store

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from matrixbench.gated import execute
 from matrixbench.run.events import LaunchSkipped, LaunchStarting, RunStarted
-from matrixbench.run.execute import execute
 from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.records import Outcome
-from matrixbench.run.execute import summed, visits
-from matrixbench.run.settings import Rejection, RunSummary
+from matrixbench.gated import visits
+from matrixbench.records import Kind, Outcome
+from matrixbench.run.events import LaunchFailed, TrialDone, TrialsStored
+from matrixbench.run.settings import Counts, RunRequest, settings_for
+
+if TYPE_CHECKING:
+    from matrixbench.run.events import Event
+    from tests.conftest import Load
+
+EXPERIMENT = """
+name: demo
+backends: {fake: {kind: scripted, replies: [Paris]}}
+tests: [{name: t, messages: [{role: user, content: hi}], expect: []}]
+"""
 
 
 @given(first=st.integers(0, 500), most=st.integers(1, 500))
@@ -29,25 +39,25 @@ def test_200_rounds_take_eight_visits_at_most_from_where_a_gate_can_be_decided()
     assert [rounds.stop for rounds in visits(15, 200)] == [15, 22, 33, 49, 73, 109, 163, 200]
 
 
-def test_what_several_visits_measured_is_one_summary() -> None:
-    """Counts add up, and of each kind of error the newest reason is kept."""
-
-    def part(ran: int, failed: dict[str, str]) -> RunSummary:
-        return RunSummary(
-            experiment="demo",
-            store=Path("results.db"),
-            ran=ran,
-            outcomes={Outcome.PASSED: ran - 1, Outcome.ERRORED: 1},
-            remaining=5,
-            failed_launches=failed,
-            errors={"no_connection": (1, f"reason {ran}")},
-            rejections=(Rejection(kind="unparsed_output", reason="broken", trials=ran),),
-            seconds=1.5,
-        )
-
-    found = summed([part(10, {}), part(20, {"new": "it died"})])
-    assert (found.ran, found.outcomes) == (30, {Outcome.PASSED: 28, Outcome.ERRORED: 2})
-    assert found.errors == {"no_connection": (2, "reason 20")}
-    assert [(one.kind, one.trials) for one in found.rejections] == [("unparsed_output", 30)]
+def test_what_several_visits_measured_is_one_summary(load: Load) -> None:
+    """Counts go on, of each kind of error the newest reason is kept, and alike reasons are one."""
+    told: list[Event] = []
+    counts = Counts(tell=told.append)
+    for visit in (1, 2):
+        counts(TrialDone(launch="new", outcome=Outcome.PASSED))
+        for outcome, kind, reason in (
+            (Outcome.ERRORED, Kind.NO_CONNECTION, f"reason {visit}"),
+            (Outcome.REJECTED, Kind.UNPARSED_OUTPUT, f"{visit} tokens"),
+        ):
+            counts(TrialDone(launch="new", outcome=outcome, kind=kind, reason=reason))
+        counts.note_stored(3)
+    counts(LaunchFailed(name="new", message="it died\nthe log's tail", hint=""))
+    experiment = load(EXPERIMENT)
+    request = RunRequest(experiment=experiment, settings=settings_for(experiment))
+    found = counts.summary(request, 10, interrupted=False)
+    assert (found.ran, found.remaining) == (6, 4)
+    assert found.outcomes == {Outcome.PASSED: 2, Outcome.ERRORED: 2, Outcome.REJECTED: 2}
+    assert found.errors == {"no_connection": (2, "reason 2")}
+    assert [(one.kind, one.trials) for one in found.rejections] == [("unparsed_output", 2)]
     assert found.failed_launches == {"new": "it died"}
-    assert found.seconds == pytest.approx(3)
+    assert [event.stored for event in told if isinstance(event, TrialsStored)] == [3, 6]

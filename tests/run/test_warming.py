@@ -8,12 +8,11 @@ from contextlib import closing
 from sqlite3 import connect
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.gated import build_plan, execute
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork
 from matrixbench.run.events import WarmingUp
-from matrixbench.run.execute import execute
 from matrixbench.run.inspection import distinct_prompts
-from matrixbench.run.prepare import build_plan
 from matrixbench.run.settings import settings_for
 from matrixbench.run.trials import Prompts
 from matrixbench.spec.load import load_experiment
@@ -153,6 +152,6 @@ def test_what_no_template_sees_makes_no_prompt(load: Load) -> None:
         """
     )
     cells = build_matrix(experiment).launches[0].cells
-    found = distinct_prompts([CellWork(cell, 1) for cell in cells], Prompts({}))
+    found = distinct_prompts([CellWork(cell, 1) for cell in cells], Prompts(()))
     assert [prompt.cells for prompt in found] == [8, 8]
     assert {prompt.body["max_tokens"] for prompt in found} == {1}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from matrixbench.spec.experiment import SAMPLING_FIELDS
 from matrixbench.spec.load import load_experiment
-from matrixbench.spec.rules import SAMPLING_FIELDS
 from matrixbench.spec.schema import (
     SAMPLING,
     experiment_schema,

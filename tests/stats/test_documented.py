@@ -1,4 +1,4 @@
-"""The figures in docs/statistics.md are those that the simulation gives."""
+"""The figures in docs/statistics/simulations.md are those that the simulation gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.forecasts import no_forecasts
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics" / "simulations.md"
 
 
 @pytest.mark.parametrize("most", [50, 300])

@@ -13,7 +13,7 @@ from matrixbench.stats.stratified import Stratum, no_worse, stratified_differenc
 from tests.benchmarks import gate_error, peeking
 from tests.benchmarks.peeking import LIMIT, Alike, Data
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics" / "simulations.md"
 EXPERIMENTS = 12
 
 

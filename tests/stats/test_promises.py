@@ -1,4 +1,4 @@
-"""The first table of docs/statistics.md: its measured rates are those of the tables below it."""
+"""The promises of docs/statistics.md: their measured rates are those of the simulations."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "statistics.md"
+SIMULATIONS = DOCS / "statistics" / "simulations.md"
 HEADER = "| number | it promises | looks | measured |"
 
 
 def column(header: str, place: int) -> list[float]:
     """Return the figures of a column of the table that has a header, as shares."""
-    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    lines = SIMULATIONS.read_text(encoding="utf-8").splitlines()
     found: list[float] = []
     for line in lines[lines.index(header) + 2 :]:
         if not line.startswith("|"):
@@ -45,13 +47,13 @@ PEEKING = "| tests | ratio | alike | bets | once | both | on | bets | once | bot
 DROPS = "| tests × n | baseline | phi | detectable drop | shown |"
 DROPS_APART = "| tests × n | baseline | detectable drop | shown |"
 DECIDED = "| tests | baseline | phi | trials per cell | decided |"
-EQUAL = "| rows | tests × n | ratio | too high | raw | told | kept |"
+EQUAL = "| rows | tests × n | ratio | too high | raw | below | kept |"
 BOLD = "| candidates | tests × n | ratio | some row is bold |"
 STOPPED = "| true ratio | confidence sequence | Wilson 95 % |"
 
 
 def measured() -> dict[str, str]:
-    """Return what the table says of each number, as the tables below it have it."""
+    """Return what the table says of each number, as the simulations have it."""
     return {
         "interval of a cell's success ratio": (
             f"{between(CELLS, 1)} on average over ratios, {percent(min(column(CELLS, 2)))} at the "
@@ -65,7 +67,7 @@ def measured() -> dict[str, str]:
             f"{between(REPLIES, 10)} on real replies"
         ),
         "`rank`: «vs best»": (
-            f"some row falsely told in at most {percent(max(column(EQUAL, 5)))}; the mean of the "
+            f"some row falsely below in at most {percent(max(column(EQUAL, 5)))}; the mean of the "
             f"best is up to {max(column(EQUAL, 3)):.2f} too high"
         ),
         "`compare`: bold rows": (
@@ -95,7 +97,7 @@ def measured() -> dict[str, str]:
 
 def test_the_rates_of_the_first_table_are_those_of_the_others() -> None:
     """Each number with what was measured of it; none is left out, none is made up."""
-    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
     start = lines.index(HEADER) + 2
     rows = {}
     for line in lines[start:]:

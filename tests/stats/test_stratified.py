@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, norm, ttest_1samp
-from scipy.stats import t as student, ttest_1samp
+from scipy.stats import t as student
 
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
 from matrixbench.stats.proportions import (
@@ -329,7 +329,7 @@ def test_the_interval_is_yan_and_sus() -> None:
 @pytest.mark.parametrize("ratio", [0.5, 0.9, 0.98, 0.99, 0.999])
 @pytest.mark.parametrize(("tests", "trials"), [(20, 5), (57, 5), (57, 10)])
 def test_the_interval_of_a_total_covers(ratio: float, tests: int, trials: int) -> None:
-    """A short form of the simulation in docs/statistics.md; Wilson's own dips are part of it."""
+    """The page's simulation of means over tests, in short; Wilson's own dips are part of it."""
     held, _ = coverage(truths(ratio, tests, spread=False), trials, experiments=400, seed=1)
     assert held >= 0.89
 

@@ -1,0 +1,27 @@
+"""`validate`: every problem of an experiment file."""
+
+from __future__ import annotations
+
+from matrixbench.cli.opening import load, settings_of
+from matrixbench.cli.shared import File, put
+from matrixbench.output.tables import counted
+from matrixbench.run.preflight import inspect, launches_of
+from matrixbench.run.servers import Servers
+
+
+def validate(file: File) -> None:
+    """Check an experiment file: every problem, each with its place.
+
+    Looks for the files that it names too, and asks each llama-server which options it knows.
+    """
+    experiment = load(file)
+    servers = Servers(settings_of(experiment, None))
+    found = inspect(experiment, launches_of(experiment), servers)
+    warnings = (*experiment.warnings, *found.warnings)
+    for warning in warnings:
+        put(f"warning: {warning}")
+    found.refuse()
+    told = [counted(len(experiment.tests), "test")]
+    if warnings:
+        told.append(counted(len(warnings), "warning"))
+    put(f"{file}: fine ({', '.join(told)})")
