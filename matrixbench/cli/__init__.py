@@ -51,6 +51,7 @@ COMMANDS = {  # in the order in which one meets them
         "doctor:doctor",
         "Look at what this machine has of what an experiment needs.",
     ),
+    "store": ("store:app", "Look after a store: merge, prune, compact and check it."),
     "schema": ("schema:schema", "Print the JSON Schema of experiment files, for editors."),
 }
 """What a command is called → where its function is, and what the overview says of it."""
@@ -78,8 +79,10 @@ class _Commands(TyperGroup):
 def _command(name: str) -> Any:
     """Return a command for typer; this imports its module and what that needs."""
     module, _, function = COMMANDS[name][0].partition(":")
-    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
     command = getattr(import_module(f"{__name__}.{module}"), function)
+    if isinstance(command, typer.Typer):
+        return typer.main.get_command(command)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
     alone.command(name)(spread(command))
     return typer.main.get_command(alone)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import json
 import os
 import socket
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -20,7 +22,7 @@ from matrixbench.identity import digest
 from matrixbench.safe_files import open_own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -156,7 +158,7 @@ class ExperimentLock:
 
     def _take(self, descriptor: int) -> None:
         if not _try_lock(descriptor, self.path):
-            raise self._taken(descriptor)
+            raise _taken(descriptor, self.path, self._experiment)
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -173,15 +175,33 @@ class ExperimentLock:
                 hint="Free some space, or move the store with --store.",
             ) from error
 
-    def _taken(self, descriptor: int) -> StoreError:
-        try:
-            holder = json.loads(os.pread(descriptor, 1 << 16, 0))
-            since = datetime.fromtimestamp(holder["started_at"]).astimezone()
-            who = f"process {holder['pid']} on {holder['host']} since {since:%Y-%m-%d %H:%M:%S}"
-        except (OSError, ValueError, KeyError, TypeError):
-            who = "another process"  # which has the lock, and is just writing its name
-        return StoreError(
-            f"{self._experiment} is being executed by {who}",
-            where=str(self.path),
-            hint="Wait for it or end it; or give this run a store of its own with --store.",
-        )
+
+@contextmanager
+def nobody_executes(store: Path) -> Iterator[None]:
+    """Keep experiments that ran on a store from being executed on it meanwhile.
+
+    Raises:
+        StoreError: One is being executed now.
+    """
+    with ExitStack() as held:
+        for path in sorted(lock_folder(store).glob(f"{glob.escape(store.name)}.*.execute.lock")):
+            descriptor = _open(path)
+            held.callback(os.close, descriptor)
+            if not _try_lock(descriptor, path):
+                raise _taken(descriptor, path, "an experiment on this store")
+        yield
+
+
+def _taken(descriptor: int, path: Path, experiment: str) -> StoreError:
+    """Say who executes an experiment, as far as the lock's holder has written it down."""
+    try:
+        holder = json.loads(os.pread(descriptor, 1 << 16, 0))
+        since = datetime.fromtimestamp(holder["started_at"]).astimezone()
+        who = f"process {holder['pid']} on {holder['host']} since {since:%Y-%m-%d %H:%M:%S}"
+    except (OSError, ValueError, KeyError, TypeError):
+        who = "another process"  # which has the lock, and is just writing its name
+    return StoreError(
+        f"{experiment} is being executed by {who}",
+        where=str(path),
+        hint="Wait for it or end it; or give this run a store of its own with --store.",
+    )

@@ -340,7 +340,7 @@ _KEPT = f"""
     SELECT trial.id, trial.cell, trial.launch, build.id, trial.seed
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
-    WHERE trial.outcome IS NULL
+    WHERE EXISTS (SELECT 1 FROM reply WHERE reply.trial = trial.id)
 """
 
 _VERDICTS = f"""

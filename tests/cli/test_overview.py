@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
 from matrixbench.cli import COMMANDS
 from tests.cli.conftest import ROOT, CommandLine
@@ -29,10 +30,13 @@ def test_a_line_of_the_overview_is_what_its_command_says(name: str) -> None:
     """It is the first sentence of the command's docstring, which its own help begins with."""
     place, line = COMMANDS[name]
     module, _, function = place.partition(":")
-    said = inspect.getdoc(getattr(import_module(f"matrixbench.cli.{module}"), function))
+    command = getattr(import_module(f"matrixbench.cli.{module}"), function)
+    several = isinstance(command, typer.Typer)
+    said = command.info.help if several else inspect.getdoc(command)
     assert said is not None
     assert f"{said.partition('.')[0]}." == line
-    assert module == function == name + ("_" if name in {"import", "try"} else "")
+    assert module == name + ("_" if name in {"import", "try"} else "")
+    assert function == ("app" if several else module)
 
 
 def imported(*words: str) -> set[str]:
@@ -80,7 +84,11 @@ def test_a_plan_needs_no_heavy_library(cli: CommandLine, write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("s", {"status", "show", "suites", "schema"}), ("plan --ce", {"--cells"}), ("x", set())],
+    [
+        ("s", {"status", "show", "suites", "store", "schema"}),
+        ("plan --ce", {"--cells"}),
+        ("x", set()),
+    ],
 )
 def test_the_shell_completes(cli: CommandLine, typed: str, completed: set[str]) -> None:
     """Commands complete by the table, options by the command that they belong to."""

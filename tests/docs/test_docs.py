@@ -40,8 +40,10 @@ COMMANDS = (  # in the order of the overview: what is needed first, first
     "validate",
     "suites",
     "doctor",
+    "store",
     "schema",
 )
+OF_STORES = ("store check", "store compact", "store merge", "store prune")
 PARTS: dict[str, Any] = {"tests": TypeAdapter(list[TestEntry])}
 
 
@@ -83,20 +85,23 @@ def _parts() -> set[str]:
 
 def test_the_readme_has_its_commands() -> None:
     """Every command that the docs show exists, with its options."""
-    helps = {name: _help(name) for name in COMMANDS}
+    helps = {name: _help(*name.split()) for name in (*COMMANDS, *OF_STORES)}
     for page in PAGES:
         for line in re.findall(r"(?m)^matrixbench (.+?)(?: +#.*)?$", page.read_text("utf-8")):
             command, *words = line.split()
+            if command == "store":
+                command = f"store {words[0]}"
+                assert command in helps, f"{page.name}: {line}"
             if command in helps:
                 for option in (word for word in words if word.startswith("--")):
                     assert option in helps[command], f"{page.name}: {line}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *OF_STORES])
 def test_every_option_is_told_of(command: str) -> None:
     """A page names each option of each command; for `--output` it says `-o`."""
     text = "".join(page.read_text("utf-8") for page in PAGES)
-    options = re.findall(r"(?m)^  (?:-o, )?(--[a-z-]+)", _help(command))
+    options = re.findall(r"(?m)^  (?:-o, )?(--[a-z-]+)", _help(*command.split()))
     told = {option: f"{option}\\b" for option in options} | {"--output": r"-o\b"}
     assert [name for name in options if name != "--help" and not re.search(told[name], text)] == []
 
