@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -93,8 +94,13 @@ def _page(spec: dict[str, Any]) -> str:
     title = " ".join(spec["title"]["text"])
     # What a model wrote stands in the data: no `</script>` may end the element early.
     data = json.dumps(spec).replace("<", "\\u003c")
-    script = str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
-    return _PAGE.format(title=html.escape(title), data=data, script=script)
+    return _PAGE.format(title=html.escape(title), data=data, script=_script())
+
+
+@cache
+def _script() -> str:
+    """Return the scripts of every page: bundling them takes a second, and they are the same."""
+    return str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
 
 
 _SHOW = """
