@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matrixbench.gated import build_plan, execute, run
     from matrixbench.output.notebook import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
-    from matrixbench.results.frames import cell_frame, trial_frame
+    from matrixbench.results.experiment import Results, open_results
+    from matrixbench.results.tables import cell_frame, trial_frame
     from matrixbench.results.totals import total_frame
     from matrixbench.run.settings import Mode, RunSummary, Settings, settings_for
     from matrixbench.spec.experiment import Chart, Metric
@@ -37,6 +38,7 @@ __all__ = [
     "Metric",
     "Mode",
     "OwnCheck",
+    "Results",
     "RunSummary",
     "Settings",
     "Timing",
@@ -50,6 +52,7 @@ __all__ = [
     "draw",
     "execute",
     "load_experiment",
+    "open_results",
     "run",
     "save",
     "settings_for",
@@ -69,6 +72,7 @@ _HOMES = {
     "Metric": "spec.experiment",
     "Mode": "run.settings",
     "OwnCheck": "checks.own",
+    "Results": "results.experiment",
     "RunSummary": "run.settings",
     "Settings": "run.settings",
     "Timing": "records",
@@ -77,17 +81,18 @@ _HOMES = {
     "Usage": "records",
     "Verdict": "records",
     "build_plan": "gated",
-    "cell_frame": "results.frames",
+    "cell_frame": "results.tables",
     "compare": "comparison.pairs",
     "draw": "charts",
     "execute": "gated",
     "load_experiment": "spec.load",
+    "open_results": "results.experiment",
     "run": "gated",
     "save": "charts",
     "settings_for": "run.settings",
     "show_progress": "output.notebook",
     "total_frame": "results.totals",
-    "trial_frame": "results.frames",
+    "trial_frame": "results.tables",
 }
 
 

@@ -17,13 +17,12 @@ from matrixbench.errors import StoreError, UsageError
 from matrixbench.results.experiment import results_of
 from matrixbench.run.events import GateDecided, RoundsStarted
 from matrixbench.run.execute import begun
-from matrixbench.run.judging import opened
 from matrixbench.run.preflight import inspect
 from matrixbench.run.prepare import prepare
 from matrixbench.run.servers import Servers
 from matrixbench.run.settings import Mode, RunRequest, mode_of, settings_for
 from matrixbench.spec.axes import BUILD
-from matrixbench.store.database import open_store_if_there
+from matrixbench.store.database import open_store, open_store_if_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +143,7 @@ def build_plan(
         return prepared
     gate = StoredGate(request=request, rule=rule)
     try:
-        with opened(experiment, request.settings) as store:
+        with open_store(request.settings.store, create=False) as store:
             # A plan shows no verdict but one that ends the trials: only that is a look.
             verdict = gate.verdict(store, remember=False) and gate.verdict(store)
     except StoreError:  # it cannot be written: replies would have to be judged again first
@@ -219,7 +218,6 @@ class StoredGate:
         results = results_of(request.experiment, request.settings, store, where=where)
         return compare_results(
             results,
-            store,
             baseline=self.rule.baseline,
             max_drop=self.rule.max_drop,
             unmeasured=True,

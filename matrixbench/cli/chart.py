@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.charts.drawing import Wish, draw_by_name, draw_files
-from matrixbench.cli.opening import OfFileOrStore, settings_of
-from matrixbench.cli.shared import IntervalName, put, say
+from matrixbench.charts.drawing import Wish, draw_files
+from matrixbench.cli.opening import OfFileOrStore
+from matrixbench.cli.shared import IntervalName, put
 from matrixbench.errors import UsageError
 
 
@@ -61,16 +61,9 @@ def chart(
     wish = Wish(
         metric=colour.metric, baseline=colour.baseline, k=colour.k, interval=colour.interval
     )
-    where = source.where or ()
-    if not source.is_file:
-        if name is not None:
-            raise UsageError("--chart names a chart of a file", where=source.target)
-        store = source.named_store()
-        put(str(draw_by_name(source.target, store, output=output, wish=wish, where=where)))
-        return
-    experiment = source.load()
-    settings = settings_of(experiment, source.store)
-    for path in draw_files(
-        experiment, settings, output=output, name=name, wish=wish, where=where, say=say
-    ):
-        put(str(path))
+    wish.check()
+    if name is not None and not source.is_file:
+        raise UsageError("--chart names a chart of a file", where=source.target)
+    with source.results() as results:
+        for path in draw_files(results, output=output, name=name, wish=wish):
+            put(str(path))

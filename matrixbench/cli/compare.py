@@ -136,11 +136,10 @@ def compare(
     """
     if output is not None and output.suffix.lower() != MARKDOWN:
         check_suffix(output)
-    with source.results() as (results, opened):
+    with source.results() as results:
         baseline, max_drop = rule.over(results)
         found = compare_results(
             results,
-            opened,
             baseline=baseline,
             max_drop=max_drop,
             missing=rule.missing,

@@ -10,7 +10,7 @@ import typer
 from matrixbench.cli.opening import OfFileOrStore, attempts_of
 from matrixbench.cli.shared import Attempts, IntervalName, put, put_data
 from matrixbench.output.export import exported, format_for, write_export
-from matrixbench.results.frames import chosen_interval
+from matrixbench.results.tables import chosen_interval
 from matrixbench.results.tally import IntervalKind
 
 
@@ -35,8 +35,8 @@ def export(
     chosen = format_for(form, output)
     kind = chosen_interval(interval or IntervalKind.WILSON)
     ks = attempts_of(k)
-    with source.results() as (results, opened):
-        lines = exported(results, opened, chosen, trials=trials, ks=ks, interval=kind)
+    with source.results() as results:
+        lines = exported(results, chosen, trials=trials, ks=ks, interval=kind)
         if output is None:
             for line in lines:
                 if not put_data(line, nl=False):

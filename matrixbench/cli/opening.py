@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.cli.shared import File, SeedOffset, StorePath, Target, Where, say
 from matrixbench.errors import UsageError
-from matrixbench.results.experiment import results_by_name, results_of
+from matrixbench.results.experiment import open_recorded, open_results
 from matrixbench.results.tables import DEFAULT_K
-from matrixbench.run.judging import opened
 from matrixbench.run.settings import STORE_VARIABLE, settings_for
 from matrixbench.spec.load import load_experiment
-from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matrixbench.results.experiment import Results
     from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
-    from matrixbench.store.database import Store
 
 MOST_ATTEMPTS = 100_000
 """As many as a cell can have."""
@@ -78,9 +72,8 @@ class OfFileOrStore:
             )
         return store_here(self.store)
 
-    @contextmanager
-    def results(self) -> Iterator[tuple[Results, Store]]:
-        """Open the store and yield the selected results.
+    def results(self) -> Results:
+        """Open the selected results, which close their store.
 
         Raises:
             SpecError: The file is wrong.
@@ -90,13 +83,10 @@ class OfFileOrStore:
             StoreError: The store cannot be read.
         """
         if not self.is_file:
-            with open_store(self.named_store(), create=False) as found:
-                yield results_by_name(found, self.target, where=self.where or ()), found
-            return
+            return open_recorded(self.target, self.named_store(), where=self.where or ())
         experiment = self.load()
         settings = settings_of(experiment, self.store)
-        with opened(experiment, settings) as found:
-            yield results_of(experiment, settings, found, where=self.where or (), say=say), found
+        return open_results(experiment, settings, where=self.where or (), say=say)
 
 
 def load(file: Path, seed_offset: int = 0) -> Experiment:

@@ -9,10 +9,9 @@ import typer
 
 from matrixbench.cli.opening import OfFileOrStore, attempts_of
 from matrixbench.cli.shared import AsJson, Attempts, print_json
-from matrixbench.errors import NothingSelectedError
 from matrixbench.output.rank import Fresh, print_ranking, ranking_json
 from matrixbench.output.tables import console
-from matrixbench.results.tables import Outcomes
+from matrixbench.results.tables import cell_frame
 from matrixbench.results.totals import ranked_axes, total_frame
 
 
@@ -39,15 +38,11 @@ def rank(
     A row is one combination of the values of some axes: one model, or one model with one template.
     """
     ks = () if k is None else attempts_of(k)
-    with source.results() as (results, opened):
-        outcomes = Outcomes()
-        frame = results.frame(opened, outcomes=outcomes)
-    if not frame["trials"].any() and not frame["errored"].any():
-        raise NothingSelectedError(f"nothing has been measured of {results.experiment} yet")
-    axes = [axis.strip() for axis in by.split(",")] if by else ranked_axes(frame)
-    totals = total_frame(frame, axes, ks=ks, common=common, outcomes=outcomes)
-    planned = max(outcomes.most, int(frame["planned"].max()))
-    fresh = Fresh(target=source.target, seed_offset=source.seed_offset + planned)
+    with source.results() as results:
+        axes = [axis.strip() for axis in by.split(",")] if by else ranked_axes(cell_frame(results))
+        totals = total_frame(results, axes, ks=ks, common=common)
+        offset = source.seed_offset + results.seeds_taken
+    fresh = Fresh(target=source.target, seed_offset=offset)
     if as_json:
         print_json(ranking_json(results.experiment, axes, totals, fresh))
     else:

@@ -78,14 +78,14 @@ def show(
     wish, out = which.wish(), console(sys.stdout)
     if launch and trial is not None:
         raise UsageError("--launch and --trial exclude each other")
-    with source.results() as (results, store):
+    with source.results() as results:
         name = results.experiment
         if launch:
-            launches = shown_launches(results, store)
+            launches = shown_launches(results)
             print_json(launches_json(name, launches)) if as_json else print_launches(launches, out)
         elif trial is not None:
-            whole = shown_trial(results, store, trial)
+            whole = shown_trial(results, trial)
             print_json(trial_json(name, whole)) if as_json else print_trial(whole, out)
         else:
-            cells = shown_cells(results, store, wish)
+            cells = shown_cells(results, wish)
             print_json(replies_json(name, cells)) if as_json else print_replies(cells, out)

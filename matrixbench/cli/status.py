@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 
 from matrixbench.cli.opening import OfFile, settings_of
 from matrixbench.cli.shared import AsJson, print_json, say
 from matrixbench.output.show import print_status, status_json
 from matrixbench.output.tables import console
-from matrixbench.results.experiment import results_of
+from matrixbench.results.experiment import open_results
 from matrixbench.results.status import status_of
-from matrixbench.store.database import open_store_if_there
 
 
 def status(*, source: OfFile, as_json: AsJson = False) -> None:
     """Show what is done, what remains, and what could not be measured. Starts nothing."""
     experiment = source.load()
     settings = settings_of(experiment, source.store)
-    with open_store_if_there(settings.store) or nullcontext() as opened:
-        results = results_of(experiment, settings, opened, where=source.where or (), say=say)
+    with open_results(
+        experiment, settings, where=source.where or (), unmeasured=True, say=say
+    ) as results:
         assert results.prepared is not None  # noqa: S101  results of a file have their plan
-        found = status_of(results, results.prepared.plan, opened)
+        found = status_of(results)
         if as_json:
             print_json(status_json(results.prepared, found))
         else:

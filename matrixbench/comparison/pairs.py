@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.gate import compared, trials_of
@@ -23,10 +23,7 @@ from matrixbench.comparison.values import (
 from matrixbench.errors import NothingSelectedError, StoreError, UsageError
 from matrixbench.identity import canonical_json
 from matrixbench.records import Kind, Outcome
-from matrixbench.results.experiment import results_of
-from matrixbench.run.judging import opened
-from matrixbench.run.settings import settings_for
-from matrixbench.run.stopping import ignoring
+from matrixbench.results.tables import opened
 from matrixbench.spec.axes import BUILD, label, same
 from matrixbench.spec.wording import choose, nearest_first
 from matrixbench.store.outcomes import KeptLook
@@ -36,13 +33,12 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.values import Comparison
     from matrixbench.plan.cells import LaunchRun, Origin
-    from matrixbench.results.experiment import ResultCell, Results
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.tally import ResultCell, Tally
     from matrixbench.run.settings import Settings
-    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
-    from matrixbench.store.rows import TrialRow
 
 
 def with_looks(candidates: Sequence[Candidate], store: Store) -> list[Candidate]:
@@ -81,86 +77,40 @@ def remembered(comparison: Comparison, candidates: Sequence[Candidate], store: S
     return comparison
 
 
-_DueLaunch: TypeAlias = "tuple[str, str, str | None]"
-"""Name, digest and build."""
+def _stands(tally: Tally) -> bool:
+    """Return whether one trial stands for a cell: its request was refused for what it is.
 
-
-@dataclass(slots=True, eq=False)
-class DueCounts:
-    """The trials of a cell, counted while they stream by.
-
-    Args:
-        passed: Seed → whether it passed.
-        replies: Seed → digest of the reply; None for a refusal.
-        errored: The indices of those that were asked and have no verdict.
-        rounds: How many rounds it takes to come to the last that was asked.
-        by_request: How many the request alone decided.
-        rejected: How many the server refused.
-        raised: At how many a check raised.
+    Where the server has answered the same request as well, that was not the request's fault.
     """
-
-    passed: dict[int, bool] = field(default_factory=dict)
-    replies: dict[int, str | None] = field(default_factory=dict)
-    errored: set[int] = field(default_factory=set)
-    rounds: int = 0
-    by_request: int = 0
-    rejected: int = 0
-    raised: int = 0
-
-    def add(self, row: TrialRow) -> None:
-        """Count a trial."""
-        self.rounds = max(self.rounds, row.trial + 1)
-        if row.outcome is Outcome.ERRORED:
-            self.errored.add(row.trial)
-            self.raised += row.kind is Kind.CHECK_RAISED
-            return
-        self.passed[row.seed] = row.outcome is Outcome.PASSED
-        self.replies[row.seed] = row.reply_digest
-        self.rejected += row.outcome is Outcome.REJECTED
-        self.by_request += row.by_request
-
-    @property
-    def stands(self) -> bool:
-        """Whether one trial stands for the cell: its request was refused for what it is.
-
-        Where the server has answered the same request as well, that was not the request's fault.
-        """
-        return bool(self.by_request) and self.rejected == len(self.passed)
+    return bool(tally.by_request) and tally.outcomes[Outcome.REJECTED] == tally.trials
 
 
-class Due:
-    """Which trials are due, known once all that were asked are counted.
+def _asked(tally: Tally) -> int:
+    """Return how many rounds it takes to come to the last trial that was asked."""
+    return max(tally.measured.bit_length(), tally.unmeasured.bit_length())
 
-    Args:
-        tallies: The cells, and what was asked of them.
-        results: The results that they are of.
-        store: The store; asked for launches that were given up.
-    """
 
-    def __init__(
-        self, tallies: Mapping[ResultCell, DueCounts], results: Results, store: Store
-    ) -> None:
-        self._tallies = tallies
-        self._rounds: dict[_DueLaunch, int] = {}
-        self._given_up = _given_up(store, results.experiment)
-        for cell, tally in tallies.items():
-            self._rounds[_due_launch(cell)] = max(
-                tally.rounds, self._rounds.get(_due_launch(cell), 0)
-            )
+class _Due:
+    """Which trials are due, known once all that were asked are counted."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._rounds: dict[_Launch, int] = {}
+        for cell, tally in results.tallies.items():
+            self._rounds[_launch(cell)] = max(_asked(tally), self._rounds.get(_launch(cell), 0))
+        self._given_up = _given_up(results.opened_store, results.experiment)
 
     def trials(self, cell: ResultCell) -> range:
         """Return the indices of the trials of a cell that were due."""
-        tally, square = self._tallies[cell], cell.square
-        if tally.stands:
+        tally = self._results.tallies[cell]
+        if _stands(tally):
             return range(0)
-        if square.until is None or not tally.passed:
-            return range(square.planned)
-        passes, n = sum(tally.passed.values()), len(tally.passed)
-        if n < square.planned and square.until.reached(passes, n):
-            return range(tally.rounds)
-        if (cell.launch, cell.launch_digest) in self._given_up:
-            return range(square.planned)
-        return range(min(square.planned, self._rounds[_due_launch(cell)]))
+        if cell.until is None or not tally.trials:
+            return range(cell.planned)
+        n = tally.trials
+        if n < cell.planned and cell.until.reached(tally.outcomes[Outcome.PASSED], n):
+            return range(_asked(tally))
+        return range(min(cell.planned, self.rounds(cell)))
 
     def rounds(self, cell: ResultCell) -> int:
         """Return how many rounds the launch of a cell has come to.
@@ -168,12 +118,8 @@ class Due:
         All of them where it was given up: the rest was not left to be asked later.
         """
         if (cell.launch, cell.launch_digest) in self._given_up:
-            return cell.square.planned
-        return self._rounds[_due_launch(cell)]
-
-
-def _due_launch(cell: ResultCell) -> _DueLaunch:
-    return cell.launch, cell.launch_digest, cell.square.build
+            return cell.planned
+        return self._rounds[_launch(cell)]
 
 
 def _given_up(store: Store, experiment: str) -> set[tuple[str, str]]:
@@ -197,7 +143,7 @@ class Side:
 
     def value(self, axis: str) -> str:
         """Return the value of an axis as text that tells values apart."""
-        coordinates = self.cell.square.coordinates
+        coordinates = self.cell.coordinates
         return canonical_json(coordinates[axis]) if axis in coordinates else _MISSING
 
 
@@ -215,60 +161,45 @@ def under_present_builds(results: Results) -> Results:
         if plan.build.build is not None
     }
     cells = tuple(
-        replace(
-            cell,
-            square=replace(
-                cell.square,
-                build=present.get((cell.launch, cell.launch_digest), cell.square.build),
-            ),
-        )
+        replace(cell, build=present.get((cell.launch, cell.launch_digest), cell.build))
         for cell in results.cells
     )
     return replace(results, cells=cells)
 
 
-def sides_of(results: Results, store: Store) -> list[Side]:
+def sides_of(results: Results) -> list[Side]:
     """Return the selected cells with their trials, in the file's order."""
-    tallies: dict[ResultCell, DueCounts] = {cell: DueCounts() for cell in results.cells}
-    for cell, row in results.rows(store):
-        tallies[cell].add(row)
-    due = Due(tallies, results, store)
-    two_replies: dict[LaunchKey, bool] = {}
-    for cell, tally in tallies.items():
-        several = len(set(tally.replies.values()) - {None}) > 1
-        two_replies[cell.key] = two_replies.get(cell.key, False) or several
-    ignored = ignoring(store, two_replies)
-    return [
-        Side(cell=cell, trials=_trials(cell, tally, due, ignored.get(cell.key, "")))
-        for cell, tally in tallies.items()
-    ]
+    due = _Due(results)
+    return [Side(cell=cell, trials=_trials(cell, results, due)) for cell in results.cells]
 
 
-def _trials(cell: ResultCell, tally: DueCounts, due: Due, seeds_ignored: str) -> Trials:
-    lacking = [trial for trial in due.trials(cell) if cell.first_seed + trial not in tally.passed]
+def _trials(cell: ResultCell, results: Results, due: _Due) -> Trials:
+    tally = results.tallies[cell]
+    passed, stands = tally.by_seed(), _stands(tally)
+    lacking = [trial for trial in due.trials(cell) if not tally.measured >> trial & 1]
     return Trials(
-        cell=cell.square.cell,
-        build=cell.square.build,
-        passed=tally.passed,
-        replies=tally.replies,
-        by_request=tally.stands,
+        cell=cell.id,
+        build=cell.build,
+        passed=passed,
+        replies={tally.first_seed + trial: digest for trial, digest in tally.replies.items()},
+        by_request=stands,
         missing=frozenset(cell.first_seed + trial for trial in lacking),
-        rejected=tally.rejected,
-        errored=len(tally.errored),
-        raised=tally.raised,
-        never_asked=sum(trial not in tally.errored for trial in lacking),
-        adaptive=cell.square.until is not None,
+        rejected=tally.outcomes[Outcome.REJECTED],
+        errored=tally.outcomes[Outcome.ERRORED],
+        raised=sum(n for (kind, _), n in tally.errors.items() if kind == Kind.CHECK_RAISED),
+        never_asked=sum(not tally.unmeasured >> trial & 1 for trial in lacking),
+        adaptive=cell.until is not None,
         first_seed=cell.first_seed,
-        rounds=0 if tally.stands else due.rounds(cell),
-        common_seeds=cell.square.luck is not None,
-        unverified=cell.square.unverified if tally.passed or tally.errored else "",
-        seeds_ignored="" if cell.square.greedy or tally.stands else seeds_ignored,
+        rounds=0 if stands else due.rounds(cell),
+        common_seeds=cell.luck is not None,
+        unverified=cell.unverified if tally.outcomes else "",
+        seeds_ignored="" if cell.greedy or stands else results.seeds_ignored.get(cell.key, ""),
     )
 
 
 def pair_of(candidate: Side, baseline: Side) -> CellPair:
     """Return two cells as a pair."""
-    up, down = candidate.cell.square, baseline.cell.square
+    up, down = candidate.cell, baseline.cell
     return CellPair(
         coordinates=up.coordinates,
         test=label(up.coordinates.get("test")),
@@ -286,8 +217,7 @@ def alone(side: Side, *, candidate: bool) -> CellPair:
         side: The cell.
         candidate: Whether the candidate has it; else the baseline.
     """
-    has = side.trials
-    square = side.cell.square
+    has, cell = side.trials, side.cell
     lacks = Trials(
         cell="",
         build=None,
@@ -298,25 +228,25 @@ def alone(side: Side, *, candidate: bool) -> CellPair:
         common_seeds=has.common_seeds,
     )
     return CellPair(
-        coordinates=square.coordinates,
-        test=label(square.coordinates.get("test")),
+        coordinates=cell.coordinates,
+        test=label(cell.coordinates.get("test")),
         candidate=has if candidate else lacks,
         baseline=lacks if candidate else has,
-        greedy=(square.greedy, square.greedy),
-        planned=square.planned,
+        greedy=(cell.greedy, cell.greedy),
+        planned=cell.planned,
     )
 
 
 _Key: TypeAlias = "tuple[str, ...]"
 
 
-def by_value(results: Results, store: Store, axis: str, value: str) -> tuple[list[Candidate], str]:
+def by_value(results: Results, axis: str, value: str) -> tuple[list[Candidate], str]:
     """Return a candidate for each other value of an axis, and the baseline as the file writes it.
 
     Raises:
         UsageError: The axis or the value is not there, is the only one, or no two cells pair.
     """
-    known = {name for cell in results.cells for name in cell.square.coordinates}
+    known = {name for cell in results.cells for name in cell.coordinates}
     if axis not in known:
         raise UsageError(
             f"no selected cell has the axis «{axis}»",
@@ -324,9 +254,9 @@ def by_value(results: Results, store: Store, axis: str, value: str) -> tuple[lis
             hint=choose(axis, [*sorted(known), BUILD], what="the axes"),
         )
     groups: dict[str, list[Side]] = defaultdict(list)
-    for side in sides_of(results, store):
-        if axis in side.cell.square.coordinates:
-            groups[label(side.cell.square.coordinates[axis])].append(side)
+    for side in sides_of(results):
+        if axis in side.cell.coordinates:
+            groups[label(side.cell.coordinates[axis])].append(side)
     told = next((name for name, group in groups.items() if _is(group, axis, value)), None)
     listed = choose(value, nearest_first(value, groups), what=f"the values of {axis}")
     if told is None:
@@ -349,7 +279,7 @@ def by_value(results: Results, store: Store, axis: str, value: str) -> tuple[lis
 
 
 def _is(group: Sequence[Side], axis: str, text: str) -> bool:
-    value = group[0].cell.square.coordinates[axis]
+    value = group[0].cell.coordinates[axis]
     try:
         read = json.loads(text)
     except ValueError:
@@ -376,7 +306,7 @@ def _against(
         other for place, other in enumerate(own) if len({point[place] for point in points}) > 1
     ]
     for sides in points.values():
-        coordinates = sides[0].cell.square.coordinates
+        coordinates = sides[0].cell.coordinates
         parts = [f"{other}={label(coordinates.get(other))}" for other in varying]
         keys = [tuple(side.value(other) for other in common) for side in sides]
         keyed = list(zip(sides, keys, strict=True))
@@ -395,7 +325,7 @@ def _against(
 
 
 def _axes(sides: Iterable[Side]) -> dict[str, None]:
-    return {axis: None for side in sides for axis in side.cell.square.coordinates}
+    return {axis: None for side in sides for axis in side.cell.coordinates}
 
 
 def _by_key(base: Sequence[Side], common: Sequence[str], axis: str) -> Mapping[_Key, Side]:
@@ -403,7 +333,7 @@ def _by_key(base: Sequence[Side], common: Sequence[str], axis: str) -> Mapping[_
     for side in base:
         key = tuple(side.value(other) for other in common)
         if key in found:
-            raise _several(found[key].cell.square.coordinates, side.cell.square.coordinates, axis)
+            raise _several(found[key].cell.coordinates, side.cell.coordinates, axis)
         found[key] = side
     return found
 
@@ -426,21 +356,20 @@ _Launch: TypeAlias = "tuple[str, str, str | None]"
 """Name, digest and present build."""
 
 
-def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate], str]:
+def by_build(results: Results, value: str) -> tuple[list[Candidate], str]:
     """Return the present build of the launches as the candidate, and what the baseline is called.
 
     Args:
         results: The selected cells.
-        store: The store.
         value: `previous`, or the beginning of a build's id.
 
     Raises:
         UsageError: No selected launch has run under such a build.
     """
-    earlier = _earlier_builds(results, store, value)
+    earlier = _earlier_builds(results, value)
     kept = [cell for cell in results.cells if earlier.get(_launch(cell)) is not None]
     if not kept:
-        listed = ", ".join(sorted({run.build for run in store.launch_runs()}))
+        listed = ", ".join(sorted({run.build for run in results.opened_store.launch_runs()}))
         raise UsageError(
             "no selected launch has run under an earlier build"
             if value == PREVIOUS
@@ -450,12 +379,9 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
         )
     before = replace(
         results,
-        cells=tuple(
-            replace(cell, square=replace(cell.square, build=earlier[_launch(cell)], unverified=""))
-            for cell in kept
-        ),
+        cells=tuple(replace(cell, build=earlier[_launch(cell)], unverified="") for cell in kept),
     )
-    sides = sides_of(results, store)
+    sides = sides_of(results)
     present = [side for side in sides if earlier.get(_launch(side.cell)) is not None]
     names = sorted({str(side.trials.build) for side in present})
     told = sorted({earlier[_launch(cell)] for cell in kept})
@@ -463,7 +389,7 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
         name=f"build {_short(names)}",
         pairs=[
             pair_of(candidate, baseline)
-            for candidate, baseline in zip(present, sides_of(before, store), strict=True)
+            for candidate, baseline in zip(present, sides_of(before), strict=True)
         ],
         alone=[
             alone(side, candidate=True) for side in sides if earlier.get(_launch(side.cell)) is None
@@ -474,10 +400,10 @@ def by_build(results: Results, store: Store, value: str) -> tuple[list[Candidate
 
 
 def _launch(cell: ResultCell) -> _Launch:
-    return cell.launch, cell.launch_digest, cell.square.build
+    return cell.launch, cell.launch_digest, cell.build
 
 
-def _earlier_builds(results: Results, store: Store, value: str) -> dict[_Launch, str]:
+def _earlier_builds(results: Results, value: str) -> dict[_Launch, str]:
     """Return for each launch the newest other build that it ran under, where there is one.
 
     A launch is known by its digest and its name: two backends that differ only in their binary
@@ -487,7 +413,7 @@ def _earlier_builds(results: Results, store: Store, value: str) -> dict[_Launch,
     """
     launches = {_launch(cell) for cell in results.cells}
     shown = {build for _, _, build in launches}
-    runs = store.launch_runs()
+    runs = results.opened_store.launch_runs()
     found: dict[_Launch, str] = {}
     for name, digest, present in launches:
         if present is None:
@@ -534,7 +460,7 @@ _LOOKS = (Look.ONCE, Look.ANY)
 
 
 def compare(
-    experiment: Experiment,
+    source: Experiment | Results,
     settings: Settings | None = None,
     *,
     baseline: str,
@@ -547,11 +473,11 @@ def compare(
     """Return how cells differ that differ only in what `baseline` names.
 
     Args:
-        experiment: The experiment.
-        settings: Where the store is; default: `settings_for(experiment)`.
+        source: The experiment, or its results, open already.
+        settings: Where an experiment's store is; default: `settings_for(experiment)`.
         baseline: `AXIS=VALUE`: each other value of the axis is a candidate. `build=previous`: the
             build before the present one; `build=ID`: the one whose id begins so.
-        where: Selector expressions; all must hold, for both sides.
+        where: Selector expressions, of an experiment; all must hold, for both sides.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
         missing: `worst`: trials without a verdict leave the gate undecided where they could change
             what it says. `ignore`: they are left out.
@@ -565,17 +491,14 @@ def compare(
         NothingSelectedError: No cell is selected, or nothing has been measured.
         StoreError: The store cannot be read.
     """
-    settings = settings or settings_for(experiment)
-    with opened(experiment, settings) as store:
-        results = results_of(experiment, settings, store, where=where, say=say)
+    with opened(source, settings, where, say) as results:
         return compare_results(
-            results, store, baseline=baseline, max_drop=max_drop, missing=missing, look=look
+            results, baseline=baseline, max_drop=max_drop, missing=missing, look=look
         )
 
 
 def compare_results(
     results: Results,
-    store: Store,
     *,
     baseline: str,
     max_drop: float = MAX_DROP,
@@ -584,11 +507,10 @@ def compare_results(
     unmeasured: bool = False,
     remember: bool = True,
 ) -> Comparison:
-    """Return the comparison of results that are opened already; see `compare`.
+    """Return what `compare` does.
 
     Args:
         results: The results.
-        store: Their store.
         baseline: As for `compare`.
         max_drop: As for `compare`.
         missing: As for `compare`.
@@ -615,10 +537,10 @@ def compare_results(
     axis, value = _named(baseline)
     results = under_present_builds(results)
     if axis == BUILD:
-        candidates, told = by_build(results, store, value)
+        candidates, told = by_build(results, value)
     else:
-        candidates, told = by_value(results, store, axis, value)
-    candidates = with_looks(candidates, store)
+        candidates, told = by_value(results, axis, value)
+    candidates = with_looks(candidates, results.opened_store)
     comparison = compare_cells(
         candidates,
         experiment=results.experiment,
@@ -635,7 +557,7 @@ def compare_results(
             "no pair of cells has been measured on both sides",
             hint="run the rest first: matrixbench execute --resume",
         )
-    return remembered(comparison, candidates, store) if remember else comparison
+    return remembered(comparison, candidates, results.opened_store) if remember else comparison
 
 
 def _named(baseline: str) -> tuple[str, str]:

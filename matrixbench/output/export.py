@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.errors import UsageError
 from matrixbench.importers.tool_bench import theirs
 from matrixbench.records import Outcome
-from matrixbench.results.tables import COLUMNS, DEFAULT_K, TRIAL_COLUMNS, pass_columns, with_pass_k
+from matrixbench.results.tables import (
+    COLUMNS,
+    DEFAULT_K,
+    TRIAL_COLUMNS,
+    frame_of,
+    pass_columns,
+    with_pass_k,
+)
 from matrixbench.results.tally import IntervalKind, group_of, most_at_a_time, own_group
 from matrixbench.safe_files import replaced
 from matrixbench.safe_text import for_csv, for_json
@@ -24,10 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.records import JsonObject
-    from matrixbench.results.experiment import ResultCell, Results
-    from matrixbench.results.tally import Group
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.tally import Group, ResultCell
     from matrixbench.spec.axes import Coordinates
-    from matrixbench.store.database import Store
     from matrixbench.store.rows import TrialRow
 
 
@@ -65,7 +71,6 @@ def format_for(name: str | None, output: Path | None) -> ExportFormat:
 
 def exported(
     results: Results,
-    store: Store,
     form: ExportFormat,
     *,
     trials: bool = False,
@@ -80,7 +85,6 @@ def exported(
 
     Args:
         results: The cells.
-        store: The store.
         form: How the rows are written.
         trials: One row a trial, not one a cell.
         ks: Numbers of attempts for pass@k and pass^k, from 1 on.
@@ -93,9 +97,9 @@ def exported(
     if form is ExportFormat.TOOL_BENCH:
         if trials:
             raise UsageError("the format tool-bench has one line a cell, not one a trial")
-        yield from _json_lines(tool_bench_rows(results, store))
+        yield from _json_lines(tool_bench_rows(results))
         return
-    rows = trial_rows(results, store) if trials else cell_rows(results, store, ks, interval)
+    rows = trial_rows(results) if trials else cell_rows(results, ks, interval)
     if form is ExportFormat.JSONL:
         yield from _json_lines(rows)
     else:
@@ -127,35 +131,34 @@ def cell_columns(ks: Sequence[int]) -> list[str]:
 
 def cell_rows(
     results: Results,
-    store: Store,
     ks: Sequence[int] = DEFAULT_K,
     interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[JsonObject]:
     """Yield one row a cell."""
-    frame = with_pass_k(results.frame(store, interval=interval), ks)
+    frame = with_pass_k(frame_of(results, interval=interval), ks)
     names = [*results.axes, *cell_columns(ks)]
     for record in frame.to_dict("records"):
         yield {name: _plain(record.get(name)) for name in names}
 
 
-def trial_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+def trial_rows(results: Results) -> Iterator[JsonObject]:
     """Yield one row a trial, in the order in which they were stored."""
-    for cell, row in results.rows(store):
-        coordinates = cell.square.coordinates
+    for cell, row in results.rows():
+        coordinates = cell.coordinates
         axes = {axis: _plain(coordinates.get(axis)) for axis in results.axes}
         yield {**axes, **trial_record(cell, row)}
 
 
 def trial_record(cell: ResultCell, row: TrialRow) -> JsonObject:
     """Return what `frame.TRIAL_COLUMNS` names of a trial of a cell; an empty text is missing."""
-    doubt = cell.square.unverified
+    doubt = cell.unverified
     return {
         name: _plain(doubt if name == "unverified" else getattr(row, name))
         for name in TRIAL_COLUMNS
     }
 
 
-def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
+def tool_bench_rows(results: Results) -> Iterator[JsonObject]:
     """Yield what llama.cpp's `tool_bench.py plot` reads: one row a cell that has a trial.
 
     There a square is a (model, temperature, server, test). Other axes that vary are put into the
@@ -163,18 +166,17 @@ def tool_bench_rows(results: Results, store: Store) -> Iterator[JsonObject]:
     meet in one square. So is that a server's build is unverified. Rejected trials are failures
     there, errored ones are left out, and so are the times of trials that ran under another load.
     """
-    rows: dict[int, list[TrialRow]] = {}
-    for cell, row in results.rows(store):
+    rows: dict[ResultCell, list[TrialRow]] = {}
+    for cell, row in results.rows():
         if row.outcome is not Outcome.ERRORED:
-            rows.setdefault(id(cell), []).append(row)
-    measured = [cell for cell in results.cells if id(cell) in rows]
-    naming = _Naming([cell.square.coordinates for cell in measured])
-    groups = {id(cell): set(map(group_of, rows[id(cell)])) for cell in measured}
-    most = most_at_a_time((cell.square, groups[id(cell)]) for cell in measured)
+            rows.setdefault(cell, []).append(row)
+    measured = [cell for cell in results.cells if cell in rows]
+    naming = _Naming([cell.coordinates for cell in measured])
+    groups = {cell: set(map(group_of, rows[cell])) for cell in measured}
+    most = most_at_a_time(groups.items())
     for cell in measured:
-        in_force = most.get((cell.square.launch, cell.square.build))
-        own = own_group(groups[id(cell)], cell.square, in_force)
-        yield _tool_bench_row(cell, rows[id(cell)], naming, own)
+        own = own_group(groups[cell], cell, most.get((cell.launch, cell.build)))
+        yield _tool_bench_row(cell, rows[cell], naming, own)
 
 
 class _Naming:
@@ -211,13 +213,13 @@ def _given(coordinates: Coordinates, axes: Sequence[str]) -> Iterator[tuple[str,
 def _tool_bench_row(
     cell: ResultCell, rows: Sequence[TrialRow], naming: _Naming, own: Group | None
 ) -> JsonObject:
-    coordinates = cell.square.coordinates
+    coordinates = cell.coordinates
     passed = [row for row in rows if row.outcome is Outcome.PASSED]
     others = [row for row in rows if row.outcome is not Outcome.PASSED]
     times = [_times(passed, own), _times(others, own)]
     both = [*times[0], *times[1]]
     template = coordinates.get("chat_template")
-    doubt = " (unverified)" if cell.square.unverified else ""
+    doubt = " (unverified)" if cell.unverified else ""
     return {
         "chat_template": None if template == "native" else template,
         "chat_template_file": None,

@@ -58,10 +58,9 @@ if TYPE_CHECKING:
         Turn,
         Verdict,
     )
-    from matrixbench.results.experiment import ResultCell
     from matrixbench.results.replies import ShownCell, ShownLaunch, ShownReply, ShownTrial
     from matrixbench.results.status import LaunchStatus, Status
-    from matrixbench.results.tally import Square
+    from matrixbench.results.tally import ResultCell
     from matrixbench.run.prepare import Prepared
     from matrixbench.store.rows import Transcript, TrialRow
 
@@ -86,11 +85,11 @@ def print_replies(cells: Iterable[ShownCell], out: Console) -> None:
     for number, shown in enumerate(cells):
         if number:
             out.print()
-        out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
+        out.print(Text(coordinates_text(shown.cell.coordinates), "bold"))
         flag = "  not greedy, yet the same" if shown.one_reply else ""
-        line = f"{shown.cell.square.cell}  {_headline(shown)}"
+        line = f"{shown.cell.id}  {_headline(shown)}"
         out.print(Text.assemble(line, (flag, "yellow")))
-        if doubt := shown.cell.square.unverified:
+        if doubt := shown.cell.unverified:
             out.print(Text(f"  {doubt}", "yellow"))
         if shows := shown.seeds_ignored:
             out.print(Text(f"  one draw: the launch ignores seeds ({shows})", "yellow"))
@@ -144,7 +143,7 @@ def _trials_text(rows: Sequence[TrialRow]) -> str:
 def print_trial(shown: ShownTrial, out: Console) -> None:
     """Print one trial whole, and the lines that do it again."""
     row = shown.row
-    out.print(Text(coordinates_text(shown.cell.square.coordinates), "bold"))
+    out.print(Text(coordinates_text(shown.cell.coordinates), "bold"))
     print_pairs(_trial_facts(shown), out)
     print_request(shown.transcript.body, out)
     if shown.transcript.reply is not None:
@@ -168,7 +167,7 @@ def _trial_facts(shown: ShownTrial) -> Iterator[tuple[str, str]]:
     yield "cell", row.cell
     yield "trial", f"{row.trial}, seed {row.seed}, generation {row.generation}"
     yield "build", row.build
-    if doubt := shown.cell.square.unverified:
+    if doubt := shown.cell.unverified:
         yield "unverified", doubt
     if shown.launch is not None:
         name = shown.launch.record.name
@@ -321,14 +320,14 @@ def _print_launches(title: str, told: Sequence[tuple[LaunchStatus, str]], out: C
             out.print(Text(f"  {name}: {text}"))
 
 
-def _print_one_reply(found: Sequence[tuple[Square, int]], out: Console) -> None:
+def _print_one_reply(found: Sequence[tuple[ResultCell, int]], out: Console) -> None:
     """Say which cells may have been measured once, though their trials are many."""
     out.print()
     title = f"one reply to several seeds: {counted(len(found), 'cell')} (look with show --distinct)"
     out.print(title, style="bold")
-    varying = varying_axes(square.coordinates for square, _ in found)
-    for square, trials in found[:_CELLS]:
-        told = {axis: square.coordinates.get(axis) for axis in varying or square.coordinates}
+    varying = varying_axes(cell.coordinates for cell, _ in found)
+    for cell, trials in found[:_CELLS]:
+        told = {axis: cell.coordinates.get(axis) for axis in varying or cell.coordinates}
         out.print(Text(f"  {counted(trials, 'trial')}, 1 distinct reply: {coordinates_text(told)}"))
     if len(found) > _CELLS:
         out.print(f"  and {len(found) - _CELLS:,} more (--json lists all)")
@@ -414,8 +413,8 @@ def status_json(prepared: Prepared, status: Status) -> JsonObject:
             "kinds": dict(status.asked_again.kinds),
         },
         "one_reply": [
-            {"cell": square.cell, "coordinates": square.coordinates, "trials": trials}
-            for square, trials in status.one_reply
+            {"cell": cell.id, "coordinates": cell.coordinates, "trials": trials}
+            for cell, trials in status.one_reply
         ],
         "launches": [
             {
@@ -435,10 +434,10 @@ def _plain(value: Any) -> Any:
 
 def _cell(cell: ResultCell) -> JsonObject:
     return {
-        "cell": cell.square.cell,
-        "coordinates": cell.square.coordinates,
-        "build": cell.square.build,
-        "unverified": cell.square.unverified or None,
+        "cell": cell.id,
+        "coordinates": cell.coordinates,
+        "build": cell.build,
+        "unverified": cell.unverified or None,
     }
 
 

@@ -1,35 +1,36 @@
-"""The results of an experiment, found by its file or by its name in the store."""
+"""An experiment's results: opened by its file or by its name, with the store that holds them."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.errors import UsageError
-from matrixbench.plan.builds import RecordedBuilds, build_labels
+from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.plan.builds import RecordedBuilds
 from matrixbench.plan.cells import ANY_LOAD, Loads, PresentBuild, load_in, url_of
 from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.plan.selector import nothing_selected, parse_where
-from matrixbench.results.tables import AXES_ATTR, cell_frame, trial_frame
-from matrixbench.results.tally import CellStatus, IntervalKind, Square
+from matrixbench.results.tally import ResultCell, Tally
 from matrixbench.run.judging import rejudge
 from matrixbench.run.prepare import nothing_in_file, prepare
-from matrixbench.run.settings import RunRequest
+from matrixbench.run.settings import RunRequest, settings_for
 from matrixbench.run.stopping import ignoring
-from matrixbench.spec.axes import axes_that, label, values_of_axis
+from matrixbench.spec.axes import label, values_of_axis
+from matrixbench.store.database import open_store, open_store_if_there
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from pandas import DataFrame
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, NotApplicable, Origin
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.records import Build
-    from matrixbench.results.tables import Outcomes
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.settings import Settings
     from matrixbench.run.stopping import LaunchKey
@@ -40,43 +41,20 @@ if TYPE_CHECKING:
     from matrixbench.store.rows import TrialRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ResultCell:
-    """A cell, and the one build that its results are shown for.
-
-    Args:
-        square: The cell as tables and charts need it.
-        launch: The name of its launch.
-        launch_digest: The launch's digest.
-        first_seed: The seed of trial 0.
-        imported: Whether another tool measured it.
-        checks: Digest of its present checks; empty where they are not known: then the newest
-            judgement counts.
-        cell: The cell of the plan; None where only the store knows it.
-    """
-
-    square: Square
-    launch: str
-    launch_digest: str
-    first_seed: int
-    checks: str = ""
-    cell: Cell | None = None
-    imported: bool = False
-
-    @property
-    def key(self) -> LaunchKey:
-        """Its launch, under the build that it is shown for."""
-        return self.launch_digest, self.square.build
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Results:
-    """The selected cells of an experiment, and how to read their trials.
+    """The selected cells of an experiment, and the store that holds their trials.
+
+    A context manager that closes the store; made by `open_results` and `open_recorded`. What it
+    says of trials is read once, and does not change while it is open.
 
     Args:
         experiment: The experiment's name.
         cells: In the file's order.
         axes: Axis → its values, in the file's order.
+        where: The selector expressions by which they were chosen.
+        store: The store; None where nothing was ever run.
+        place: Where the store is, or would be.
         trials: How many trials of a cell count at most; None: as many as each cell has planned.
         not_applicable: Points that cannot be measured as asked; none where only the store knows
             the experiment.
@@ -84,82 +62,120 @@ class Results:
         origins: Name and digest of each launch of the experiment, selected or not → where its
             server comes from; None where that was not looked at.
         loads: The loads of its launches.
+        split: Whether a cell comes once for each build that it has trials under.
     """
 
     experiment: str
     cells: tuple[ResultCell, ...]
     axes: Mapping[str, Sequence[Any]]
+    store: Store | None
+    place: Path
+    where: tuple[str, ...] = ()
     trials: int | None = None
     not_applicable: Sequence[NotApplicable] = ()
     prepared: Prepared | None = None
     origins: Mapping[tuple[str, str], Origin | None] = field(default_factory=dict)
     loads: Loads = ANY_LOAD
+    split: bool = False
 
-    def rows(self, store: Store) -> Iterator[tuple[ResultCell, TrialRow]]:
+    def __repr__(self) -> str:
+        """Say what it is of: all of it would fill a notebook."""
+        return f"<results of {self.experiment}: {len(self.cells):,} cells>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store; what was stumbled over in a damaged one is told as the damage.
+
+        Raises:
+            StoreError: As `Store` says.
+        """
+        if self.store is not None:
+            self.store.__exit__(kind, error, trace)
+
+    def rows(self) -> Iterator[tuple[ResultCell, TrialRow]]:
         """Yield the newest attempt of each trial with its cell, oldest first.
 
         A trial that several cells share (two backends of one build) comes once for each.
         """
         for layer in _layers(self.cells):
             cells = layer.by_build()
-            for row in layer.rows(self, store):
+            for row in layer.rows(self):
                 for cell in cells.get((row.cell, row.build), ()):
                     yield cell, row
 
-    def frame(
-        self,
-        store: Store,
-        *,
-        outcomes: Outcomes | None = None,
-        interval: IntervalKind = IntervalKind.WILSON,
-    ) -> DataFrame:
-        """Return one row a cell, as `frame.cell_frame` says; keep in `outcomes` what passed."""
-        frame, two_replies = self._frame(store, {}, outcomes, interval)
-        ignored = ignoring(store, two_replies)
-        return self._frame(store, ignored, None, interval)[0] if ignored else frame
-
-    def _frame(
-        self,
-        store: Store,
-        ignored: Mapping[LaunchKey, str],
-        outcomes: Outcomes | None,
-        interval: IntervalKind,
-    ) -> tuple[DataFrame, Mapping[LaunchKey, bool]]:
-        """Return the frame, and of which launches some cell has two different replies.
-
-        Args:
-            store: The store.
-            ignored: The launches that ignore seeds, and what shows it.
-            outcomes: Keeps what passed.
-            interval: Which interval cells have.
-        """
-        frames = []
-        aside = self.not_applicable
-        two_replies: dict[LaunchKey, bool] = {}
+    @cached_property
+    def tallies(self) -> Mapping[ResultCell, Tally]:
+        """What came of each cell's trials; cells that share their trials have one tally."""
+        found: dict[ResultCell, Tally] = {}
         for layer in _layers(self.cells):
-            squares = [
-                replace(cell.square, seeds_ignored=ignored.get(cell.key, ""))
-                for cell in layer.cells
-            ]
-            rows = layer.rows(self, store)
-            if outcomes is not None:
-                rows = outcomes.watched(rows, squares)
-            found = cell_frame(squares, aside, rows, axes=self.axes, interval=interval)
-            frames.append(found)
-            for cell, distinct in zip(layer.cells, found["distinct"], strict=False):
-                two_replies[cell.key] = two_replies.get(cell.key, False) or distinct > 1
-            aside = ()
-        frames = frames or [cell_frame((), aside, (), axes=self.axes)]
-        return _joined(frames), two_replies
+            tallies = {build: Tally() for build in layer.by_build()}
+            for row in layer.rows(self):
+                if (tally := tallies.get((row.cell, row.build))) is not None:
+                    tally.add(row)
+            found |= {cell: tallies[cell.id, cell.build] for cell in layer.cells}
+        return {cell: found[cell] for cell in self.cells}
 
-    def trials_frame(self, store: Store) -> DataFrame:
-        """Return one row a trial, as `frame.trial_frame` says."""
-        layers = _layers(self.cells)
-        frames = [
-            trial_frame([cell.square for cell in layer.cells], layer.rows(self, store))
-            for layer in layers
-        ]
-        return _joined([frame for frame in frames if len(frame)] or [trial_frame((), ())])
+    @cached_property
+    def seeds_ignored(self) -> Mapping[LaunchKey, str]:
+        """The launches that are shown to ignore seeds, each with what shows it."""
+        return {} if self.store is None else self.ignoring_seeds(self.tallies)
+
+    def ignoring_seeds(self, tallies: Mapping[ResultCell, Tally]) -> Mapping[LaunchKey, str]:
+        """Return what `seeds_ignored` says of the launches of some cells.
+
+        Two replies that their trials gave spare reading all of the store's.
+        """
+        two_replies: dict[LaunchKey, bool] = {}
+        for cell, tally in tallies.items():
+            two_replies[cell.key] = two_replies.get(cell.key, False) or tally.distinct > 1
+        return ignoring(self.opened_store, two_replies)
+
+    @property
+    def opened_store(self) -> Store:
+        """The store where something was ever run.
+
+        Raises:
+            NothingSelectedError: Nothing was.
+        """
+        if self.store is None:
+            raise self._nothing_measured()
+        return self.store
+
+    def demand_trials(self) -> None:
+        """Raise where there is nothing to look at.
+
+        Raises:
+            NothingSelectedError: None of the cells has a trial, with or without a verdict.
+        """
+        if not any(tally.outcomes for tally in self.tallies.values()):
+            raise self._nothing_measured()
+
+    def _nothing_measured(self) -> NothingSelectedError:
+        file = None if self.prepared is None else self.prepared.experiment.path.name
+        return _nothing_measured(self.experiment, self.place, file)
+
+    @property
+    def seeds_taken(self) -> int:
+        """How many seeds a cell has at most, planned or asked: one beyond these is fresh."""
+        asked = (tally.measured.bit_length() for tally in self.tallies.values())
+        return max(0, *asked, *(cell.planned for cell in self.cells))
+
+    def by_build(self) -> Results:
+        """Return them with each cell once for each build that it has trials under.
+
+        The one that it is shown for otherwise comes first.
+        """
+        if self.prepared is None:
+            return self
+        cells = with_luck(_planned_cells(self.prepared, lambda _: None, by_build=True))
+        return replace(self, cells=cells, split=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -174,26 +190,26 @@ class _Layer:
     first_seeds: dict[str, int] = field(default_factory=dict)
 
     def takes(self, cell: ResultCell) -> bool:
-        cell_id = cell.square.cell
-        if self.first_seeds.get(cell_id, cell.first_seed) != cell.first_seed:
+        if self.first_seeds.get(cell.id, cell.first_seed) != cell.first_seed:
             return False
-        if self.checks.setdefault(cell_id, cell.checks) != cell.checks:
+        if self.checks.setdefault(cell.id, cell.checks) != cell.checks:
             return False
-        self.first_seeds[cell_id] = cell.first_seed
+        self.first_seeds[cell.id] = cell.first_seed
         return True
 
     def by_build(self) -> dict[tuple[str, str | None], list[ResultCell]]:
         found: dict[tuple[str, str | None], list[ResultCell]] = {}
         for cell in self.cells:
-            found.setdefault((cell.square.cell, cell.square.build), []).append(cell)
+            found.setdefault((cell.id, cell.build), []).append(cell)
         return found
 
-    def rows(self, results: Results, store: Store) -> Iterator[TrialRow]:
-        planned = results.trials or max(cell.square.planned for cell in self.cells)
-        return store.trials(
+    def rows(self, results: Results) -> Iterator[TrialRow]:
+        if results.store is None:
+            return iter(())
+        return results.store.trials(
             results.experiment,
             first_seed=self.first_seeds,
-            trials=planned,
+            trials=results.trials or max(cell.planned for cell in self.cells),
             checks={cell: checks for cell, checks in self.checks.items() if checks},
             loads=results.loads,
         )
@@ -213,14 +229,13 @@ def _layers(cells: Sequence[ResultCell]) -> list[_Layer]:
     return layers
 
 
-def _joined(frames: list[DataFrame]) -> DataFrame:
-    if len(frames) == 1:
-        return frames[0]
-    import pandas as pd
-
-    joined = pd.concat(frames, ignore_index=True)
-    joined.attrs = frames[0].attrs
-    return joined
+def _nothing_measured(name: str, store: Path, file: str | None) -> NothingSelectedError:
+    """Return the error that there is nothing to look at, and the command that changes that."""
+    return NothingSelectedError(
+        f"nothing has been measured of {name} yet",
+        where=str(store),
+        hint="" if file is None else f"first run: matrixbench execute {file}",
+    )
 
 
 def with_luck(cells: Iterable[ResultCell]) -> tuple[ResultCell, ...]:
@@ -232,16 +247,54 @@ def with_luck(cells: Iterable[ResultCell]) -> tuple[ResultCell, ...]:
     tests: dict[int, set[str]] = {}
     for cell in found:
         if not cell.imported:
-            tests.setdefault(cell.first_seed, set()).add(label(cell.square.coordinates.get("test")))
+            tests.setdefault(cell.first_seed, set()).add(label(cell.coordinates.get("test")))
     shared = {seed for seed, of_seed in tests.items() if len(of_seed) > 1}
     if not shared:
         return found
     return tuple(
-        replace(cell, square=replace(cell.square, luck=cell.first_seed))
+        replace(cell, luck=cell.first_seed)
         if cell.first_seed in shared and not cell.imported
         else cell
         for cell in found
     )
+
+
+def open_results(
+    experiment: Experiment,
+    settings: Settings | None = None,
+    *,
+    where: str | Sequence[str] = (),
+    unmeasured: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Results:
+    """Open the results of an experiment, under the builds that are there now or were last.
+
+    Stored replies whose checks have changed are judged again first, and what comes of it is not
+    kept: looking writes nothing. `execute` keeps it.
+
+    Args:
+        experiment: The experiment.
+        settings: Where the store is; default: `settings_for(experiment)`.
+        where: Selector expressions; all must hold.
+        unmeasured: Whether an experiment of which nothing was ever run has results too: empty ones.
+        say: Is told how many replies were judged again, and which builds are shown.
+
+    Raises:
+        UsageError: A selector is wrong.
+        NothingSelectedError: No cell is selected, or nothing was ever run.
+        StoreError: The store cannot be read.
+    """
+    settings = settings or settings_for(experiment)
+    with ExitStack() as stack:
+        store = open_store_if_there(settings.store)
+        if store is not None:
+            stack.enter_context(store)
+        elif not unmeasured:
+            name, file = experiment.file.name, experiment.path.name
+            raise _nothing_measured(name, settings.store, file)
+        results = results_of(experiment, settings, store, where=where, say=say)
+        stack.pop_all()
+    return results
 
 
 def results_of(
@@ -251,27 +304,8 @@ def results_of(
     *,
     where: str | Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
-    by_build: bool = False,
 ) -> Results:
-    """Return the results of an experiment's file, under the builds that are there now or were last.
-
-    Stored replies whose checks have changed are judged again first, and what comes of it is not
-    kept: looking writes nothing. `execute` keeps it.
-
-    Args:
-        experiment: The experiment.
-        settings: Where the store is.
-        store: The store; None where nothing was ever run.
-        where: Selector expressions; all must hold.
-        say: Is told how many replies were judged again.
-        by_build: Whether a cell comes once for each build that it has trials under, the one that
-            it is shown for otherwise first.
-
-    Raises:
-        UsageError: A selector is wrong.
-        NothingSelectedError: No cell is selected.
-        StoreError: The store cannot be read.
-    """
+    """Return what `open_results` does, of a store that somebody else has opened and closes."""
     prepared = prepare(RunRequest(experiment=experiment, settings=settings, where=where), store)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise nothing_in_file(experiment, where)
@@ -282,14 +316,21 @@ def results_of(
             say(f"{replies}, {again.changed:,} changed")
     return Results(
         experiment=prepared.plan.experiment,
-        cells=with_luck(_planned_cells(prepared, say, by_build=by_build)),
+        cells=with_luck(_planned_cells(prepared, say, by_build=False)),
         axes=prepared.matrix.axes,
+        store=store,
+        place=settings.store,
+        where=_expressions(where),
         trials=prepared.wanted.trials,
         not_applicable=prepared.plan.not_applicable,
         prepared=prepared,
         origins=_origins(prepared),
         loads=prepared.loads,
     )
+
+
+def _expressions(where: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(None, (where,) if isinstance(where, str) else where))
 
 
 def _origins(prepared: Prepared) -> dict[tuple[str, str], Origin | None]:
@@ -351,59 +392,65 @@ def _planned_cell(
 ) -> ResultCell:
     build, doubt = shown
     return ResultCell(
-        square=Square(
-            cell=cell.id,
-            coordinates=cell.coordinates(),
-            build=build,
-            unverified=doubt or prepared.of_cells.of(cell).unverified,
-            planned=prepared.wanted.of(cell),
-            greedy=is_greedy(cell.point.fields),
-            until=prepared.wanted.until_of(cell),
-            launch=plan.launch.name,
-            load=plan.launch.load.key,
-        ),
+        id=cell.id,
+        coordinates=cell.coordinates(),
+        build=build,
+        unverified=doubt or prepared.of_cells.of(cell).unverified,
+        planned=prepared.wanted.of(cell),
+        greedy=is_greedy(cell.point.fields),
+        until=prepared.wanted.until_of(cell),
         launch=plan.launch.name,
         launch_digest=plan.launch.digest,
+        load=plan.launch.load.key,
         first_seed=prepared.seeds.first(cell),
         checks=prepared.of_cells.of(cell).digest,
-        cell=cell,
+        of_plan=cell,
     )
 
 
-def results_by_name(store: Store, name: str, *, where: str | Sequence[str] = ()) -> Results:
-    """Return the results of an experiment that the store knows by name, imported ones included.
+def open_recorded(name: str, place: Path, *, where: str | Sequence[str] = ()) -> Results:
+    """Open the results of an experiment that a store knows by name, imported ones included.
 
     A cell is shown for the build that was there and by the checks that it had when it ran last;
     where these are not known, the newest verdicts count. Nothing but the store is looked at, so
     that a build is unverified only where the store does not tell whose it is.
 
+    Args:
+        name: The experiment's name.
+        place: The store.
+        where: Selector expressions; all must hold.
+
     Raises:
         UsageError: The store knows no such experiment, or a selector is wrong.
         NothingSelectedError: No cell is selected.
-        StoreError: The store cannot be read.
+        StoreError: There is no store, or it cannot be read.
     """
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(place, create=False))
+        results = _recorded(store, name, where)
+        stack.pop_all()
+    return results
+
+
+def _recorded(store: Store, name: str, where: str | Sequence[str]) -> Results:
     record = read_experiment(store.path, name)
     if record is None:
         raise _unknown(store, name)
-    selected = parse_where(where, values_of_axis(_coordinates(record, record.cells)))
-    builds = _builds(store, record)
-    keys = _keys(store, record)
-    kept: list[RecordedCell] = []
-    cells: list[ResultCell] = []
-    for cell in record.cells:
-        coordinates = record.coordinates(cell)
-        if selected(coordinates):
-            kept.append(cell)
-            shown, load = builds[cell.launch], keys[cell.launch]
-            cells.append(_recorded_cell(cell, coordinates, record, shown, load))
-    if not cells:
-        values = values_of_axis(_coordinates(record, record.cells))
+    values = values_of_axis(_coordinates(record, record.cells))
+    selected = parse_where(where, values)
+    kept = [cell for cell in record.cells if selected(record.coordinates(cell))]
+    if not kept:
         raise nothing_selected(selected, values, where=f"{name} in {store.path}")
-    axes = values_of_axis(_coordinates(record, kept))
+    builds, keys = _builds(store, record), _keys(store, record)
     return Results(
         experiment=name,
-        cells=with_luck(cells),
-        axes=axes,
+        cells=with_luck(
+            _recorded_cell(cell, record, builds[cell.launch], keys[cell.launch]) for cell in kept
+        ),
+        axes=values_of_axis(_coordinates(record, kept)),
+        store=store,
+        place=store.path,
+        where=_expressions(where),
         origins={(launch.name, launch.digest): launch.origin for launch in record.launches},
         loads=_recorded_loads(record, keys),
     )
@@ -432,27 +479,20 @@ def _recorded_loads(record: ExperimentRecord, keys: Sequence[str | None]) -> Loa
 
 
 def _recorded_cell(
-    cell: RecordedCell,
-    coordinates: Coordinates,
-    record: ExperimentRecord,
-    shown: tuple[str | None, str],
-    load: str | None,
+    cell: RecordedCell, record: ExperimentRecord, shown: tuple[str | None, str], load: str | None
 ) -> ResultCell:
     launch, (build, doubt) = record.launches[cell.launch], shown
     return ResultCell(
-        square=Square(
-            cell=cell.cell,
-            coordinates=coordinates,
-            build=build,
-            unverified=doubt,
-            planned=cell.planned,
-            greedy=cell.greedy,
-            until=cell.until,
-            launch=launch.name,
-            load=load,
-        ),
+        id=cell.cell,
+        coordinates=record.coordinates(cell),
+        build=build,
+        unverified=doubt,
+        planned=cell.planned,
+        greedy=cell.greedy,
+        until=cell.until,
         launch=launch.name,
         launch_digest=launch.digest,
+        load=load,
         first_seed=cell.first_seed,
         checks=cell.checks,
         imported=launch.imported,
@@ -517,49 +557,3 @@ def _guessed(build: str | None, why: str) -> tuple[str | None, str]:
     if build is None:
         return None, ""
     return build, f"shown is {build[:8]}, which ran last (unverified): {why}"
-
-
-def split_by_build(frame: DataFrame, results: Results, builds: Mapping[str, Build]) -> DataFrame:
-    """Return a cell frame whose column `build` holds labels, present builds first, then newest.
-
-    A cell that is not applicable is so under every build: it comes once for each build of its
-    backend.
-
-    Args:
-        frame: One row for each cell and build.
-        results: What it was made from, `by_build`.
-        builds: Build id → build, oldest first.
-    """
-    shown = frame[frame["build"].notna()]
-    pairs = list(zip(shown["cell"], shown["build"], strict=True))
-    labels = build_labels(pairs, builds)
-    split = frame.copy()
-    split["build"] = [labels.get(build) for build in frame["build"]]
-    split = _not_applicable_everywhere(split)
-    present = [] if results.prepared is None else results.prepared.plan.launches
-    ids = [plan.build.build.id for plan in present if plan.build.build is not None]
-    ordered = [
-        labels[build] for build in (*ids, *reversed(list(builds)), *labels) if build in labels
-    ]
-    split.attrs = {
-        AXES_ATTR: {**frame.attrs.get(AXES_ATTR, {}), "build": list(dict.fromkeys(ordered))}
-    }
-    return split
-
-
-def _not_applicable_everywhere(frame: DataFrame) -> DataFrame:
-    aside = frame["status"] == CellStatus.NOT_APPLICABLE.value
-    axes = axes_that(lambda axis: axis.sets_build and axis.name in frame.columns)
-    if not aside.any() or not axes:
-        return frame
-    servers = list(zip(*(frame[axis] for axis in axes), strict=True))
-    known: dict[tuple[object, ...], dict[str, None]] = {}
-    for server, build in zip(servers, frame["build"], strict=True):
-        if isinstance(build, str):  # pandas may have made NaN of None
-            known.setdefault(server, {})[build] = None
-    split = frame.copy()
-    split["build"] = [
-        list(known.get(server, [None])) if apart else [build]
-        for server, build, apart in zip(servers, frame["build"], aside, strict=True)
-    ]
-    return split.explode("build", ignore_index=True)

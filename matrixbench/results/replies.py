@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.records import Outcome
+from matrixbench.results.tally import tallied
 from matrixbench.run.reproduce import Reproduction, reproduction
 from matrixbench.run.servers import Servers
-from matrixbench.run.stopping import ignoring
 from matrixbench.spec.axes import varying_axes
 from matrixbench.spec.backends import OllamaBackend
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matrixbench.plan.cells import Launch
-    from matrixbench.results.experiment import ResultCell, Results
-    from matrixbench.run.stopping import LaunchKey
-    from matrixbench.store.database import Store
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.tally import ResultCell, Tally
     from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
 
 _CELLS_NAMED = 5
@@ -100,33 +99,79 @@ class Wish:
     limit: int | None = None
 
 
-def shown_cells(results: Results, store: Store, wish: Wish) -> list[ShownCell]:
+def shown_cells(results: Results, wish: Wish) -> list[ShownCell]:
     """Return the cells that have a trial to show, in the file's order.
 
     Raises:
         NothingSelectedError: No trial is selected.
         StoreError: The store cannot be read.
     """
-    rows = _rows_by_cell(results, store, wish.outcomes)
-    cells = [cell for cell in results.cells if id(cell) in rows]
-    two_replies: dict[LaunchKey, bool] = {}
-    for cell in cells:
-        replies = {row.reply_digest for row in rows[id(cell)]} - {None}
-        two_replies[cell.key] = two_replies.get(cell.key, False) or len(replies) > 1
-    ignored = ignoring(store, two_replies)
-    shown = [_shown(cell, rows[id(cell)], store, wish, ignored.get(cell.key, "")) for cell in cells]
-    if not shown:
+    rows: dict[ResultCell, list[TrialRow]] = {}
+    for cell, row in results.rows():
+        if not wish.outcomes or row.outcome in wish.outcomes:
+            rows.setdefault(cell, []).append(row)
+    if not rows:
         found = f"no {' or '.join(wish.outcomes)} trial" if wish.outcomes else "no trial"
         raise _nothing(
             results,
             f"{found} of {results.experiment} is selected",
-            where=str(store.path),
+            where=str(results.place),
             hint="look at --where and --outcome; `matrixbench status` says what has been measured",
         )
-    return shown
+    tallies = {cell: tallied(rows[cell]) for cell in results.cells if cell in rows}
+    ignored = results.ignoring_seeds(tallies)
+    return [
+        _shown(results, cell, rows[cell], tally, wish, ignored.get(cell.key, ""))
+        for cell, tally in tallies.items()
+    ]
 
 
-def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
+def _shown(
+    results: Results,
+    cell: ResultCell,
+    rows: list[TrialRow],
+    tally: Tally,
+    wish: Wish,
+    seeds_ignored: str,
+) -> ShownCell:
+    rows.sort(key=_index)
+    groups = _groups(rows) if wish.distinct else [[row] for row in rows]
+    kept = groups[: wish.limit]
+    return ShownCell(
+        cell=cell,
+        trials=len(rows),
+        outcomes={
+            outcome: tally.outcomes[outcome] for outcome in Outcome if tally.outcomes[outcome]
+        },
+        replies=sum(row.reply_digest is not None for row in rows),
+        distinct=len({row.reply_digest for row in rows} - {None}),
+        one_reply=not (cell.greedy or wish.outcomes) and tally.one_reply,
+        seeds_ignored="" if cell.greedy else seeds_ignored,
+        shown=tuple(
+            ShownReply(
+                trials=tuple(group),
+                transcript=results.opened_store.transcript(group[0].id, checks=cell.checks),
+            )
+            for group in kept
+        ),
+        left_out=len(groups) - len(kept),
+    )
+
+
+def _index(row: TrialRow) -> int:
+    return row.trial
+
+
+def _groups(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
+    """Return equal replies together, the most frequent first, then by their first trial."""
+    groups: dict[tuple[object, ...], list[TrialRow]] = {}
+    for row in rows:
+        key = (row.reply_digest, row.outcome, row.kind, row.reason)
+        groups.setdefault(key, []).append(row)
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0].trial))
+
+
+def shown_trial(results: Results, trial: int) -> ShownTrial:
     """Return one trial of the one selected cell.
 
     Raises:
@@ -134,26 +179,23 @@ def shown_trial(results: Results, store: Store, trial: int) -> ShownTrial:
         NothingSelectedError: The cell has no such trial.
         StoreError: The store cannot be read.
     """
-    cell = _only(results)
-    rows = [row for owner, row in results.rows(store) if owner is cell]
+    cell, store = _only(results), results.opened_store
+    rows = [row for _, row in results.rows()]
     found = next((row for row in rows if row.trial == trial), None)
     if found is None:
         there = ", ".join(str(row.trial) for row in sorted(rows, key=_index)) or "none"
         raise NothingSelectedError(
-            f"the cell has no trial {trial}", where=cell.square.cell, hint=f"its trials: {there}"
+            f"the cell has no trial {trial}", where=cell.id, hint=f"its trials: {there}"
         )
     launch = next((kept for kept in store.launches() if kept.id == found.launch), None)
     transcript = store.transcript(found.id, checks=cell.checks)
+    record = launch.record if launch else None
     return ShownTrial(
         cell=cell,
         row=found,
         transcript=transcript,
         launch=launch,
-        reproduction=reproduction(
-            transcript,
-            launch.record if launch else None,
-            _as_given(results, cell),
-        ),
+        reproduction=reproduction(transcript, record, _as_given(results, cell)),
     )
 
 
@@ -163,14 +205,10 @@ def _as_given(results: Results, cell: ResultCell) -> Launch | None:
     Those became variables, which no record of the launch holds. Of other servers the command line
     is stored.
     """
-    launch = cell.cell.launch if cell.cell else None
+    launch = cell.of_plan.launch if cell.of_plan else None
     if launch is None or results.prepared is None or not isinstance(launch.spec, OllamaBackend):
         return launch
     return replace(launch, options=Servers(results.prepared.settings).meant(launch).options)
-
-
-def _index(row: TrialRow) -> int:
-    return row.trial
 
 
 def _only(results: Results) -> ResultCell:
@@ -179,7 +217,7 @@ def _only(results: Results) -> ResultCell:
         return cells[0]
     if not cells:
         raise _nothing(results, "no cell is selected", where=experiment)
-    axes = varying_axes(cell.square.coordinates for cell in cells)
+    axes = varying_axes(cell.coordinates for cell in cells)
     raise UsageError(
         f"--trial shows a trial of one cell, and {len(cells):,} are selected",
         where=experiment,
@@ -196,61 +234,6 @@ def _nothing(results: Results, message: str, *, where: str, hint: str = "") -> N
     return NothingSelectedError(told, where=where, hint=first.hint)
 
 
-def _rows_by_cell(
-    results: Results, store: Store, outcomes: Sequence[Outcome]
-) -> dict[int, list[TrialRow]]:
-    rows: dict[int, list[TrialRow]] = {}
-    for cell, row in results.rows(store):
-        if not outcomes or row.outcome in outcomes:
-            rows.setdefault(id(cell), []).append(row)
-    return rows
-
-
-def _shown(
-    cell: ResultCell, rows: list[TrialRow], store: Store, wish: Wish, seeds_ignored: str
-) -> ShownCell:
-    rows.sort(key=_index)
-    groups = _groups(rows) if wish.distinct else [[row] for row in rows]
-    kept = groups[: wish.limit]
-    known = [row.reply_digest for row in rows if row.reply_digest is not None]
-    return ShownCell(
-        cell=cell,
-        trials=len(rows),
-        outcomes={
-            outcome: count
-            for outcome in Outcome
-            if (count := sum(row.outcome is outcome for row in rows))
-        },
-        replies=len(known),
-        distinct=len(set(known)),
-        one_reply=not (cell.square.greedy or wish.outcomes) and _one_reply(rows),
-        seeds_ignored="" if cell.square.greedy else seeds_ignored,
-        shown=tuple(
-            ShownReply(
-                trials=tuple(group),
-                transcript=store.transcript(group[0].id, checks=cell.checks),
-            )
-            for group in kept
-        ),
-        left_out=len(groups) - len(kept),
-    )
-
-
-def _one_reply(rows: Sequence[TrialRow]) -> bool:
-    """Return whether all trials that count, and several do, gave one and the same reply."""
-    found = [row.reply_digest for row in rows if row.outcome is not Outcome.ERRORED]
-    return len(set(found)) == 1 < len(found) and found[0] is not None
-
-
-def _groups(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
-    """Return equal replies together, the most frequent first, then by their first trial."""
-    groups: dict[tuple[object, ...], list[TrialRow]] = {}
-    for row in rows:
-        key = (row.reply_digest, row.outcome, row.kind, row.reason)
-        groups.setdefault(key, []).append(row)
-    return sorted(groups.values(), key=lambda group: (-len(group), group[0].trial))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShownLaunch:
     """A launch run, and how many of the selected trials it measured."""
@@ -259,7 +242,7 @@ class ShownLaunch:
     trials: int
 
 
-def shown_launches(results: Results, store: Store) -> list[ShownLaunch]:
+def shown_launches(results: Results) -> list[ShownLaunch]:
     """Return the launch runs behind the selected cells, oldest first.
 
     Those whose trials count are among them, of whichever experiment they were; and those of this
@@ -270,12 +253,12 @@ def shown_launches(results: Results, store: Store) -> list[ShownLaunch]:
         StoreError: The store cannot be read.
     """
     trials: dict[int, set[int]] = {}
-    for _, row in results.rows(store):
+    for _, row in results.rows():
         trials.setdefault(row.launch, set()).add(row.id)
     wanted = {(cell.launch, cell.launch_digest) for cell in results.cells}
     shown = [
         ShownLaunch(launch=launch, trials=len(trials.get(launch.id, ())))
-        for launch in store.launches()
+        for launch in results.opened_store.launches()
         if launch.id in trials
         or (
             launch.record.experiment == results.experiment
@@ -285,6 +268,6 @@ def shown_launches(results: Results, store: Store) -> list[ShownLaunch]:
     if not shown:
         raise NothingSelectedError(
             f"no launch of {results.experiment} has run for the selected cells",
-            where=str(store.path),
+            where=str(results.place),
         )
     return shown

@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from matrixbench.records import Outcome
-from matrixbench.run.stopping import ignoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from matrixbench.plan.planner import LaunchPlan, Plan
-    from matrixbench.results.experiment import ResultCell, Results
-    from matrixbench.results.tally import Square
-    from matrixbench.run.stopping import LaunchKey
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.tally import ResultCell, Tally
     from matrixbench.store.database import Store
-    from matrixbench.store.rows import StoredLaunch, TrialRow
-
-_NO_REPLY = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,90 +76,39 @@ class Status:
     outcomes: Mapping[Outcome, int]
     unmeasured: tuple[Unmeasured, ...]
     asked_again: AskedAgain
-    one_reply: tuple[tuple[Square, int], ...]
+    one_reply: tuple[tuple[ResultCell, int], ...]
     launches: tuple[LaunchStatus, ...]
 
 
-@dataclass(slots=True)
-class _Count:
-    """What is counted while trials stream by."""
-
-    seen: set[tuple[int, str]] = field(default_factory=set)
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    by_launch: dict[str, Counter[Outcome]] = field(default_factory=dict)
-    errors: Counter[str] = field(default_factory=Counter)
-    asked_again: set[int] = field(default_factory=set)
-    why_again: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    replies: dict[ResultCell, Counter[str]] = field(default_factory=dict)
-
-    def add(self, cell: ResultCell, row: TrialRow) -> None:
-        self.by_launch.setdefault(cell.launch, Counter())[row.outcome] += 1
-        if row.outcome is not Outcome.ERRORED:
-            self.replies.setdefault(cell, Counter())[row.reply_digest or _NO_REPLY] += 1
-        # Tests that differ in their checks share a trial, and each has its own outcome of it.
-        if (row.id, cell.checks) in self.seen:
-            return
-        self.seen.add((row.id, cell.checks))
-        self.outcomes[row.outcome] += 1
-        if row.asked_again and row.id not in self.asked_again:
-            self.asked_again.add(row.id)
-            self.why_again.update(row.asked_again.split())
-        if row.outcome is Outcome.ERRORED:
-            kind = row.kind or "unknown"
-            self.errors[kind] += 1
-            self.examples[kind] = row.reason
-
-    def two_replies(self, results: Results) -> dict[LaunchKey, bool]:
-        """Return of which launches some cell has two different replies."""
-        found: dict[LaunchKey, bool] = {}
-        for cell in results.cells:
-            several = len(self.replies.get(cell, Counter()).keys() - {_NO_REPLY}) > 1
-            found[cell.key] = found.get(cell.key, False) or several
-        return found
-
-
-def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
-    """Return how far an experiment is; reads the store, and starts and fetches nothing.
-
-    Args:
-        results: Its cells.
-        plan: Its plan.
-        store: The store; None where nothing was ever run.
+def status_of(results: Results) -> Status:
+    """Return how far an experiment is, of results of its file; starts and fetches nothing.
 
     Raises:
         StoreError: The store cannot be read.
     """
-    count = _Count()
-    given_up: dict[tuple[str, str], str] = {}
+    assert results.prepared is not None  # noqa: S101  results of a file have their plan
+    plan = results.prepared.plan
+    once = dict.fromkeys(results.tallies.values())
+    by_launch: dict[str, Counter[Outcome]] = {}
     ignored: dict[tuple[str, str], str] = {}
-    if store is not None:
-        for cell, row in results.rows(store):
-            count.add(cell, row)
-        given_up = dict(_given_up(store.launches(plan.experiment)))
-        found = ignoring(store, count.two_replies(results))
-        ignored = {
-            (cell.launch, cell.launch_digest): found.get(cell.key, "") for cell in results.cells
-        }
+    for cell, tally in results.tallies.items():
+        by_launch.setdefault(cell.launch, Counter()).update(tally.outcomes)
+        ignored[cell.launch, cell.launch_digest] = results.seeds_ignored.get(cell.key, "")
+    given_up = {} if results.store is None else dict(_given_up(results.store, plan.experiment))
     return Status(
         plan=plan,
-        outcomes=_ordered(count.outcomes),
-        unmeasured=tuple(
-            Unmeasured(kind=kind, count=number, example=count.examples[kind])
-            for kind, number in count.errors.most_common()
-        ),
-        asked_again=AskedAgain(
-            trials=len(count.asked_again), kinds=dict(count.why_again.most_common())
-        ),
+        outcomes=_ordered(sum((tally.outcomes for tally in once), Counter())),
+        unmeasured=_unmeasured(once),
+        asked_again=_asked_again(once),
         one_reply=tuple(
-            (cell.square, found.total())
-            for cell, found in count.replies.items()
-            if not cell.square.greedy and len(found) == 1 < found.total() and not found[_NO_REPLY]
+            (cell, tally.trials)
+            for cell, tally in results.tallies.items()
+            if tally.one_reply and not cell.greedy
         ),
         launches=tuple(
             LaunchStatus(
                 plan=launch,
-                outcomes=_ordered(count.by_launch.get(launch.launch.name, Counter())),
+                outcomes=_ordered(by_launch.get(launch.launch.name, Counter())),
                 given_up=given_up.get((launch.launch.name, launch.launch.digest), ""),
                 seeds_ignored=ignored.get((launch.launch.name, launch.launch.digest), ""),
             )
@@ -173,11 +117,32 @@ def status_of(results: Results, plan: Plan, store: Store | None) -> Status:
     )
 
 
+def _unmeasured(tallies: Iterable[Tally]) -> tuple[Unmeasured, ...]:
+    counts: Counter[str] = Counter()
+    newest: dict[str, tuple[int, str]] = {}
+    for tally in tallies:
+        for (kind, _), count in tally.errors.items():
+            counts[kind] += count
+        for kind, error in tally.newest_errors.items():
+            newest[kind] = max(newest.get(kind, error), error)
+    return tuple(
+        Unmeasured(kind=kind or "unknown", count=count, example=newest[kind][1])
+        for kind, count in counts.most_common()
+    )
+
+
+def _asked_again(tallies: Iterable[Tally]) -> AskedAgain:
+    # By their number: tests that differ in their checks share a trial, which was asked once.
+    why = {number: kinds for tally in tallies for number, kinds in tally.asked_again.items()}
+    kinds = Counter(kind for found in why.values() for kind in found.split())
+    return AskedAgain(trials=len(why), kinds=dict(kinds.most_common()))
+
+
 def _ordered(counts: Counter[Outcome]) -> dict[Outcome, int]:
     return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
 
-def _given_up(runs: list[StoredLaunch]) -> Iterator[tuple[tuple[str, str], str]]:
+def _given_up(store: Store, experiment: str) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield name and digest of each launch run with its error: of several the newest counts."""
-    for run in runs:
+    for run in store.launches(experiment):
         yield (run.record.name, run.record.digest), run.error or ""

@@ -1,33 +1,39 @@
-"""From squares and trials to pandas tables, and what stands in their columns, with units."""
+"""Results as pandas tables, one row a cell or a trial, and what stands in their columns."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from math import nan
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from matrixbench.records import Outcome
+from matrixbench.errors import UsageError
+from matrixbench.plan.builds import build_labels
+from matrixbench.results.experiment import open_results
 from matrixbench.results.tally import (
+    CellStatus,
     IntervalKind,
-    Tally,
     most_at_a_time,
     not_applicable,
     plain,
     summary,
 )
-from matrixbench.spec.axes import label
+from matrixbench.spec.axes import axes_that, label
+from matrixbench.spec.experiment import ChosenInterval
+from matrixbench.spec.load import Experiment
 from matrixbench.stats.clustered import pass_at_k, pass_hat_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
     from pandas import DataFrame
 
     from matrixbench.plan.cells import NotApplicable
-    from matrixbench.results.tally import Square
+    from matrixbench.records import Build
+    from matrixbench.results.experiment import Results
+    from matrixbench.results.tally import ResultCell, Tally
+    from matrixbench.run.settings import Settings
+    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.store.rows import TrialRow
 
@@ -164,7 +170,7 @@ _PASS_COLUMN = re.compile(r"pass_(at|hat)_\d+")
 
 
 def pass_columns(k: int) -> Mapping[str, str]:
-    """Return what stands in the two columns of `pass_k.with_pass_k`."""
+    """Return what stands in the two columns of `with_pass_k`."""
     return {
         f"pass_at_{k}": f"pass@{k}: the chance that at least one of {k} attempts passes; missing "
         "where n < k.",
@@ -176,91 +182,6 @@ def pass_columns(k: int) -> Mapping[str, str]:
 def is_pass_column(name: str) -> bool:
     """Return whether a column is one of `pass_columns`."""
     return _PASS_COLUMN.fullmatch(name) is not None
-
-
-def as_bits(mask: int) -> NDArray[np.float64]:
-    """Return the bits of a mask as numbers, bit 0 first, in whole bytes of them."""
-    import numpy as np
-
-    held = np.frombuffer(mask.to_bytes(-(-mask.bit_length() // 8), "little"), dtype=np.uint8)
-    return np.unpackbits(held, bitorder="little").astype(np.float64)
-
-
-@dataclass(slots=True)
-class Passed:
-    """The trials of a cell that count; bit i of a mask stands for trial i.
-
-    Args:
-        first_seed: The seed of trial 0.
-        measured: Trials with a verdict.
-        passed: Those of them that passed.
-    """
-
-    first_seed: int
-    measured: int = 0
-    passed: int = 0
-
-    def by_seed(self, *, one: bool = False) -> Mapping[int, bool]:
-        """Return seed → whether the trial passed; of the first one only, where one says it all."""
-        measured, found = self.measured, {}
-        while measured:
-            low = (measured & -measured).bit_length() - 1
-            found[self.first_seed + low] = bool(self.passed >> low & 1)
-            if one:
-                break
-            measured &= measured - 1
-        return found
-
-    def bits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return for each index 1 where the trial counts, and 1 where it passed, else 0."""
-        measured = as_bits(self.measured)
-        passed = as_bits(self.passed)
-        passed.resize(len(measured))
-        return measured, passed
-
-
-_Cells: TypeAlias = "dict[tuple[str, str | None], Passed]"
-
-
-@dataclass(slots=True)
-class Outcomes:
-    """Which trials of which cell passed, kept while the trials of a frame stream by."""
-
-    _cells: dict[tuple[str, str | None, str], _Cells] = field(default_factory=dict)
-
-    def watched(self, trials: Iterable[TrialRow], squares: Iterable[Square]) -> Iterator[TrialRow]:
-        """Yield the trials of some squares as they come, and keep what passed.
-
-        Tests that differ in their checks alone share their trials, not what came of them: their
-        squares come in calls of their own.
-        """
-        cells: _Cells = {}
-        for square in squares:
-            key = square.cell, square.build, label(square.coordinates.get("test"))
-            self._cells[key] = cells
-        for trial in trials:
-            if trial.outcome != Outcome.ERRORED:
-                whose = trial.cell, trial.build
-                if (found := cells.get(whose)) is None:
-                    found = cells[whose] = Passed(trial.seed - trial.trial)
-                bit = 1 << trial.trial
-                found.measured |= bit
-                if trial.outcome == Outcome.PASSED:
-                    found.passed |= bit
-            yield trial
-
-    def of(self, cell: str, build: str | None, test: object) -> Passed | None:
-        """Return what passed of a cell; None where nothing was measured."""
-        return self._cells.get((cell, build, label(test)), {}).get((cell, build))
-
-    @property
-    def most(self) -> int:
-        """How many indices of trials are taken: one more than the highest."""
-        found = {id(cells): cells for cells in self._cells.values()}
-        return max(
-            (one.measured.bit_length() for cells in found.values() for one in cells.values()),
-            default=0,
-        )
 
 
 DEFAULT_K = (5,)
@@ -303,78 +224,174 @@ def pass_k(passed: int, n: int, draws: int, k: int) -> tuple[float | None, float
 AXES_ATTR = "axes"
 """Key of `DataFrame.attrs`: axis → the labels of its values, in the file's order."""
 
+NAME_ATTR = "experiment"
+"""Key of `DataFrame.attrs`: the experiment's name."""
+
+
+def chosen_interval(name: str) -> IntervalKind:
+    """Return the interval of a name, of those that one can choose.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in {known.value for known in ChosenInterval}:
+        raise UsageError(
+            f"there is no interval «{name}»",
+            where="--interval",
+            hint=f"write {' or '.join(ChosenInterval)}; adaptive trials have their own",
+        )
+    return IntervalKind(name)
+
+
+@contextmanager
+def opened(
+    source: Experiment | Results,
+    settings: Settings | None = None,
+    where: str | Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Results]:
+    """Yield results that are open already as they are, else those of an experiment, and close them.
+
+    Raises:
+        UsageError: Results are to be selected a second time.
+    """
+    if isinstance(source, Experiment):
+        with open_results(source, settings, where=where, say=say) as results:
+            yield results
+    elif settings is not None or where:
+        raise UsageError(
+            "results are selected where they are opened",
+            where=source.experiment,
+            hint="give `settings` and `where` to open_results, or the experiment instead",
+        )
+    else:
+        yield source
+
 
 def cell_frame(
-    squares: Iterable[Square],
-    aside: Iterable[NotApplicable],
-    trials: Iterable[TrialRow],
+    source: Experiment | Results,
+    settings: Settings | None = None,
     *,
-    axes: Mapping[str, Sequence[Any]] | None = None,
-    interval: IntervalKind = IntervalKind.WILSON,
+    where: str | Sequence[str] = (),
+    by_build: bool = False,
+    ks: Sequence[int] = (),
+    interval: str = IntervalKind.WILSON,
+    say: Callable[[str], None] = lambda _: None,
 ) -> DataFrame:
-    """Return one row a cell: its axes, then `COLUMNS`; squares first, in the order given.
+    """Return one row a cell, under the builds that are there now or were last.
 
-    An axis that a cell lacks, and a null one, are None. Trials of cells or builds that no square
-    shows are passed over.
+    The columns are the axes, then those that `COLUMNS` explains, with their units. Replies whose
+    checks have changed are judged again first.
 
     Args:
-        squares: The cells that apply.
-        aside: The cells that do not.
-        trials: The newest attempt of each trial; read once, not kept.
-        axes: Axis → its values in the file's order, for charts; default: as they appear.
-        interval: Which interval cells have whose number of trials is fixed.
+        source: The experiment, or its results, open already.
+        settings: Where an experiment's store is; default: `settings_for(experiment)`.
+        where: Selector expressions, of an experiment; all must hold.
+        by_build: Whether a cell has a row for each build that it has trials under, and the column
+            `build` holds short labels instead of ids.
+        ks: For each k, columns `pass_at_K` and `pass_hat_K` are added.
+        interval: Which 95 % interval cells have whose number of trials is fixed: wilson, jeffreys
+            or exact.
+        say: Is told how many replies were judged again, and which builds are shown.
+
+    Raises:
+        UsageError: A selector is wrong, or there is no such interval.
+        NothingSelectedError: No cell is selected, or none has been measured.
+        StoreError: The store cannot be read.
     """
-    shown = list(squares)
-    lacking = list(aside)
-    tallies = {(square.cell, square.build): Tally() for square in shown}
-    for trial in trials:
-        if (tally := tallies.get((trial.cell, trial.build))) is not None:
-            tally.add(trial)
-    in_force = most_at_a_time(
-        (square, tallies[square.cell, square.build].speeds.groups) for square in shown
+    kind = chosen_interval(interval)
+    with opened(source, settings, where, say) as opened_results:
+        results = opened_results.by_build() if by_build else opened_results
+        results.demand_trials()
+        frame = frame_of(results, interval=kind)
+    return with_pass_k(frame, ks) if ks else frame
+
+
+def frame_of(results: Results, *, interval: IntervalKind = IntervalKind.WILSON) -> DataFrame:
+    """Return what `cell_frame` does, also where nothing has been measured."""
+    frame = tabulated(
+        results.tallies,
+        results.not_applicable,
+        seeds_ignored=results.seeds_ignored,
+        interval=interval,
     )
-    records = [
-        summary(
-            square,
-            tallies[square.cell, square.build],
-            in_force.get((square.launch, square.build)),
-            interval,
-        )
-        for square in shown
-    ]
-    records += [not_applicable(cell) for cell in lacking]
-    frame = _frame(
-        [*(square.coordinates for square in shown), *(cell.coordinates for cell in lacking)],
-        {name: [record[name] for record in records] for name in COLUMNS},
-    )
-    if axes is not None:
-        frame.attrs[AXES_ATTR] = {
-            axis: [label(value) for value in values] for axis, values in axes.items()
-        }
+    frame.attrs = {
+        AXES_ATTR: {axis: [label(value) for value in found] for axis, found in results.axes.items()}
+    }
+    if results.split and results.store is not None:
+        frame = _with_labels(frame, results, results.store.builds())
+    frame.attrs[NAME_ATTR] = results.experiment
     return frame
 
 
-def trial_frame(squares: Iterable[Square], trials: Iterable[TrialRow]) -> DataFrame:
-    """Return one row a trial: its axes, then `TRIAL_COLUMNS`, in the order of the trials.
+def tabulated(
+    tallies: Mapping[ResultCell, Tally],
+    aside: Iterable[NotApplicable] = (),
+    *,
+    seeds_ignored: Mapping[LaunchKey, str] | None = None,
+    interval: IntervalKind = IntervalKind.WILSON,
+) -> DataFrame:
+    """Return one row a cell: its axes, then `COLUMNS`; those that apply first.
 
-    A trial that several squares share (two backends of one build) has a row for each of them.
+    An axis that a cell lacks, and a null one, are None.
+
+    Args:
+        tallies: The cells that apply, with their trials.
+        aside: The cells that do not apply.
+        seeds_ignored: The launches that are shown to ignore seeds, each with what shows it.
+        interval: Which interval cells have whose number of trials is fixed.
     """
-    by_cell: dict[tuple[str, str | None], list[Square]] = {}
-    for square in squares:
-        by_cell.setdefault((square.cell, square.build), []).append(square)
-    rows = [
-        (square, trial) for trial in trials for square in by_cell.get((trial.cell, trial.build), ())
+    lacking = list(aside)
+    in_force = most_at_a_time((cell, tally.speeds.groups) for cell, tally in tallies.items())
+    records = [
+        summary(
+            cell,
+            tally,
+            in_force=in_force.get((cell.launch, cell.build)),
+            seeds_ignored=(seeds_ignored or {}).get(cell.key, ""),
+            interval=interval,
+        )
+        for cell, tally in tallies.items()
     ]
+    records += [not_applicable(cell) for cell in lacking]
+    return _frame(
+        [*(cell.coordinates for cell in tallies), *(cell.coordinates for cell in lacking)],
+        {name: [record[name] for record in records] for name in COLUMNS},
+    )
+
+
+def trial_frame(
+    source: Experiment | Results,
+    settings: Settings | None = None,
+    *,
+    where: str | Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> DataFrame:
+    """Return one row a trial: the newest attempt of each, oldest first.
+
+    The columns are the axes, then those that `TRIAL_COLUMNS` explains, with their units. A trial
+    that several cells share (two backends of one build) has a row for each of them. Arguments and
+    errors are those of `cell_frame`; a selection of which nothing has been measured is an empty
+    frame.
+    """
+    with opened(source, settings, where, say) as results:
+        frame = tabulated_trials(results.rows())
+    frame.attrs[NAME_ATTR] = results.experiment
+    return frame
+
+
+def tabulated_trials(rows: Iterable[tuple[ResultCell, TrialRow]]) -> DataFrame:
+    """Return one row a trial: its cell's axes, then `TRIAL_COLUMNS`."""
+    found = list(rows)
     columns = {
-        name: [_of_trial(trial, name) for _, trial in rows]
+        name: [_of_trial(trial, name) for _, trial in found]
         for name in TRIAL_COLUMNS
         if name != "unverified"
     }
-    # It is known of the square: one build may be a guess for one launch, and read of another.
-    columns["unverified"] = [square.unverified or None for square, _ in rows]
+    # It is known of the cell: one build may be a guess for one launch, and read of another.
+    columns["unverified"] = [cell.unverified or None for cell, _ in found]
     return _frame(
-        [square.coordinates for square, _ in rows],
-        {name: columns[name] for name in TRIAL_COLUMNS},
+        [cell.coordinates for cell, _ in found], {name: columns[name] for name in TRIAL_COLUMNS}
     )
 
 
@@ -426,3 +443,49 @@ def _frame(coordinates: Sequence[Coordinates], columns: Mapping[str, list[Any]])
         },
     }
     return pd.DataFrame(table, columns=list(table))
+
+
+def _with_labels(frame: DataFrame, results: Results, builds: Mapping[str, Build]) -> DataFrame:
+    """Return a cell frame whose column `build` holds labels, present builds first, then newest.
+
+    A cell that is not applicable is so under every build: it comes once for each build of its
+    backend.
+
+    Args:
+        frame: One row for each cell and build.
+        results: What it was made from.
+        builds: Build id → build, oldest first.
+    """
+    shown = frame[frame["build"].notna()]
+    pairs = list(zip(shown["cell"], shown["build"], strict=True))
+    labels = build_labels(pairs, builds)
+    split = frame.copy()
+    split["build"] = [labels.get(build) for build in frame["build"]]
+    split = _not_applicable_everywhere(split)
+    present = [] if results.prepared is None else results.prepared.plan.launches
+    ids = [plan.build.build.id for plan in present if plan.build.build is not None]
+    ordered = [
+        labels[build] for build in (*ids, *reversed(list(builds)), *labels) if build in labels
+    ]
+    split.attrs = {
+        AXES_ATTR: {**frame.attrs.get(AXES_ATTR, {}), "build": list(dict.fromkeys(ordered))}
+    }
+    return split
+
+
+def _not_applicable_everywhere(frame: DataFrame) -> DataFrame:
+    aside = frame["status"] == CellStatus.NOT_APPLICABLE.value
+    axes = axes_that(lambda axis: axis.sets_build and axis.name in frame.columns)
+    if not aside.any() or not axes:
+        return frame
+    servers = list(zip(*(frame[axis] for axis in axes), strict=True))
+    known: dict[tuple[object, ...], dict[str, None]] = {}
+    for server, build in zip(servers, frame["build"], strict=True):
+        if isinstance(build, str):  # pandas may have made NaN of None
+            known.setdefault(server, {})[build] = None
+    split = frame.copy()
+    split["build"] = [
+        list(known.get(server, [None])) if apart else [build]
+        for server, build, apart in zip(servers, frame["build"], aside, strict=True)
+    ]
+    return split.explode("build", ignore_index=True)

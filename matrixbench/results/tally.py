@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from math import floor, nan
 from statistics import fmean
+from sys import intern
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.plan.cells import load_in, load_text
@@ -18,7 +19,11 @@ from matrixbench.stats.sequential import sequential_interval
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import NotApplicable
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from matrixbench.plan.cells import Cell, NotApplicable
+    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -125,9 +130,9 @@ class Speeds:
             measures = self.groups[group] = Measures()
         measures.add(trial)
 
-    def columns(self, square: Square, in_force: int | None) -> dict[str, object]:
+    def columns(self, cell: ResultCell, in_force: int | None) -> dict[str, object]:
         """Return the columns of `columns.COLUMNS` that they give; missing ones are no numbers."""
-        group = own_group(self.groups, square, in_force)
+        group = own_group(self.groups, cell, in_force)
         own = Measures() if group is None else self.groups[group]
         every = self.groups.values()
         drafted = sum(measures.drafted for measures in every)
@@ -137,7 +142,7 @@ class Speeds:
         return {
             "speed_trials": own.trials,
             "concurrency_in_force": None if group is None else group[1],
-            "speed_reason": _why_none(self.groups, square, in_force) if group is None else None,
+            "speed_reason": _why_none(self.groups, cell, in_force) if group is None else None,
             **found,
             "cached_share": own.cached / own.prompt if own.prompt else nan,
             "draft_accepted_share": (
@@ -151,50 +156,50 @@ def group_of(trial: TrialRow) -> Group:
     return trial.load, None if trial.load is None else trial.concurrency
 
 
-def own_group(groups: Collection[Group], square: Square, in_force: int | None) -> Group | None:
-    """Return the trials whose times are those of a square's own load; None where there are none.
+def own_group(groups: Collection[Group], cell: ResultCell, in_force: int | None) -> Group | None:
+    """Return the trials whose times are those of a cell's own load; None where there are none.
 
     A server is sent fewer requests at a time than its load says where fewer trials were left to
     run. The trials of such a batch are no part of a launch's times where others ran in a larger
     one. Trials of which no load is known, since an older version stored them, count where there are
     no others and no other launch of the file could have run them.
     """
-    own = square.load, in_force
+    own = cell.load, in_force
     if own in groups:
         return own
-    if load_in(square.cell) is None and not any(load == square.load for load, _ in groups):
+    if load_in(cell.id) is None and not any(load == cell.load for load, _ in groups):
         return next((group for group in groups if group == (None, None)), None)
     return None
 
 
 def most_at_a_time(
-    squares: Iterable[tuple[Square, Iterable[Group]]],
+    cells: Iterable[tuple[ResultCell, Iterable[Group]]],
 ) -> dict[tuple[str, str | None], int]:
     """Return launch and build → how many requests at a time their load's trials were sent at most.
 
-    Squares of one launch are compared with each other: all take the trials of the largest batches.
+    Cells of one launch are compared with each other: all take the trials of the largest batches.
     """
     most: dict[tuple[str, str | None], int] = {}
-    for square, groups in squares:
-        key = square.launch, square.build
+    for cell, groups in cells:
+        key = cell.launch, cell.build
         for load, concurrency in groups:
-            if load is not None and load == square.load and concurrency is not None:
+            if load is not None and load == cell.load and concurrency is not None:
                 most[key] = max(most.get(key, 0), concurrency)
     return most
 
 
-def _why_none(groups: Collection[Group], square: Square, in_force: int | None) -> str | None:
+def _why_none(groups: Collection[Group], cell: ResultCell, in_force: int | None) -> str | None:
     if not groups:
         return None
     way = "--fresh measures it anew"
-    if any(load == square.load for load, _ in groups):
-        sent = max(concurrency or 0 for load, concurrency in groups if load == square.load)
+    if any(load == cell.load for load, _ in groups):
+        sent = max(concurrency or 0 for load, concurrency in groups if load == cell.load)
         return f"its trials were sent {sent} at a time, others of its launch {in_force}: {way}"
     loads = sorted({load for load, _ in groups if load is not None})
     if not loads:
         return f"it is not known under which load its trials ran: {way}"
     ran = " or ".join(map(load_text, loads))
-    own = "a load that is not known" if square.load is None else load_text(square.load)
+    own = "a load that is not known" if cell.load is None else load_text(cell.load)
     return f"its trials ran {ran}, this is {own}: {way}"
 
 
@@ -222,27 +227,31 @@ class CellStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Square:
-    """A cell of the plan, and the one build that it is shown for.
+class ResultCell:
+    """A cell, and the one build that it is shown for.
 
     Args:
-        cell: The cell's id.
+        id: The cell's id.
         coordinates: Axis → value.
         build: The build whose trials count; None where nothing has run. To show several builds
-            beside each other give one square for each, with the same cell.
-        unverified: Why the build may not be what the backend has now; empty where it is.
+            beside each other give one for each, with the same id.
         planned: How many trials the cell should have; where they are adaptive, at most.
+        unverified: Why the build may not be what the backend has now; empty where it is.
         greedy: Whether its sampling is greedy.
         until: When fewer are enough; None where their number is fixed.
         launch: The name of its launch.
-        load: The key of the load that it is measured under (`plan.loads`); None where that is not
+        launch_digest: The launch's digest.
+        load: The key of the load that it is measured under (`plan.cells`); None where that is not
             known.
-        seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
-            empty where nothing does.
-        luck: The seed of trial 0 where other tests have the same seeds; None where none has.
+        first_seed: The seed of trial 0.
+        luck: That seed where other tests have the same seeds; None where none has.
+        checks: Digest of its present checks; empty where they are not known: then the newest
+            judgement counts.
+        of_plan: The cell of the plan; None where only the store knows it.
+        imported: Whether another tool measured it.
     """
 
-    cell: str
+    id: str
     coordinates: Coordinates
     build: str | None
     planned: int
@@ -250,51 +259,114 @@ class Square:
     greedy: bool = False
     until: Precision | None = None
     launch: str = ""
+    launch_digest: str = ""
     load: str | None = None
-    seeds_ignored: str = ""
+    first_seed: int = 0
     luck: int | None = None
+    checks: str = ""
+    of_plan: Cell | None = None
+    imported: bool = False
+
+    @property
+    def key(self) -> LaunchKey:
+        """Its launch, under the build that it is shown for."""
+        return self.launch_digest, self.build
 
 
 @dataclass(slots=True, eq=False)
 class Tally:
     """What is kept of the trials of one cell while they stream by.
 
-    Bit i of `measured` and of `passes` stands for trial i.
+    Args:
+        first_seed: The seed of trial 0.
+        measured: Bit i stands for trial i, and says whether it has a verdict.
+        passes: The same for those that passed.
+        unmeasured: The same for those that were asked and have no verdict.
+        outcomes: Outcome → trials.
+        replies: Trial with a verdict → digest of its reply; None for a refusal.
+        by_request: How many the request alone decided.
+        failures: Kind and reason → trials that count and did not pass.
+        errors: Kind and reason → trials without a verdict.
+        newest_errors: Kind → number and reason of the newest of these.
+        asked_again: Number of a trial that was asked more than once → why, as the store has it.
+        launches: Numbers of the launch runs.
+        noted: What was noticed of replies → in how many.
+        scores: Those that checks gave.
+        speeds: Times and rates.
     """
 
-    outcomes: Counter[str] = field(default_factory=Counter)
+    first_seed: int = 0
     measured: int = 0
     passes: int = 0
-    launches: set[int] = field(default_factory=set)
+    unmeasured: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    replies: dict[int, str | None] = field(default_factory=dict)
     by_request: int = 0
-    replies: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    newest_errors: dict[str, tuple[int, str]] = field(default_factory=dict)
+    asked_again: dict[int, str] = field(default_factory=dict)
+    launches: set[int] = field(default_factory=set)
     noted: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
     speeds: Speeds = field(default_factory=Speeds)
 
     def add(self, trial: TrialRow) -> None:
         """Count a trial."""
-        self.outcomes[trial.outcome] += 1
+        outcome, bit = trial.outcome, 1 << trial.trial
+        self.first_seed = trial.seed - trial.trial
+        self.outcomes[outcome] += 1
         self.launches.add(trial.launch)
-        if trial.outcome == Outcome.ERRORED:
-            self.errors[trial.kind or "", trial.reason] += 1
+        if trial.asked_again:
+            self.asked_again[trial.id] = trial.asked_again
+        if outcome is Outcome.ERRORED:
+            kind = trial.kind or ""
+            self.unmeasured |= bit
+            self.errors[kind, trial.reason] += 1
+            self.newest_errors[kind] = trial.id, trial.reason
             return
-        self.measured |= 1 << trial.trial
-        self.passes |= (trial.outcome == Outcome.PASSED) << trial.trial
-        if trial.outcome != Outcome.PASSED:
+        self.measured |= bit
+        if outcome is Outcome.PASSED:
+            self.passes |= bit
+        else:
             self.failures[trial.kind or "", trial.reason] += 1
-        if trial.reply_digest is not None:
-            self.replies[trial.reply_digest] += 1
+        digest = trial.reply_digest
+        self.replies[trial.trial] = None if digest is None else intern(digest)
         if trial.noted:
             self.noted.update(trial.noted.split())
         if trial.score is not None:
             self.scores.append(trial.score)
         if trial.by_request:
             self.by_request += 1
-            return
-        self.speeds.add(trial)
+        else:
+            self.speeds.add(trial)
+
+    @property
+    def trials(self) -> int:
+        """How many trials count."""
+        return self.outcomes.total() - self.outcomes[Outcome.ERRORED]
+
+    @property
+    def distinct(self) -> int:
+        """How many different replies they gave."""
+        return len(set(self.replies.values()) - {None})
+
+    @property
+    def one_reply(self) -> bool:
+        """Whether several trials count, and all gave one and the same reply."""
+        found = set(self.replies.values())
+        return len(found) == 1 < len(self.replies) and None not in found
+
+    def by_seed(self, *, one: bool = False) -> dict[int, bool]:
+        """Return seed → whether the trial passed; of the first one only, where one says it all."""
+        measured, found = self.measured, {}
+        while measured:
+            low = (measured & -measured).bit_length() - 1
+            found[self.first_seed + low] = bool(self.passes >> low & 1)
+            if one:
+                break
+            measured &= measured - 1
+        return found
 
     def by_trial(self) -> str:
         """Return 1, 0 or - for each trial: passed, did not pass, does not count."""
@@ -303,6 +375,28 @@ class Tally:
             signs[bool(self.measured >> place & 1), bool(self.passes >> place & 1)]
             for place in range(self.measured.bit_length())
         )
+
+    def bits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return for each index 1 where the trial counts, and 1 where it passed, else 0."""
+        measured, passed = as_bits(self.measured), as_bits(self.passes)
+        passed.resize(len(measured))
+        return measured, passed
+
+
+def tallied(trials: Iterable[TrialRow]) -> Tally:
+    """Return the tally of some trials."""
+    tally = Tally()
+    for trial in trials:
+        tally.add(trial)
+    return tally
+
+
+def as_bits(mask: int) -> NDArray[np.float64]:
+    """Return the bits of a mask as numbers, bit 0 first, in whole bytes of them."""
+    import numpy as np
+
+    held = np.frombuffer(mask.to_bytes(-(-mask.bit_length() // 8), "little"), dtype=np.uint8)
+    return np.unpackbits(held, bitorder="little").astype(np.float64)
 
 
 def luck_of(row: Mapping[str, Any]) -> int | None:
@@ -322,27 +416,33 @@ def plain(value: object) -> object:
 
 
 def summary(
-    square: Square,
+    cell: ResultCell,
     tally: Tally,
+    *,
     in_force: int | None = None,
+    seeds_ignored: str = "",
     interval: IntervalKind = IntervalKind.WILSON,
 ) -> dict[str, object]:
-    """Return what `columns.COLUMNS` names of a cell that applies.
+    """Return what `tables.COLUMNS` names of a cell that applies.
 
     Args:
-        square: The cell.
+        cell: The cell.
         tally: Its trials.
         in_force: How many requests at a time its launch was sent at most.
+        seeds_ignored: What shows that its launch ignores seeds; empty where nothing does.
         interval: Which interval it has where its trials are a fixed number.
     """
-    passed, rejected = tally.outcomes[Outcome.PASSED], tally.outcomes[Outcome.REJECTED]
-    n = tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]
+    n, passed, rejected = (
+        tally.trials,
+        tally.outcomes[Outcome.PASSED],
+        tally.outcomes[Outcome.REJECTED],
+    )
     # One that is understood stands at once; of others a second one stands, for the first as well.
     by_request = 0 < n == rejected and tally.by_request > 0
-    repeats = not (square.greedy or by_request)
-    until = square.until if repeats else None
-    stopped = until is not None and n < square.planned and until.reached(passed, n)
-    one_draw = bool(square.seeds_ignored) and repeats and n > 0
+    repeats = not (cell.greedy or by_request)
+    until = cell.until if repeats else None
+    stopped = until is not None and n < cell.planned and until.reached(passed, n)
+    one_draw = bool(seeds_ignored) and repeats and n > 0
     draws = 1 if one_draw else n
     # One draw is one draw, whatever made its repeats that many.
     which = interval if until is None or one_draw else IntervalKind.SEQUENTIAL
@@ -351,16 +451,16 @@ def summary(
         low, high = ends_of(passed / n if one_draw else passed, draws, which)
     kind, count, reason = _most_frequent(tally.failures or tally.errors)
     return {
-        "cell": square.cell,
-        "build": square.build,
-        "unverified": (square.unverified if tally.outcomes else "") or None,
+        "cell": cell.id,
+        "build": cell.build,
+        "unverified": (cell.unverified if tally.outcomes else "") or None,
         "launches": " ".join(map(str, sorted(tally.launches))) or None,
-        "status": _status(n, 1 if by_request else n if stopped else square.planned),
+        "status": _status(n, 1 if by_request else n if stopped else cell.planned),
         "reason": None,
         "hint": None,
-        "greedy": square.greedy,
+        "greedy": cell.greedy,
         "by_request": by_request,
-        "planned": square.planned,
+        "planned": cell.planned,
         "stopped": stopped,
         "adaptive": until is not None and n > 0 and not one_draw,
         "trials": n,
@@ -373,24 +473,24 @@ def summary(
         "low": low,
         "high": high,
         "interval": which.value if repeats else None,
-        "shared_luck": None if square.luck is None else f"{square.luck}:{tally.by_trial()}",
+        "shared_luck": None if cell.luck is None else f"{cell.luck}:{tally.by_trial()}",
         "success_ratio_without_rejected": passed / (n - rejected) if n > rejected else nan,
         "score": fmean(tally.scores) if tally.scores else nan,
-        "distinct": len(tally.replies),
-        "one_reply": not square.greedy and len(tally.replies) == 1 < tally.replies.total() == n,
-        "seeds_ignored": square.seeds_ignored if one_draw else None,
+        "distinct": tally.distinct,
+        "one_reply": tally.one_reply and not cell.greedy,
+        "seeds_ignored": seeds_ignored if one_draw else None,
         "reasoning_in_content": tally.noted[Kind.REASONING_IN_CONTENT],
         "call_in_content": tally.noted[Kind.CALL_IN_CONTENT],
         "top_kind": plain(kind),
         "top_count": count,
         "top_reason": reason,
-        **tally.speeds.columns(square, in_force),
+        **tally.speeds.columns(cell, in_force),
     }
 
 
 def not_applicable(cell: NotApplicable) -> dict[str, object]:
-    """Return what `columns.COLUMNS` names of a cell that does not apply."""
-    empty = Square(cell="", coordinates=cell.coordinates, build=None, planned=0)
+    """Return what `tables.COLUMNS` names of a cell that does not apply."""
+    empty = ResultCell(id="", coordinates=cell.coordinates, build=None, planned=0)
     return {
         **summary(empty, Tally()),
         "cell": None,

@@ -8,8 +8,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import UsageError
-from matrixbench.results.tables import as_bits, axes_of, pass_columns, with_pass_k
-from matrixbench.results.tally import CellStatus, IntervalKind, luck_of, one_draw
+from matrixbench.results.experiment import Results
+from matrixbench.results.tables import axes_of, cell_frame, pass_columns, with_pass_k
+from matrixbench.results.tally import CellStatus, IntervalKind, as_bits, luck_of, one_draw
 from matrixbench.spec.axes import TEST, Level, label, level_of, varies
 from matrixbench.spec.wording import choose
 from matrixbench.stats.best import Belief, belief, chances_of_best, holm_beside_best
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from matrixbench.results.tables import Outcomes, Passed
+    from matrixbench.results.tally import Tally
     from matrixbench.stats.stratified import Stratum
 
 STANDING_COLUMNS: Mapping[str, str] = {
@@ -46,12 +47,15 @@ STANDING_COLUMNS: Mapping[str, str] = {
 }
 """What stands in the columns of `total_frame` that are about the best row."""
 
+Tallies: TypeAlias = "Mapping[tuple[str, str | None, str], Tally]"
+"""Id, build and test of a cell → its trials."""
+
 _StandingRow: TypeAlias = "dict[str, Any]"
 _Cells: TypeAlias = "Sequence[tuple[tuple[str, ...], _Row]]"
 """The measured cells of a row of totals, each with its point on the axes that all rows have."""
 
 
-def standings(rows: Sequence[_Cells], outcomes: Outcomes | None) -> list[dict[str, object]]:
+def standings(rows: Sequence[_Cells], outcomes: Tallies | None) -> list[dict[str, object]]:
     """Return what `STANDING_COLUMNS` names of each row of totals, the best first.
 
     Args:
@@ -79,7 +83,7 @@ def standings(rows: Sequence[_Cells], outcomes: Outcomes | None) -> list[dict[st
     return found
 
 
-def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
+def _belief(cells: _Cells, outcomes: Tallies | None) -> Belief:
     tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for _, row in cells:
         # Where repeats say nothing new all of them are one trial.
@@ -90,7 +94,7 @@ def _belief(cells: _Cells, outcomes: Outcomes | None) -> Belief:
     return belief(list(tests.values()), effect=_effect(cells, outcomes))
 
 
-def _effect(cells: _Cells, outcomes: Outcomes | None) -> float | None:
+def _effect(cells: _Cells, outcomes: Tallies | None) -> float | None:
     """Return by how much cells that share seeds go together; None where nothing is known of it."""
     if outcomes is None or len({_sharing(row) for _, row in cells}) == len(cells):
         return None  # Each has seeds of its own: there is nothing to go together.
@@ -127,7 +131,7 @@ def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArr
     return summed
 
 
-def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | None, bool]:
+def _against(best: _Cells, other: _Cells, outcomes: Tallies) -> tuple[float | None, bool]:
     """Return the p-value of a row against the best, and whether it is the lower one of the two.
 
     On the points that both have, and there on as many cells as both have; not where only one side
@@ -158,7 +162,7 @@ def _against(best: _Cells, other: _Cells, outcomes: Outcomes) -> tuple[float | N
 
 
 def _sums(
-    partners: Sequence[tuple[_StandingRow, _StandingRow]], outcomes: Outcomes
+    partners: Sequence[tuple[_StandingRow, _StandingRow]], outcomes: Tallies
 ) -> list[int] | None:
     """Return what the row passed more than the best under each seed, where that is all.
 
@@ -178,7 +182,7 @@ def _sums(
             return None
         # By seed alone: tests that have the same seeds share their luck.
         key = up.first_seed
-        gained = _added(as_bits(up.passed & common), -as_bits(down.passed & common))
+        gained = _added(as_bits(up.passes & common), -as_bits(down.passes & common))
         clusters[key] = _added(clusters.get(key), gained)
     return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
 
@@ -198,7 +202,7 @@ def _partners(best: _Cells, other: _Cells) -> list[tuple[_StandingRow, _Standing
     ]
 
 
-def _passed(row: _StandingRow, outcomes: Outcomes) -> Mapping[int, bool]:
+def _passed(row: _StandingRow, outcomes: Tallies) -> Mapping[int, bool]:
     found = _found(row, outcomes)
     return {} if found is None else found.by_seed(one=_single(row))
 
@@ -208,8 +212,9 @@ def _single(row: _StandingRow) -> bool:
     return isnan(row["low"]) or one_draw(row)
 
 
-def _found(row: _StandingRow, outcomes: Outcomes) -> Passed | None:
-    return outcomes.of(row["cell"], row["build"], row.get("test"))
+def _found(row: _StandingRow, outcomes: Tallies) -> Tally | None:
+    found = outcomes.get((row["cell"], row["build"], label(row.get("test"))))
+    return found if found is not None and found.measured else None
 
 
 def _sequential(strata: Sequence[Stratum]) -> float:
@@ -283,12 +288,11 @@ _Point: TypeAlias = "tuple[str, ...]"
 
 
 def total_frame(
-    frame: DataFrame,
+    source: DataFrame | Results,
     by: Sequence[str] = (),
     *,
     ks: Sequence[int] = (),
     common: bool = False,
-    outcomes: Outcomes | None = None,
 ) -> DataFrame:
     """Return one row for each combination of some axes' values, the best first.
 
@@ -296,16 +300,25 @@ def total_frame(
     over tests too.
 
     Args:
-        frame: One row a cell (`tables.cell_frame`).
+        source: Open results, or one row a cell (`cell_frame`). A table does not say which of the
+            trials passed, so that no row is tested against the best.
         by: The axes. Default: `ranked_axes`.
         ks: Numbers of attempts, from 1 on.
         common: Whether only points count that every row has measured.
-        outcomes: Which trials of the cells passed; without it no row is tested against the best.
 
     Raises:
         UsageError: There is no such axis, or the rows have no point in common.
+        NothingSelectedError: Of the results nothing has been measured.
     """
     import pandas as pd
+
+    outcomes: Tallies | None = None
+    frame = cell_frame(source) if isinstance(source, Results) else source
+    if isinstance(source, Results):
+        outcomes = {
+            (cell.id, cell.build, label(cell.coordinates.get(TEST))): tally
+            for cell, tally in source.tallies.items()
+        }
 
     axes = _known(frame, by) if by else ranked_axes(frame)
     groups = _groups(with_pass_k(frame, ks), axes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,17 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import named_cell
 from matrixbench.checks.verdicts import UnjudgeableError
-from matrixbench.errors import NothingSelectedError
 from matrixbench.identity import combine, digest
 from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import ANY_LOAD, NotApplicable
 from matrixbench.plan.matrix import experiment_loads, is_greedy
 from matrixbench.plan.selector import Partners
 from matrixbench.records import Kind
-from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from matrixbench.plan.planner import Plan
     from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 
@@ -390,26 +386,3 @@ def judged_by(plan: Plan, checks: ChecksByCell) -> list[dict[str, CellChecks]]:
         else:
             layers.append({cell: own})
     return layers
-
-
-@contextmanager
-def opened(experiment: Experiment, settings: Settings) -> Iterator[Store]:
-    """Yield the store of an experiment that has been run.
-
-    Raises:
-        NothingSelectedError: There is none yet.
-        StoreError: It cannot be read.
-    """
-    if not settings.store.exists():
-        raise nothing_measured(experiment, settings)
-    with open_store(settings.store, create=False) as store:
-        yield store
-
-
-def nothing_measured(experiment: Experiment, settings: Settings) -> NothingSelectedError:
-    """Return the error that there is nothing to look at, and the command that changes that."""
-    return NothingSelectedError(
-        f"nothing has been measured of {experiment.file.name} yet",
-        where=str(settings.store),
-        hint=f"first run: matrixbench execute {experiment.path.name}",
-    )

@@ -20,10 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from matrixbench.charts import draw, save
 from matrixbench.records import Kind, Outcome
-from matrixbench.results.tables import cell_frame, trial_frame
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import BUILD, attempt
+from tests.charts.cells import BUILD, attempt, cell_frame, trial_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
 RUNS = 3
 
 
-def squares(across: int, down: int) -> list[Square]:
+def squares(across: int, down: int) -> list[ResultCell]:
     """Return that many cells, tests by temperatures."""
     return [
-        Square(
-            cell=f"{x}-{y}",
+        ResultCell(
+            id=f"{x}-{y}",
             coordinates={"model": "m", "temperature": y / 50, "test": f"test-{x:04}"},
             build=BUILD,
             planned=10,
@@ -48,7 +47,7 @@ def squares(across: int, down: int) -> list[Square]:
     ]
 
 
-def trials(cells: list[Square], each: int) -> Iterator[TrialRow]:
+def trials(cells: list[ResultCell], each: int) -> Iterator[TrialRow]:
     """Return trials of all cells; some fail, some are errored."""
     random = Random(1)
     made = [
@@ -60,7 +59,7 @@ def trials(cells: list[Square], each: int) -> Iterator[TrialRow]:
         weights = (random.random(), random.random(), 0.02)
         for index, fields in enumerate(random.choices(made, weights, k=each)):
             digest = f"reply {random.randrange(4)}"
-            yield attempt(square.cell, trial=index, seed=index, reply_digest=digest, **fields)
+            yield attempt(square.id, trial=index, seed=index, reply_digest=digest, **fields)
 
 
 def picture(answer: Connection, across: int, down: int, suffix: str) -> None:

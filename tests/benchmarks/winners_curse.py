@@ -15,7 +15,7 @@ import numpy as np
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
-from matrixbench.results.tables import Outcomes, Passed
+from matrixbench.results.tally import Tally
 from matrixbench.results.totals import standings
 from tests.benchmarks.forecasts import no_forecasts
 
@@ -40,19 +40,6 @@ RUNS = 200
 _PARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-class _Known(Outcomes):
-    """Outcomes that are there already."""
-
-    def __init__(self, passed: dict[tuple[str, str], Passed]) -> None:
-        super().__init__()
-        self._passed = passed
-
-    def of(self, cell: str, build: str | None, test: object) -> Passed | None:
-        """Return what passed of a cell."""
-        del build
-        return self._passed.get((cell, str(test)))
-
-
 def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     """Return the order of the rows, and how they stand to the first.
 
@@ -63,7 +50,7 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     _, tests, trials = table.shape
     weights = [1 << index for index in range(trials)]
     every = sum(weights)
-    passed: dict[tuple[str, str], Passed] = {}
+    passed: dict[tuple[str, str | None, str], Tally] = {}
     rows = []
     for place in order.tolist():
         cells = []
@@ -71,7 +58,9 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             outcome = table[place, test].tolist()
             mask = sum(weight for weight, good in zip(weights, outcome, strict=True) if good)
             name = f"t{test}"
-            passed[f"r{place}", name] = Passed(1 + 1_000_000 * test, every, mask)
+            passed[f"r{place}", "b", name] = Tally(
+                first_seed=1 + 1_000_000 * test, measured=every, passes=mask
+            )
             count = sum(outcome)
             row = {
                 "cell": f"r{place}",
@@ -83,7 +72,7 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             row |= {"passed": count, "success_ratio": count / trials, "low": 0.0}
             cells.append(((name,), row | {"greedy": False, "interval": "wilson"}))
         rows.append(cells)
-    return order, cast("list[dict[str, Any]]", standings(rows, _Known(passed)))
+    return order, cast("list[dict[str, Any]]", standings(rows, passed))
 
 
 def equal_rows(shape: tuple[int, int, int, float], runs: int, seed: int = 1) -> tuple[float, ...]:

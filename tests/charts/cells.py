@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count, product
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.records import Kind, Outcome
-from matrixbench.results.tables import cell_frame
-from matrixbench.results.tally import Square
+from matrixbench.results.tables import tabulated, tabulated_trials
+from matrixbench.results.tally import ResultCell, Tally
 from matrixbench.store.rows import TrialRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pandas import DataFrame
 
@@ -70,6 +71,38 @@ def attempts(cell: str, outcomes: str) -> list[TrialRow]:
     ]
 
 
+def cell_frame(
+    cells: Iterable[ResultCell],
+    aside: Iterable[NotApplicable] = (),
+    trials: Iterable[TrialRow] = (),
+    *,
+    seeds_ignored: str = "",
+) -> DataFrame:
+    """Return the table of some cells; trials of one cell that have one index are numbered."""
+    shown = list(cells)
+    tallies = {(cell.id, cell.build): Tally() for cell in shown}
+    for trial in trials:
+        if (tally := tallies.get((trial.cell, trial.build))) is not None:
+            taken = (tally.measured | tally.unmeasured) >> trial.trial & 1
+            index = tally.outcomes.total() if taken else trial.trial
+            tally.add(replace(trial, trial=index))
+    return tabulated(
+        {cell: tallies[cell.id, cell.build] for cell in shown},
+        aside,
+        seeds_ignored={cell.key: seeds_ignored for cell in shown},
+    )
+
+
+def trial_frame(cells: Sequence[ResultCell], trials: Iterable[TrialRow]) -> DataFrame:
+    """Return the table of the trials of some cells."""
+    return tabulated_trials(
+        (cell, trial)
+        for trial in trials
+        for cell in cells
+        if (cell.id, cell.build) == (trial.cell, trial.build)
+    )
+
+
 def points(axes: Mapping[str, Sequence[Any]]) -> Iterator[Coordinates]:
     """Return every combination of some axes' values."""
     for values in product(*axes.values()):
@@ -86,7 +119,7 @@ def table(
     lacking: Callable[[Coordinates], bool] = lambda _: False,
 ) -> DataFrame:
     """Return the frame of all combinations; greedy at temperature 0; `lacking` do not apply."""
-    squares, aside, trials = [], [], []
+    cells, aside, trials = [], [], []
     numbers = count()
     for point in points(axes):
         if lacking(point):
@@ -94,16 +127,15 @@ def table(
             continue
         cell = f"cell-{next(numbers)}"
         told = outcomes if isinstance(outcomes, str) else outcomes(point)
-        squares.append(
-            Square(
-                cell=cell,
+        cells.append(
+            ResultCell(
+                id=cell,
                 coordinates=point,
                 build=BUILD,
                 planned=planned,
                 greedy=point.get("temperature") == 0,
                 until=until,
-                seeds_ignored=seeds_ignored,
             )
         )
         trials += attempts(cell, told)
-    return cell_frame(squares, aside, trials)
+    return cell_frame(cells, aside, trials, seeds_ignored=seeds_ignored)

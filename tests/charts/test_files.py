@@ -13,10 +13,9 @@ import pytest
 from matrixbench.charts import SUFFIXES, draw, save
 from matrixbench.errors import UsageError
 from matrixbench.records import Kind, Outcome
-from matrixbench.results.tables import cell_frame
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import BUILD, attempt, table
+from tests.charts.cells import BUILD, attempt, cell_frame, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +119,7 @@ def test_html_loads_nothing_and_has_a_title(tmp_path: Path) -> None:
 
 def test_html_survives_what_a_model_writes(tmp_path: Path) -> None:
     """A reason that holds `</script>` or half a surrogate pair stays data."""
-    square = Square(cell="a", coordinates={"test": "t"}, build=BUILD, planned=1)
+    square = ResultCell(id="a", coordinates={"test": "t"}, build=BUILD, planned=1)
     reason = "</script><script>alert(1)</script>\ud83d<!--"
     trial = attempt("a", outcome=Outcome.FAILED, kind=Kind.WRONG_CONTENT, reason=reason)
     content = written(cell_frame([square], [], [trial]), tmp_path / "c.html").decode()

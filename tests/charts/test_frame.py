@@ -11,28 +11,25 @@ from hypothesis import strategies as st
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.records import Kind, Outcome
 from matrixbench.results.tables import (
-    AXES_ATTR,
     COLUMNS,
     TRIAL_COLUMNS,
     axes_of,
-    cell_frame,
-    trial_frame,
     with_pass_k,
 )
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import ResultCell
 from matrixbench.stats.proportions import wilson_interval
 from matrixbench.stats.sequential import Precision, sequential_interval
-from tests.charts.cells import BUILD, attempt, attempts, table
+from tests.charts.cells import BUILD, attempt, attempts, cell_frame, table, trial_frame
 
 HERE = {"backend": "candidate", "temperature": None, "options.cache-type-k": "q8_0", "test": "t"}
 
 
 def square(
     cell: str = "a", *, planned: int = 10, greedy: bool = False, until: Precision | None = None
-) -> Square:
+) -> ResultCell:
     """Return a square of one cell."""
-    return Square(
-        cell=cell, coordinates=HERE, build=BUILD, planned=planned, greedy=greedy, until=until
+    return ResultCell(
+        id=cell, coordinates=HERE, build=BUILD, planned=planned, greedy=greedy, until=until
     )
 
 
@@ -235,12 +232,6 @@ def test_axis_values_stay_what_the_file_says() -> None:
     assert type(frame["temperature"][1]) is int
 
 
-def test_the_order_of_the_file_goes_with_the_frame() -> None:
-    """Values' order is kept beside the rows, for charts."""
-    frame = cell_frame([square()], [], [], axes={"backend": ("x", "candidate")})
-    assert frame.attrs[AXES_ATTR] == {"backend": ["x", "candidate"]}
-
-
 def test_no_cells_make_an_empty_table_with_all_columns() -> None:
     """A table without rows still has its documented columns."""
     frame = cell_frame([], [], [])
@@ -260,7 +251,7 @@ def test_trials_have_a_row_each_with_their_axes() -> None:
 
 def test_trials_that_two_backends_share_are_there_for_both() -> None:
     """Two backends of one build share their trials, in both tables."""
-    twin = Square(cell="a", coordinates={**HERE, "backend": "twin"}, build=BUILD, planned=10)
+    twin = ResultCell(id="a", coordinates={**HERE, "backend": "twin"}, build=BUILD, planned=10)
     trials = attempts("a", "pf")
     assert cell_frame([square(), twin], [], trials)["trials"].tolist() == [2, 2]
     assert trial_frame([square(), twin], trials)["backend"].tolist() == [

@@ -8,10 +8,9 @@ import pytest
 
 from matrixbench.charts.sides import Keys, joined, resolve_sides
 from matrixbench.errors import UsageError
-from matrixbench.results.tables import cell_frame
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import table
+from tests.charts.cells import cell_frame, table
 
 FULL: dict[str, list[Any]] = {
     "backend": ["candidate", "baseline"],
@@ -72,7 +71,7 @@ def test_axes_that_others_decide_need_no_side() -> None:
 def test_a_cell_of_several_builds_is_split_by_build() -> None:
     """A square never mixes builds: the build becomes a facet."""
     squares = [
-        Square(cell=test, coordinates={"test": test}, build=build, planned=1)
+        ResultCell(id=test, coordinates={"test": test}, build=build, planned=1)
         for test in ("x", "y")
         for build in ("old", "new")
     ]

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.charts import draw
-from matrixbench.results.tables import cell_frame, trial_frame
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import ResultCell
 from matrixbench.results.totals import total_frame
 from matrixbench.spec.experiment import Chart, Metric
-from tests.charts.cells import BUILD, attempt
+from tests.charts.cells import BUILD, attempt, cell_frame, trial_frame
 
 if TYPE_CHECKING:
     from matrixbench.store.rows import TrialRow
 
-SQUARE = Square(
-    cell="a",
+SQUARE = ResultCell(
+    id="a",
     coordinates={"backend": "c8", "test": "t"},
     build=BUILD,
     planned=10,
@@ -37,7 +36,7 @@ def ran(
     ]
 
 
-def row(trials: list[TrialRow], square: Square = SQUARE) -> dict[str, Any]:
+def row(trials: list[TrialRow], square: ResultCell = SQUARE) -> dict[str, Any]:
     """Return a cell's row."""
     (found,) = cell_frame([square], [], trials).to_dict("records")
     return {str(name): value for name, value in found.items()}
@@ -54,7 +53,7 @@ def test_times_are_of_the_cells_own_load_and_ratios_of_all() -> None:
 
 def test_the_largest_batch_of_a_launch_gives_its_times() -> None:
     """Of a launch's squares all take the same; one that was in a small batch alone has none."""
-    other = replace(SQUARE, cell="b")
+    other = replace(SQUARE, id="b")
     trials = [*ran("c8s8", 2, 9, 9), *ran("c8s8", 8, 1, 2), *ran("c8s8", 2, 9, cell="b")]
     first, second = cell_frame([SQUARE, other], [], trials).to_dict("records")
     assert (first["latency_p50_s"], first["speed_trials"]) == (1.5, 2)
@@ -83,7 +82,7 @@ def test_a_load_that_is_not_known_counts_where_none_is_compared(
     cell: str, trials: list[TrialRow], expected: float | None
 ) -> None:
     """Results of older versions keep their times, but not beside ones of the cell's own load."""
-    found = row(trials, replace(SQUARE, cell=cell))
+    found = row(trials, replace(SQUARE, id=cell))
     if expected is None:
         assert isnan(found["latency_p50_s"])
         assert found["speed_reason"].startswith("it is not known under which load its trials ran")
@@ -144,7 +143,7 @@ def test_a_square_without_times_says_why() -> None:
 
 def test_a_picture_of_times_says_what_they_should_be_read_with() -> None:
     """How much was cached, and that a dash may be another load; pictures of ratios do not."""
-    other = replace(SQUARE, cell="b", coordinates={"backend": "c8", "test": "u"})
+    other = replace(SQUARE, id="b", coordinates={"backend": "c8", "test": "u"})
     warm = attempt("a", load="c8s8", concurrency=8, cached_tokens=90, computed_tokens=10)
     frame = cell_frame([SQUARE, other], [], [warm, *ran("c1s8", 1, 9, cell="b")])
 
@@ -159,7 +158,7 @@ def test_a_picture_of_times_says_what_they_should_be_read_with() -> None:
 
 def test_totals_say_how_many_cells_have_no_times() -> None:
     """A median over fewer cells than there are says so."""
-    other = replace(SQUARE, cell="b")
+    other = replace(SQUARE, id="b")
     trials = [*ran("c8s8", 8, 1, 1), *ran("c1s8", 1, 9, 9, cell="b")]
     (total,) = total_frame(cell_frame([SQUARE, other], [], trials), ["backend"]).to_dict("records")
     assert (total["cells"], total["other_load"], total["latency_p50_s"]) == (2, 1, 1)

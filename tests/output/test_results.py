@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.results.experiment import results_by_name
+from matrixbench.results.experiment import open_recorded
+from matrixbench.results.tables import cell_frame
 from matrixbench.store.database import open_store
 from matrixbench.store.experiments import (
     ExperimentRecord,
@@ -33,9 +34,11 @@ def exported(cli: CommandLine, name: str = "demo") -> list[dict[str, object]]:
 
 def test_the_frame_is_that_of_the_file(demo: CommandLine) -> None:
     """One row a cell with its trials; a selector narrows it."""
-    with open_store(demo.folder / ".matrixbench" / "results.db", create=False) as store:
-        frame = results_by_name(store, "demo").frame(store)
-        one = results_by_name(store, "demo", where="temperature=1 and test=city").frame(store)
+    store = demo.folder / ".matrixbench" / "results.db"
+    with open_recorded("demo", store) as results:
+        frame = cell_frame(results)
+    with open_recorded("demo", store, where="temperature=1 and test=city") as results:
+        one = cell_frame(results)
     assert list(frame["trials"]) == [4] * 4
     assert list(one["failed"]) == [4]
     assert frame.attrs["axes"]["temperature"] == ["null", "1"]

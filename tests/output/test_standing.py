@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from math import isnan, nan
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.records import Outcome
-from matrixbench.results.tables import Outcomes
-from matrixbench.results.tally import Square
+from matrixbench.results.tally import Tally
 from matrixbench.results.totals import standings
 from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.stratified import Stratum, overall_p
 
 if TYPE_CHECKING:
-    from matrixbench.store.rows import TrialRow
-
-
-OUTCOMES = {
-    "1": Outcome.PASSED,
-    "0": Outcome.FAILED,
-    "R": Outcome.REJECTED,
-    "E": Outcome.ERRORED,
-}
-
-
-class Trial:
-    """A row of the store, as far as outcomes look at it."""
-
-    def __init__(self, cell: str, index: int, *, sign: str, first_seed: int = 1) -> None:
-        """Make one."""
-        self.cell, self.build, self.trial, self.seed = cell, "b", index, first_seed + index
-        self.outcome = OUTCOMES[sign]
+    from matrixbench.results.totals import Tallies
 
 
 def rows_of(
@@ -40,19 +21,17 @@ def rows_of(
     first_seeds: tuple[int, ...] = (),
     tests: tuple[str, ...] = (),
     **columns: object,
-) -> tuple[list[list[tuple[tuple[str, ...], dict[str, object]]]], Outcomes]:
+) -> tuple[list[list[tuple[tuple[str, ...], dict[str, object]]]], Tallies]:
     """Return a row of totals for each text of ones and zeros, a cell each, and what passed."""
-    known = Outcomes()
+    known: dict[tuple[str, str | None, str], Tally] = {}
     rows: list[list[tuple[tuple[str, ...], dict[str, object]]]] = []
     for place, text in enumerate(outcomes):
         test = tests[place] if tests else "t"
-        first = first_seeds[place] if first_seeds else 1
-        trials = [
-            Trial(f"c{place}", index, sign=sign, first_seed=first)
-            for index, sign in enumerate(text)
-        ]
-        square = Square(cell=f"c{place}", coordinates={"test": test}, build="b", planned=len(text))
-        list(known.watched(cast("list[TrialRow]", trials), [square]))
+        known[f"c{place}", "b", test] = Tally(
+            first_seed=first_seeds[place] if first_seeds else 1,
+            measured=(1 << len(text)) - 1,
+            passes=sum((sign == "1") << index for index, sign in enumerate(text)),
+        )
         row: dict[str, object] = {
             "cell": f"c{place}",
             "build": "b",
@@ -75,14 +54,6 @@ def test_rows_are_tested_by_seed() -> None:
     assert lower["p_vs_best"] == mcnemar_exact(10, 0)
     assert lower["p_vs_best_holm"] == pytest.approx(3 * mcnemar_exact(10, 0))
     assert (lower["told_from_best"], alike["told_from_best"]) == (True, False)
-
-
-def test_what_errored_is_no_outcome() -> None:
-    """Neither as passed nor as failed; what was rejected did not pass."""
-    _, known = rows_of("1E0R")
-    found = known.of("c0", "b", "t")
-    assert found is not None
-    assert found.by_seed() == {1: True, 3: False, 4: False}
 
 
 def test_the_short_way_is_the_long_one() -> None:
@@ -163,10 +134,3 @@ def test_rows_with_nothing_in_common_are_not_tested() -> None:
     rows, known = rows_of("1" * 30, "0" * 30)
     rows[1][0] = (("another",), rows[1][0][1])
     assert standings(rows, known)[1]["told_from_best"] is None
-
-
-def test_trials_of_other_cells_are_none_of_ours() -> None:
-    """The highest index that was measured says which seeds are free."""
-    _, known = rows_of("1" * 3, "1" * 7)
-    assert known.most == 7
-    assert known.of("c9", "b", "t") is None

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from matrixbench.gated import build_plan
-from matrixbench.results.experiment import results_of
+from matrixbench.results.experiment import open_results
 from matrixbench.results.status import status_of
 from matrixbench.run.settings import settings_for
 from matrixbench.store.database import open_store
@@ -87,12 +87,10 @@ def test_a_launch_that_was_given_up_says_why(load: Load) -> None:
         request_timeout_s=1.0,
     )
     told = []
-    with open_store(settings.store, create=True) as store:
-        for error in ("it died", None):
-            with store.writer() as writer:
-                writer.end_launch(writer.start_launch(record), ended_at=2.0, error=error)
-            results = results_of(experiment, settings, store)
-            assert results.prepared is not None
-            (status,) = status_of(results, results.prepared.plan, store).launches
-            told.append(status.given_up)
+    for error in ("it died", None):
+        with open_store(settings.store, create=True) as store, store.writer() as writer:
+            writer.end_launch(writer.start_launch(record), ended_at=2.0, error=error)
+        with open_results(experiment, settings) as results:
+            (status,) = status_of(results).launches
+        told.append(status.given_up)
     assert told == ["it died", ""]

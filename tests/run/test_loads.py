@@ -12,10 +12,10 @@ import pytest
 
 from matrixbench.gated import build_plan, execute
 from matrixbench.output.export import tool_bench_rows, trial_rows
-from matrixbench.results.experiment import results_by_name, results_of
+from matrixbench.results.experiment import open_recorded, open_results
+from matrixbench.results.tables import cell_frame
 from matrixbench.run.settings import Settings, settings_for
 from matrixbench.spec.load import Experiment, load_experiment
-from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,8 +63,7 @@ class Ladder:
         """Return backend → the row of its cell."""
         experiment = self.file(*backends, more=more)
         settings = settings_for(experiment)
-        with open_store(settings.store, create=False) as store:
-            frame = results_of(experiment, settings, store).frame(store)
+        frame = cell_frame(experiment, settings)
         return rows_by_backend(frame)
 
     @property
@@ -140,8 +139,7 @@ def test_a_small_batch_is_no_part_of_a_launchs_times(ladder: Ladder) -> None:
     assert (alone["concurrency_in_force"], alone["speed_trials"]) == (6, 6)
     ladder.run(C8, more=more)
     experiment = ladder.file(C8, more=more)
-    with open_store(ladder.settings.store, create=False) as store:
-        frame = results_of(experiment, ladder.settings, store).frame(store)
+    frame = cell_frame(experiment, ladder.settings)
     assert frame["concurrency_in_force"].tolist() == [8, 8]
     assert frame["speed_trials"].tolist() == [4, 10]
     assert frame["trials"].tolist() == [10, 10]
@@ -194,8 +192,7 @@ def test_trials_of_every_load_are_judged_again(ladder: Ladder, write: Write) -> 
     changed = path.read_text(encoding="utf-8").replace("contains: Paris", "contains: London")
     experiment = load_experiment(write(changed), environ={})
     said: list[str] = []
-    with open_store(ladder.settings.store, create=False) as store:
-        frame = results_of(experiment, ladder.settings, store, say=said.append).frame(store)
+    frame = cell_frame(experiment, ladder.settings, say=said.append)
     assert frame["success_ratio"].tolist() == [0.0, 0.0]
     assert said == ["20 stored replies judged by the present checks, 20 changed"]
 
@@ -231,11 +228,10 @@ def test_a_store_tells_loads_apart_without_the_file(ladder: Ladder) -> None:
     """By its name, an experiment is shown as its file would show it; also one load of it."""
     ladder.run(C1, C8)
     by_file = ladder.cells(C1, C8)
-    with open_store(ladder.settings.store, create=False) as store:
-        results = results_by_name(store, "ladder")
-        named = rows_by_backend(results.frame(store))
-        rows = list(trial_rows(results, store))
-        theirs = list(tool_bench_rows(results, store))
+    with open_recorded("ladder", ladder.settings.store) as results:
+        named = rows_by_backend(cell_frame(results))
+        rows = list(trial_rows(results))
+        theirs = list(tool_bench_rows(results))
     for backend, row in by_file.items():
         for name in ("cell", "latency_p50_s", "concurrency_in_force", "trials"):
             assert named[backend][name] == row[name]
@@ -245,8 +241,8 @@ def test_a_store_tells_loads_apart_without_the_file(ladder: Ladder) -> None:
     }
     assert [len(row["success_times"]) for row in theirs] == [10, 10]
     ladder.run(C8)
-    with open_store(ladder.settings.store, create=False) as store:
-        alone = rows_by_backend(results_by_name(store, "ladder").frame(store))["c8"]
+    with open_recorded("ladder", ladder.settings.store) as results:
+        alone = rows_by_backend(cell_frame(results))["c8"]
     assert (alone["concurrency_in_force"], alone["speed_trials"]) == (8, 10)
 
 
@@ -254,8 +250,7 @@ def test_other_tools_get_no_times_of_another_load(ladder: Ladder) -> None:
     """What tool_bench.py plots are times too."""
     ladder.run(C1)
     experiment = ladder.file(C1.replace("concurrency: 1", "concurrency: 2"))
-    with open_store(ladder.settings.store, create=False) as store:
-        results = results_of(experiment, ladder.settings, store)
-        (row,) = tool_bench_rows(results, store)
+    with open_results(experiment, ladder.settings) as results:
+        (row,) = tool_bench_rows(results)
     assert (row["success_count"], row["success_times"], row["avg_time"]) == (10, [], None)
     assert json.dumps(row)
