@@ -17,7 +17,10 @@ from hypothesis import settings
 from matrixbench.models.sources import fetch
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.spec.models import Model, PackageFile
+from tests.cli.conftest import cli, fake_binary
 from tests.properties import PROFILES
+
+__all__ = ["cli", "fake_binary"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs so, and they hand it on: programs that the tests interrupt

@@ -22,7 +22,7 @@ from matrixbench.charts import draw, save
 from matrixbench.records import Kind, Outcome
 from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import BUILD, attempt, cell_frame, trial_frame
+from tests.results.cells import BUILD, attempt, cell_frame, trial_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from matrixbench.charts import draw
 from matrixbench.charts.files import write as write_picture
-from tests.charts.cells import table
 from tests.properties import examples
+from tests.results.cells import table
 from tests.test_safe_text import unsafe
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 SEEDS = ("tests/plan/test_seeds.py",)
 IDENTITY = ("tests/plan/test_identity.py",)
-FRAME = ("tests/charts/test_frame.py",)
+FRAME = ("tests/results/test_tables.py",)
 GATE = ("tests/comparison/test_comparison.py", "tests/comparison/test_missing.py")
 PROPORTIONS = ("tests/stats/test_proportions.py",)
 STRATIFIED = ("tests/stats/test_stratified.py",)
@@ -189,9 +189,9 @@ SPOTS = (
     Spot(
         about="outcomes",
         fault="an errored trial counts as one that failed",
-        within="summary",
-        text="tally.outcomes.total() - tally.outcomes[Outcome.ERRORED]",
-        becomes="tally.outcomes.total()",
+        within="Tally.trials",
+        text="self.outcomes.total() - self.outcomes[Outcome.ERRORED]",
+        becomes="self.outcomes.total()",
         noticed_by=FRAME,
     ),
     Spot(
@@ -224,7 +224,7 @@ SPOTS = (
         within="broken",
         text="answer, outcome=Outcome.REJECTED",
         becomes="answer, outcome=Outcome.ERRORED",
-        noticed_by=("tests/backends/test_openai_reply.py",),
+        noticed_by=("tests/backends/http/test_openai_reply.py",),
     ),
     Spot(
         about="outcomes",
@@ -244,11 +244,11 @@ SPOTS = (
     ),
     Spot(
         about="outcomes",
-        fault="comparisons count errored trials as failures",
-        within="Outcomes.watched",
-        text="if trial.outcome != Outcome.ERRORED:",
-        becomes="if trial.outcome:",
-        noticed_by=("tests/output/test_standing.py",),
+        fault="an errored trial has a verdict, as one that failed",
+        within="Tally.add",
+        text="if outcome is Outcome.ERRORED:",
+        becomes="if False:",
+        noticed_by=("tests/results/test_tally.py",),
     ),
     # The gate: may the candidate be released?
     Spot(
