@@ -2,34 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import shlex
+import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from matrixbench.backends.http.address import address_of, beside, other_form, root_of, shown_url
+from pydantic import Field
+
+from matrixbench.backends.http.address import (
+    address_of,
+    base_of,
+    beside,
+    other_form,
+    root_of,
+    shown_url,
+)
 from matrixbench.backends.http.openai_chat import (
     PROBE_TIMEOUT_S,
+    AddressedChat,
     ask_watching,
     context_in,
+    look_at,
     of_model,
+    other_told,
     reported,
+    takes_chats,
 )
 from matrixbench.backends.http.requests import Pace, RetryPolicy
-from matrixbench.backends.http.served_names import listed_names, unlisted
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.http.served_names import (
+    has_id,
+    ids_in,
+    ids_told,
+    listed_names,
+    nearest_ids,
+    unlisted,
+)
+from matrixbench.backends.registry import (
+    ServerKind,
+    SessionInfo,
+    not_honoured,
+    ok,
+    problem,
+    unknown,
+    warning,
+)
 from matrixbench.backends.secrecy import told_query
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Build
-from matrixbench.spec.backends import EndpointBackend
+from matrixbench.spec.backends import Obstacle, PositiveInt
+from matrixbench.spec.yaml_source import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.http.address import Address
     from matrixbench.backends.http.openai_chat import OpenAiChat
-    from matrixbench.backends.protocol import LaunchRequest
+    from matrixbench.backends.registry import Asked, Examined, LaunchRequest, Surroundings
+    from matrixbench.plan.cells import Launch, Origin, PresentBuild
     from matrixbench.records import ChatReply, ChatRequest, JsonObject, Refusal
+    from matrixbench.spec.models import Model, Template
+    from matrixbench.spec.yaml_source import Entry
+
+# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 KIND = "endpoint"
 DEFAULT_CONCURRENCY = 4
@@ -42,6 +82,143 @@ MAX_CONNECTIONS = 256
 _NOT_READY = frozenset({502, 503, 504})
 _NO_PAGE = frozenset({200, 301, 302, 307, 308, 404, 405})
 """What a url answers that has no list of models: nothing, another place, or a page for people."""
+
+ANSWER_TIMEOUT_S = 2.0
+MOST_BYTES = 1 << 20
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+ANY_MODEL = "llamacpp"
+"""The owner of a model that llama.cpp lists: its server answers whatever id is asked for."""
+
+_OK, _REFUSED = 200, frozenset({401, 403})
+
+
+class Answered(NamedTuple):
+    """What a page answered: its status, 0 where nothing came, and its JSON."""
+
+    status: int
+    data: Any
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the models that it lists."""
+        return ids_in(self.data) if self.status == _OK else ()
+
+
+class EndpointBackend(ServerKind):
+    """A running server that speaks the OpenAI chat API. Never started, never stopped."""
+
+    kind: Literal["endpoint"]
+    """How the server is obtained: it is there already, at a url."""
+
+    url: str
+    """The API's base, usually ending in `/v1`; `${VAR}` expands."""
+
+    strict_model: bool = False
+    """Whether the launch ends where the server lists other models than the `id` that is asked for,
+    or another model answers. Without it that is said once."""
+
+    api_key_env: str | None = None
+    """The name of the environment variable that holds the key. The key itself is never stored."""
+
+    context: PositiveInt | None = None
+    """Tokens that one request may use, where you know it; tests that need more do not apply."""
+
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """How many requests it is sent in a minute at most, over all that are under way, retries
+    included."""
+
+    honours: list[str] = []
+    """Request fields that this server honours beyond temperature, top_p, seed, max_tokens and
+    stop."""
+
+    page: ClassVar[str] = "docs/servers.md#endpoint"
+
+    @classmethod
+    def doubtful_findings(cls, name: str, entry: Entry, url: str | None) -> Iterator[Finding]:
+        """Yield that the url is a page of the API."""
+        node = entry.node.child("url")
+        base = None if url is None else base_of(url)
+        if node is None or base is None or url is None:
+            return
+        message = f"the url of the backend «{name}» names a page of the API, not its base"
+        hint = f"write url: {base}" if node.text == url and "@" not in url else "leave it out"
+        yield Finding(place=node.place, message=message, hint=hint)
+
+    def launch_obstacle(
+        self, model_name: str, model: Model, template: Template, *, faithful: bool
+    ) -> Obstacle | None:
+        """Return that a model has no id, or that there is a template to be given."""
+        if model.id is None:
+            return Obstacle(
+                f"model {model_name} has no id for an endpoint",
+                "give it id:, or say backends: in the model",
+            )
+        if not template.is_native:
+            return Obstacle(
+                f"an endpoint cannot be given the chat template {template.name}",
+                "its server decides; use a template that is {}, or exclude these cells",
+            )
+        return None
+
+    def request_obstacle(
+        self, coordinates: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> Obstacle | None:
+        """Return the first sampling field that its server may drop."""
+        return not_honoured(coordinates, self.honours, "endpoint")
+
+    def identity(self, model: Model, template: Template) -> JsonObject:
+        """Return the model's id: what its url stands for is in the build."""
+        return {"model": model.id}
+
+    def present(self, launch: Launch, origin: Origin, around: Surroundings) -> PresentBuild:
+        """Return that only a run asks."""
+        return unknown(origin, "an endpoint is asked only when it runs")
+
+    def open(
+        self, order: LaunchRequest, around: Surroundings
+    ) -> AbstractAsyncContextManager[EndpointSession]:
+        """Return a context in which the endpoint can be asked."""
+        return EndpointOpener(around.environ)(order)
+
+    def examine(
+        self, what: str, ids: Mapping[str, str], around: Surroundings
+    ) -> Iterator[Examined]:
+        """Yield what there is to say of the endpoint and of the models that it is asked for.
+
+        Only a server on this machine is asked, for its list of models and nothing else.
+        """
+        try:
+            address = address_of(self.url, self.api_key_env, around.environ)
+        except ServerError as error:
+            where = f"{error.where}: " if error.where else ""
+            yield problem(what, f"{where}{error.message}", error.hint)
+            return
+        key = "" if address.key_env is None else f", the key in {address.key_env} is set"
+        parts = urlsplit(address.url)
+        if parts.hostname not in LOOPBACK:
+            yield ok(what, f"{address.shown}{key}; not asked: it is not on this machine")
+            return
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            with socket.create_connection((parts.hostname, port), ANSWER_TIMEOUT_S):
+                pass
+        except OSError as error:
+            found = f"{address.shown} takes no connection ({error.strerror or 'no answer'}){key}"
+            yield problem(what, found, "start the server, or correct the url's port")
+            return
+        yield from _examined(what, address, ids, key)
+
+    @classmethod
+    def chat_url(cls, asked: Asked) -> str:
+        """Return its url, as its build has it: without secrets."""
+        base = "" if asked.build is None else json.loads(asked.build.server).get("url", "")
+        return shlex.quote(f"{base.rstrip('/')}/chat/completions")
+
+    @classmethod
+    def key_variable(cls, asked: Asked) -> str | None:
+        """Return the variable that the experiment's file names."""
+        spec = None if asked.launch is None else asked.launch.spec
+        return spec.api_key_env if isinstance(spec, cls) else None
 
 
 class EndpointOpener:
@@ -151,9 +328,7 @@ async def _open(
     environ: Mapping[str, str],
     manners: tuple[RetryPolicy, Pace | None],
 ) -> AsyncGenerator[EndpointSession]:
-    from matrixbench.backends.http.openai_chat import AddressedChat  # noqa: PLC0415  heavy: aiohttp
-
-    address, (policy, pace) = address_of(backend, environ), manners
+    address, (policy, pace) = address_of(backend.url, backend.api_key_env, environ), manners
     connections = 1 if order.faithful else backend.concurrency
     chat = AddressedChat(
         base_url=address.url,
@@ -238,8 +413,6 @@ async def _check_url(chat: OpenAiChat, address: Address) -> None:
     Raises:
         ServerError: The other form lists models, and there are no chats at this one.
     """
-    from matrixbench.backends.http.openai_chat import look_at, other_told, takes_chats  # noqa: PLC0415
-
     asked = beside(address.url, "/models")
     page, other = await look_at(chat, asked), other_form(address.url)
     if page.lists_models or page.status not in _NO_PAGE:
@@ -294,3 +467,61 @@ def endpoint_build(url: str, reported: JsonObject, query: Sequence[tuple[str, st
         version=str(version),
         details=reported,
     )
+
+
+def _examined(what: str, address: Address, ids: Mapping[str, str], key: str) -> Iterator[Examined]:
+    """Yield what the list of models tells."""
+    asked = beside(address.url, "/models")
+    page = _listed(asked, address.key)
+    if page.ids:
+        count = f"{len(page.ids)} model" + ("" if len(page.ids) == 1 else "s")
+        yield ok(what, f"{address.shown} answers: {count}{key}")
+        for name, wanted in ids.items():
+            yield from _examined_model(f"{what}, model {name}", wanted, page)
+        return
+    shown = shown_url(asked)
+    if page.status in _REFUSED:
+        todo = "check the key" if address.key_env else "name the key with api_key_env"
+        yield problem(what, f"{shown} answers HTTP {page.status}{key}", todo)
+        return
+    other = other_form(address.url)
+    if page.status and _listed(beside(other, "/models"), address.key).ids:
+        found = f"{shown} answers HTTP {page.status}, and {shown_url(other)} as a chat API does"
+        yield problem(what, found, f"write url: {shown_url(other)}")
+        return
+    if not page.status:
+        yield ok(what, f"{address.shown} takes connections{key}")
+        return
+    found = f"{address.shown} takes connections{key}; {shown} answers HTTP {page.status}"
+    yield warning(what, found, "some servers list no models; is the url right, with its /v1?")
+
+
+def _examined_model(what: str, wanted: str, page: Answered) -> Iterator[Examined]:
+    if has_id(wanted, page.ids):
+        return
+    found = f"the server does not list «{wanted}»; it has {ids_told(wanted, page.ids)}"
+    todo = f"write id: {nearest_ids(wanted, page.ids)[0]}, or load the model there"
+    entries = page.data.get("data") if isinstance(page.data, dict) else None
+    owners = {entry.get("owned_by") for entry in entries or () if isinstance(entry, dict)}
+    say = warning if owners == {ANY_MODEL} else problem
+    yield say(what, found, todo)
+
+
+def _listed(url: str, key: str | None) -> Answered:
+    """Return what a page on this machine answers, asked without any proxy."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(str(parts.hostname), parts.port, timeout=ANSWER_TIMEOUT_S)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    with (
+        contextlib.closing(connection),
+        contextlib.suppress(OSError, http.client.HTTPException, ValueError, RecursionError),
+    ):
+        connection.request("GET", path or "/", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read(MOST_BYTES)
+        with contextlib.suppress(ValueError, RecursionError):
+            return Answered(answer.status, json.loads(body))
+        return Answered(answer.status, None)
+    return Answered(0, None)

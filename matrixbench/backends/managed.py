@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.http.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
-    from matrixbench.backends.protocol import SessionInfo
+    from matrixbench.backends.registry import SessionInfo
     from matrixbench.records import ChatRequest, JsonObject
 
 SUFFIX = ".key"

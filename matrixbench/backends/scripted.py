@@ -8,21 +8,26 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from matrixbench.backends.protocol import SessionInfo
+from pydantic import Field, Tag
+
+from matrixbench.backends.registry import ServerKind, SessionInfo, ok
 from matrixbench.identity import digest
+from matrixbench.plan.cells import PresentBuild
 from matrixbench.records import Build, ChatReply, Kind, Outcome, Refusal, Timing, ToolCall
-from matrixbench.spec.backends import ScriptedBackend
+from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, TEXT, Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
-    from matrixbench.backends.protocol import LaunchRequest
+    from matrixbench.backends.registry import Asked, Examined, LaunchRequest, Surroundings
+    from matrixbench.plan.cells import Launch, Origin
     from matrixbench.records import ChatRequest, JsonObject
-    from matrixbench.spec.backends import Reply, ScriptedReply
+    from matrixbench.spec.models import Model, Template
 
-DEFAULT_CONCURRENCY = 4
+# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 SCRIPTED_BUILD = Build(
     id=digest({"kind": "scripted", "server": "scripted", "model": "", "device": ""}),
@@ -30,6 +35,88 @@ SCRIPTED_BUILD = Build(
     server="scripted",
 )
 """One for all scripts: what a script says is in the file, not in what runs."""
+
+
+class ScriptedReply(Part):
+    """One reply of the scripted backend; a bare string is its content."""
+
+    content: str | None = None
+    """The text."""
+
+    tool_calls: list[dict[str, Any]] = []
+    """Calls as `{name: …, arguments: {…}}`; arguments may be a mapping or JSON text."""
+
+    finish_reason: str | None = None
+    """Default: `tool_calls` where there are calls, else `stop`."""
+
+    error: Literal["rejected", "errored"] | None = None
+    """Answer with a refusal of this outcome instead of a reply."""
+
+
+Spoken: TypeAlias = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[ScriptedReply, Tag(MAPPING)], BY_SHAPE
+]
+
+Reply: TypeAlias = Annotated[
+    Annotated[str, Tag(TEXT)]
+    | Annotated[ScriptedReply, Tag(MAPPING)]
+    | Annotated[list[Spoken], Field(min_length=1), Tag(LIST)],
+    BY_SHAPE,
+]
+"""One reply of the scripted backend, or a list of them for the turns of a conversation."""
+
+
+class ScriptedBackend(ServerKind):
+    """Replies from the file, without a server or a model: for trying an experiment out."""
+
+    kind: Literal["scripted"]
+    """How the server is obtained: there is none, replies stand in the file."""
+
+    replies: Annotated[
+        Annotated[list[Reply], Tag(LIST)] | Annotated[dict[str, list[Reply]], Tag(MAPPING)],
+        BY_SHAPE,
+    ]
+    """Taken in turn, trial by trial, by each test; or test name (a glob may be used) → its
+    replies. A list in a list are the turns of one conversation; its last reply repeats."""
+
+    delay_s: Annotated[float, Field(ge=0)] = 0.0
+    """How long each reply takes, in seconds."""
+
+    page: ClassVar[str] = "docs/servers.md#scripted"
+    usual_concurrency: ClassVar[int | None] = 4
+    has_model: ClassVar[bool] = False
+
+    def identity(self, model: Model, template: Template) -> JsonObject:
+        """Return the replies, as they stand in the file."""
+        replies = self.model_dump(mode="json")["replies"]
+        return {"replies": replies, "ollama_template": template.ollama_text}
+
+    def present(self, launch: Launch, origin: Origin, around: Surroundings) -> PresentBuild:
+        """Return the one build that there is."""
+        return PresentBuild(build=SCRIPTED_BUILD, verified=True, origin=origin)
+
+    def open(
+        self, order: LaunchRequest, around: Surroundings | None = None
+    ) -> AbstractAsyncContextManager[ScriptedSession]:
+        """Return a context in which the script answers."""
+        return self._session(order)
+
+    @asynccontextmanager
+    async def _session(self, order: LaunchRequest) -> AsyncGenerator[ScriptedSession]:
+        usual = self.concurrency or self.usual_concurrency or 1
+        info = SessionInfo(build=SCRIPTED_BUILD, concurrency=1 if order.faithful else usual)
+        yield ScriptedSession(self, info)
+
+    def examine(
+        self, what: str, ids: Mapping[str, str], around: Surroundings
+    ) -> Iterator[Examined]:
+        """Yield that there is nothing to look for."""
+        yield ok(what, "scripted: needs no server")
+
+    @classmethod
+    def chat_url(cls, asked: Asked) -> str:
+        """Return nothing: there is nobody to ask."""
+        return ""
 
 
 class ScriptedSession:
@@ -89,16 +176,6 @@ class ScriptedSession:
     async def ensure_alive(self) -> bool:
         """Return False: a script does not die."""
         return False
-
-
-@asynccontextmanager
-async def open_scripted(order: LaunchRequest) -> AsyncGenerator[ScriptedSession]:
-    """Yield a session that answers from the backend's script."""
-    backend = order.backend
-    if not isinstance(backend, ScriptedBackend):
-        raise TypeError(f"a script cannot be opened for {type(backend).__name__}")
-    concurrency = 1 if order.faithful else backend.concurrency or DEFAULT_CONCURRENCY
-    yield ScriptedSession(backend, SessionInfo(build=SCRIPTED_BUILD, concurrency=concurrency))
 
 
 def _replies(backend: ScriptedBackend, test: str) -> Sequence[Reply]:

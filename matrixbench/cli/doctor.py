@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from matrixbench.backends.registry import Severity
 from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import AsJson, StorePath, print_json, put
 from matrixbench.doctor.examination import examine, findings_json, lines_of
-from matrixbench.doctor.findings import Severity
 from matrixbench.errors import ExitCode
 from matrixbench.run.settings import settings_in
 

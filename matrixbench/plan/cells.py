@@ -5,17 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from matrixbench.safe_text import for_line
 from matrixbench.spec.axes import cell_name
-from matrixbench.spec.backends import (
-    CommandBackend,
-    EndpointBackend,
-    LlamaServerBackend,
-    OllamaBackend,
-    ScriptedBackend,
-)
 from matrixbench.spec.checks import marks_of
 
 if TYPE_CHECKING:
@@ -24,8 +17,8 @@ if TYPE_CHECKING:
     from matrixbench.records import Build, JsonObject
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.backends import Backend
-    from matrixbench.spec.load import Template, TestCase
-    from matrixbench.spec.models import Model
+    from matrixbench.spec.load import TestCase
+    from matrixbench.spec.models import Model, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +149,6 @@ class LaunchRun(NamedTuple):
     origin: Origin | None = None
 
 
-SCRIPTED_CONCURRENCY = 4
-
 _MARK = "@"
 """Between a cell's id and its load; no digest has it."""
 
@@ -183,17 +174,11 @@ class Load:
 
 def load_of(backend: Backend, *, faithful: bool) -> Load:
     """Return the load that a backend is measured under."""
-    match backend:
-        case LlamaServerBackend() | CommandBackend() | OllamaBackend():
-            if faithful:
-                return Load(concurrency=1, slots=1)
-            return Load(concurrency=backend.concurrency or backend.slots, slots=backend.slots)
-        case EndpointBackend():
-            return Load(concurrency=1 if faithful else backend.concurrency)
-        case ScriptedBackend():
-            return Load(concurrency=1 if faithful else backend.concurrency or SCRIPTED_CONCURRENCY)
-        case _:
-            assert_never(backend)
+    slots = backend.slots_given
+    if faithful:
+        return Load(concurrency=1, slots=None if slots is None else 1)
+    usual = slots or backend.usual_concurrency
+    return Load(concurrency=backend.concurrency or usual, slots=slots)
 
 
 def load_text(key: str) -> str:
@@ -253,7 +238,7 @@ def loads_of(launches: Iterable[Launch]) -> Loads:
     for launch in launches:
         of.setdefault(launch.digest, set()).add(launch.load.key)
         servers = groups.setdefault(launch.digest, {})
-        servers.setdefault(_server(launch), {})[launch.name] = launch.load.key
+        servers.setdefault(launch.spec.place(launch.binary), {})[launch.name] = launch.load.key
     return Loads(
         keys=frozenset().union(*of.values()),
         of={digest: frozenset(keys) for digest, keys in of.items()},
@@ -277,23 +262,6 @@ def load_notes(loads: Loads) -> list[str]:
     named = ", ".join(first[:_NAMED]) + (", …" if len(first) > _NAMED else "")
     more = "" if len(groups) == 1 else f" (and {len(groups) - 1:,} more such groups)"
     return [f"only their load tells {named} apart{more}: each is measured by itself"]
-
-
-def _server(launch: Launch) -> tuple[str | None, ...]:
-    """Return where a launch's server is found, as the file says it."""
-    match launch.spec:
-        case LlamaServerBackend():
-            return (launch.binary,)
-        case OllamaBackend():
-            return (launch.binary, launch.spec.url)
-        case CommandBackend():
-            return (launch.spec.argv[0],)
-        case EndpointBackend():
-            return (launch.spec.url,)
-        case ScriptedBackend():
-            return ()
-        case _:
-            assert_never(launch.spec)
 
 
 class Why(StrEnum):

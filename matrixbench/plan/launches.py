@@ -5,34 +5,22 @@ from __future__ import annotations
 from hashlib import sha256
 from itertools import product
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matrixbench.identity import IDENTITY_VERSION, digest
-from matrixbench.plan.applicability import Obstacle, launch_obstacle, takes_file
 from matrixbench.plan.cells import Launch, load_of
 from matrixbench.plan.selector import narrow
 from matrixbench.spec.axes import MODEL_AXES, OPTIONS, Level, level_of, matches
-from matrixbench.spec.backends import (
-    CommandBackend,
-    EndpointBackend,
-    LlamaServerBackend,
-    OllamaBackend,
-    ScriptedBackend,
-)
 from matrixbench.spec.base import grid_points
-from matrixbench.spec.slips import OPTION_NAMES as OLLAMA_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from matrixbench.records import Build, JsonObject
-    from matrixbench.spec.backends import Backend
+    from matrixbench.spec.backends import Backend, Obstacle
     from matrixbench.spec.base import Point
-    from matrixbench.spec.load import Experiment, Template
-    from matrixbench.spec.models import Model
-
-_DEFAULT_CONTEXT = LlamaServerBackend.model_fields["context"].default
-_OLLAMA_CONTEXT = OllamaBackend.model_fields["context"].default
+    from matrixbench.spec.load import Experiment
+    from matrixbench.spec.models import Model, Template
 
 
 class PossibleLaunch(NamedTuple):
@@ -55,7 +43,7 @@ def launches(
     named = {axis: value for axis, value in (named or {}).items() if _at_launch(axis)}
     for backend_name, backend in experiment.file.backends.items():
         for (model_name, model), (label, binary) in product(
-            experiment.file.models.items(), _binaries(backend)
+            experiment.file.models.items(), backend.builds
         ):
             if model.backends is not None and backend_name not in model.backends:
                 continue
@@ -71,14 +59,6 @@ def launches(
 
 def _at_launch(axis: str) -> bool:
     return level_of(axis) is Level.LAUNCH
-
-
-def _binaries(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
-    if not isinstance(backend, LlamaServerBackend | OllamaBackend):
-        return ((None, None),)
-    if isinstance(backend.binary, dict):
-        return tuple(backend.binary.items())
-    return ((None, backend.binary),)
 
 
 def _of_model(
@@ -118,8 +98,8 @@ def _of_model(
             },
             load=load_of(backend[1], faithful=experiment.file.faithful),
         )
-        obstacle = launch_obstacle(
-            backend[1], model[0], source, template, faithful=experiment.file.faithful
+        obstacle = backend[1].launch_obstacle(
+            model[0], source, template, faithful=experiment.file.faithful
         )
         yield PossibleLaunch(launch, obstacle)
 
@@ -134,30 +114,16 @@ def _templates_of(experiment: Experiment, model: Model) -> list[Template]:
 
 
 def _option_points(backend: Backend, model: Model) -> tuple[Point, ...]:
-    if not isinstance(backend, LlamaServerBackend | OllamaBackend | CommandBackend):
+    if backend.option_grids is None:
         return ({},)
     merged = [
-        {**over, **_known(backend, own)}
-        for over, own in product(grid_points(backend.options), grid_points(model.options or {}))
+        {**over, **{name: value for name, value in own.items() if backend.takes_option(name)}}
+        for over, own in product(
+            grid_points(backend.option_grids), grid_points(model.options or {})
+        )
     ]
     points = grid_points([{key: {"value": value} for key, value in p.items()} for p in merged])
     return tuple({f"{OPTIONS}{name}": value for name, value in point.items()} for point in points)
-
-
-def _known(backend: LlamaServerBackend | OllamaBackend | CommandBackend, options: Point) -> Point:
-    """Return those of a model's options that a backend can take.
-
-    A command line takes those that it names, Ollama those that it has: the others belong to the
-    model's other servers.
-    """
-    if isinstance(backend, LlamaServerBackend):
-        return options
-    if isinstance(backend, OllamaBackend):
-        return {name: value for name, value in options.items() if name in OLLAMA_OPTIONS}
-    from matrixbench.spec.backends import names_in  # noqa: PLC0415  heavy: jinja2
-
-    named = names_in(*backend.argv)
-    return {name: value for name, value in options.items() if named.whole or name in named.options}
 
 
 def fill_axes(model: Model, axes: Mapping[str, Any]) -> Model:
@@ -190,54 +156,9 @@ def launch_digest(
         "template": template.text,
         "faithful": faithful or None,
     }
-    parts = {**common, **_of_kind(backend, model, template)}
+    parts = {**common, **backend.identity(model, template)}
     told = {name: value for name, value in parts.items() if value is not None}
     return digest({"version": IDENTITY_VERSION, "kind": backend.kind, **told})
-
-
-def _of_kind(backend: Backend, model: Model, template: Template) -> JsonObject:
-    match backend:
-        case LlamaServerBackend():
-            return {
-                "context": None if backend.context == _DEFAULT_CONTEXT else backend.context,
-                "env": backend.env or None,
-                "model": _file_reference(model),
-            }
-        case OllamaBackend():
-            return {
-                "context": None if backend.context == _OLLAMA_CONTEXT else backend.context,
-                "env": backend.env or None,
-                "model": model.ollama or _file_reference(model),
-                "template": None,  # its Jinja text, which Ollama is not given
-                "ollama_template": template.ollama_text,
-            }
-        case CommandBackend():
-            return {
-                "argv": _as_written(backend.argv),
-                "context": backend.context,
-                "env": backend.env or None,
-                "model": _file_reference(model) if takes_file(backend, model) else model.id,
-            }
-        case EndpointBackend():
-            return {"model": model.id}
-        case ScriptedBackend():
-            replies = backend.model_dump(mode="json")["replies"]
-            return {"replies": replies, "ollama_template": template.ollama_text}
-        case _:
-            assert_never(backend)
-
-
-def _as_written(argv: list[str]) -> list[str]:
-    """Return a command line's templates, the program by its name: its content is in the build."""
-    return [argv[0].replace("\\", "/").rsplit("/", 1)[-1], *argv[1:]]
-
-
-def _file_reference(model: Model) -> str | None:
-    if model.package is not None:
-        return model.package.sha256
-    if model.hf is not None:
-        return model.hf
-    return None if model.gguf is None else model.gguf.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 PROGRAM = "program"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.identity import canonical_json, combine, digest
-from matrixbench.plan.applicability import Obstacle, point_obstacle, test_obstacle
 from matrixbench.plan.cells import (
     Cell,
     Launch,
@@ -29,6 +28,7 @@ from matrixbench.spec.axes import (
     level_of,
     values_of_axis,
 )
+from matrixbench.spec.backends import Backend, Obstacle
 from matrixbench.spec.base import axis_values, grid_points
 from matrixbench.spec.rules import STREAM
 
@@ -273,13 +273,15 @@ class _Builder:
         launch = group.launch
         load = self._loads.mark(launch)
         for test in tests:
-            against_test = obstacle or test_obstacle(launch.spec, test)
+            against_test = obstacle or _test_obstacle(launch.spec, test)
             test_digest = self._test_digests[id(test)]
             for fields_digest, point in self._requests.for_test(chosen, test):
                 self._count()
                 if left_out is not None and left_out(point, test):
                     continue
-                against = against_test or point_obstacle(launch.spec, point)
+                against = against_test or launch.spec.request_obstacle(
+                    point.coordinates, point.fields
+                )
                 if against is not None:
                     self._set_aside(launch, point, test, against)
                     continue
@@ -376,3 +378,17 @@ def _asked(test: TestCase) -> JsonObject:
     """Return what of a test decides the answers beside its request fields."""
     script = {} if test.script is None else {"conversation": test.script.identity}
     return {"messages": test.messages, "tools": test.tools, **script}
+
+
+def _test_obstacle(backend: Backend, test: TestCase) -> Obstacle | None:
+    """Return why a test cannot be asked of a backend, or None."""
+    said = (*test.messages, *(test.script.turns if test.script else ()))
+    if (obstacle := backend.messages_obstacle(said)) is not None:
+        return obstacle
+    needed, given = test.needs.context, backend.context_given
+    if needed is None or given is None or needed <= given:
+        return None
+    return Obstacle(
+        f"test {test.name} needs a context of {needed} tokens, the backend gives {given}",
+        f"raise the backend's context: to {needed} or more",
+    )

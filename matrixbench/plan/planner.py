@@ -12,7 +12,6 @@ from matrixbench.plan.cells import NOTHING, Cell, CellProgress, Judged, PresentB
 from matrixbench.plan.launches import changed_files, contents_of, same_but_for_files
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.spec.axes import label
-from matrixbench.spec.backends import ScriptedBackend
 from matrixbench.spec.experiment import PROMPT_TIMES
 from matrixbench.stats.betting import fewest_rounds
 from matrixbench.stats.sequential import Precision, trials_to_precision
@@ -198,7 +197,7 @@ def cache_notes(file: ExperimentFile, matrix: Matrix) -> list[str]:
 
 def _shares_prompts(group: LaunchCells) -> bool:
     """Return whether several cells of a launch ask the same, with other sampling perhaps."""
-    if isinstance(group.launch.spec, ScriptedBackend):
+    if not group.launch.spec.has_model:
         return False
     return len(group.cells) > len({id(cell.test) for cell in group.cells})
 
@@ -208,9 +207,6 @@ ANY_BUILD = "--any-build counts what any build has done"
 
 _UNKNOWN_CONCURRENCY = 4
 """Where only the server knows how many requests it works on at a time."""
-
-MANAGED_KINDS = frozenset({"llama-server", "command", "ollama"})
-"""Backends whose servers are started here, unless they have a url."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,11 +363,7 @@ class Plan:
     @property
     def server_starts(self) -> int:
         """How many servers will be started."""
-        managed = [plan for plan in self.launches if plan.launch.spec.kind in MANAGED_KINDS]
-        return sum(
-            plan.remaining > 0 and getattr(plan.launch.spec, "url", None) is None
-            for plan in managed
-        )
+        return sum(plan.remaining > 0 and plan.launch.spec.starts_server for plan in self.launches)
 
     @property
     def verified(self) -> bool:

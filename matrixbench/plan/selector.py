@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, matches, same
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SAMPLING_FIELDS
 from matrixbench.spec.slips import SAMPLING_WORDS
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted

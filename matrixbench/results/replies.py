@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
 from matrixbench.records import Outcome
 from matrixbench.results.tally import tallied
-from matrixbench.run.reproduce import Reproduction, reproduction
+from matrixbench.run.reproduce import reproduction
 from matrixbench.run.servers import Servers
 from matrixbench.spec.axes import varying_axes
-from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.plan.cells import Launch
+    from matrixbench.backends.registry import Reproduction
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
     from matrixbench.store.rows import StoredLaunch, Transcript, TrialRow
@@ -195,20 +194,13 @@ def shown_trial(results: Results, trial: int) -> ShownTrial:
         row=found,
         transcript=transcript,
         launch=launch,
-        reproduction=reproduction(transcript, record, _as_given(results, cell)),
+        reproduction=reproduction(
+            transcript,
+            record,
+            cell.of_plan.launch if cell.of_plan else None,
+            Servers(results.prepared.settings).around if results.prepared else None,
+        ),
     )
-
-
-def _as_given(results: Results, cell: ResultCell) -> Launch | None:
-    """Return a cell's launch; of Ollama, with the paths in its options as its server got them.
-
-    Those became variables, which no record of the launch holds. Of other servers the command line
-    is stored.
-    """
-    launch = cell.of_plan.launch if cell.of_plan else None
-    if launch is None or results.prepared is None or not isinstance(launch.spec, OllamaBackend):
-        return launch
-    return replace(launch, options=Servers(results.prepared.settings).meant(launch).options)
 
 
 def _only(results: Results) -> ResultCell:

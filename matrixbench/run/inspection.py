@@ -18,17 +18,16 @@ from typing import (
 )
 
 from matrixbench.identity import digest, digest_bytes
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.plan.matrix import LaunchCells, Matrix
 from matrixbench.records import ChatRequest, Refusal
-from matrixbench.spec.backends import ScriptedBackend
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SamplingField
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.identity import Json
     from matrixbench.plan.cells import Cell, Launch, PresentBuild
     from matrixbench.plan.planner import CellWork
@@ -170,7 +169,7 @@ async def look(
         names = [test.name for test in subject.dropped]
         noticed = of_dropped_tools(subject.launch, names)
         await found(NOT_APPLICABLE, dict.fromkeys(names, reason), [noticed])
-    if not subject.tests or isinstance(subject.launch.spec, ScriptedBackend):
+    if not subject.tests or not subject.launch.spec.has_model:
         return
     if rendered := await prompts(session, subject.tests):
         await found(PROMPTS, rendered, [])

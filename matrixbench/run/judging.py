@@ -10,11 +10,11 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import named_cell
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.identity import combine, digest
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import ANY_LOAD, NotApplicable
 from matrixbench.plan.matrix import experiment_loads, is_greedy
 from matrixbench.plan.selector import Partners
 from matrixbench.records import Kind
+from matrixbench.spec.backends import Obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -35,14 +35,12 @@ from matrixbench.run.inspection import (
 from matrixbench.run.prepare import history_of
 from matrixbench.run.stopping import Stopping
 from matrixbench.run.trials import Batch, BatchRun, interleave, rounded_context
-from matrixbench.spec.backends import ScriptedBackend
-from matrixbench.spec.test_rules import context_of
 from matrixbench.store.experiments import LOAD, load_note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.identity import Json
     from matrixbench.plan.cells import Cell, Launch
     from matrixbench.plan.planner import CellWork, LaunchPlan
@@ -351,7 +349,7 @@ class _Visit:
         """Have the server compute each prompt first, where the file asks for it."""
         prepared, launch = self.visits.prepared, self.plan.launch
         file = prepared.experiment.file
-        if not file.warm_up or file.faithful or isinstance(launch.spec, ScriptedBackend):
+        if not file.warm_up or file.faithful or not launch.spec.has_model:
             return
         prompts = distinct_prompts(work, prepared.prompts)
         self.visits.counts(WarmingUp(name=launch.name, prompts=len(prompts)))
@@ -372,7 +370,7 @@ class _Visit:
             generation=self.visits.generation(),
             first_seed=prepared.seeds.first,
             timeout_s=file.timeouts.request_s,
-            context=context_of(self.plan.launch.spec),
+            context=self.plan.launch.spec.context_given,
         )
         run = BatchRun(
             session,

@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.llama.arguments import OWNED
-from matrixbench.errors import MatrixbenchError, ModelError, Problem, ServerError, SpecError
+from matrixbench.backends.registry import Fault, Gravity, names_files, server_of, told
+from matrixbench.errors import ModelError, Problem, ServerError, SpecError
 from matrixbench.models.gguf import check_magic, check_whole, require_gguf
 from matrixbench.plan.launches import launches
-from matrixbench.run.servers import names_files, needs_file
-from matrixbench.spec.backends import CommandBackend, LlamaServerBackend, OllamaBackend
-from matrixbench.spec.slips import is_short, long_name, said_elsewhere
+from matrixbench.spec.templating import template_fault
+from matrixbench.spec.yaml_source import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from matrixbench.backends.llama.executable import ServerHelp
     from matrixbench.plan.cells import Launch
     from matrixbench.run.servers import Servers
     from matrixbench.spec.load import Experiment
     from matrixbench.spec.yaml_source import Document, Loc, Place
-
-
-class Gravity(Enum):
-    """What follows from a finding."""
-
-    REFUSED = auto()
-    """No server could do what the file says: `execute` does not begin."""
-    GIVEN_UP = auto()
-    """The launch would be given up, the others run: `validate` refuses the file."""
-    DOUBTFUL = auto()
-    """It may be meant so, or be there when it runs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Something that was found.
-
-    Args:
-        ways: Where it may stand in the file; the first that is there counts.
-        name: The key under that way; empty for what stands at the way itself.
-        message: What is wrong.
-        hint: The way out.
-        gravity: What follows from it.
-        text: The value's text that is wrong; empty where the key itself is.
-    """
-
-    ways: tuple[Loc, ...]
-    name: str = ""
-    text: str = ""
-    message: str
-    hint: str
-    gravity: Gravity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +91,9 @@ class _Looking:
 
     def __init__(self, workshop: Servers) -> None:
         self._workshop = workshop
-        self._helps: dict[Hashable, ServerHelp | None] = {}
         self._seen: set[Hashable] = set()
 
-    def at(self, launch: Launch) -> Iterator[_Found]:
+    def at(self, launch: Launch) -> Iterator[Fault]:
         """Yield all that is wrong with a launch."""
         yield from self.at_settings(launch)
         if self._first("program", launch.backend, launch.binary):
@@ -137,17 +101,15 @@ class _Looking:
         if self._first("model", launch.model, launch.source.model_dump_json()):
             yield from self._model(launch)
 
-    def at_settings(self, launch: Launch) -> Iterator[_Found]:
+    def at_settings(self, launch: Launch) -> Iterator[Fault]:
         """Yield what a launch asks of its server that no server could do."""
-        if isinstance(launch.spec, LlamaServerBackend):
-            named = (launch.backend, launch.binary, launch.model, frozenset(launch.options))
-            if self._first("options", *named):
-                yield from _options(launch, self._help(launch, launch.spec))
-            if self._first("template", launch.backend, launch.binary, launch.template.name):
-                yield from _template_name(launch, self._help(launch, launch.spec))
+        backend, around = server_of(launch.spec), self._workshop.around
+        named = (launch.backend, launch.binary, launch.model, launch.template.name)
+        if self._first("settings", *named, frozenset(launch.options)):
+            yield from backend.faults(launch, around)
         if names_files(launch.options):
             yield from self._files(launch)
-        if self._first("jinja", launch.template.name) and _is_given(launch):
+        if self._first("jinja", launch.template.name) and backend.takes_jinja:
             yield from _template_text(launch)
 
     def _first(self, *key: Hashable) -> bool:
@@ -157,20 +119,11 @@ class _Looking:
         self._seen.add(key)
         return True
 
-    def _help(self, launch: Launch, backend: LlamaServerBackend) -> ServerHelp | None:
-        key = (launch.backend, launch.binary)
-        if key not in self._helps:
-            try:
-                self._helps[key] = self._workshop.server_help(launch, backend)
-            except ServerError:
-                self._helps[key] = None
-        return self._helps[key]
-
-    def _files(self, launch: Launch) -> Iterator[_Found]:
+    def _files(self, launch: Launch) -> Iterator[Fault]:
         """Yield the files that options name and that are not there."""
         for fault in self._workshop.meant(launch).missing():
-            yield _Found(
-                ways=_option_grids(launch),
+            yield Fault(
+                ways=(("models", launch.model, "options"), ("backends", launch.backend, "options")),
                 name=fault.option,
                 text=fault.text,
                 message=fault.told,
@@ -178,20 +131,16 @@ class _Looking:
                 gravity=Gravity.REFUSED,
             )
 
-    def _program(self, launch: Launch) -> Iterator[_Found]:
-        look, named = self._workshop.program_of(launch), _named_program(launch)
-        if look is None:
+    def _program(self, launch: Launch) -> Iterator[Fault]:
+        program = server_of(launch.spec).program(launch, self._workshop.around)
+        if program is None:
             return
-        key = "argv" if isinstance(launch.spec, CommandBackend) else "binary"
-        way: Loc = ("backends", launch.backend, key)
-        for label in _labels(launch):
-            way = (*way, label)
-        gravity = Gravity.GIVEN_UP if named else Gravity.DOUBTFUL
-        ways: tuple[Loc, ...] = (way, ("backends", launch.backend))
-        yield from _of_error(look, ways, gravity)
+        ways: tuple[Loc, ...] = (program.way, ("backends", launch.backend))
+        gravity = Gravity.GIVEN_UP if program.by_path else Gravity.DOUBTFUL
+        yield from _of_error(program.find, ways, gravity)
 
-    def _model(self, launch: Launch) -> Iterator[_Found]:
-        if not needs_file(launch):
+    def _model(self, launch: Launch) -> Iterator[Fault]:
+        if not server_of(launch.spec).needs_file(launch.source):
             return
         source = launch.source
         key = next((key for key in ("gguf", "hf", "package") if getattr(source, key)), "gguf")
@@ -210,105 +159,18 @@ class _Looking:
 
 def _of_error(
     look: Callable[[], object], ways: tuple[Loc, ...], gravity: Gravity
-) -> Iterator[_Found]:
+) -> Iterator[Fault]:
     """Yield what is wrong where looking at something fails."""
     try:
         look()
     except (ServerError, ModelError) as error:
-        yield _Found(ways=ways, message=_told(error), hint=error.hint, gravity=gravity)
+        yield Fault(ways=ways, message=told(error), hint=error.hint, gravity=gravity)
     except OSError as error:
-        yield _Found(ways=ways, message=f"cannot be read: {error}", hint="", gravity=gravity)
+        yield Fault(ways=ways, message=f"cannot be read: {error}", hint="", gravity=gravity)
 
 
-def _told(error: MatrixbenchError) -> str:
-    return f"{error.where}: {error.message}" if error.where else error.message
-
-
-def _labels(launch: Launch) -> tuple[str | int, ...]:
-    if isinstance(launch.spec, CommandBackend):
-        return (0,)
-    label = launch.coordinates.get("binary")
-    return () if label is None else (str(label),)
-
-
-def _named_program(launch: Launch) -> bool:
-    """Return whether the file names a program by its path, so that it must be there."""
-    match launch.spec:
-        case LlamaServerBackend() | OllamaBackend():
-            return launch.binary is not None
-        case CommandBackend():
-            return "/" in launch.spec.argv[0]
-        case _:
-            return False
-
-
-def _is_given(launch: Launch) -> bool:
-    """Return whether a launch's server is given its chat template as Jinja."""
-    if isinstance(launch.spec, CommandBackend):
-        return launch.spec.chat_template
-    return isinstance(launch.spec, LlamaServerBackend)
-
-
-def _options(launch: Launch, known: ServerHelp | None) -> Iterator[_Found]:
-    """Yield the options that a llama-server does not know, or that are not the file's to set.
-
-    Without a binary at hand only the short names are known to be none.
-    """
-    ways = _option_grids(launch)
-    for name in launch.options:
-        if name in OWNED:
-            message, hint = f"the option «{name}» is not given here", OWNED[name]
-        elif _is_known(name, known):
-            continue
-        else:
-            message = f"the llama-server of {launch.backend} does not know the option «{name}»"
-            hint = _meant(name, known)
-        yield _Found(ways=ways, name=name, message=message, hint=hint, gravity=Gravity.REFUSED)
-
-
-def _option_grids(launch: Launch) -> tuple[Loc, ...]:
-    return ("models", launch.model, "options"), ("backends", launch.backend, "options")
-
-
-def _is_known(name: str, known: ServerHelp | None) -> bool:
-    if known is None:
-        return not (is_short(name) or said_elsewhere(name))
-    return f"--{name}" in known.flags
-
-
-def _meant(name: str, known: ServerHelp | None) -> str:
-    """Return what is written for an option that a llama-server does not know."""
-    from matrixbench.spec.wording import choose  # noqa: PLC0415  only for a wrong file
-
-    own = None if known is None else known.long_names
-    meant = long_name(name, own)
-    if meant is not None and _is_known(meant, known):
-        return f"write {meant}"
-    flags = {flag[2:] for flag in known.flags if flag.startswith("--")} if known else set()
-    hint = said_elsewhere(name) or choose(name, sorted(flags - OWNED.keys()), what="it knows")
-    return hint if meant is None else f"{name} is {meant} in other builds; {hint}"
-
-
-def _template_name(launch: Launch, known: ServerHelp | None) -> Iterator[_Found]:
-    from matrixbench.spec.wording import choose  # noqa: PLC0415  only for a wrong file
-
-    template = launch.template.known_as
-    if template is None or known is None or template in known.templates:
-        return
-    hint = choose(template, sorted(known.templates), what="it knows")
-    yield _Found(
-        ways=(("chat_templates", launch.template.name),),
-        name="name",
-        message=f"the llama-server of {launch.backend} knows no chat template «{template}»",
-        hint=f"{hint}; or use file:",
-        gravity=Gravity.REFUSED,
-    )
-
-
-def _template_text(launch: Launch) -> Iterator[_Found]:
+def _template_text(launch: Launch) -> Iterator[Fault]:
     """Yield what is wrong with the text of a chat template, with the line that it stands in."""
-    from matrixbench.spec.templating import template_fault  # noqa: PLC0415  heavy: jinja2
-
     template = launch.template
     fault = None if template.text is None else template_fault(template.text)
     if fault is None:
@@ -316,7 +178,7 @@ def _template_text(launch: Launch) -> Iterator[_Found]:
     hint = "correct that line: no server could render it"
     if not fault.certain:
         hint = "jinja2 refuses it; your server's own Jinja may know it: look at a try"
-    yield _Found(
+    yield Fault(
         ways=(("chat_templates", template.name),),
         name="file",
         message=f"the chat template {template.path}:{fault.line}: {fault.message}: {fault.text}",
@@ -325,23 +187,21 @@ def _template_text(launch: Launch) -> Iterator[_Found]:
     )
 
 
-def _placed(experiment: Experiment, found: Iterable[_Found]) -> Inspection:
+def _placed(experiment: Experiment, found: Iterable[Fault]) -> Inspection:
     """Return findings with their places, each once, in the file's order."""
     several = list(dict.fromkeys(found))
     if not several:
         return Inspection()
-    from matrixbench.spec.yaml_source import read_document  # noqa: PLC0415  only for a wrong file
-
     document = read_document(experiment.path, shown=_shown(experiment.path))
     placed = sorted(((_place(document, one), one) for one in several), key=lambda pair: pair[0])
 
     def of(gravity: Gravity) -> tuple[Problem, ...]:
-        told = (
+        placed_here = (
             Problem(message=one.message, where=str(place), hint=one.hint)
             for place, one in placed
             if one.gravity is gravity
         )
-        return tuple(dict.fromkeys(told))
+        return tuple(dict.fromkeys(placed_here))
 
     return Inspection(
         refused=of(Gravity.REFUSED),
@@ -358,7 +218,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _place(document: Document, found: _Found) -> Place:
+def _place(document: Document, found: Fault) -> Place:
     """Return the place of a key in the first of some grids that has it, or of a text under it.
 
     Without a name it is that of the first way that leads somewhere.

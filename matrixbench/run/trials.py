@@ -28,12 +28,11 @@ from matrixbench.records import (
 )
 from matrixbench.run.conversation import Conversation, converse
 from matrixbench.run.events import LaunchNoticed, ServerRestarted, TrialDone
-from matrixbench.spec.test_rules import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from matrixbench.backends.protocol import Session, SessionInfo
+    from matrixbench.backends.registry import Session, SessionInfo
     from matrixbench.checks.judge import Checks
     from matrixbench.plan.cells import Cell, RequestPoint
     from matrixbench.plan.planner import CellWork
@@ -129,7 +128,7 @@ def context_in(info: SessionInfo) -> int | None:
 
 def rounded_context(backend: Backend, info: SessionInfo) -> str:
     """Return that a server made more of the context than was asked for; empty where it did not."""
-    asked, has = context_of(backend), context_in(info)
+    asked, has = backend.context_given, context_in(info)
     if asked is None or has is None or has <= asked or not info.command:
         return ""
     return f"context: {asked} was asked for, and the server rounded it up to {has:,} tokens a slot"

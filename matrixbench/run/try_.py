@@ -21,7 +21,6 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.matrix import build_matrix, known_axes, known_handles
 from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.plan.selector import parse_where
@@ -37,14 +36,13 @@ from matrixbench.run.servers import Servers
 from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
 from matrixbench.spec.axes import Level, fits, is_glob, level_of, values_of_axis
-from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.test_rules import context_of
+from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.wording import choose, listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
-    from matrixbench.backends.protocol import Session
+    from matrixbench.backends.registry import Session
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
     from matrixbench.plan.cells import Cell, Launch, NotApplicable
@@ -556,7 +554,7 @@ class _Trying:
             generation=0,
             first_seed=lambda cell: self._asked(cell.test) - self._trial(cell.test),
             timeout_s=self._file.timeouts.request_s,
-            context=context_of(launch.spec),
+            context=launch.spec.context_given,
             extra={"verbose": True} if _is_llama_cpp(launch, session) else {},
         )
 
@@ -607,7 +605,7 @@ class _Trying:
 
 def _is_llama_cpp(launch: Launch, session: Session) -> bool:
     """Return whether a server knows `verbose`; others may refuse a field that they do not know."""
-    return isinstance(launch.spec, LlamaServerBackend) or "build_info" in session.info.effective
+    return launch.spec.is_llama_cpp or "build_info" in session.info.effective
 
 
 async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusal) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import Field, Tag
+from pydantic import ConfigDict, Field, Tag
 
-from matrixbench.spec.backends import Backend
+from matrixbench.spec.backends import AnyBackend
 from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, NUMBER, GridOrGrids, Part, Texts
 from matrixbench.spec.models import ChatTemplate, Model
 from matrixbench.spec.tests import TestEntry
@@ -201,6 +201,9 @@ class Timeouts(Part):
 class ExperimentFile(Part):
     """A matrixbench experiment: the whole question in one file."""
 
+    # Which kinds of backends there are is known once the modules above this one are loaded.
+    model_config = ConfigDict(defer_build=True)
+
     name: str
     """The experiment's name, as charts and the store show it."""
 
@@ -235,7 +238,7 @@ class ExperimentFile(Part):
     limits: Limits = Limits()
     """How much may be asked for."""
 
-    backends: Annotated[dict[str, Backend], Field(min_length=1)]
+    backends: Annotated[dict[str, AnyBackend], Field(min_length=1)]
     """Name → how its server is obtained."""
 
     models: Annotated[dict[str, Model], Field(min_length=1)] = {"default": Model()}

@@ -15,6 +15,7 @@ from matrixbench.safe_files import open_input
 from matrixbench.spec.axes import Coordinates, coordinates_of_test, handles_of_test
 from matrixbench.spec.backends import url_findings
 from matrixbench.spec.experiment import MAX_SEED, ExperimentFile
+from matrixbench.spec.models import Template
 from matrixbench.spec.paths import Origin, Places, resolved
 from matrixbench.spec.problems import MAX_TOLD, findings_of
 from matrixbench.spec.references import reference_findings
@@ -43,25 +44,6 @@ if TYPE_CHECKING:
 
 MAX_TEMPLATE_BYTES = 1_000_000
 """The largest chat template that is read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
-    """A chat template with its texts read. The model's own has neither a name nor a text.
-
-    `text` is Jinja; `ollama_text` is what Ollama is given instead, in Go's template language.
-    """
-
-    name: str
-    known_as: str | None = None
-    text: str | None = None
-    path: Path | None = None
-    ollama_text: str | None = None
-
-    @property
-    def is_native(self) -> bool:
-        """Whether this is the template that the model carries."""
-        return self.known_as is None and self.text is None and self.ollama_text is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -61,6 +63,20 @@ class Model(Part):
     reasoning_in_content: ReasoningInContent | None = None
     """Marks of reasoning that servers leave in this model's content, over what a backend says."""
 
+    @property
+    def has_file(self) -> bool:
+        """Whether it has a GGUF file, here or to be fetched."""
+        return self.gguf is not None or self.hf is not None or self.package is not None
+
+    @property
+    def file_reference(self) -> str | None:
+        """What stands for its file in a cell's id; a path by its last part, for content is told."""
+        if self.package is not None:
+            return self.package.sha256
+        if self.hf is not None:
+            return self.hf
+        return None if self.gguf is None else self.gguf.replace("\\", "/").rsplit("/", 1)[-1]
+
 
 class ChatTemplate(Part):
     """How messages become a prompt; `{}` is the template that the model carries."""
@@ -73,3 +89,22 @@ class ChatTemplate(Part):
 
     ollama_file: str | None = None
     """The same for Ollama: a file in the template language of Go, as in a Modelfile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A chat template with its texts read. The model's own has neither a name nor a text.
+
+    `text` is Jinja; `ollama_text` is what Ollama is given instead, in Go's template language.
+    """
+
+    name: str
+    known_as: str | None = None
+    text: str | None = None
+    path: Path | None = None
+    ollama_text: str | None = None
+
+    @property
+    def is_native(self) -> bool:
+        """Whether this is the template that the model carries."""
+        return self.known_as is None and self.text is None and self.ollama_text is None

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.spec import slips as aliases
-from matrixbench.spec.backends import (
-    CommandBackend,
-    EndpointBackend,
-    LlamaServerBackend,
-    OllamaBackend,
-    ScriptedBackend,
-)
+from matrixbench.spec.backends import Backend, kinds
 from matrixbench.spec.base import TAG
 from matrixbench.spec.checks import CHECK_NAMES, CONDITIONS, Matcher
 from matrixbench.spec.experiment import (
@@ -36,7 +31,6 @@ from matrixbench.spec.shapes import (
     whole_form,
 )
 from matrixbench.spec.slips import METRICS, SAMPLING_WORDS, folded, key_meant, kind_meant, long_name
-from matrixbench.spec.slips import OPTION_NAMES as OLLAMA_OPTIONS
 from matrixbench.spec.slips import USUAL as USUAL_FLAGS
 from matrixbench.spec.tests import Suite, SuiteReference, Test
 from matrixbench.spec.wording import (
@@ -61,13 +55,6 @@ if TYPE_CHECKING:
 
     from matrixbench.spec.base import Part
 
-BACKENDS: tuple[type[Part], ...] = (
-    LlamaServerBackend,
-    OllamaBackend,
-    CommandBackend,
-    EndpointBackend,
-    ScriptedBackend,
-)
 _SAMPLING = frozenset(SAMPLING_FIELDS)
 _REQUEST = frozenset(
     {
@@ -109,22 +96,22 @@ def _keys(*parts: type[Part]) -> frozenset[str]:
 
 
 _FILE, _TEST, _MODEL = _keys(ExperimentFile), _keys(Test), _keys(Model)
-_BACKEND = _keys(*BACKENDS)
 
-_NAMED: Mapping[str, frozenset[str]] = {
-    "backends": _BACKEND,
-    "models": _MODEL,
-    "chat_templates": _keys(ChatTemplate),
-    "charts": _keys(Chart),
-}
-"""Mappings of the file whose values have names → the keys of one value."""
 
-_WORDS_OF: Mapping[str, tuple[type[Part], ...]] = {
-    "backends": BACKENDS,
-    "models": (Model,),
-    "chat_templates": (ChatTemplate,),
-    "charts": (Chart,),
-}
+@cache
+def _backend_keys() -> frozenset[str]:
+    return _keys(*kinds().known.values())
+
+
+@cache
+def _named_parts() -> Mapping[str, tuple[type[Part], ...]]:
+    """Return the mappings of the file whose values have names → what one value may be."""
+    return {
+        "backends": tuple(kinds().known.values()),
+        "models": (Model,),
+        "chat_templates": (ChatTemplate,),
+        "charts": (Chart,),
+    }
 
 
 _OWN_NAMES = frozenset({"options", "env", "axes", "parameters", "request", "needs", "ready"})
@@ -153,7 +140,7 @@ _TOP_SAMPLING = (_SAMPLING, "sampling", "under sampling:")
 _TOP_REQUEST = (_REQUEST, "request", "under request:")
 _IN_TIMEOUTS = (_keys(Timeouts), "timeouts", "under timeouts:")
 _IN_LIMITS = (_keys(Limits), "limits", "under limits:")
-_IN_BACKEND = (_BACKEND, "backends", "under a backend's name: backends: {NAME: {…}}")
+_IN_BACKEND = ("backends", "under a backend's name: backends: {NAME: {…}}")
 _IN_MODEL = (_MODEL, "models", "under a model's name: models: {NAME: {…}}")
 _IN_TEST = (_TEST, "tests", "in a test: tests: [{name: …, …}]")
 _IN_CHART = (_keys(Chart), "charts", "under a chart's name: charts: {NAME: {…}}")
@@ -166,82 +153,91 @@ _OWN_MATCHERS = (
     "in the test's expect:, under content: of a check",
 )
 
-_RULES: Mapping[str, tuple[Rule, ...]] = {
-    "ExperimentFile": (
-        _TOP_SAMPLING,
-        (_BACKEND - _MODEL, *_IN_BACKEND[1:]),
-        (_TEST - _MODEL, *_IN_TEST[1:]),
-        _TOP_REQUEST,
-        _IN_TIMEOUTS,
-        _IN_LIMITS,
-        _IN_MODEL,
-        _IN_CHART,
-    ),
-    "backend": (
-        (_SAMPLING, "", "under sampling:, at the top level of the file"),
-        (_MODEL - _BACKEND - _FILE, *_IN_MODEL[1:]),
-        _TOP,
-        (_keys(Timeouts), "", "under timeouts:, at the top level of the file"),
-        (_REQUEST, "", "under request:, at the top level of the file"),
-        (_TEST - _BACKEND, *_IN_TEST[1:]),
-    ),
-    "Model": (
-        (_SAMPLING, "", "under sampling:, at the top level of the file"),
-        (_BACKEND - _MODEL, *_IN_BACKEND[1:]),
-        (_FILE - _MODEL, "", "at the top level of the file"),
-        (_REQUEST, "", "under request:, at the top level of the file"),
-    ),
-    "Test": (
-        _OWN_REQUEST,
-        _OWN_CHECKS,
-        _OWN_NEEDS,
-        ((_FILE - _TEST) | {"max_tokens"}, "request", "under the test's request:"),
-        _OWN_MATCHERS,
-    ),
-    "SuiteReference": (
-        (_SAMPLING | _REQUEST | {"max_tokens"}, "request", "under the entry's request:"),
-    ),
-    "Suite": (
-        (_FILE - {"name", "description", "tests"}, "", "in the experiment's file, not in a suite"),
-        _IN_TEST,
-    ),
-    "sampling": (
-        (_FILE, "", "at the top level of the file"),
-        (_REQUEST, "", "under request:, at the top level of the file"),
-    ),
-}
+
+@cache
+def _rules() -> Mapping[str, tuple[Rule, ...]]:
+    """Return part of the file → keys that are looked for in it, and where they belong."""
+    backend = _backend_keys()
+    return {
+        "ExperimentFile": (
+            _TOP_SAMPLING,
+            (backend - _MODEL, *_IN_BACKEND),
+            (_TEST - _MODEL, *_IN_TEST[1:]),
+            _TOP_REQUEST,
+            _IN_TIMEOUTS,
+            _IN_LIMITS,
+            _IN_MODEL,
+            _IN_CHART,
+        ),
+        "backend": (
+            (_SAMPLING, "", "under sampling:, at the top level of the file"),
+            (_MODEL - backend - _FILE, *_IN_MODEL[1:]),
+            _TOP,
+            (_keys(Timeouts), "", "under timeouts:, at the top level of the file"),
+            (_REQUEST, "", "under request:, at the top level of the file"),
+            (_TEST - backend, *_IN_TEST[1:]),
+        ),
+        "Model": (
+            (_SAMPLING, "", "under sampling:, at the top level of the file"),
+            (backend - _MODEL, *_IN_BACKEND),
+            (_FILE - _MODEL, "", "at the top level of the file"),
+            (_REQUEST, "", "under request:, at the top level of the file"),
+        ),
+        "Test": (
+            _OWN_REQUEST,
+            _OWN_CHECKS,
+            _OWN_NEEDS,
+            ((_FILE - _TEST) | {"max_tokens"}, "request", "under the test's request:"),
+            _OWN_MATCHERS,
+        ),
+        "SuiteReference": (
+            (_SAMPLING | _REQUEST | {"max_tokens"}, "request", "under the entry's request:"),
+        ),
+        "Suite": (
+            (
+                _FILE - {"name", "description", "tests"},
+                "",
+                "in the experiment's file, not in a suite",
+            ),
+            _IN_TEST,
+        ),
+        "sampling": (
+            (_FILE, "", "at the top level of the file"),
+            (_REQUEST, "", "under request:, at the top level of the file"),
+        ),
+    }
 
 
-def home_of(part: str, key: str) -> Home | None:
+def home_of(part: type[Part] | None, key: str) -> Home | None:
     """Return where a key belongs that a part of the file does not have; None where it is unknown.
 
     Args:
-        part: The part's name; `sampling` for a grid of sampling fields.
+        part: The part; None for a grid of sampling fields.
         key: The key.
     """
-    level = "backend" if part.endswith("Backend") else part
+    level = "sampling" if part is None else part.__name__
+    if part is not None and issubclass(part, Backend):
+        level = "backend"
     if level == "Test" and key in _FILE - _TEST and key not in {"max_tokens", "seed"}:
         return Home(key=key, under="", words=_TOP[2])
     field = aliases.SAMPLING_WORDS.get(key, key)
-    for keys, under, words in _RULES.get(level, ()):
+    for keys, under, words in _rules().get(level, ()):
         if key in keys:
             return Home(key=key, under=under, words=words)
         if field in keys and field in _SAMPLING and len(key) > 1:
             return Home(key=field, under=under, words=words)
-    return _option(part, level, key)
+    return None if part is None else _option(part, level, key)
 
 
-def _option(part: str, level: str, key: str) -> Home | None:
+def _option(part: type[Part], level: str, key: str) -> Home | None:
     """Return that a key is a server's option, where it is one."""
-    words = "under options:"
-    if part == "OllamaBackend":
-        known = key in OLLAMA_OPTIONS
-        return Home(key=key, under="options", words=words) if known else None
-    if part == "LlamaServerBackend" or level == "Model":
+    name: str | None = None
+    if issubclass(part, Backend):
+        name = part.option_meant(key)
+    elif level == "Model":
         name = long_name(key) or key
-        if name in USUAL_FLAGS or name != key:
-            return Home(key=name, under="options", words=words)
-    return None
+        name = name if name in USUAL_FLAGS or name != key else None
+    return None if name is None else Home(key=name, under="options", words="under options:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,14 +268,15 @@ def shifted(document: Document, model: type[Part]) -> Shifted:
     """
     found = Shifted()
     if model is ExperimentFile:
-        for container, keys in _NAMED.items():
-            _named(document, container, keys, found)
+        for container, parts in _named_parts().items():
+            _named(document, container, _keys(*parts), found)
         _at_the_top(document, found)
-        for container, keys in _NAMED.items():
-            _two_levels(document, container, keys, found)
+        for container, parts in _named_parts().items():
+            _two_levels(document, container, _keys(*parts), found)
         for container in ("backends", "models"):
             for name, entry in document.root.child_entries(container).items():
-                _inside(document, (container, name), entry.node, _NAMED[container], found)
+                known = _keys(*_named_parts()[container])
+                _inside(document, (container, name), entry.node, known, found)
     for index, test in enumerate(document.root.child_items("tests")):
         _inside(document, ("tests", index), test, _TEST | _keys(SuiteReference), found)
         _in_message(document, ("tests", index), test, found)
@@ -336,7 +333,12 @@ def _are_mappings(node: Node) -> bool:
 
 
 def _is_word(container: str, name: str) -> bool:
-    return any(aliases.key_meant(part.__name__, name) for part in _WORDS_OF[container])
+    return any(key_meant(_word_list(part), name) for part in _named_parts()[container])
+
+
+def _word_list(part: type[Part]) -> str:
+    """Return whose words count for a part: all kinds of backends share theirs."""
+    return Backend.__name__ if issubclass(part, Backend) else part.__name__
 
 
 def _is_nothing(node: Node) -> bool:
@@ -374,9 +376,9 @@ def _two_levels(document: Document, container: str, keys: frozenset[str], found:
 
 
 def _belongs(owner: str, name: str, node: Node) -> bool:
-    if owner in _NAMED:
+    if owner in _named_parts():
         return isinstance(node.value, dict) or (owner == "models" and _is_nothing(node))
-    home = home_of("ExperimentFile", name)
+    home = home_of(ExperimentFile, name)
     return owner == "request" or (home is not None and home.under == owner)
 
 
@@ -570,10 +572,10 @@ class _Report:
         match self.type:
             case "literal_error" if _KEY in self.raw:
                 grid = key in _names(self.context["expected"]) or key in SAMPLING_WORDS
-                return None if grid else home_of("sampling", key)
+                return None if grid else home_of(None, key)
             case "extra_forbidden":
                 allowed = keys_at(self.model, self.raw[:-1])
-                parts = [part.__name__ for part in parts_at(self.model, self.raw[:-1])]
+                parts = parts_at(self.model, self.raw[:-1])
                 if self._alias(key, allowed) or not parts:
                     return None
                 return home_of(parts[0], key)
@@ -585,7 +587,7 @@ class _Report:
         if _KEY in self.raw:
             return SAMPLING_WORDS.get(key)
         for part in parts_at(self.model, self.raw[:-1]):
-            meant = key_meant(part.__name__, key)
+            meant = key_meant(_word_list(part), key)
             if meant == "slots" and meant not in allowed:
                 meant = "concurrency"
             if meant in allowed:
@@ -602,8 +604,8 @@ class _Report:
         self.meant = alias or near
         if alias is not None and (alias != near or alias == _KEY_VARIABLE):
             return self._at_key(message, f"write {alias}{self._renamed(alias)}")
-        if "kind" in allowed and (kinds := _kinds_with(key)):
-            return self._at_key(message, f"{kinds}; {choose(key, allowed)}")
+        if "kind" in allowed and (having := _kinds_with(key)):
+            return self._at_key(message, f"{having}; {choose(key, allowed)}")
         hint, meant = choose(key, allowed), f"«{near}»"
         if alias is not None:
             hint = hint.replace(meant, f"{meant}, as {alias}{self._renamed(alias)}", 1)
@@ -619,11 +621,11 @@ class _Report:
         text = written(self.node)
         return f": {text}" if len(text) <= SHOWN_WITH_ITS_NAME else ""
 
-    def _no_kind(self, kinds: Sequence[str]) -> Finding:
+    def _no_kind(self, names: Sequence[str]) -> Finding:
         keys = frozenset(self.node.entries) if self.node else frozenset()
         fitting = kind_meant("", keys)
         meant = f"; what it says is that of kind: {fitting.kind}" if fitting else ""
-        hint = f"one of: {listed(kinds)}{meant}"
+        hint = f"one of: {listed(names)}{meant}"
         return self._at_key(f"«kind» is missing{inside(self.loc)}", hint)
 
     def _no_choice(self, allowed: Sequence[str]) -> Finding:
@@ -639,14 +641,16 @@ class _Report:
             hint,
         )
 
-    def _unknown_kind(self, kinds: Sequence[str]) -> Finding:
+    def _unknown_kind(self, names: Sequence[str]) -> Finding:
         loc = (*self.loc, "kind")
         node = self.document.node_at(loc)
         text = node.text if node else ""
         keys = frozenset(self.node.entries) if self.node else frozenset()
         meant = kind_meant(text, keys)
-        hint = choose(text, kinds)
-        if meant is not None:
+        hint = choose(text, names)
+        if text in kinds().broken:
+            hint = kinds().broken[text]
+        elif meant is not None:
             hint = f"write kind: {meant.kind}, {meant.why} ({meant.page})"
         return Finding(
             place=self.document.place_of(loc),
@@ -710,16 +714,11 @@ def metric_hint(name: str) -> str:
 
 def _kinds_with(key: str) -> str:
     """Return which kinds of backend have a key, for one that does not."""
-    kinds = [
-        kind
-        for part in BACKENDS
-        if key in part.model_fields
-        for kind in get_args(part.model_fields["kind"].annotation)
-    ]
-    if not kinds:
+    having = [kind for kind, part in kinds().known.items() if key in part.model_fields]
+    if not having:
         return ""
-    pages = joined([f"kind: {kind}" for kind in kinds])
-    return f"only {pages} {'has' if len(kinds) == 1 else 'have'} it (docs/servers.md)"
+    pages = joined([f"kind: {kind}" for kind in having])
+    return f"only {pages} {'has' if len(having) == 1 else 'have'} it (docs/servers.md)"
 
 
 def _real_loc(raw: Loc, model: type[Part]) -> Loc:

@@ -6,28 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from matrixbench.spec.axes import MODEL_AXES
-from matrixbench.spec.backends import VARIABLES, Names, check_element, names_in
+from matrixbench.spec.backends import kind_at
 from matrixbench.spec.experiment import MAX_SEED, SAMPLING_FIELDS, ExperimentFile
 from matrixbench.spec.shapes import (
-    argument_list,
     bracket_findings,
     grid_entries,
     in_brackets,
     is_loose,
     value_nodes,
 )
-from matrixbench.spec.slips import (
-    OPTION_NAMES,
-    OPTIONS_MEANT,
-    OWNED_VARIABLES,
-    SAID_ELSEWHERE,
-    SAMPLING,
-    SERVER_OPTIONS,
-    SWITCHES,
-    is_short,
-    long_name,
-)
-from matrixbench.spec.templating import TemplateProblem
+from matrixbench.spec.slips import is_short, long_name
 from matrixbench.spec.wording import choose, found, quoted
 from matrixbench.spec.yaml_source import Document, Entry, Finding, Node, Place
 
@@ -38,9 +26,6 @@ WHOLE_NUMBERS = frozenset(
     {"top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n", "mirostat"}
 )
 """Sampling fields that are whole numbers."""
-
-COMMAND = "command"
-"""The kind of backend whose servers a command line starts."""
 
 _CHOSEN = "matrixbench chooses it for each launch"
 _MODEL = "say it under `models:`"
@@ -98,26 +83,26 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     """Yield what is wrong with an experiment file though every type is right."""
     root = document.root
     yield from _names(root)
-    for backend in root.child_entries("backends").values():
-        options, kind = backend.node.child("options"), backend.node.child("kind")
-        # The options of a command line are the file's own words, Ollama's are its own names:
-        # neither are llama-server's flags.
-        has_own = kind is not None and kind.value in (COMMAND, OLLAMA)
-        yield from _axes(options) if has_own else _options(options)
+    for name, backend in root.child_entries("backends").items():
+        kind = kind_at(backend.node)
+        options = backend.node.child("options")
+        yield from axis_findings(options)
+        # What is no kind at all may have been meant as one whose options are flags.
+        yield from (
+            flag_findings(options) if kind is None else kind.rule_findings(name, backend, root)
+        )
         yield from _key_variable(backend.node.child("api_key_env"))
-    yield from _commands(root)
-    yield from ollama_findings(root)
     for model in root.child_entries("models").items():
         yield from _model(*model)
     for name, entry in root.child_entries("chat_templates").items():
         if {"name", "file"} <= entry.node.entries.keys():
             message = f"the chat template «{name}» has both a name and a file"
             yield Finding(place=entry.place, message=message, hint="give it one of the two")
-    yield from _axes(root.child("sampling"))
+    yield from axis_findings(root.child("sampling"))
     for field, entry in grid_entries(root.child("sampling")):
         for value in value_nodes(entry.node):
             yield from sampling_findings(field, value)
-    yield from _axes(root.child("request"))
+    yield from axis_findings(root.child("request"))
     for field, entry in grid_entries(root.child("request")):
         yield from _request(field, entry)
     yield from _bounds(root.child("trials"))
@@ -133,12 +118,6 @@ def _key_variable(node: Node | None) -> Iterator[Finding]:
         message = "api_key_env: expected the name of an environment variable, not a key"
         hint = "export NAME=… with the key, and write api_key_env: NAME; a file holds no secret"
         yield Finding(place=node.place, message=message, hint=hint)
-
-
-def _commands(root: Node) -> Iterator[Finding]:
-    kinds = [entry.node.child("kind") for entry in root.child_entries("backends").values()]
-    if any(kind is not None and kind.value == COMMAND for kind in kinds):
-        yield from command_findings(root)
 
 
 def name_findings(place: Place, *names: str) -> Iterator[Finding]:
@@ -164,7 +143,7 @@ def _names(root: Node) -> Iterator[Finding]:
         yield from name_findings(place, name)
 
 
-def _axes(node: Node | None) -> Iterator[Finding]:
+def axis_findings(node: Node | None) -> Iterator[Finding]:
     """Yield the empty axes of a grid: a matrix with one has no cell."""
     if node and node.value == []:
         message = "an empty list of grids means nothing"
@@ -180,8 +159,8 @@ def empty_axis(field: str, entry: Entry) -> Finding:
     return Finding(place=entry.place, message=f"the axis {quoted(field)} is empty", hint=hint)
 
 
-def _options(node: Node | None) -> Iterator[Finding]:
-    yield from _axes(node)
+def flag_findings(node: Node | None) -> Iterator[Finding]:
+    """Yield the options that are written with dashes, or that are not given among options."""
     for flag, entry in grid_entries(node):
         bare = flag.lstrip("-")
         owner = OWNED_OPTIONS.get(bare.replace("_", "-"))
@@ -200,7 +179,8 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
     if len(sources) > 1:
         message = f"the model «{name}» has several sources: {', '.join(sources)}"
         yield Finding(place=entry.place, message=message, hint="give it one of them")
-    yield from _options(node.child("options"))
+    yield from axis_findings(node.child("options"))
+    yield from flag_findings(node.child("options"))
     axes = node.child_entries("axes")
     for axis, values in axes.items():
         if values.node.value == []:
@@ -312,157 +292,3 @@ def _count(root: Node, key: str) -> int:
         node = node.child("max")
     value = node.value if node else default
     return value if isinstance(value, int) else int(default)
-
-
-_BLANK = re.compile(r"\s+")
-_SWITCHES = {
-    "chat_template": "a template would be dropped without a word",
-    "api_key": "the server would ask nobody for a key",
-}
-"""Backend key → what follows where it is true and the command line says nothing of it."""
-
-_VARIABLE_OF = {"chat_template": "chat_template", "api_key": "api_key_file"}
-
-
-def command_findings(root: Node) -> Iterator[Finding]:
-    """Yield what is wrong with the command lines of a file's backends."""
-    from_models = frozenset(
-        name
-        for model in root.child_entries("models").values()
-        for name, _ in grid_entries(model.node.child("options"))
-    )
-    for entry in root.child_entries("backends").values():
-        kind = entry.node.child("kind")
-        if kind is not None and kind.value == "command":
-            yield from _command_backend(entry.node, from_models)
-
-
-def is_command_line(program: str) -> bool:
-    """Return whether what should name a program goes on with arguments; a path may hold spaces."""
-    name, *rest = _BLANK.split(program.strip())
-    told = any(word.startswith(("-", "{{", "{%")) for word in rest)
-    return bool(rest) and not name.startswith("{") and (told or "/" not in program)
-
-
-def _command_backend(backend: Node, from_models: frozenset[str]) -> Iterator[Finding]:
-    elements = [node for node in backend.child_items("argv") if isinstance(node.value, str)]
-    argv = backend.entries.get("argv")
-    if argv is None or not elements:
-        return
-    if not str(elements[0].value).strip():
-        message = "the command line begins with an empty text"
-        yield Finding(place=elements[0].place, message=message, hint="name a program")
-    elif is_command_line(elements[0].text):
-        message = f"the program {quoted(elements[0].text)} is a whole command line"
-        hint = f"each argument is an element: {argument_list(elements[0].text)}"
-        yield Finding(place=elements[0].place, message=message, hint=hint)
-    names = Names()
-    known = dict(grid_entries(backend.child("options")))
-    for element in elements:
-        problem = _problem(element)
-        if problem:
-            yield Finding(place=element.place, message=problem)
-            continue
-        own = names_in(str(element.value))
-        names |= own
-        yield from _unknown(element, own, known.keys() | from_models)
-    if "port" not in names.variables:
-        message = "the command line does not say {{ port }}"
-        hint = "every start gets a free port: pass it on, such as --port, '{{ port }}'"
-        yield Finding(place=argv.place, message=message, hint=hint)
-    yield from _switches(backend, names)
-    for name, entry in known.items():
-        if name not in names.options and not names.whole:
-            message = f"argv does not say {{{{ options.{name} }}}}: the option would change nothing"
-            hint = "write it where its value belongs, or leave the option out"
-            yield Finding(place=entry.place, message=message, hint=hint)
-
-
-def _problem(element: Node) -> str:
-    try:
-        check_element(str(element.value))
-    except TemplateProblem as problem:
-        return str(problem)
-    return ""
-
-
-def _unknown(element: Node, names: Names, options: set[str]) -> Iterator[Finding]:
-    for name in sorted(names.variables - VARIABLES.keys()):
-        message = f"a command line has no variable {quoted(name)}"
-        yield Finding(place=element.place, message=message, hint=choose(name, list(VARIABLES)))
-    for name in sorted(names.options - options):
-        message = f"there is no option {quoted(name)}"
-        hint = choose(name, sorted(options), what="options of this backend and of the models")
-        yield Finding(place=element.place, message=message, hint=hint)
-
-
-def _switches(backend: Node, names: Names) -> Iterator[Finding]:
-    for key, otherwise in _SWITCHES.items():
-        entry, variable = backend.entries.get(key), _VARIABLE_OF[key]
-        said, used = entry is not None and entry.node.value is True, variable in names.variables
-        if said and entry is not None and not used:
-            message = f"argv does not say {{{{ {variable} }}}}: {otherwise}"
-            yield Finding(place=entry.place, message=message, hint=f"write it, or {key}: false")
-        if used and not said:
-            message = f"argv says {{{{ {variable} }}}}, but the backend does not say {key}: true"
-            place = backend.entries["argv"].place
-            yield Finding(place=place, message=message, hint=f"add {key}: true")
-    if "context" in names.variables and "context" not in backend.entries:
-        message = "argv says {{ context }}, but the backend has none"
-        place = backend.entries["argv"].place
-        yield Finding(place=place, message=message, hint="add context: the tokens of one request")
-
-
-OLLAMA = "ollama"
-
-MANAGED_ONLY = ("binary", "models_dir", "env", "loaded_models")
-"""Keys that mean something only for a server that is started here."""
-
-
-def ollama_findings(root: Node) -> Iterator[Finding]:
-    """Yield what is wrong with the backends of kind `ollama`."""
-    for name, backend in root.child_entries("backends").items():
-        kind = backend.node.child("kind")
-        if kind is not None and kind.value == OLLAMA:
-            yield from _ollama_backend(name, backend.node)
-
-
-def _ollama_backend(name: str, node: Node) -> Iterator[Finding]:
-    attached = "url" in node.entries
-    for key in MANAGED_ONLY if attached else ():
-        if key in node.entries:
-            message = f"the backend «{name}» has a url, so its server is not started here: {key}"
-            hint = f"leave {key} out, or leave url out to have a server started"
-            yield Finding(place=node.entries[key].place, message=message, hint=hint)
-    for option, entry in grid_entries(node.child("options")):
-        yield from _option(option, entry, attached=attached)
-    for variable, entry in node.child_entries("env").items():
-        if variable in OWNED_VARIABLES:
-            message = f"the variable {quoted(variable)} is not given here"
-            yield Finding(place=entry.place, message=message, hint=OWNED_VARIABLES[variable])
-
-
-def _meant(option: str) -> str:
-    """Return what to write for an option that Ollama does not have."""
-    bare = option.lstrip("-")
-    if bare in OPTIONS_MEANT:
-        return f"write {OPTIONS_MEANT[bare]}"
-    if bare in SAMPLING:
-        return f"say it under `sampling:`, as {bare}"
-    return SAID_ELSEWHERE.get(bare) or choose(option, sorted(OPTION_NAMES), what="known")
-
-
-def _option(option: str, entry: Entry, *, attached: bool) -> Iterator[Finding]:
-    if option not in OPTION_NAMES:
-        message = f"ollama has no option {quoted(option)}"
-        hint = _meant(option)
-        yield Finding(place=entry.place, message=message, hint=hint)
-    elif attached and option in SERVER_OPTIONS:
-        message = f"the option {quoted(option)} belongs to the whole server, which runs already"
-        hint = f"set {SERVER_OPTIONS[option]} where it is started, or leave url out"
-        yield Finding(place=entry.place, message=message, hint=hint)
-    elif option in SWITCHES:
-        for value in value_nodes(entry.node):
-            if value.value not in (True, False, None, "on", "off"):
-                message = f"{option}: expected on or off, found {found(value)}"
-                yield Finding(place=value.place, message=message)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import Tag
 
-from matrixbench.spec.backends import Backend
+from matrixbench.spec.backends import OfAnyKind, kinds, names_of
 from matrixbench.spec.base import TAG, Part
 from matrixbench.spec.checks import CHECK_NAMES, Matcher
 from matrixbench.spec.experiment import Metric
@@ -160,12 +160,7 @@ def parts_at(model: type[Part], loc: Loc) -> list[type[Part]]:
 
 def kinds_at(model: type[Part], loc: Loc) -> list[str]:
     """Return the kinds that the mapping at one of pydantic's locations may be of."""
-    return [kind for part in _parts(_types_at(model, loc)) for kind in _kinds(part)]
-
-
-def kinds_of(annotation: Any) -> list[str]:
-    """Return the kinds of a union whose members say theirs by `kind`."""
-    return [kind for part in _parts([annotation]) for kind in _kinds(part)]
+    return [kind for part in _parts(_types_at(model, loc)) for kind in names_of(part)]
 
 
 def _types_at(model: type[Part], loc: Loc) -> list[Any]:
@@ -184,6 +179,9 @@ def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *metadata = get_args(annotation)
+        if any(isinstance(item, OfAnyKind) for item in metadata):
+            yield from ((tag, kind) for kind in kinds().known.values())
+            return
         own = next((item.tag for item in metadata if isinstance(item, Tag)), tag)
         yield from _members(inner, own)
     elif origin in {Union, UnionType}:
@@ -198,7 +196,7 @@ def _below(annotation: Any, step: str | int) -> Iterator[Any]:
     if isinstance(step, str) and step.startswith(TAG):
         yield from (member for tag, member in members if tag == step)
         return
-    chosen = [member for _, member in members if _is_part(member) and step in _kinds(member)]
+    chosen = [member for _, member in members if _is_part(member) and step in names_of(member)]
     if chosen and len(members) > 1:
         yield from chosen
         return
@@ -219,12 +217,6 @@ def _inside(member: Any, step: str | int) -> Iterator[Any]:
 
 def _is_part(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Part)
-
-
-def _kinds(part: type[Part]) -> tuple[Any, ...]:
-    field = part.model_fields.get("kind")
-    is_literal = field is not None and get_origin(field.annotation) is Literal
-    return get_args(field.annotation) if field and is_literal else ()
 
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -382,7 +374,7 @@ def _backend(node: Node) -> str:
         return ""
     if _URL.match(text):
         return f"{{kind: endpoint, url: {written(node)}}}"
-    if text in kinds_of(Backend):
+    if text in kinds().known:
         return f"{{kind: {text}}}"
     if (meant := kind_meant(text)) is not None:
         return f"{{kind: {meant.kind}}}"

@@ -16,7 +16,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from matrixbench.spec.wording import listed
+from matrixbench.spec.wording import TemplateProblem, listed
 from matrixbench.spec.yaml_source import Finding, Node
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-
-
-class TemplateProblem(Exception):  # noqa: N818  not for users: the caller adds the place
-    """A text that cannot be rendered, and why."""
 
 
 class Renderer:

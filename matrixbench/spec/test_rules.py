@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import inf
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from matrixbench.spec.backends import (
-    CommandBackend,
-    EndpointBackend,
-    LlamaServerBackend,
-    OllamaBackend,
-)
+from matrixbench.spec.backends import kind_at
 from matrixbench.spec.base import axis_values, grid_points, number_of
 from matrixbench.spec.checks import CONDITIONS, Bounds, Matcher, NumberMatcher
 from matrixbench.spec.problems import findings_of
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.records import JsonObject
-    from matrixbench.spec.backends import Backend
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.tests import Test
 
@@ -541,9 +534,6 @@ def _cut(text: str, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-CONTEXT_STEP = 256
-"""llama.cpp rounds the context of a slot up to a multiple of this."""
-
 OTHER_ROLES = frozenset({"function", "ipython", "observation", "documents", "latest_reminder"})
 """Roles that templates of some models know beside the usual ones."""
 
@@ -553,9 +543,6 @@ _ROLES_MEANT = {
     **dict.fromkeys(("sys", "instruction", "instructions"), "system"),
     **dict.fromkeys(("tool_response", "tool_result", "result"), "tool"),
 }
-
-PAGES = ("chat/completions", "completions", "chat", "responses", "models", "messages", "embeddings")
-"""Pages of chat APIs that are taken for its base; a longer one comes before its end."""
 
 _FLAG_AND_VALUE = re.compile(r"--?[A-Za-z][\w-]*\s+\S")
 
@@ -572,7 +559,7 @@ def doubtful_findings(
         meant: Where → a text with its variables filled in.
     """
     yield from several_in_one(document)
-    yield from _urls(document, meant)
+    yield from _of_kinds(document, meant)
     yield from _command_lines(document)
     yield from _contexts(document, file, tests)
 
@@ -601,29 +588,11 @@ def doubtful_test(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
         yield Finding(place=place, message=message, hint=hint)
 
 
-def base_of(url: str) -> str | None:
-    """Return a url without the page of the chat API that it ends in; None where it ends in none."""
-    parts = urlsplit(url)
-    path = parts.path.rstrip("/")
-    page = next((page for page in PAGES if path.endswith(f"/{page}")), None)
-    if page is None:
-        return None
-    return parts._replace(path=path.removesuffix(f"/{page}"), query="", fragment="").geturl()
-
-
-def _urls(document: Document, meant: Mapping[Loc, str]) -> Iterator[Finding]:
+def _of_kinds(document: Document, meant: Mapping[Loc, str]) -> Iterator[Finding]:
     for name, entry in document.root.child_entries("backends").items():
-        url, node = meant.get(("backends", name, "url")), entry.node.child("url")
-        kind = entry.node.child("kind")
-        if url is None or node is None or kind is None or kind.value != "endpoint":
-            continue
-        base = base_of(url)
-        if base is not None:
-            message = f"the url of the backend «{name}» names a page of the API, not its base"
-            example = (
-                f"write url: {base}" if node.text == url and "@" not in url else "leave it out"
-            )
-            yield Finding(place=node.place, message=message, hint=example)
+        if (kind := kind_at(entry.node)) is not None:
+            url = meant.get(("backends", name, "url"))
+            yield from kind.doubtful_findings(name, entry, url)
 
 
 def _command_lines(document: Document) -> Iterator[Finding]:
@@ -640,12 +609,12 @@ def _contexts(document: Document, file: ExperimentFile, tests: Iterable[Test]) -
     """Yield backends whose context cannot hold as long a reply as is asked for."""
     asked = _asked(file, tests)
     for name, backend in file.backends.items():
-        context = context_of(backend)
+        context = backend.context_given
         if context is None:
             continue
-        held = held_context(backend, context)
+        held = backend.held_context(context)
         for most in sorted(value for value in asked if value >= held):
-            rounded = "" if held == context else f" (llama-server rounds it up to {held:,})"
+            rounded = "" if held == context else f" ({backend.kind} rounds it up to {held:,})"
             message = (
                 f"the backend «{name}» has context: {context}{rounded}, which cannot hold "
                 f"max_tokens: {most} beside the prompt"
@@ -666,19 +635,3 @@ def _asked(file: ExperimentFile, tests: Iterable[Test]) -> set[int]:
     for test in tests:
         found |= {test.request["max_tokens"]} if "max_tokens" in test.request else of_file
     return {value for value in found if isinstance(value, int)}
-
-
-def context_of(backend: Backend) -> int | None:
-    """Return how many tokens one request may use, as the file says; None where it does not."""
-    match backend:
-        case LlamaServerBackend() | OllamaBackend() | CommandBackend() | EndpointBackend():
-            return backend.context
-        case _:
-            return None
-
-
-def held_context(backend: Backend, context: int) -> int:
-    """Return the context that a server makes of the one that is asked for."""
-    if isinstance(backend, LlamaServerBackend):
-        return -(-context // CONTEXT_STEP) * CONTEXT_STEP
-    return context

@@ -28,6 +28,10 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _MEANT_OTHERWISE = frozenset({"null", "true", "false"})
 
 
+class TemplateProblem(Exception):  # noqa: N818  not for users: the caller adds the place
+    """A text that cannot be rendered, and why."""
+
+
 def dotted(loc: Loc) -> str:
     """Return a way through keys and indices as people write it: `tests[0].expect`."""
     text = ""

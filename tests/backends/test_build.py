@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.build import (
-    FileHashes,
+from matrixbench.backends.build import FileHashes, gpus, model_files, server_files
+from matrixbench.backends.llama.build import (
     Version,
-    gpus,
     known_flags,
     llama_server_build,
-    model_files,
     parse_version,
-    server_files,
     server_help,
     server_sha256,
 )
@@ -29,15 +26,12 @@ from matrixbench.backends.llama.executable import (
     install_line,
     parse_help,
 )
-from matrixbench.backends.protocol import ModelSource
+from matrixbench.backends.registry import ModelSource
 from matrixbench.errors import ExitCode, ServerError
-from matrixbench.spec.backends import LlamaServerBackend
 from tests.backends.fake_binary import install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-BACKEND = LlamaServerBackend(kind="llama-server")
 
 
 @pytest.fixture
@@ -48,8 +42,7 @@ def hashes(tmp_path: Path) -> FileHashes:
 
 def executable(path: Path, env: Mapping[str, str] = os.environ) -> Executable:
     """Return the executable at a path."""
-    backend = LlamaServerBackend(kind="llama-server", binary=str(path))
-    return find_executable(backend, None, environ=env)
+    return find_executable(str(path), {}, environ=env)
 
 
 def test_a_file_is_hashed_once(tmp_path: Path) -> None:
@@ -295,24 +288,22 @@ def test_help_in_the_server_s_own_layout() -> None:
 
 
 def test_the_search_order(tmp_path: Path) -> None:
-    """The binary axis, the backend's binary, the variable, PATH, and then the embedded one."""
-    paths = {name: install(tmp_path / name) for name in ("axis", "named", "variable", "path")}
+    """The one that is named, the variable, PATH, and then the embedded one."""
+    paths = {name: install(tmp_path / name) for name in ("named", "variable", "path")}
     environ = {
         "LLAMA_SERVER_BIN_PATH": str(paths["variable"]),
         "PATH": str(tmp_path / "path"),
         "LLAMA_ARG_PORT": "1",
     }
-    named = LlamaServerBackend(kind="llama-server", binary=str(paths["named"]), env={"A": "1"})
-    assert find_executable(named, str(paths["axis"]), environ=environ).path == paths["axis"]
-    found = find_executable(named, None, environ=environ)
+    found = find_executable(str(paths["named"]), {"A": "1"}, environ=environ)
     assert (found.path, found.found_by) == (paths["named"], "binary")
     assert "LLAMA_ARG_PORT" not in found.env
     assert found.env["A"] == "1"
-    found = find_executable(BACKEND, None, environ=environ)
+    found = find_executable(None, {}, environ=environ)
     assert (found.path, found.found_by) == (paths["variable"], "$LLAMA_SERVER_BIN_PATH")
-    found = find_executable(BACKEND, None, environ={"PATH": environ["PATH"]})
+    found = find_executable(None, {}, environ={"PATH": environ["PATH"]})
     assert (found.path, found.found_by) == (paths["path"], "PATH")
-    found = find_executable(BACKEND, None, environ={})
+    found = find_executable(None, {}, environ={})
     assert found.embedded
     assert found.argv == (sys.executable, "-m", "matrixbench.backends.llama.embedded")
 
@@ -322,7 +313,7 @@ def test_nothing_found_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
     with pytest.raises(ServerError) as caught:
-        find_executable(BACKEND, None, environ={})
+        find_executable(None, {}, environ={})
     text = str(caught.value)
     for part in ("`binary`", "$LLAMA_SERVER_BIN_PATH", "PATH", install_line()):
         assert part in text
@@ -333,15 +324,14 @@ def test_a_named_binary_must_be_executable(tmp_path: Path) -> None:
     """A binary that is named is never replaced by another; what is wrong with it is said."""
     (tmp_path / "text").write_text("")
     for name, problem in (("gone", "no such file"), (".", "folder"), ("text", "not executable")):
-        backend = LlamaServerBackend(kind="llama-server", binary=str(tmp_path / name))
         with pytest.raises(ServerError, match=problem) as caught:
-            find_executable(backend, None, environ={})
+            find_executable(str(tmp_path / name), {}, environ={})
         assert caught.value.where == str(tmp_path / name)
 
 
 def test_the_embedded_build(hashes: FileHashes) -> None:
     """The wheel's build is its shared object's content, found without importing it."""
-    found = find_executable(BACKEND, None, environ={})
+    found = find_executable(None, {}, environ={})
     build = llama_server_build(found, None, hashes)
     assert build.version.endswith("(xllamacpp)")
     assert len(build.server) == 64

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from matrixbench.backends.endpoint import EndpointOpener, endpoint_build
+from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener, endpoint_build
 from matrixbench.backends.http.requests import Pace, RetryPolicy
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.backends.registry import LaunchRequest, ModelSource
+from matrixbench.backends.scripted import ScriptedBackend
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
-from matrixbench.spec.backends import EndpointBackend, ScriptedBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
 from tests.fake_servers import fake_server, free_port, raw_server
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}

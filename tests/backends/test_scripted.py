@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
-from matrixbench.backends.scripted import SCRIPTED_BUILD, open_scripted
+from matrixbench.backends.registry import LaunchRequest, ModelSource
+from matrixbench.backends.scripted import SCRIPTED_BUILD, ScriptedBackend, ScriptedSession
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, ToolCall
-from matrixbench.spec.backends import EndpointBackend, ScriptedBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 
 def order(replies: object, *, faithful: bool = False, **more: object) -> LaunchRequest:
@@ -25,10 +28,16 @@ def order(replies: object, *, faithful: bool = False, **more: object) -> LaunchR
     )
 
 
+def opened(asked: LaunchRequest) -> AbstractAsyncContextManager[ScriptedSession]:
+    """Return the context in which a script answers."""
+    backend: ScriptedBackend = asked.backend
+    return backend.open(asked)
+
+
 async def ask(replies: object, trial: int = 0, test: str = "t") -> ChatReply | Refusal:
     """Ask a script once."""
     request = ChatRequest(body={}, seed=trial + 1, trial=trial, test=test, timeout_s=1.0)
-    async with open_scripted(order(replies)) as session:
+    async with opened(order(replies)) as session:
         return await session.ask(request)
 
 
@@ -41,7 +50,7 @@ async def test_replies_are_taken_in_turn_by_trial() -> None:
 async def test_a_list_in_the_list_is_a_conversation() -> None:
     """Its replies are taken turn by turn, and the last one repeats."""
     session_of = order([["a", {"content": "b"}], "c"])
-    async with open_scripted(session_of) as session:
+    async with opened(session_of) as session:
 
         async def text(trial: int, turn: int) -> str | None:
             request = ChatRequest(body={}, seed=1, trial=trial, test="t", timeout_s=1, turn=turn)
@@ -132,7 +141,7 @@ async def test_a_script_can_refuse(error: str, outcome: Outcome, kind: Kind) -> 
 async def test_a_delay_is_part_of_the_latency() -> None:
     """The reply takes at least as long as the file says."""
     request = ChatRequest(body={}, seed=1, trial=0, test="t", timeout_s=1.0)
-    async with open_scripted(order(["a"], delay_s=0.02)) as session:
+    async with opened(order(["a"], delay_s=0.02)) as session:
         reply = await session.ask(request)
     assert isinstance(reply, ChatReply)
     assert reply.timing.latency_s >= 0.02
@@ -140,7 +149,7 @@ async def test_a_delay_is_part_of_the_latency() -> None:
 
 async def test_every_script_has_one_build() -> None:
     """Its id is pinned: stores hold it."""
-    async with open_scripted(order(["a"])) as session:
+    async with opened(order(["a"])) as session:
         assert session.info.build == SCRIPTED_BUILD
         assert not await session.ensure_alive()
     assert SCRIPTED_BUILD.id == "ea4e850a404ab1fff944c6dc"
@@ -154,19 +163,5 @@ async def test_the_file_says_how_many_requests_at_a_time(
     more: dict[str, object], *, faithful: bool, concurrency: int
 ) -> None:
     """Four where it does not, one where it is to be faithful."""
-    async with open_scripted(order(["a"], faithful=faithful, **more)) as session:
+    async with opened(order(["a"], faithful=faithful, **more)) as session:
         assert session.info.concurrency == concurrency
-
-
-async def test_another_kind_of_backend_is_a_mistake_of_ours() -> None:
-    """The opener is for scripts alone."""
-    wrong = LaunchRequest(
-        name="x",
-        backend=EndpointBackend(kind="endpoint", url="http://127.0.0.1:1"),
-        model=ModelSource(name="m"),
-        template=Template(name="native"),
-        folder=Path(),
-    )
-    with pytest.raises(TypeError):
-        async with open_scripted(wrong):
-            raise AssertionError

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.doctor.findings import size
-from matrixbench.doctor.servers import ollama_url
+from matrixbench.backends.ollama.backend import ollama_url
+from matrixbench.doctor.machine import size
 from tests.cli.conftest import CommandLine, left_behind
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrixbench.plan.applicability import Obstacle
 from matrixbench.plan.cells import Cell
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.selector import Partners
+from matrixbench.spec.backends import Obstacle
 
 if TYPE_CHECKING:
     from tests.conftest import Load

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.endpoint import EndpointBackend
+from matrixbench.backends.llama.backend import LlamaServerBackend
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.checks.judge import compile_checks
 from matrixbench.records import Build, ChatReply, Kind, Outcome, Timing
 from matrixbench.run.trials import context_in, marked, rounded_context
-from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend
 from matrixbench.spec.checks import ContentCheck, FinishReasonCheck
 from matrixbench.store.encoding import measured_values, reply_from, reply_values
 

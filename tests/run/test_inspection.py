@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.backends.scripted import SCRIPTED_BUILD
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.matrix import build_matrix

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from matrixbench.backends.registry import origin_in_file
 from matrixbench.plan.launches import launches
-from matrixbench.run.servers import Servers, origin_in_file
+from matrixbench.run.servers import Servers
 from matrixbench.run.settings import settings_for
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.spec.backends import VARIABLES, CommandBackend, Names, names_in, render_argv
-from matrixbench.spec.templating import TemplateProblem
+from matrixbench.backends.command import CommandBackend
+from matrixbench.backends.command_line import VARIABLES, Names, names_in, render_argv
+from matrixbench.spec.wording import TemplateProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from matrixbench.backends.endpoint import EndpointBackend
+from matrixbench.backends.llama.backend import LlamaServerBackend
 from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import ExitCode, SpecError
-from matrixbench.spec.backends import EndpointBackend, LlamaServerBackend
 from matrixbench.spec.load import load_experiment
 from matrixbench.spec.suites import shipped_suites
 from tests.properties import examples

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from matrixbench.backends.ollama.backend import OllamaBackend
 from matrixbench.errors import SpecError
-from matrixbench.spec.backends import OllamaBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable

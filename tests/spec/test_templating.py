@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.spec.templating import Renderer, TemplateProblem
+from matrixbench.spec.templating import Renderer
+from matrixbench.spec.wording import TemplateProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

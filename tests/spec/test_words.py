@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from matrixbench.errors import SpecError
 from matrixbench.spec import slips as aliases
-from matrixbench.spec.backends import Backend
+from matrixbench.spec.backends import kinds
 from matrixbench.spec.base import Part
 from matrixbench.spec.checks import CHECK_NAMES
 from matrixbench.spec.experiment import ExperimentFile, Metric, SamplingField
-from matrixbench.spec.shapes import kinds_of
 from matrixbench.spec.wording import nearest_first, plain_or_quoted
 from matrixbench.spec.yaml_source import disagreement, parse_document
 
@@ -191,7 +190,7 @@ def test_a_check_by_another_name(
 def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
     """The tables agree with the models, whatever is added to either."""
     parts = parts_by_name()
-    backends = {name for part in get_args(get_args(Backend)[0]) for name in part.model_fields}
+    backends = {name for part in kinds().known.values() for name in part.model_fields}
     for name, table in aliases.KEYS.items():
         own = {info.alias or key for key, info in parts[name].model_fields.items()}
         targets = backends if name.endswith("Backend") else own
@@ -202,10 +201,10 @@ def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
     assert set(aliases.CHECKS.values()) <= set(CHECK_NAMES)
     assert not set(aliases.CHECKS) & set(CHECK_NAMES)
     assert set(aliases.METRICS.values()) <= {metric.value for metric in Metric}
-    kinds = kinds_of(Backend)
+    known = kinds().known
     meant = {aliases.kind_meant(word) for word in ("llamacpp", "api", "vllm", "mock")}
-    assert {one.kind for one in meant if one} <= set(kinds)
-    assert all(aliases.kind_meant(kind) is None or kind in kinds for kind in kinds)
+    assert {one.kind for one in meant if one} <= set(known)
+    assert all(aliases.kind_meant(kind) is None or kind in known for kind in known)
 
 
 # Keys at the wrong level

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from matrixbench.errors import ServerError
-from matrixbench.spec.test_rules import base_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from matrixbench.spec.backends import EndpointBackend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +63,19 @@ def shown_url(url: str) -> str:
     return shown
 
 
-def address_of(backend: EndpointBackend, environ: Mapping[str, str]) -> Address:
+def address_of(url: str, name: str | None, environ: Mapping[str, str]) -> Address:
     """Return where an endpoint is, and its key.
+
+    Args:
+        url: Its url.
+        name: The variable that holds the key; None where there is none.
+        environ: The environment variables.
 
     Raises:
         ServerError: The url is none, or the variable with the key is missing or holds none.
     """
     try:
-        parts = urlsplit(backend.url)
+        parts = urlsplit(url)
         shown = _shown(parts)
     except ValueError:
         parts, shown = SplitResult("", "", "", "", ""), ""
@@ -83,16 +85,15 @@ def address_of(backend: EndpointBackend, environ: Mapping[str, str]) -> Address:
             where=shown,
             hint="write it like http://127.0.0.1:8080/v1",
         )
-    name = backend.api_key_env
     if name is None:
-        return Address(url=backend.url, shown=shown)
+        return Address(url=url, shown=shown)
     if parts.username is not None:
         raise ServerError(
             "the url holds a user and there is a key as well; a request can carry only one",
             where=shown,
             hint="take the user out of the url, or api_key_env out of the backend",
         )
-    return Address(url=backend.url, shown=shown, key=_key(name, environ, shown), key_env=name)
+    return Address(url=url, shown=shown, key=_key(name, environ, shown), key_env=name)
 
 
 def _shown(parts: SplitResult) -> str:
@@ -117,6 +118,20 @@ def _key(name: str, environ: Mapping[str, str], shown: str) -> str:
             hint=f"set {name} to the key alone",
         )
     return key
+
+
+PAGES = ("chat/completions", "completions", "chat", "responses", "models", "messages", "embeddings")
+"""Pages of chat APIs that are taken for its base; a longer one comes before its end."""
+
+
+def base_of(url: str) -> str | None:
+    """Return a url without the page of the chat API that it ends in; None where it ends in none."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    page = next((page for page in PAGES if path.endswith(f"/{page}")), None)
+    if page is None:
+        return None
+    return parts._replace(path=path.removesuffix(f"/{page}"), query="", fragment="").geturl()
 
 
 def other_form(url: str) -> str:

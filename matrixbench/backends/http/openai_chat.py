@@ -12,19 +12,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from matrixbench.backends.http.address import beside, other_form, shown_url
 from matrixbench.backends.http.openai_reply import Answer, classify, storable, too_deep_reply
 from matrixbench.backends.http.openai_stream import Stream
 from matrixbench.backends.http.requests import Answers, Heard, RetryPolicy
 from matrixbench.backends.http.served_names import has_id, ids_in, ids_told, nearest_ids
+from matrixbench.backends.registry import STREAM_OPTIONS
 from matrixbench.backends.secrecy import Secrets
 from matrixbench.identity import digest, too_deep
 from matrixbench.records import Attempt, ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import aiohttp
 
     from matrixbench.backends.http.openai_stream import Arrivals
     from matrixbench.backends.http.requests import Pace
@@ -122,9 +123,6 @@ def _hung(result: Refusal, why: str) -> Refusal:
         reason=f"{result.reason}, and {why}",
     )
 
-
-STREAM_OPTIONS: JsonObject = {"stream_options": {"include_usage": True}}
-"""What is added to a request that asks for a stream."""
 
 _NAMED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 _SOME_FIELD = re.compile(
@@ -247,8 +245,9 @@ def _of_version(page: object) -> JsonObject:
     return {"version": version} if isinstance(version, str) else {}
 
 
-_UNREACHED = (aiohttp.ClientError, OSError, UnicodeError)
-"""What a request that got no answer raises; host names that IDNA cannot encode, the last."""
+_UNREACHED = (OSError, UnicodeError)
+"""What a request that got no answer raises beside aiohttp's own errors; host names that IDNA cannot
+encode, the last."""
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """No reply is larger; what is, is not read to its end."""
@@ -437,6 +436,8 @@ class OpenAiChat:
     async def _page(
         self, method: str, url: str, data: bytes | None, timeout_s: float
     ) -> tuple[int, Any]:
+        import aiohttp
+
         session = self._session()
         try:
             async with (
@@ -446,7 +447,7 @@ class OpenAiChat:
                 body, _ = await _read(response)
         except TimeoutError:
             raise ConnectionError(f"no answer within {timeout_s:g} s") from None
-        except (*_UNREACHED, _TooLargeError) as error:
+        except (aiohttp.ClientError, *_UNREACHED, _TooLargeError) as error:
             raise ConnectionError(_brief(error)) from None
         try:
             data = None if too_deep(body) else storable(_finite_json(body))
@@ -498,6 +499,8 @@ class OpenAiChat:
             return Heard(result=asked.timed_out(request.timeout_s))
 
     async def _exchange(self, payload: bytes, asked: _Asked, *, fresh: bool) -> Heard:
+        import aiohttp
+
         try:
             async with await self._begin(payload, fresh=fresh) as response:
                 return await self._hear(response, asked)
@@ -508,7 +511,7 @@ class OpenAiChat:
             kind, reason = Kind.BAD_REPLY, f"bad reply: not HTTP: {_brief(error)}"
         except aiohttp.ClientPayloadError:
             kind, reason = Kind.NO_CONNECTION, "the connection broke inside the reply"
-        except _UNREACHED as error:
+        except (aiohttp.ClientError, *_UNREACHED) as error:
             kind, reason = Kind.NO_CONNECTION, f"no connection: {_brief(error)}"
         except _StaleError:
             raise
@@ -523,6 +526,8 @@ class OpenAiChat:
             _StaleError: The server may have closed the kept connection while the request was on its
                 way; aiohttp does not send a POST again by itself.
         """
+        import aiohttp
+
         session = self._session(fresh=fresh)
         try:
             return await session.post(self._url, data=payload, allow_redirects=False)
@@ -571,6 +576,8 @@ class OpenAiChat:
         return session
 
     def _open(self, *, fresh: bool) -> aiohttp.ClientSession:
+        import aiohttp
+
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
@@ -600,6 +607,8 @@ async def _read(
     response: aiohttp.ClientResponse, listener: Listener | None = None, started: float = 0.0
 ) -> tuple[bytes, float]:
     """Return the body, and how long after `started` its last byte came."""
+    import aiohttp
+
     if (response.content_length or 0) > MAX_BODY_BYTES:
         response.close()
         raise _TooLargeError

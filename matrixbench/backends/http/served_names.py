@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from matrixbench.backends.registry import Remark
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
@@ -85,13 +86,6 @@ def _folded(name: str) -> str:
 
 _ADDED = re.compile(r"[-@:](\d{3,8}(-\d\d-\d\d)?|latest|v\d+(\.\d+)*)")
 """What servers add to a name that they resolve: a date, a version."""
-
-
-class Remark(NamedTuple):
-    """What the results of a launch should be read with, and what to do about it."""
-
-    message: str
-    hint: str
 
 
 def listed_names(page: object) -> tuple[str, ...]:

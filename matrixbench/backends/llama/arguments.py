@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest_bytes
-from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.test_rules import CONTEXT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from matrixbench.backends.llama.executable import HelpEntry, ServerHelp
-    from matrixbench.backends.protocol import LaunchRequest
+    from matrixbench.backends.registry import LaunchRequest
     from matrixbench.records import JsonObject
 
 CACHE_TYPE_K, CACHE_TYPE_V, FLASH_ATTN = "cache-type-k", "cache-type-v", "flash-attn"
@@ -143,6 +141,9 @@ def _word(switch: bool | None) -> str:
 
 HOST = "127.0.0.1"
 
+CONTEXT_STEP = 256
+"""llama.cpp rounds the context of a slot up to a multiple of this."""
+
 _CHOSEN = "matrixbench chooses it for every start."
 _MODELS = "Name the model under `models:`."
 _TEMPLATES = "Name chat templates under `chat_templates:`."
@@ -180,23 +181,6 @@ UNFAITHFUL = frozenset(
 """Flags that `faithful: true` sets itself."""
 
 
-def slots_of(order: LaunchRequest) -> int:
-    """Return how many slots a launch has."""
-    return 1 if order.faithful else _backend(order).slots
-
-
-def context_of(order: LaunchRequest) -> int:
-    """Return how many tokens one request of a launch may use."""
-    return _backend(order).context
-
-
-def template_file(order: LaunchRequest) -> Path | None:
-    """Return where the template's text goes; None where the launch has no text of its own."""
-    if order.template.text is None:
-        return None
-    return order.folder / f"{order.name}.chat-template.jinja"
-
-
 def server_arguments(
     order: LaunchRequest, *, port: int, key_file: Path, known: ServerHelp
 ) -> tuple[str, ...]:
@@ -214,14 +198,14 @@ def server_arguments(
         raise ServerError(
             f"the model {order.model.name} has no file for llama-server", hint=_MODELS
         )
-    slots = slots_of(order)
+    slots = order.slots
     return (
         *_if_known(known, "--jinja"),
         *("--model", str(order.model.path)),
         *("--alias", alias(order)),
         *("--host", HOST, "--port", str(port)),
         *("--api-key-file", str(key_file)),
-        *("--ctx-size", str(context_of(order) * slots)),
+        *("--ctx-size", str(order.backend.context * slots)),
         *("--parallel", str(slots)),
         *_if_known(known, "--no-kv-unified"),
         *_if_known(known, "--fit", "off"),
@@ -235,12 +219,6 @@ def server_arguments(
 def alias(order: LaunchRequest) -> str:
     """Return the name by which requests call the model; a comma would make it several."""
     return order.model.name.replace(",", "_")
-
-
-def _backend(order: LaunchRequest) -> LlamaServerBackend:
-    if not isinstance(order.backend, LlamaServerBackend):
-        raise ServerError(f"{order.name}: not a backend of kind llama-server")
-    return order.backend
 
 
 def _if_known(known: ServerHelp, flag: str, *values: str) -> tuple[str, ...]:
@@ -260,7 +238,7 @@ def _faithful(order: LaunchRequest, known: ServerHelp) -> tuple[str, ...]:
 
 def _template(order: LaunchRequest, known: ServerHelp) -> tuple[str, ...]:
     template = order.template
-    if (file := template_file(order)) is not None:
+    if (file := order.template_file) is not None:
         return ("--chat-template-file", str(file))
     if template.known_as is None:
         return ()
@@ -373,7 +351,7 @@ def check_props(order: LaunchRequest, props: JsonObject) -> None:
     Raises:
         ServerError: They differ; with both values.
     """
-    asked = context_of(order)
+    asked = order.backend.context
     rounded = -(-asked // CONTEXT_STEP) * CONTEXT_STEP
     given = _context(props)
     shared = order.options.get("kv-unified") is True
@@ -384,10 +362,10 @@ def check_props(order: LaunchRequest, props: JsonObject) -> None:
             "A model trained for less caps it: set the backend's `context` to what the server has.",
         )
     slots = props.get("total_slots")
-    if slots != slots_of(order):
+    if slots != order.slots:
         raise _differs(
             order,
-            f"{slots_of(order)} slots were asked for, the server has {slots}",
+            f"{order.slots} slots were asked for, the server has {slots}",
             "Set the backend's `slots` to what the server can have.",
         )
     _check_template(order, props.get("chat_template"))

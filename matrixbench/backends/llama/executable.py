@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -24,8 +25,6 @@ from matrixbench.errors import ServerError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from matrixbench.spec.backends import LlamaServerBackend
-
 NAME = "matrixbench"
 LOCAL = "local"
 """The extra that holds the embedded server."""
@@ -37,7 +36,7 @@ def install_line(extra: str = LOCAL) -> str:
         installed = distribution(NAME)
     except PackageNotFoundError:
         installed = None
-    return line_for(extra, installed, Path(__file__).parents[2])
+    return line_for(extra, installed, Path(__file__).parents[3])
 
 
 def line_for(extra: str, installed: Distribution | None, tree: Path) -> str:
@@ -158,20 +157,22 @@ class Executable:
 
 
 def find_executable(
-    backend: LlamaServerBackend, binary: str | None, *, environ: Mapping[str, str]
+    named: str | None, env: Mapping[str, str], *, environ: Mapping[str, str]
 ) -> Executable:
     """Return the llama-server to use, nothing started and nothing imported.
 
-    In this order: the path that the binary axis chose, the backend's `binary`,
-    `$LLAMA_SERVER_BIN_PATH`, `llama-server` on PATH, the embedded one.
+    In this order: the one that the file names, `$LLAMA_SERVER_BIN_PATH`, `llama-server` on PATH,
+    the embedded one.
+
+    Args:
+        named: The path that the file names, or None.
+        env: The variables that the file gives the server.
+        environ: This process's environment.
 
     Raises:
         ServerError: There is none, or the one that was named cannot be executed.
     """
-    env = server_environment(environ, backend.env)
-    named = binary
-    if named is None and isinstance(backend.binary, str):
-        named = backend.binary
+    env = server_environment(environ, env)
     if named is not None:
         return _checked(named, "binary", env)
     if from_variable := environ.get(BIN_PATH_VARIABLE):
@@ -196,7 +197,7 @@ def _safe_path() -> tuple[str, ...]:
 
     A file `random.py` in a folder with experiments is no part of the server.
     """
-    return () if Path(__file__).parents[2] == Path.cwd() else ("-P",)
+    return () if Path(__file__).parents[3] == Path.cwd() else ("-P",)
 
 
 def _checked(name: str, found_by: str, env: Mapping[str, str]) -> Executable:

@@ -7,8 +7,7 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.build import llama_server_build, server_help, server_sha256
-from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S
+from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, OpenAiChat
 from matrixbench.backends.llama.arguments import (
     alias,
     asks,
@@ -17,24 +16,17 @@ from matrixbench.backends.llama.arguments import (
     effective,
     read_log,
     server_arguments,
-    slots_of,
-    template_file,
 )
+from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable
-from matrixbench.backends.llama.option_files import (
-    GONE_ON,
-    check_contents,
-    file_contents,
-    llama_server_options,
-    meant_by,
-)
+from matrixbench.backends.llama.option_files import llama_server_options
 from matrixbench.backends.managed import KEY_REFUSED, ManagedSession, PortTakenError, RestartPolicy
+from matrixbench.backends.option_files import GONE_ON, check_contents, file_contents
 from matrixbench.backends.process import ServerCommand, server_environment
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
 from matrixbench.plan.launches import contents_of, program_of
 from matrixbench.safe_files import write_own
-from matrixbench.spec.backends import LlamaServerBackend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -42,12 +34,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
-    from matrixbench.backends.http.openai_chat import OpenAiChat
     from matrixbench.backends.llama.arguments import Loaded
     from matrixbench.backends.llama.executable import Executable, ServerHelp
-    from matrixbench.backends.llama.option_files import OptionFile
     from matrixbench.backends.managed import Started
-    from matrixbench.backends.protocol import LaunchRequest, Session
+    from matrixbench.backends.option_files import OptionFile
+    from matrixbench.backends.registry import LaunchRequest, Session
     from matrixbench.records import Build
 
 _OK = 200
@@ -91,13 +82,12 @@ class LlamaServerOpener:
 
     def _prepare(self, order: LaunchRequest) -> LlamaServerRecipe:
         backend = order.backend
-        if not isinstance(backend, LlamaServerBackend):
-            raise ServerError(f"{order.name}: not a backend of kind llama-server")
-        executable = find_executable(backend, order.binary, environ=self.environ)
-        if (file := template_file(order)) is not None:
+        named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
+        executable = find_executable(named, backend.env, environ=self.environ)
+        if (file := order.template_file) is not None:
             write_own(file, order.template.text or "")
         known = server_help(executable, self.hashes)
-        found = meant_by(order, llama_server_options(known), self.environ)
+        found = order.meant(llama_server_options(known), self.environ)
         contents = file_contents(found.files, self.hashes)
         return LlamaServerRecipe(
             order=replace(order, options=found.options),
@@ -107,7 +97,7 @@ class LlamaServerOpener:
             known=known,
             files=found.files,
             env=server_environment(self.environ, backend.env),
-            concurrency=1 if order.faithful else backend.concurrency or slots_of(order),
+            concurrency=order.concurrency,
         )
 
 
@@ -165,8 +155,6 @@ class LlamaServerRecipe:
 
     def chat(self, url: str, key: str | None) -> OpenAiChat:
         """Return the server's chat API."""
-        from matrixbench.backends.http.openai_chat import OpenAiChat  # noqa: PLC0415  heavy: aiohttp
-
         # Two connections more than requests, so that a probe never waits behind them.
         return OpenAiChat(
             base_url=f"{url}/v1",

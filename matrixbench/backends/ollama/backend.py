@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
+import shlex
+import shutil
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.llama.option_files import file_contents, marked_only, meant_by
-from matrixbench.backends.ollama.model import OllamaModel
+from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body
+from matrixbench.backends.ollama.model import OllamaModel, full_name, load_options
+from matrixbench.backends.ollama.options import OllamaPart
 from matrixbench.backends.ollama.server import (
     attached_build,
     check_runner,
@@ -21,24 +28,43 @@ from matrixbench.backends.ollama.server import (
     managed_build,
     models_folder,
     ollama_environment,
+    present_build,
     runner_settings,
+    server_settings,
 )
+from matrixbench.backends.option_files import file_contents, marked_only
 from matrixbench.backends.process import ServerCommand, ServerProcess, free_port
-from matrixbench.backends.protocol import SessionInfo
+from matrixbench.backends.registry import (
+    Examined,
+    ModelSource,
+    Reproduction,
+    ServerProgram,
+    SessionInfo,
+    Severity,
+    at_file,
+    found_at,
+    ok,
+    request_line,
+    server_line,
+    unknown,
+    warning,
+    without_key,
+)
 from matrixbench.errors import ServerError
-from matrixbench.records import Kind, Outcome, Refusal
-from matrixbench.spec.backends import OllamaBackend
+from matrixbench.plan.cells import PresentBuild
+from matrixbench.records import ChatRequest, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
-    from matrixbench.backends.llama.option_files import OptionFile
-    from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat
-    from matrixbench.backends.protocol import LaunchRequest, Session
-    from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject
+    from matrixbench.backends.option_files import OptionFile
+    from matrixbench.backends.registry import Asked, LaunchRequest, Session, Surroundings
+    from matrixbench.plan.cells import Launch, Origin
+    from matrixbench.records import Build, ChatReply, JsonObject
+    from matrixbench.spec.models import Model
 
 PORT_TRIES = 4
 DEATH_NOTICE_S = 0.25
@@ -48,6 +74,19 @@ GRACE_S = 15.0
 """Ollama ends its runners before itself."""
 
 _PORT_TAKEN = "address already in use"
+
+USUAL_PORT = 11434
+_OTHER_PORT = 11435
+"""For lines that somebody copies, so that the user's own Ollama is left alone."""
+
+_MADE = (
+    "the model was made for the run, from its file or with its template: make it first "
+    "with ollama create {model} -f Modelfile"
+)
+ANSWER_TIMEOUT_S = 2.0
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what a server listens on
+_OK = 200
 
 
 class Server(Protocol):
@@ -102,8 +141,6 @@ class Attached:
 
     async def start(self) -> tuple[OllamaApi, str]:
         """Return the server if it answers, and its version."""
-        from matrixbench.backends.ollama.chat import OllamaApi  # noqa: PLC0415  heavy: aiohttp
-
         api = OllamaApi(self.url, self.shown)
         version = await api.version()
         if version is None:
@@ -138,7 +175,7 @@ class Managed:
     """A server that is started for one launch, and ended with it."""
 
     order: LaunchRequest
-    backend: OllamaBackend
+    backend: OllamaPart
     executable: Path
     environ: Mapping[str, str] = field(repr=False)
     hashes: FileHashes
@@ -163,8 +200,6 @@ class Managed:
         raise AssertionError
 
     async def _start(self, command: ServerCommand) -> tuple[OllamaApi, str]:
-        from matrixbench.backends.ollama.chat import OllamaApi  # noqa: PLC0415  heavy: aiohttp
-
         self.command = command
         self._offset = command.log.stat().st_size if command.log.exists() else 0
         self.process = process = await ServerProcess.start(command)
@@ -292,9 +327,7 @@ class OllamaOpener:
     @contextlib.asynccontextmanager
     async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
         backend = order.backend
-        if not isinstance(backend, OllamaBackend):
-            raise ServerError(f"{order.name}: not a backend of kind ollama")
-        found = await asyncio.to_thread(meant_by, order, marked_only, self.environ)
+        found = await asyncio.to_thread(order.meant, marked_only, self.environ)
         order = replace(order, options=found.options)
         server = await asyncio.to_thread(self._server, order, backend, found.files)
         session = OllamaSession(order, backend, server, self)
@@ -305,7 +338,7 @@ class OllamaOpener:
             await _to_its_end(session.close())
 
     def _server(
-        self, order: LaunchRequest, backend: OllamaBackend, files: Sequence[OptionFile]
+        self, order: LaunchRequest, backend: OllamaPart, files: Sequence[OptionFile]
     ) -> Server:
         if backend.url is not None:
             url = root_of(backend.url)
@@ -313,7 +346,10 @@ class OllamaOpener:
         return Managed(
             order=order,
             backend=backend,
-            executable=find_ollama(backend, order.binary, environ=self.environ),
+            executable=find_ollama(
+                order.binary or (backend.binary if isinstance(backend.binary, str) else None),
+                environ=self.environ,
+            ),
             environ=self.environ,
             hashes=self.hashes,
             models=models_folder(backend, self.environ),
@@ -327,7 +363,7 @@ class OllamaSession:
     def __init__(
         self,
         order: LaunchRequest,
-        backend: OllamaBackend,
+        backend: OllamaPart,
         server: Server,
         opener: OllamaOpener,
     ) -> None:
@@ -357,8 +393,6 @@ class OllamaSession:
         Raises:
             ServerError: It does not, or is not what was asked for.
         """
-        from matrixbench.backends.ollama.chat import OllamaChat  # noqa: PLC0415  heavy: aiohttp
-
         self._api, version = await self._server.start()
         self._model = model = OllamaModel(
             api=self._api,
@@ -371,7 +405,7 @@ class OllamaSession:
         finally:
             if self._order.model.path is not None and model.source:
                 await asyncio.to_thread(self._server.forget, model.source)
-        at_a_time = 1 if self._order.faithful else self._backend.concurrency or self._backend.slots
+        at_a_time = self._order.concurrency
         command = self._server.command
         self._chats.append(
             OllamaChat(
@@ -494,3 +528,173 @@ async def _to_its_end(closing: Coroutine[object, object, None]) -> None:
     task.result()
     if cancelled:
         raise asyncio.CancelledError
+
+
+class OllamaBackend(OllamaPart):
+    """Ollama, by its own API: `ollama serve` started for each launch, or one that runs already."""
+
+    def needs_file(self, model: Model) -> bool:
+        """Return whether a tag is made from a file, because the model has none of its own."""
+        return model.ollama is None
+
+    def source(self, name: str, model: Model) -> ModelSource:
+        """Return a model by its tag."""
+        return ModelSource(name=name, id=model.ollama)
+
+    @property
+    def origin_url(self) -> str | None:
+        """Where it runs already, without the `/v1` of its other API."""
+        return None if self.url is None else root_of(self.url)
+
+    def _binary(self, binary: str | None) -> str | None:
+        return binary or (self.binary if isinstance(self.binary, str) else None)
+
+    def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
+        """Return an origin with the executable."""
+        if self.url is not None:
+            return origin
+        path = find_ollama(self._binary(launch.binary), environ=around.environ)
+        return at_file(origin, path)
+
+    def present(self, launch: Launch, origin: Origin, around: Surroundings) -> PresentBuild:
+        """Return the executable with all that it may load, the model, and this machine."""
+        if self.url is not None:
+            return unknown(origin, "a server that runs is asked only by a run")
+        tag, sha256 = launch.source.ollama, None
+        try:
+            if tag is None and (source := around.located(launch)) is not None:
+                sha256 = source.sha256
+                origin = replace(origin, model=sha256 or "")
+            build = present_build(
+                self,
+                self._binary(launch.binary),
+                ModelSource(name=launch.model, id=tag, sha256=sha256),
+                environ=around.environ,
+                hashes=around.hashes,
+                contents=around.contents(launch),
+            )
+        except (ServerError, OSError) as error:
+            return unknown(origin, error, gone=True)
+        return PresentBuild(build=build, verified=True, origin=origin.of_build(build))
+
+    def program(self, launch: Launch, around: Surroundings) -> ServerProgram | None:
+        """Return the executable; None where it runs already."""
+        if self.url is not None:
+            return None
+        label = launch.coordinates.get("binary")
+        way = ("backends", launch.backend, "binary", *(() if label is None else (str(label),)))
+        named = self._binary(launch.binary)
+
+        def find() -> Path:
+            return find_ollama(named, environ=around.environ)
+
+        return ServerProgram(find, way, by_path=launch.binary is not None)
+
+    def open(
+        self, order: LaunchRequest, around: Surroundings
+    ) -> AbstractAsyncContextManager[Session]:
+        """Return a context in which the model answers, and after which no tag of ours is left."""
+        return OllamaOpener(environ=around.environ, hashes=around.hashes)(order)
+
+    def examine(
+        self, what: str, ids: Mapping[str, str], around: Surroundings
+    ) -> Iterator[Examined]:
+        """Yield whether the executable is there, or the server answers."""
+        if self.url is not None:
+            yield _asked(what, self.url, Severity.PROBLEM)
+            return
+        for label, binary in self.builds:
+            named = what if label is None else f"{what} {label}"
+            yield found_at(
+                named, partial(find_ollama, self._binary(binary), environ=around.environ)
+            )
+
+    @classmethod
+    def examine_machine(cls, around: Surroundings, *, named: bool) -> Iterator[Examined]:
+        """Yield whether the user's own Ollama is there, and runs."""
+        found = shutil.which("ollama", path=around.environ.get("PATH", ""))
+        if found is None:
+            todo = "only needed for backends of kind ollama: see ollama.com"
+            yield warning("ollama", "not on PATH", todo)
+        else:
+            yield ok("ollama", f"{found} is on PATH")
+        url = ollama_url(around.environ.get("OLLAMA_HOST", ""))
+        yield _asked("ollama server", url, Severity.WARNING)
+
+    @classmethod
+    def reproduce(cls, asked: Asked) -> Reproduction:
+        """Return the lines for Ollama, which was asked by its own API.
+
+        A server that was started here is told its settings by variables, and a port of its own, so
+        that the user's own Ollama is left alone.
+        """
+        launch = asked.launch
+        if launch is None or not isinstance(launch.spec, cls):
+            return Reproduction(server=server_line({}, without_key(asked.command)))
+        backend, options = launch.spec, launch.options
+        if asked.around is not None:  # with paths as the server got them, which nothing else keeps
+            options = backend.meant(launch, asked.around).options
+        attached = ""
+        if backend.url is not None and asked.build is not None:
+            attached = json.loads(asked.build.server)["url"]
+        go_template = launch.template.ollama_text is not None
+        settings = server_settings(backend, options, port=_OTHER_PORT, go_template=go_template)
+        if backend.models_dir is not None:
+            settings["OLLAMA_MODELS"] = backend.models_dir
+        server = server_line({**settings, **backend.env}, asked.command)
+        if asked.body is None:
+            return Reproduction(server=server)
+        made = launch.source.ollama is None or go_template
+        served = Served(
+            model=launch.model if made else full_name(launch.source.ollama or ""),
+            options=load_options(backend, options),
+        )
+        request = ChatRequest(body=asked.body, seed=asked.seed, trial=0, test="", timeout_s=0)
+        at = attached or f"http://127.0.0.1:{_OTHER_PORT}"
+        url = shlex.quote(f"{at.rstrip('/')}/api/chat")
+        return Reproduction(
+            server=server,
+            request=request_line(url, native_body(request, served)),
+            note=_MADE.format(model=launch.model) if made else "",
+        )
+
+
+def ollama_url(host: str) -> str:
+    """Return where an Ollama is that listens as `OLLAMA_HOST` says; any part may be missing."""
+    parts = urlsplit(host if "://" in host else f"http://{host}")
+    try:
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        name, port = "", None
+    if name in ANYWHERE:
+        name = "127.0.0.1"
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port or USUAL_PORT}"
+
+
+def _asked(what: str, url: str, absent: Severity) -> Examined:
+    parts = urlsplit(url)
+    shown = f"{parts.hostname}:{parts.port or USUAL_PORT}"
+    if parts.hostname not in LOOPBACK:
+        return ok(what, f"{shown} is not asked: it is not on this machine")
+    page = _page(str(parts.hostname), parts.port or USUAL_PORT, "/api/version")
+    if isinstance(page, dict) and isinstance(page.get("version"), str):
+        return ok(what, f"{shown} answers: version {page['version']}")
+    todo = "start it with `ollama serve`, or leave url: out, so that one is started for each launch"
+    return Examined(level=absent, what=what, found=f"no Ollama answers at {shown}", todo=todo)
+
+
+def _page(host: str, port: int, path: str) -> Any:
+    """Return the JSON of a page on this machine, asked without any proxy; None where there is none.
+
+    aiohttp would take longer to import than all of this takes to run.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
+    with (
+        contextlib.closing(connection),
+        contextlib.suppress(OSError, http.client.HTTPException, ValueError),
+    ):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return json.loads(answer.read(1 << 16)) if answer.status == _OK else None
+    return None

@@ -9,8 +9,6 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import aiohttp
-
 from matrixbench.backends.http.address import beside
 from matrixbench.backends.http.faults import fault_in
 from matrixbench.backends.http.openai_chat import CONNECT_TIMEOUT_S, PROBE_TIMEOUT_S, OpenAiChat
@@ -26,14 +24,22 @@ from matrixbench.backends.http.openai_reply import (
     storable,
 )
 from matrixbench.backends.http.openai_stream import Arrivals, Lines, MalformedError, read_json
+from matrixbench.backends.ollama.options import (
+    EFFORTS,
+    MAX_TOKENS,
+    PASSED_ON,
+    SAMPLING,
+    arguments_of,
+    schema_of,
+)
 from matrixbench.errors import ServerError
-from matrixbench.plan.applicability import arguments_of, schema_of
 from matrixbench.records import ChatReply, ChatRequest, Refusal, Timing, ToolCall
-from matrixbench.spec.slips import EFFORTS, MAX_TOKENS, PASSED_ON, SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
+
+    import aiohttp
 
     from matrixbench.backends.http.openai_chat import Listener
     from matrixbench.backends.http.requests import RetryPolicy
@@ -511,6 +517,8 @@ class OllamaApi:
         Raises:
             ServerError: It is not taken.
         """
+        import aiohttp
+
         page = beside(self.url, f"/api/blobs/sha256:{digest}")
         try:
             async with self._http().head(page) as response:
@@ -540,6 +548,8 @@ class OllamaApi:
         Raises:
             ServerError: It fails; also in the middle of a 200.
         """
+        import aiohttp
+
         try:
             async with self._http().post(beside(self.url, path), json=body) as response:
                 if response.status != _OK:
@@ -563,6 +573,8 @@ class OllamaApi:
     async def _ask(
         self, method: str, path: str, body: JsonObject | None, timeout_s: float
     ) -> tuple[int, JsonObject]:
+        import aiohttp
+
         try:
             async with (
                 asyncio.timeout(timeout_s),
@@ -584,6 +596,8 @@ class OllamaApi:
         return ServerError(f"{what}: {reason}", where=self._shown)
 
     def _http(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.http.served_names import ids_told
 from matrixbench.backends.ollama.chat import Served
+from matrixbench.backends.ollama.options import LOAD_OPTIONS
 from matrixbench.errors import ServerError
 from matrixbench.identity import digest, digest_bytes
-from matrixbench.spec.slips import LOAD_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from matrixbench.backends.ollama.chat import OllamaApi
-    from matrixbench.backends.protocol import LaunchRequest
+    from matrixbench.backends.ollama.options import OllamaPart
+    from matrixbench.backends.registry import LaunchRequest
     from matrixbench.records import JsonObject
-    from matrixbench.spec.backends import OllamaBackend
 
 NAMESPACE = "matrixbench/"
 NO_REGISTRY = "unknown"
@@ -142,7 +142,7 @@ class OllamaModel:
 
     api: OllamaApi
     order: LaunchRequest
-    backend: OllamaBackend
+    backend: OllamaPart
     attached: bool
     owner: Owner = field(default_factory=Owner.this)
     made: str | None = None
@@ -312,7 +312,7 @@ class OllamaModel:
             )
 
 
-def load_options(backend: OllamaBackend, options: Mapping[str, Any]) -> JsonObject:
+def load_options(backend: OllamaPart, options: Mapping[str, Any]) -> JsonObject:
     """Return the options that a model is loaded with, which every request repeats."""
     chosen = {
         name: value for name, value in options.items() if name in LOAD_OPTIONS and value is not None

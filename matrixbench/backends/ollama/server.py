@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.backends.build import device_name
 from matrixbench.backends.ollama.model import manifest_path
+from matrixbench.backends.ollama.options import SERVER_OPTIONS, SWITCHES
 from matrixbench.backends.process import server_environment
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.plan.launches import file_details, with_contents
 from matrixbench.records import Build
-from matrixbench.spec.slips import SERVER_OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrixbench.backends.build import FileHashes
-    from matrixbench.backends.protocol import LaunchRequest, ModelSource
+    from matrixbench.backends.ollama.options import OllamaPart
+    from matrixbench.backends.registry import LaunchRequest, ModelSource
     from matrixbench.records import JsonObject
-    from matrixbench.spec.backends import OllamaBackend
 
 _STARTING = re.compile(r'msg="starting llama-server" cmd="((?:[^"\\]|\\.)*)"')
 _FLAGS = {
@@ -52,7 +52,7 @@ def runner_settings(log: str) -> JsonObject:
     return {_FLAGS[flag]: value for flag, value in pairwise(words) if flag in _FLAGS}
 
 
-def check_runner(order: LaunchRequest, backend: OllamaBackend, settings: JsonObject) -> None:
+def check_runner(order: LaunchRequest, backend: OllamaPart, settings: JsonObject) -> None:
     """Compare what the runner was started with to what was asked for.
 
     Raises:
@@ -79,13 +79,12 @@ HIDDEN = "OLLAMA_"
 OWN_NAMES = re.compile(r"(llama-(server|quantize)|lib(llama|ggml|mtmd|mlx)[\w.+-]*)(\.exe)?$")
 
 
-def find_ollama(backend: OllamaBackend, binary: str | None, *, environ: Mapping[str, str]) -> Path:
+def find_ollama(named: str | None, *, environ: Mapping[str, str]) -> Path:
     """Return the executable: the one that the file names, else `ollama` on PATH.
 
     Raises:
         ServerError: There is none, or it cannot be executed.
     """
-    named = binary or (backend.binary if isinstance(backend.binary, str) else None)
     if named is None:
         found = shutil.which("ollama", path=environ.get("PATH", ""))
         if found is None:
@@ -104,7 +103,7 @@ def find_ollama(backend: OllamaBackend, binary: str | None, *, environ: Mapping[
     return path
 
 
-def models_folder(backend: OllamaBackend, environ: Mapping[str, str]) -> Path:
+def models_folder(backend: OllamaPart, environ: Mapping[str, str]) -> Path:
     """Return where the server keeps its models, as Ollama itself looks for them.
 
     Raises:
@@ -124,7 +123,7 @@ def models_folder(backend: OllamaBackend, environ: Mapping[str, str]) -> Path:
 
 def ollama_environment(
     environ: Mapping[str, str],
-    backend: OllamaBackend,
+    backend: OllamaPart,
     options: Mapping[str, Any],
     *,
     port: int,
@@ -151,7 +150,7 @@ def ollama_environment(
 
 
 def server_settings(
-    backend: OllamaBackend, options: Mapping[str, Any], *, port: int, go_template: bool
+    backend: OllamaPart, options: Mapping[str, Any], *, port: int, go_template: bool
 ) -> dict[str, str]:
     """Return the variables that hold a server's settings, but for the folder of its models."""
     own = {
@@ -250,7 +249,7 @@ def managed_build(
 
 
 def present_build(
-    backend: OllamaBackend,
+    backend: OllamaPart,
     binary: str | None,
     model: ModelSource,
     *,
@@ -262,7 +261,7 @@ def present_build(
 
     Args:
         backend: The backend.
-        binary: The executable that the binary axis chose.
+        binary: The executable that the file names, or None.
         model: The tag as `id`, or the digest of the file that a tag is made from.
         environ: The environment.
         hashes: The memory of file hashes.
@@ -271,7 +270,7 @@ def present_build(
     Raises:
         ServerError: There is no executable, or the model is not on this machine.
     """
-    executable = find_ollama(backend, binary, environ=environ)
+    executable = find_ollama(binary, environ=environ)
     found = model.sha256
     if model.id is not None:
         found = manifest_digest(models_folder(backend, environ), model.id)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.endpoint import EndpointOpener
+from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener
 from matrixbench.backends.http.openai_chat import OpenAiChat
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.identity import DEEPEST
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
-from matrixbench.spec.backends import EndpointBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
 from matrixbench.store.database import open_store
 from tests.fake_servers import raw_server
 from tests.store.conftest import maker

@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.backends.endpoint import EndpointOpener
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener
 from matrixbench.backends.http.address import other_form
 from matrixbench.backends.http.requests import RetryPolicy
 from matrixbench.backends.http.served_names import has_id, ids_in, ids_told, nearest_ids
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
-from matrixbench.doctor.findings import Severity
-from matrixbench.doctor.servers import examine_endpoint
+from matrixbench.backends.registry import LaunchRequest, ModelSource, Severity, Surroundings
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
-from matrixbench.spec.backends import EndpointBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
 from tests.chat_server import chat_server
 
 REQUEST = ChatRequest(
@@ -183,9 +181,10 @@ def test_no_id_is_lost(asked: str, ids: list[str]) -> None:
 def examined(url: str, **models: str) -> list[tuple[Severity, str, str]]:
     """Return what doctor says of an endpoint."""
     backend = EndpointBackend(kind="endpoint", url=url)
+    around = Surroundings(environ={}, hashes=FileHashes(None))
     return [
         (finding.level, finding.found, finding.todo)
-        for finding in examine_endpoint("backend e", backend, models, {})
+        for finding in backend.examine("backend e", models, around)
     ]
 
 

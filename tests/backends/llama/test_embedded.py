@@ -188,7 +188,7 @@ def test_without_the_wheel_it_says_what_to_install() -> None:
     """Without xllamacpp the program is one line long."""
     code = (
         "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p];"
-        "from matrixbench.backends.embedded import main; sys.exit(main(['-m', 'x']))"
+        "from matrixbench.backends.llama.embedded import main; sys.exit(main(['-m', 'x']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False

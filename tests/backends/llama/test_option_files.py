@@ -19,18 +19,15 @@ from matrixbench.backends.llama.option_files import (
     CONTENT,
     READ,
     WRITTEN,
-    Use,
-    file_contents,
     llama_server_options,
-    marked_only,
-    meant,
     path_option,
 )
+from matrixbench.backends.option_files import Use, file_contents, marked_only, meant
 from matrixbench.errors import ServerError
 from matrixbench.plan.launches import with_contents
 
 if TYPE_CHECKING:
-    from matrixbench.backends.llama.option_files import Meant
+    from matrixbench.backends.option_files import Meant
 
 NEW = parse_help(
     """

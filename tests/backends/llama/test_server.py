@@ -19,14 +19,14 @@ import pytest
 import matrixbench
 from matrixbench.backends.build import FileHashes
 from matrixbench.backends.llama.arguments import check_props, effective, server_arguments
+from matrixbench.backends.llama.backend import LlamaServerBackend
 from matrixbench.backends.llama.executable import ServerHelp, embedded_help, parse_help
 from matrixbench.backends.llama.server import LlamaServerOpener
 from matrixbench.backends.managed import ManagedSession, RestartPolicy
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Refusal
-from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
 from tests.backends.fake_binary import FAKE_SERVER, install
 
 if TYPE_CHECKING:
@@ -493,15 +493,15 @@ async def test_a_server_that_does_not_come_back(order: LaunchRequest) -> None:
 SUPERVISOR = """
     import asyncio, os, sys
     from pathlib import Path
-    from matrixbench.backends.file_hashes import FileHashes
-    from matrixbench.backends.llama_server import LlamaServerOpener
-    from matrixbench.backends.protocol import LaunchOrder, ModelSource
-    from matrixbench.spec.backends import LlamaServerBackend
-    from matrixbench.spec.load import Template
+    from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.llama.server import LlamaServerOpener
+    from matrixbench.backends.registry import LaunchRequest, ModelSource
+    from matrixbench.backends.llama.backend import LlamaServerBackend
+    from matrixbench.spec.models import Template
 
     async def main():
         folder, model = Path(sys.argv[1]), Path(sys.argv[2])
-        order = LaunchOrder(
+        order = LaunchRequest(
             name="real",
             backend=LlamaServerBackend(kind="llama-server", context=512, slots=1),
             model=ModelSource(name="m", path=model, sha256="0" * 64),

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.backends.llama.arguments import Loaded, check_loaded, read_log, telling
+from matrixbench.backends.llama.backend import LlamaServerBackend
 from matrixbench.backends.llama.executable import embedded_help, parse_help
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
-from matrixbench.spec.backends import LlamaServerBackend
-from matrixbench.spec.load import Template
+from matrixbench.spec.models import Template
 
 # Lines as llama.cpp writes them (October 2026, `--verbosity 4`), and as it used to.
 ASKED_ON = """\

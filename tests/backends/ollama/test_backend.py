@@ -18,7 +18,7 @@ import pytest
 
 from matrixbench.backends.build import FileHashes
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.ollama.backend import OllamaOpener, OllamaSession
+from matrixbench.backends.ollama.backend import OllamaBackend, OllamaOpener, OllamaSession
 from matrixbench.backends.ollama.model import (
     NAMESPACE,
     Owner,
@@ -28,13 +28,13 @@ from matrixbench.backends.ollama.model import (
 )
 from matrixbench.backends.ollama.server import present_build
 from matrixbench.backends.process import free_port
-from matrixbench.backends.protocol import LaunchRequest, ModelSource
+from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
 from matrixbench.gated import execute
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.run.settings import Mode, settings_for
-from matrixbench.spec.backends import OllamaBackend
-from matrixbench.spec.load import Template, load_experiment
+from matrixbench.spec.load import load_experiment
+from matrixbench.spec.models import Template
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -250,9 +250,10 @@ async def test_the_build_is_known_before_the_start(order: LaunchRequest, tmp_pat
     """What `plan` reads off the files is the build that runs, for a file and for a tag."""
     backend = order.backend
     assert isinstance(backend, OllamaBackend)
+    binary = str(backend.binary)
 
     def present(model: ModelSource) -> str:
-        return present_build(backend, None, model, environ=os.environ, hashes=FileHashes(None)).id
+        return present_build(backend, binary, model, environ=os.environ, hashes=FileHashes(None)).id
 
     async with opened(order) as session:
         assert session.info.build.id == present(order.model)
@@ -279,7 +280,12 @@ async def test_files_of_options_are_part_of_the_build(order: LaunchRequest, tmp_
     assert isinstance(backend, OllamaBackend)
     content = {"llm-library ./library": sha256(b"two").hexdigest()}
     present = present_build(
-        backend, None, order.model, environ=os.environ, hashes=FileHashes(None), contents=content
+        backend,
+        str(backend.binary),
+        order.model,
+        environ=os.environ,
+        hashes=FileHashes(None),
+        contents=content,
     )
     assert present.id == builds[1].id
 
@@ -531,14 +537,14 @@ def test_sigkill_of_matrixbench_leaves_no_server(order: LaunchRequest, tmp_path:
     script = f"""
 import asyncio, os, sys
 from pathlib import Path
-from matrixbench.backends.file_hashes import FileHashes
-from matrixbench.backends.ollama import OllamaOpener
-from matrixbench.backends.protocol import LaunchOrder, ModelSource
-from matrixbench.spec.backends import OllamaBackend
-from matrixbench.spec.load import Template
+from matrixbench.backends.build import FileHashes
+from matrixbench.backends.ollama.backend import OllamaOpener
+from matrixbench.backends.registry import LaunchRequest, ModelSource
+from matrixbench.backends.ollama.backend import OllamaBackend
+from matrixbench.spec.models import Template
 
 async def main():
-    order = LaunchOrder(
+    order = LaunchRequest(
         name="launch-1", backend=OllamaBackend.model_validate_json({backend!r}),
         model=ModelSource(name="tiny", path=Path({str(order.model.path)!r}),
                           sha256={order.model.sha256!r}),

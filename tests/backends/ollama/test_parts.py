@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.backends.build import FileHashes
+from matrixbench.backends.ollama.backend import OllamaBackend
 from matrixbench.backends.ollama.model import (
     Owner,
     find_digest,
@@ -27,7 +28,6 @@ from matrixbench.backends.ollama.server import (
     server_digest,
 )
 from matrixbench.errors import ServerError
-from matrixbench.spec.backends import OllamaBackend
 
 BACKEND = OllamaBackend(kind="ollama", context=8192, slots=2, loaded_models=3)
 

@@ -1,4 +1,4 @@
-"""What an examination comes to, and the machine by itself: software, store, disk, ports, GPUs."""
+"""The machine by itself: software, store, disk, ports, GPUs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.process import free_port
+from matrixbench.backends.registry import ok, problem, warning
 from matrixbench.errors import StoreError
 from matrixbench.store.connection import create_file
 from matrixbench.store.database import open_store
@@ -21,49 +20,8 @@ from matrixbench.store.database import open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from matrixbench.backends.registry import Examined
     from matrixbench.run.settings import Settings
-
-
-class Severity(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """Something is missing that may not be needed, or is about to run short."""
-    PROBLEM = "problem"
-    """A run would stop here, or lose a launch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """One thing that was looked at.
-
-    Args:
-        level: How bad it is.
-        what: What was looked at.
-        found: What is there.
-        todo: What to do next; empty where there is nothing to be done.
-    """
-
-    level: Severity
-    what: str
-    found: str
-    todo: str = ""
-
-
-def ok(what: str, found: str) -> Examined:
-    """Return that something is as it should be."""
-    return Examined(level=Severity.OK, what=what, found=found)
-
-
-def warning(what: str, found: str, todo: str) -> Examined:
-    """Return that something may be missed."""
-    return Examined(level=Severity.WARNING, what=what, found=found, todo=todo)
-
-
-def problem(what: str, found: str, todo: str) -> Examined:
-    """Return that a run would stop at something."""
-    return Examined(level=Severity.PROBLEM, what=what, found=found, todo=todo)
 
 
 def size(count_bytes: int) -> str:
