@@ -164,9 +164,9 @@ SPOTS = (
     Spot(
         about="identity",
         fault="the folder of a model's file is part of an id",
-        within="_file_reference",
-        text='model.gguf.replace("\\\\", "/").rsplit("/", 1)[-1]',
-        becomes="model.gguf",
+        within="Model.file_reference",
+        text='self.gguf.replace("\\\\", "/").rsplit("/", 1)[-1]',
+        becomes="self.gguf",
         noticed_by=IDENTITY,
     ),
     Spot(
