@@ -13,6 +13,7 @@ import os
 import sys
 import time
 
+from tests.mutations.places import SpotError
 from tests.mutations.running import broken_before, try_spots
 from tests.mutations.spots import SPOTS, SUBJECTS, Spot
 
@@ -45,13 +46,17 @@ def main(words: list[str] | None = None) -> int:
         print(f"{said}\nthe tests fail without any fault")
         return 1
     survivors = 0
-    for found in try_spots(spots, told.jobs):
-        survivors += not found.by
-        print(
-            f"{found.seconds:5.1f} s  {found.spot.about:<9}  {found.spot.fault}\n"
-            f"{'':20}{found.by or 'NOT NOTICED'}",
-            flush=True,
-        )
+    try:
+        for found in try_spots(spots, told.jobs):
+            survivors += not found.by
+            print(
+                f"{found.seconds:5.1f} s  {found.spot.about:<9}  {found.spot.fault}\n"
+                f"{'':20}{found.by or 'NOT NOTICED'}",
+                flush=True,
+            )
+    except SpotError as error:
+        print(error)
+        return 1
     print(f"{len(spots)} faults, {survivors} not noticed, {time.monotonic() - began:.0f} s")
     return 1 if survivors else 0
 
