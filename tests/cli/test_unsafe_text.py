@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matrixbench.charts import draw, save
-from tests.charts.cells import table
+from tests.properties import examples
+from tests.results.cells import table
 from tests.test_safe_text import unsafe
 
 if TYPE_CHECKING:
@@ -225,8 +226,8 @@ NASTY = st.text(st.sampled_from("\\x01a" + CONTROLS + "\ud800"), max_size=4)
 """Escapes as texts too: what was escaped may read like what was not."""
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=st.lists(NASTY, min_size=1, max_size=4, unique=True), text=NASTY)
+@settings(examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(NASTY, min_size=1, max_size=16, unique=True), text=NASTY)
 def test_any_values_of_axes_are_drawn(tmp_path: Path, values: list[str], text: str) -> None:
     """Each value keeps its own column, whatever is escaped, and the SVG is XML."""
     frame = table({"test": values, "model": [f"{text}{value}" for value in values]})

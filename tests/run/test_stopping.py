@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 UNTIL = Precision(half_width=0.2, least=3)
 MAX = 24
-ANY_ORDER = Random(1)  # noqa: S311  an order, not a secret
+ANY_ORDER = Random(1)
 ERRORED = Judgement(outcome=Outcome.ERRORED)
 BY = {"p": Judgement(outcome=Outcome.PASSED), "f": Judgement(outcome=Outcome.FAILED), "e": ERRORED}
 

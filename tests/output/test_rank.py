@@ -12,7 +12,7 @@ from matrixbench.output.rank import Fresh, print_ranking
 from matrixbench.output.text import console
 from matrixbench.results.totals import total_frame
 from matrixbench.stats.sequential import Precision
-from tests.charts.cells import table
+from tests.results.cells import table
 
 FRESH = Fresh(target="exp.yaml", seed_offset=10)
 AXES: dict[str, list[Any]] = {"model": ["small"], "temperature": [0, 1], "test": ["a", "b"]}
