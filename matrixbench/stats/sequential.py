@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matrixbench.stats.proportions import CONFIDENCE, Difference, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
 _STEPS = 60
 """Halvings of [0, 1]: to the last digit of a float."""
@@ -64,25 +64,6 @@ def _log_likelihood(successes: float, failures: float, p: float) -> float:
     if failures:
         total += failures * log(1 - p) if p < 1 else -inf
     return total
-
-
-def running_intervals(
-    outcomes: Iterable[bool], *, confidence: float = CONFIDENCE
-) -> Iterator[Interval]:
-    """Yield the interval after each trial: the intersection of all so far.
-
-    The intersection holds as surely as each one. Where drift makes it empty (which happens with a
-    chance of at most α where nothing drifts) it starts anew with the newest interval.
-    """
-    low, high = 0.0, 1.0
-    passed = 0
-    for n, outcome in enumerate(outcomes, 1):
-        passed += outcome
-        newest = sequential_interval(passed, n, confidence=confidence)
-        low, high = max(low, newest.low), min(high, newest.high)
-        if low > high:
-            low, high = newest.low, newest.high
-        yield Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,8 +44,8 @@ SPOTS = (
         about="seeds",
         fault="every trial asks for the seed of the one after it",
         within="Seeds.first",
-        text="self.own[id(cell.test)]",
-        becomes="self.own[id(cell.test)] + 1",
+        text="self.own[cell.test]\n",
+        becomes="self.own[cell.test] + 1\n",
         noticed_by=SEEDS,
     ),
     Spot(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener
+from matrixbench.backends.endpoint import EndpointBackend, open_endpoint
 from matrixbench.backends.http.openai_chat import OpenAiChat
 from matrixbench.backends.http.requests import RetryPolicy
 from matrixbench.backends.registry import LaunchRequest, ModelSource
@@ -155,7 +155,7 @@ async def test_no_page_is_too_odd_to_begin(page: str, tmp_path: Path) -> None:
             template=Template(name="native"),
             folder=tmp_path,
         )
-        async with EndpointOpener({}, RetryPolicy(tries=1))(order) as session:
+        async with open_endpoint(order, {}, RetryPolicy(tries=1)) as session:
             assert 1 <= session.info.concurrency <= 256
             json.dumps(session.info.effective, allow_nan=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.backends.build import FileHashes
-from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener
+from matrixbench.backends.endpoint import EndpointBackend, open_endpoint
 from matrixbench.backends.http.address import other_form
 from matrixbench.backends.http.requests import RetryPolicy
 from matrixbench.backends.http.served_names import has_id, ids_in, ids_told, nearest_ids
@@ -32,7 +33,7 @@ async def at_once(_: float) -> None:
     """Do not wait."""
 
 
-OPENER = EndpointOpener({}, RetryPolicy(tries=2, sleep=at_once))
+OPENER = partial(open_endpoint, environ={}, policy=RetryPolicy(tries=2, sleep=at_once))
 
 
 def order(url: str, model: str = "m") -> LaunchRequest:

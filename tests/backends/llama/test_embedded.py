@@ -17,7 +17,7 @@ import pytest
 
 import matrixbench
 from matrixbench.backends.http.openai_chat import OpenAiChat
-from matrixbench.backends.llama.embedded_flags import FLAGS, FlagError, apply_flags, help_text
+from matrixbench.backends.llama.embedded_flags import FlagError, apply_flags, flags, help_text
 from matrixbench.backends.llama.executable import install_line, parse_help
 from matrixbench.backends.process import ServerCommand, free_port, running
 from matrixbench.checks.same import difference
@@ -146,7 +146,7 @@ def test_what_is_wrong_is_named(flags: tuple[str, ...], problem: str) -> None:
 def test_help_is_read_by_the_parser_of_llama_servers_help() -> None:
     """Every flag, and whether it takes a value, survives the way through `--help`."""
     known = parse_help(help_text())
-    for flag in FLAGS:
+    for flag in flags():
         for name in (*flag.names, *flag.off):
             assert known.flags[name].takes_value == bool(flag.value)
     assert known.templates == {"chatml"}

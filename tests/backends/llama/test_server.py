@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from matrixbench.backends.build import FileHashes
 from matrixbench.backends.llama.arguments import check_props, effective, server_arguments
 from matrixbench.backends.llama.backend import LlamaServerBackend
 from matrixbench.backends.llama.executable import ServerHelp, embedded_help, parse_help
-from matrixbench.backends.llama.server import LlamaServerOpener
+from matrixbench.backends.llama.server import open_llama_server
 from matrixbench.backends.managed import ManagedSession, RestartPolicy
 from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ExitCode, ServerError
@@ -63,10 +64,11 @@ async def opened(
     order: LaunchRequest, mode: str = "", *, hung_after_s: float = LONG_S, **env: str
 ) -> AsyncIterator[ManagedSession]:
     """Open a session with the fake server in a mode of fault."""
-    opener = LlamaServerOpener(
+    opener = partial(
+        open_llama_server,
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        endurance=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=hung_after_s),
+        policy=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=hung_after_s),
     )
     async with opener(order) as session:
         assert isinstance(session, ManagedSession)
@@ -494,7 +496,7 @@ SUPERVISOR = """
     import asyncio, os, sys
     from pathlib import Path
     from matrixbench.backends.build import FileHashes
-    from matrixbench.backends.llama.server import LlamaServerOpener
+    from matrixbench.backends.llama.server import open_llama_server
     from matrixbench.backends.registry import LaunchRequest, ModelSource
     from matrixbench.backends.llama.backend import LlamaServerBackend
     from matrixbench.spec.models import Template
@@ -510,8 +512,7 @@ SUPERVISOR = """
             folder=folder,
         )
         environ = {key: value for key, value in os.environ.items() if key != "PATH"}
-        opener = LlamaServerOpener(environ=environ, hashes=FileHashes(None))
-        async with opener(order) as session:
+        async with open_llama_server(order, environ, FileHashes(None)) as session:
             print(session.info.effective["model_ftype"], flush=True)
             await asyncio.Event().wait()
 
@@ -568,10 +569,11 @@ async def test_the_real_server_answers_and_comes_back(
         options={"threads": 1, "flash-attn": "on", "cache-type-k": "q8_0", "warmup": False},
         faithful=True,
     )
-    opener = LlamaServerOpener(
+    opener = partial(
+        open_llama_server,
         environ={"PYTHONPATH": str(PROJECT)},
         hashes=FileHashes(None),
-        endurance=RestartPolicy(restart_pauses_s=(0.0,)),
+        policy=RestartPolicy(restart_pauses_s=(0.0,)),
     )
     async with opener(real) as session:
         first = await session.ask(question())

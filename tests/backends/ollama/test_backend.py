@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ import pytest
 
 from matrixbench.backends.build import FileHashes
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.ollama.backend import OllamaBackend, OllamaOpener, OllamaSession
+from matrixbench.backends.managed import RestartPolicy
+from matrixbench.backends.ollama.backend import OllamaBackend, OllamaSession, open_ollama
 from matrixbench.backends.ollama.model import (
     NAMESPACE,
     Owner,
@@ -87,13 +89,14 @@ def with_tag(order: LaunchRequest, tag: str) -> LaunchRequest:
     return replace(order, model=ModelSource(name="tiny", id=tag))
 
 
-def opener(mode: str = "", **env: str) -> OllamaOpener:
+def opener(mode: str = "", **env: str) -> Any:
     """Return an opener whose servers run in a mode of fault, and which waits for nothing."""
-    return OllamaOpener(
+    return partial(
+        open_ollama,
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        restart_pauses_s=(0.0, 0.0, 0.0),
-        policy=RetryPolicy(base_s=0.0),
+        policy=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0)),
+        retries=RetryPolicy(base_s=0.0),
     )
 
 
@@ -538,7 +541,7 @@ def test_sigkill_of_matrixbench_leaves_no_server(order: LaunchRequest, tmp_path:
 import asyncio, os, sys
 from pathlib import Path
 from matrixbench.backends.build import FileHashes
-from matrixbench.backends.ollama.backend import OllamaOpener
+from matrixbench.backends.ollama.backend import open_ollama
 from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.backends.ollama.backend import OllamaBackend
 from matrixbench.spec.models import Template
@@ -549,7 +552,7 @@ async def main():
         model=ModelSource(name="tiny", path=Path({str(order.model.path)!r}),
                           sha256={order.model.sha256!r}),
         template=Template(name="native"), folder=Path({str(order.folder)!r}))
-    async with OllamaOpener(environ=os.environ, hashes=FileHashes(None))(order):
+    async with open_ollama(order, os.environ, FileHashes(None)):
         print("open", flush=True)
         await asyncio.Event().wait()
 
