@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
+    from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.pairs import compare
-    from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
     from matrixbench.gated import build_plan, execute, run
     from matrixbench.output.progress import show_progress
@@ -65,7 +65,7 @@ _HOMES = {
     "Chart": "spec.experiment",
     "ChatReply": "records",
     "CheckResult": "checks.own",
-    "Comparison": "comparison.values",
+    "Comparison": "comparison.data",
     "Experiment": "spec.load",
     "Kind": "records",
     "MatrixbenchError": "errors",

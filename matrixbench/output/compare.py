@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.values import (
         CandidateResult,
         CellResult,
-        Comparison,
         Count,
         Deterministic,
         Extreme,
@@ -235,7 +235,7 @@ def _count(whose: str, count: Count) -> str:
     """Say how many trials of a side count, and what became of the others."""
     said = (
         f"{whose}: {count.counted:,} of {counted(count.due, 'trial')} count ({count.rejected:,} "
-        f"rejected), {count.errored:,} errored ({counted(count.raised, 'check')} raised), "
+        f"rejected), {count.errored:,} errored ({counted(count.check_raised, 'check')} raised), "
         f"{count.never_asked:,} never asked"
     )
     if count.without_partner:

@@ -50,7 +50,6 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     _, tests, trials = table.shape
     weights = [1 << index for index in range(trials)]
     every = sum(weights)
-    passed: dict[tuple[str, str | None, str], Tally] = {}
     rows = []
     for place in order.tolist():
         cells = []
@@ -58,9 +57,7 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             outcome = table[place, test].tolist()
             mask = sum(weight for weight, good in zip(weights, outcome, strict=True) if good)
             name = f"t{test}"
-            passed[f"r{place}", "b", name] = Tally(
-                first_seed=1 + 1_000_000 * test, measured=every, passes=mask
-            )
+            tally = Tally(first_seed=1 + 1_000_000 * test, measured=every, passes=mask)
             count = sum(outcome)
             row = {
                 "cell": f"r{place}",
@@ -70,9 +67,9 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
                 "draws": trials,
             }
             row |= {"passed": count, "success_ratio": count / trials, "low": 0.0}
-            cells.append(((name,), row | {"greedy": False, "interval": "wilson"}))
+            cells.append(((name,), row | {"greedy": False, "interval": "wilson", "tally": tally}))
         rows.append(cells)
-    return order, cast("list[dict[str, Any]]", standings(rows, passed))
+    return order, cast("list[dict[str, Any]]", standings(rows))
 
 
 def equal_rows(shape: tuple[int, int, int, float], runs: int, seed: int = 1) -> tuple[float, ...]:

@@ -17,8 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from matrixbench.charts import draw
-from matrixbench.charts.files import write as write_picture
+from matrixbench.charts import draw, save
 from tests.properties import examples
 from tests.results.cells import table
 from tests.test_safe_text import unsafe
@@ -236,6 +235,6 @@ def test_any_values_of_axes_are_drawn(tmp_path: Path, values: list[str], text: s
     spec = drawn.to_dict()
     (rows,) = spec["datasets"].values() if "datasets" in spec else (spec["data"]["values"],)
     assert len({row["x"] for row in rows}) == len(values)
-    write_picture(drawn, tmp_path / "p.svg")
+    save(drawn, tmp_path / "p.svg")
     ET.parse(tmp_path / "p.svg")  # noqa: S314  our own
     lines((tmp_path / "p.svg").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +13,13 @@ from matrixbench.comparison.values import (
     Candidate,
     CandidateResult,
     CellPair,
-    Comparison,
     GateVerdict,
     Trials,
 )
 from matrixbench.output.compare import verdict_line
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.data import Comparison
 
 
 def trials(

@@ -14,8 +14,8 @@ import pytest
 
 import matrixbench as mb
 from matrixbench.cli.compare import EXIT_CODES
-from matrixbench.comparison.gate import judge_rounds
 from matrixbench.comparison.pairs import compare
+from matrixbench.comparison.rounds import judge_rounds
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.errors import UsageError
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from matrixbench.comparison.values import CandidateResult, Comparison
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import CandidateResult
     from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
@@ -201,7 +202,7 @@ def test_each_side_is_counted(grid: Grid) -> None:
         assert (count.due, whole.due, whole.missing) == (N, N, 0)
         assert count.rejected == outcomes.count("R")
         assert count.errored == outcomes.count("E") + outcomes.count("C")
-        assert count.raised == outcomes.count("C")
+        assert count.check_raised == outcomes.count("C")
         assert count.never_asked == outcomes.count("-")
         assert count.missing == count.errored + count.never_asked == N - count.counted
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from matrixbench.comparison.gate import judge_rounds, look, rounds_from
+from matrixbench.comparison.rounds import judge_rounds, look
 from matrixbench.comparison.values import Anytime, CellPair, GateVerdict, Trials
 
 
@@ -140,13 +140,6 @@ def test_cells_without_chance_are_left_out() -> None:
     one = pair("1" * 5, "1" * 5)
     assert look([replace(one, greedy=(True, True))], max_drop=0.1) is None
     assert look([replace(one, baseline=one.candidate)], max_drop=0.1) is None
-
-
-def test_rows_become_complete_rounds() -> None:
-    """Cells of a test are averaged, and rounds end where a test is missing."""
-    rows = [("a", 0, 1.0), ("a", 0, 0.0), ("b", 0, -1.0), ("a", 1, 0.0), ("b", 2, 0.0)]
-    assert rounds_from(rows) == [[0.5, -1.0]]
-    assert rounds_from([]) == []
 
 
 @pytest.mark.parametrize(
