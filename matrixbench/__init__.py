@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matrixbench.comparison.pairs import compare
     from matrixbench.errors import MatrixbenchError
     from matrixbench.gated import build_plan, execute, run
-    from matrixbench.output.notebook import show_progress
+    from matrixbench.output.progress import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
     from matrixbench.results.experiment import Results, open_results
     from matrixbench.results.tables import cell_frame, trial_frame
@@ -90,7 +90,7 @@ _HOMES = {
     "run": "gated",
     "save": "charts",
     "settings_for": "run.settings",
-    "show_progress": "output.notebook",
+    "show_progress": "output.progress",
     "total_frame": "results.totals",
     "trial_frame": "results.tables",
 }

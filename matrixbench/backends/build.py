@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import ServerError
 from matrixbench.identity import canonical_json, digest, file_sha256
+from matrixbench.plan.launches import file_details, with_contents
+from matrixbench.records import Build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -203,7 +205,6 @@ def identify(
         arguments: The command line without what changes from start to start, and without the
             model, which counts by itself.
         path: Its executable.
-        hashes: The memory of digests.
         apart: Files that do not count here, since the build tells of them by themselves.
 
     Raises:
@@ -229,9 +230,47 @@ def identify(
     )
 
 
-def build_text(program: str, names: JsonObject) -> str:
-    """Return what a build says of its server: its program's digest, and its own words."""
-    return canonical_json({_PROGRAM: program, **names})
+NAMED_BY = ("version", "build_info")
+"""Of what a server reports, what names its software; the rest depends on machine and settings."""
+
+
+def program_build(
+    kind: str,
+    program: Program,
+    said: JsonObject,
+    *,
+    model: str = "",
+    device: str = "",
+    contents: Mapping[str, str] | None = None,
+) -> Build:
+    """Return the build of a server whose program is known by content.
+
+    Args:
+        said: What the running server reports of itself; nothing before it runs.
+        model: The digest of the model's file; empty where the server has the model by itself.
+        device: What it computes on.
+        contents: The digests of the files that the launch's options name.
+    """
+    names = {name: said[name] for name in NAMED_BY if name in said}
+    code = with_contents(program.digest, contents or {})
+    identity = {
+        "kind": kind,
+        "server": canonical_json({_PROGRAM: code, **names}),
+        "model": model,
+        "device": device,
+    }
+    return Build(
+        id=digest(identity),
+        **identity,
+        version=str(said.get("version") or said.get("build_info") or ""),
+        details={
+            "executable": program.path.name,
+            "sha256": program.sha256,
+            "python_packages": program.packages,
+            "files": program.files,
+            **file_details(program.digest, contents or {}),
+        },
+    )
 
 
 def _named_files(arguments: Sequence[str]) -> list[Path]:

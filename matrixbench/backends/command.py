@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from matrixbench.backends.build import build_text, device_name, find_program, identify
+from matrixbench.backends.build import device_name, find_program, identify, program_build
 from matrixbench.backends.http.address import beside
 from matrixbench.backends.http.openai_chat import (
     AddressedChat,
@@ -22,7 +22,7 @@ from matrixbench.backends.http.openai_chat import (
     reported,
 )
 from matrixbench.backends.http.served_names import listed_names, unlisted
-from matrixbench.backends.managed import HOST, ManagedSession, RestartPolicy
+from matrixbench.backends.managed import HOST, RestartPolicy, opened
 from matrixbench.backends.option_files import GONE_ON, check_contents, file_contents, marked_only
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.registry import (
@@ -41,9 +41,7 @@ from matrixbench.backends.registry import (
     unknown,
 )
 from matrixbench.errors import ServerError
-from matrixbench.identity import digest
 from matrixbench.plan.cells import PresentBuild
-from matrixbench.plan.launches import file_details, with_contents
 from matrixbench.records import Build
 from matrixbench.safe_files import write_own
 from matrixbench.spec.backends import Obstacle, PositiveInt
@@ -77,9 +75,6 @@ Who needs one says so in the backend's `env`."""
 
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """What a server needs that fetches its model by itself."""
-
-NAMED_BY = ("version", "build_info")
-"""Of what a server reports, what names its software; the rest depends on machine and settings."""
 
 
 class Ready(Part):
@@ -249,7 +244,7 @@ class CommandBackend(ServerKind):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left."""
-        return CommandOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_command(order, around.environ, around.hashes)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
@@ -295,41 +290,24 @@ def _looked_at(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandOpener:
-    """Opens sessions with servers that a command line starts.
+@contextlib.asynccontextmanager
+async def open_command(
+    order: LaunchRequest,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    policy: RestartPolicy | None = None,
+) -> AsyncIterator[Session]:
+    """Start the server of a command line; nothing of it is left afterwards.
 
-    Args:
-        environ: The environment from which servers get theirs.
-        hashes: The memory of file hashes.
-        endurance: How much a server is borne with.
+    Raises:
+        ServerError: No such program, an argument that cannot be rendered, a server that dies at
+            start, never gets ready, or does not do what was asked.
     """
-
-    environ: Mapping[str, str]
-    hashes: FileHashes
-    endurance: RestartPolicy = field(default_factory=RestartPolicy)
-
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
-        """Return a context in which the server answers, and after which nothing of it is left.
-
-        Raises (on entering):
-            ServerError: No such program, an argument that cannot be rendered, a server that dies
-                at start, never gets ready, or does not do what was asked.
-        """
-        return self._open(order)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
-        recipe = await asyncio.to_thread(prepare, order, self.environ, self.hashes)
-        if (file := order.template_file) is not None:
-            write_own(file, order.template.text or "")
-        info = SessionInfo(build=recipe.build({}), concurrency=recipe.concurrency)
-        session = ManagedSession(recipe, info, self.endurance)
-        try:
-            await session.start()
-            yield session
-        finally:
-            await session.close()
+    recipe = await asyncio.to_thread(prepare, order, environ, hashes)
+    if (file := order.template_file) is not None:
+        write_own(file, order.template.text or "")
+    async with opened(recipe, recipe.build({}), policy) as session:
+        yield session
 
 
 def prepare(order: LaunchRequest, environ: Mapping[str, str], hashes: FileHashes) -> CommandRecipe:
@@ -537,25 +515,9 @@ class CommandRecipe:
 
     def build(self, said: JsonObject) -> Build:
         """Return what runs: the program by content, and the software that it says it is."""
-        names = {name: said[name] for name in NAMED_BY if name in said}
-        program = self.program.digest
-        identity = {
-            "kind": KIND,
-            "server": build_text(with_contents(program, self.contents), names),
-            "model": self.order.model.sha256 or "",
-            "device": self.device,
-        }
-        return Build(
-            id=digest(identity),
-            **identity,
-            version=str(said.get("version") or said.get("build_info") or ""),
-            details={
-                "executable": self.program.path.name,
-                "sha256": self.program.sha256,
-                "python_packages": self.program.packages,
-                "files": self.program.files,
-                **file_details(program, self.contents),
-            },
+        model = self.order.model.sha256 or ""
+        return program_build(
+            KIND, self.program, said, model=model, device=self.device, contents=self.contents
         )
 
     def _check(self, said: JsonObject) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import shlex
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -34,10 +32,13 @@ from matrixbench.backends.http.openai_chat import (
 )
 from matrixbench.backends.http.requests import Pace, RetryPolicy
 from matrixbench.backends.http.served_names import (
+    ANSWER_TIMEOUT_S,
+    LOOPBACK,
+    LocalPage,
     has_id,
-    ids_in,
     ids_told,
     listed_names,
+    local_page,
     nearest_ids,
     unlisted,
 )
@@ -83,25 +84,10 @@ _NOT_READY = frozenset({502, 503, 504})
 _NO_PAGE = frozenset({200, 301, 302, 307, 308, 404, 405})
 """What a url answers that has no list of models: nothing, another place, or a page for people."""
 
-ANSWER_TIMEOUT_S = 2.0
-MOST_BYTES = 1 << 20
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_MODEL = "llamacpp"
 """The owner of a model that llama.cpp lists: its server answers whatever id is asked for."""
 
-_OK, _REFUSED = 200, frozenset({401, 403})
-
-
-class Answered(NamedTuple):
-    """What a page answered: its status, 0 where nothing came, and its JSON."""
-
-    status: int
-    data: Any
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the models that it lists."""
-        return ids_in(self.data) if self.status == _OK else ()
+_REFUSED = frozenset({401, 403})
 
 
 class EndpointBackend(ServerKind):
@@ -178,7 +164,7 @@ class EndpointBackend(ServerKind):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[EndpointSession]:
         """Return a context in which the endpoint can be asked."""
-        return EndpointOpener(around.environ)(order)
+        return open_endpoint(order, around.environ)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
@@ -219,40 +205,6 @@ class EndpointBackend(ServerKind):
         """Return the variable that the experiment's file names."""
         spec = None if asked.launch is None else asked.launch.spec
         return spec.api_key_env if isinstance(spec, cls) else None
-
-
-class EndpointOpener:
-    """Opens sessions with servers that run already.
-
-    Args:
-        environ: Where the API keys are looked up.
-        policy: How to retry requests, and how long to look for a server that went away.
-        pace: Makes the pace of so many requests per minute.
-    """
-
-    def __init__(
-        self,
-        environ: Mapping[str, str],
-        policy: RetryPolicy | None = None,
-        pace: Callable[[float], Pace] = Pace,
-    ) -> None:
-        self._environ = environ
-        self._policy = policy or RetryPolicy()
-        self._pace = pace
-
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[EndpointSession]:
-        """Return a context in which the endpoint can be asked.
-
-        Raises (on entering):
-            ServerError: The key is missing or refused, the url is none, nobody answers there, or
-                the server has a smaller context than the file says.
-        """
-        backend = order.backend
-        if not isinstance(backend, EndpointBackend):
-            raise TypeError(f"an endpoint cannot be opened for {type(backend).__name__}")
-        asked_at = backend.requests_per_minute
-        pace = None if asked_at is None else self._pace(asked_at)
-        return _open(order, backend, self._environ, (self._policy, pace))
 
 
 class EndpointSession:
@@ -322,13 +274,27 @@ class EndpointSession:
 
 
 @asynccontextmanager
-async def _open(
+async def open_endpoint(
     order: LaunchRequest,
-    backend: EndpointBackend,
     environ: Mapping[str, str],
-    manners: tuple[RetryPolicy, Pace | None],
+    policy: RetryPolicy | None = None,
+    paced: Callable[[float], Pace] = Pace,
 ) -> AsyncGenerator[EndpointSession]:
-    address, (policy, pace) = address_of(backend.url, backend.api_key_env, environ), manners
+    """Ask a server that runs already.
+
+    Args:
+        environ: Where the API key is looked up.
+        policy: How to retry requests, and how long to look for a server that went away.
+        paced: Makes the pace of so many requests per minute.
+
+    Raises:
+        ServerError: The key is missing or refused, the url is none, nobody answers there, or the
+            server has a smaller context than the file says.
+    """
+    backend, policy = order.backend, policy or RetryPolicy()
+    asked_at = backend.requests_per_minute
+    pace = None if asked_at is None else paced(asked_at)
+    address = address_of(backend.url, backend.api_key_env, environ)
     connections = 1 if order.faithful else backend.concurrency
     chat = AddressedChat(
         base_url=address.url,
@@ -472,7 +438,7 @@ def endpoint_build(url: str, reported: JsonObject, query: Sequence[tuple[str, st
 def _examined(what: str, address: Address, ids: Mapping[str, str], key: str) -> Iterator[Examined]:
     """Yield what the list of models tells."""
     asked = beside(address.url, "/models")
-    page = _listed(asked, address.key)
+    page = local_page(asked, address.key)
     if page.ids:
         count = f"{len(page.ids)} model" + ("" if len(page.ids) == 1 else "s")
         yield ok(what, f"{address.shown} answers: {count}{key}")
@@ -485,7 +451,7 @@ def _examined(what: str, address: Address, ids: Mapping[str, str], key: str) -> 
         yield problem(what, f"{shown} answers HTTP {page.status}{key}", todo)
         return
     other = other_form(address.url)
-    if page.status and _listed(beside(other, "/models"), address.key).ids:
+    if page.status and local_page(beside(other, "/models"), address.key).ids:
         found = f"{shown} answers HTTP {page.status}, and {shown_url(other)} as a chat API does"
         yield problem(what, found, f"write url: {shown_url(other)}")
         return
@@ -496,7 +462,7 @@ def _examined(what: str, address: Address, ids: Mapping[str, str], key: str) -> 
     yield warning(what, found, "some servers list no models; is the url right, with its /v1?")
 
 
-def _examined_model(what: str, wanted: str, page: Answered) -> Iterator[Examined]:
+def _examined_model(what: str, wanted: str, page: LocalPage) -> Iterator[Examined]:
     if has_id(wanted, page.ids):
         return
     found = f"the server does not list «{wanted}»; it has {ids_told(wanted, page.ids)}"
@@ -505,23 +471,3 @@ def _examined_model(what: str, wanted: str, page: Answered) -> Iterator[Examined
     owners = {entry.get("owned_by") for entry in entries or () if isinstance(entry, dict)}
     say = warning if owners == {ANY_MODEL} else problem
     yield say(what, found, todo)
-
-
-def _listed(url: str, key: str | None) -> Answered:
-    """Return what a page on this machine answers, asked without any proxy."""
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(str(parts.hostname), parts.port, timeout=ANSWER_TIMEOUT_S)
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    path = parts._replace(scheme="", netloc="", fragment="").geturl()
-    with (
-        contextlib.closing(connection),
-        contextlib.suppress(OSError, http.client.HTTPException, ValueError, RecursionError),
-    ):
-        connection.request("GET", path or "/", headers=headers)
-        answer = connection.getresponse()
-        body = answer.read(MOST_BYTES)
-        with contextlib.suppress(ValueError, RecursionError):
-            return Answered(answer.status, json.loads(body))
-        return Answered(answer.status, None)
-    return Answered(0, None)

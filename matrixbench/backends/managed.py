@@ -9,23 +9,25 @@ import os
 import re
 import secrets
 import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, ask_watching, rendered
 from matrixbench.backends.process import ServerProcess, free_port, shorten
+from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from matrixbench.backends.http.openai_chat import OpenAiChat
     from matrixbench.backends.process import ServerCommand
-    from matrixbench.backends.registry import SessionInfo
-    from matrixbench.records import ChatRequest, JsonObject
+    from matrixbench.records import Build, ChatRequest, JsonObject
 
+Found = TypeVar("Found")
 SUFFIX = ".key"
 
 
@@ -111,12 +113,23 @@ class Started:
     command: ServerCommand
     log_from: int
 
+    @classmethod
+    def of(cls, url: str, command: ServerCommand) -> Started:
+        """Return what is about to be started; its log may have been begun by an earlier start."""
+        written = command.log.stat().st_size if command.log.exists() else 0
+        return cls(url=url, command=command, log_from=written)
+
     def printed(self) -> str:
         """Return what it has printed so far."""
         with contextlib.suppress(OSError), self.command.log.open("rb") as file:
             file.seek(self.log_from)
             return file.read().decode(errors="replace")
         return ""
+
+
+def bind_failed(started: Started) -> bool:
+    """Return whether a server printed that its port is taken."""
+    return _BIND_FAILED.search(started.printed()) is not None
 
 
 class Recipe(Protocol):
@@ -129,6 +142,10 @@ class Recipe(Protocol):
     @property
     def folder(self) -> Path:
         """Where its files go."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests at a time that it should be sent."""
 
     @property
     def ready_path(self) -> str:
@@ -157,28 +174,157 @@ class Recipe(Protocol):
         """
 
 
+@contextlib.asynccontextmanager
+async def opened(
+    recipe: Recipe, build: Build, policy: RestartPolicy | None = None
+) -> AsyncIterator[ManagedSession]:
+    """Start the server of a launch; nothing of it is left afterwards.
+
+    Args:
+        recipe: What is particular to its kind.
+        build: What is known of what runs before it has been started.
+        policy: How much it is borne with.
+
+    Raises:
+        ServerError: It dies at start, never gets ready, or does not do what was asked.
+    """
+    info = SessionInfo(build=build, concurrency=recipe.concurrency)
+    session = ManagedSession(recipe, info, policy or RestartPolicy())
+    try:
+        await session.start()
+        yield session
+    finally:
+        await session.close()
+
+
 class PortTakenError(ServerError):
     """Another server has the port, or answers on it: another port is tried."""
 
 
-class ManagedSession:
-    """A session with a server that is started again when it dies.
+class RestartingSession(ABC):
+    """A session with a server that is brought back when it dies, as often as its policy allows.
+
+    While it is brought back, requests wait: what is asked then is for the server that comes back.
+    """
+
+    def __init__(self, policy: RestartPolicy) -> None:
+        self._policy = policy
+        self._restarts = 0
+        self._answered = 0
+        self._restarting = asyncio.Lock()
+
+    @property
+    @abstractmethod
+    def info(self) -> SessionInfo:
+        """What is known of the server, as it was started last."""
+
+    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
+        """Return the model's reply, or what came instead; raises nothing but cancellation."""
+        if self._restarting.locked():
+            async with self._restarting:
+                pass
+        answer = await self._ask(request)
+        if answer is None:
+            # Whoever hears this brings it back, or learns that it stays away: it decides nothing.
+            return Refusal(
+                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
+            )
+        if isinstance(answer, ChatReply):
+            self._answered += 1
+            if self._answered >= self._policy.forgiven_after:
+                self._restarts = 0
+        return answer
+
+    async def ensure_alive(self) -> bool:
+        """Bring the server back if it died or hangs; return whether it had to be.
+
+        Raises:
+            ServerError: It died more often than it may, or does not come back; the message ends
+                with its log's tail.
+        """
+        async with self._restarting:
+            if await self._is_well():
+                return False
+            ended = self._ended()
+            await self._let_go()
+            for pause in self._policy.restart_pauses_s[self._restarts :]:
+                self._restarts += 1
+                self._answered = 0
+                await asyncio.sleep(pause)
+                try:
+                    return await self._bring_back()
+                except ServerError as error:
+                    ended = error
+                    await self._let_go()
+            raise ended
+
+    def forgive(self, deaths: int) -> None:
+        """Forget deaths that a request is to blame for; they do not count against the bound."""
+        self._restarts = max(0, self._restarts - deaths)
+
+    @abstractmethod
+    async def _ask(self, request: ChatRequest) -> ChatReply | Refusal | None:
+        """Return what the server answers; None where none is running."""
+
+    @abstractmethod
+    async def _is_well(self) -> bool:
+        """Return whether the server needs no help."""
+
+    @abstractmethod
+    def _ended(self) -> ServerError:
+        """Return how it ended."""
+
+    @abstractmethod
+    async def _let_go(self) -> None:
+        """End what is left of it."""
+
+    @abstractmethod
+    async def _bring_back(self) -> bool:
+        """Start it again; return whether that made a difference to requests.
+
+        Raises:
+            ServerError: It does not come back.
+        """
+
+
+async def on_free_port(
+    start: Callable[[int], Awaitable[Found]], stop: Callable[[], Awaitable[None]]
+) -> Found:
+    """Start a server on a free port, and return what its start returns.
+
+    A port is free when it is chosen and may be taken when the server binds it; then another one is
+    tried.
+
+    Args:
+        start: Starts it on a port; raises PortTakenError where that is somebody else's.
+        stop: Ends what was started.
+
+    Raises:
+        ServerError: It does not start.
+    """
+    for _ in range(PORT_TRIES - 1):
+        try:
+            return await start(free_port(HOST))
+        except PortTakenError:
+            await stop()
+    return await start(free_port(HOST))
+
+
+class ManagedSession(RestartingSession):
+    """A session with a server that speaks the OpenAI chat API and is started here.
 
     Args:
         recipe: What is particular to its kind.
         info: What is known of it before it has been started.
-        endurance: How much it is borne with.
+        policy: How much it is borne with.
     """
 
-    def __init__(self, recipe: Recipe, info: SessionInfo, endurance: RestartPolicy) -> None:
+    def __init__(self, recipe: Recipe, info: SessionInfo, policy: RestartPolicy) -> None:
+        super().__init__(policy)
         self._recipe = recipe
         self._info = info
-        self._endurance = endurance
-        self._restarts = 0
         self._asked = 0
-        self._answered = 0
         self._hung = False
-        self._restarting = asyncio.Lock()
         self._process: ServerProcess | None = None
         self._chats: list[OpenAiChat] = []
         self._url = ""
@@ -193,95 +339,47 @@ class ManagedSession:
         """The server's process, or None where none runs."""
         return None if self._process is None else self._process.pid
 
-    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
-        """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        if self._restarting.locked():
-            async with self._restarting:  # what is asked now is for the server that comes back
-                pass
+    async def _ask(self, request: ChatRequest) -> ChatReply | Refusal | None:
         process = self._process
         if process is None:
-            # Whoever hears this brings it back, or learns that it stays away: it decides nothing.
-            return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
-            )
+            return None
         self._asked += 1
         if self._asked % LOG_SEEN_EVERY == 0:
             await asyncio.to_thread(shorten, process.command.log)
         pages = (f"{self._url}{self._recipe.ready_path}", f"{self._url}/v1/models")
         answer = await ask_watching(self._chats[-1], request, pages=pages, root=self._url)
         self._hung = isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG
-        if isinstance(answer, ChatReply):
-            self._answered += 1
-            if self._answered >= self._endurance.forgiven_after:
-                self._restarts = 0
         return answer
 
     async def rendered(self, body: JsonObject) -> str | None:
         """Return the prompt that a request becomes; None where the server does not show it."""
         return await rendered(self._chats[-1], self._url, body) if self._chats else None
 
-    async def ensure_alive(self) -> bool:
-        """Start the server again if it died or hangs; return whether it had to be.
-
-        Raises:
-            ServerError: It died more often than it may, or does not come back; the message ends
-                with its log's tail.
-        """
-        async with self._restarting:
-            # One that hangs may well answer its health page.
-            if not self._hung and await self._answers():
-                return False
-            ended = self._obituary()
-            await self._stop()
-            for pause in self._endurance.restart_pauses_s[self._restarts :]:
-                self._restarts += 1
-                self._answered = 0
-                await asyncio.sleep(pause)
-                try:
-                    await self.start()
-                except ServerError as error:
-                    ended = error
-                    await self._stop()
-                else:
-                    self._hung = False
-                    return True
-            raise ended
-
-    def forgive(self, deaths: int) -> None:
-        """Forget deaths that a request is to blame for; they do not count against the bound."""
-        self._restarts = max(0, self._restarts - deaths)
-
     async def start(self) -> None:
         """Start the server on a free port and wait until it answers.
-
-        A port is free when it is chosen and may be taken when the server binds it; then another
-        one is tried.
 
         Raises:
             ServerError: It dies, never gets ready, or does not do what was asked.
         """
-        for tries_left in reversed(range(PORT_TRIES)):
-            try:
-                await self._start_on(free_port(HOST))
-            except PortTakenError:
-                if not tries_left:
-                    raise
-                await self._stop()
-            else:
-                return
+        await on_free_port(self._start_on, self._let_go)
 
     async def close(self) -> None:
         """End the server and close all connections; nothing is left."""
         try:
-            await self._stop()
+            await self._let_go()
         finally:
             for chat in self._chats:
                 await chat.aclose()
 
-    async def _stop(self) -> None:
+    async def _let_go(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             await process.stop()
+
+    async def _bring_back(self) -> bool:
+        await self.start()
+        self._hung = False
+        return True
 
     async def _start_on(self, port: int) -> None:
         recipe = self._recipe
@@ -289,8 +387,7 @@ class ManagedSession:
         self._url = f"http://{HOST}:{port}"
         with key_file(recipe.folder, recipe.name, key) as file:
             command = recipe.command(port, file)
-            written = command.log.stat().st_size if command.log.exists() else 0
-            started = Started(url=self._url, command=command, log_from=written)
+            started = Started.of(self._url, command)
             self._process = process = await ServerProcess.start(command)
             chat = recipe.chat(self._url, key)
             self._chats.append(chat)
@@ -299,7 +396,7 @@ class ManagedSession:
                 if not process.alive:  # then it was another that answered
                     raise command.failure(f"died at start: {process.how_it_ended()}")
             except ServerError as error:
-                if not process.alive and _BIND_FAILED.search(started.printed()):
+                if not process.alive and bind_failed(started):
                     raise PortTakenError(error.message, hint=error.hint) from error
                 raise
         self._info = await recipe.inspected(chat, started)
@@ -314,11 +411,13 @@ class ManagedSession:
             raise PortTakenError(f"another server answers on {self._url}")
         return status == _OK
 
-    async def _answers(self) -> bool:
+    async def _is_well(self) -> bool:
         """Return whether the server lives and answers its probe, whatever it says."""
+        if self._hung:  # one that hangs may well answer its health page
+            return False
         process = self._process
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._endurance.hung_after_s
+        deadline = clock() + self._policy.hung_after_s
         while process is not None and process.alive and (left := deadline - clock()) > 0:
             url = f"{self._url}{self._recipe.ready_path}"
             with contextlib.suppress(ConnectionError):
@@ -329,7 +428,7 @@ class ManagedSession:
                     await process.wait()
         return False
 
-    def _obituary(self) -> ServerError:
+    def _ended(self) -> ServerError:
         process = self._process
         if process is None:
             return ServerError(f"{self._recipe.name}: no server is running")

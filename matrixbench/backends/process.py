@@ -103,7 +103,6 @@ class ServerCommand:
 
     Args:
         name: What messages call it.
-        argv: The command line.
         env: Its whole environment.
         log: The file to which its output is appended.
         grace_s: How long it may take from SIGTERM until it is gone.

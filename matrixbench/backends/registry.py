@@ -20,13 +20,14 @@ from matrixbench.errors import MatrixbenchError, ServerError
 from matrixbench.identity import digest
 from matrixbench.plan.cells import Origin, PresentBuild
 from matrixbench.spec.axes import REQUEST
-from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle
+from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle, kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.http.openai_reply import Answer
     from matrixbench.backends.option_files import Meant, PathOptions
     from matrixbench.plan.cells import Launch
     from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject, Refusal
@@ -62,8 +63,6 @@ class LaunchRequest:
         backend: The backend's part of the experiment, of the kind that opens it.
         binary: The executable that the binary axis chose, or None for the default search.
         options: Server options, flag without dashes → value.
-        model: The model.
-        template: The chat template.
         faithful: One request at a time, no prompt cache, no shared KV.
         start_timeout_s: How long the server may take until it is ready.
         folder: Where log files and temporary files of this launch go; exists.
@@ -271,8 +270,6 @@ class Surroundings:
     """What a kind may know of the machine.
 
     Args:
-        environ: The environment variables.
-        hashes: The memory of files' digests.
         here: The folder of the experiment file.
         folder: Where files of a launch that is only looked at would go.
         located: Returns a launch's model where its files are on this machine, with its digest.
@@ -314,7 +311,6 @@ class Asked:
         body: The request's body; None where it was not kept.
         seed: The trial's seed.
         command: The server's command line; empty where it was not started here.
-        build: What ran.
         effective: What the server reported of itself.
         launch: The launch as the experiment's file has it, if there is one.
         around: The machine; None where nothing is known of it.
@@ -421,6 +417,18 @@ class ServerKind(Backend):
                 what was asked.
         """
 
+    # Its API, where that is one of its own.
+
+    @classmethod
+    def answers_like(cls, data: Any) -> bool:
+        """Return whether JSON is an answer in an API that is the kind's own."""
+        return False
+
+    @classmethod
+    def understood(cls, answer: Answer) -> ChatReply | Refusal | None:
+        """Return what such an answer means."""
+        return None
+
     # To look at it.
 
     def examine(
@@ -431,7 +439,6 @@ class ServerKind(Backend):
         Args:
             what: How the backend is called.
             ids: Model → the id by which it is asked for.
-            around: The machine.
         """
         yield ok(what, f"kind {self.kind}: known only when it runs")
 
@@ -483,6 +490,19 @@ class ServerKind(Backend):
     def key_variable(cls, asked: Asked) -> str | None:
         """Return the variable that holds the server's key; None where it asks for none."""
         return None
+
+
+def answer_of(data: Any, answer: Answer) -> ChatReply | Refusal | None:
+    """Return what JSON means that is an answer in some kind's own API; None where it is none.
+
+    Args:
+        data: The JSON.
+        answer: It as it would have been received.
+    """
+    for kind in kinds().known.values():
+        if issubclass(kind, ServerKind) and kind.answers_like(data):
+            return kind.understood(answer)
+    return None
 
 
 def server_of(backend: Backend) -> ServerKind:

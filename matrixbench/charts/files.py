@@ -6,6 +6,7 @@ import html
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -279,13 +280,18 @@ def _png(svg: str) -> bytes:
 
 def _page(spec: dict[str, Any]) -> str:
     """Return a page that holds the scripts and the data, and loads nothing."""
-    import vl_convert as vlc
-
     title = " ".join(spec["title"]["text"])
     # What a model wrote stands in the data: no `</script>` may end the element early.
     data = json.dumps(spec).replace("<", "\\u003c")
-    script = str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
-    return _PAGE.format(title=html.escape(title), data=data, script=script)
+    return _PAGE.format(title=html.escape(title), data=data, script=_script())
+
+
+@cache
+def _script() -> str:
+    """Return the scripts of every page: bundling them takes a second, and they are the same."""
+    import vl_convert as vlc
+
+    return str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
 
 
 _SHOW = """

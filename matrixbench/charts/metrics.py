@@ -21,7 +21,7 @@ SUCCESS = ("#700a14", "#dd5a2b", "#fbeb9e", "#79d3b0", "#008a73")
 
 Red and green differ in lightness and in blue, which no common colour blindness takes away: seen
 with protanopia, deuteranopia or tritanopia any two of the five stay at least 25 apart in CIE Lab
-(tests/charts/test_palette.py simulates it)."""
+(tests/charts/test_metrics.py simulates it)."""
 
 GOOD_IS_BRIGHT = (
     "#440154",

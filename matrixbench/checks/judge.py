@@ -17,7 +17,7 @@ from matrixbench.checks.content import (
 )
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.matchers import guarded
-from matrixbench.checks.own import compile_own, load_own
+from matrixbench.checks.own import compile_own, load_named, load_own
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import compile_same_as, reference_key
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
@@ -44,6 +44,7 @@ from matrixbench.spec.checks import (
     JsonCheck,
     JsonContent,
     LatencyCheck,
+    NamedCheck,
     NotCheck,
     NoToolCallsCheck,
     PythonCheck,
@@ -140,7 +141,6 @@ def negated(part: NamedRule, written: object) -> Judging:
     """Return the rule that a part does not hold. A part that has a score gives its opposite.
 
     Args:
-        part: The part.
         written: It as the file has it, for the reason.
     """
     wanted = f"no {part.name} {shown(written, EXPECTED_CHARS)}"
@@ -290,15 +290,12 @@ def compile_check(
     """Return a check that is ready to judge.
 
     Args:
-        check: The check.
-        where: Its place, for messages.
         own: Place → function, for each check in Python.
-        find: Finds a call that was written into a text.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong.
     """
-    name = check_name(check) or type(check).__name__
+    name = check.check if isinstance(check, NamedCheck) else check_name(check) or ""
     parts = [compile_check(part, f"{where}.{at}", own, find) for at, part in parts_of(check)]
     judging: Judging
     match check:
@@ -308,21 +305,20 @@ def compile_check(
             judging = any_of(parts)
         case NotCheck():
             written = check.not_.model_dump(by_alias=True, exclude_unset=True)
-            judging = negated(parts[0], written.get(parts[0].name))
+            judging = negated(parts[0], written.get(parts[0].name, written))
             if _reads_text(check.not_):
                 judging = unless_reasoning_is_there(judging)
             judging = _unless_cut_off(judging)
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
-        case CachedTokensCheck():  # how the reply ends says nothing of its prompt
-            judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
-        case PythonCheck():
+        case PythonCheck() | NamedCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
             judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
             if _reads_text(check):
                 judging = unless_reasoning_is_there(judging)
-            judging = _unless_cut_off(judging)
+            if not isinstance(check, CachedTokensCheck):  # how it ends says nothing of its prompt
+                judging = _unless_cut_off(judging)
     rule = NamedRule(name=name, rule=judging)
     if check.turn is None:
         return rule
@@ -431,7 +427,6 @@ class Checks:
         rules: The compiled checks, in the file's order.
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
-        find: Finds a call that was written into a text.
         marks: The marks of reasoning that are taken apart before the checks see a reply.
     """
 
@@ -441,7 +436,6 @@ class Checks:
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
     marks: tuple[str, ...] = ()
-    _apart: dict[tuple[str, ...], Checks] = field(default_factory=dict, repr=False, compare=False)
 
     def taking_apart(self, marks: tuple[str, ...]) -> Checks:
         """Return the checks for replies whose content may hold reasoning between such marks.
@@ -450,10 +444,8 @@ class Checks:
         """
         if marks == self.marks:
             return self
-        if marks not in self._apart:
-            meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
-            self._apart[marks] = replace(self, digest=meant, marks=marks, _apart={})
-        return self._apart[marks]
+        meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
+        return replace(self, digest=meant, marks=marks)
 
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
@@ -498,7 +490,6 @@ def compile_checks(
     A check in Python runs the code of its module here.
 
     Args:
-        expect: The checks of one test.
         where: The test's place or name, for messages.
         origin: Where the test stands, for checks in Python.
         tools: The tools that the test offers, as they are sent.
@@ -565,13 +556,15 @@ def _own_functions(
 ) -> dict[str, OwnFunction]:
     found = {}
     for place, check in every_check(expect):
-        if isinstance(check, PythonCheck):
-            at = f"{place}.python"
-            found[f"{prefix}{place}"] = load_own(
-                check,
-                None if origin is None else origin.folder,
-                where=f"{prefix}{at}" if origin is None else str(origin.places.get(at, at)),
-            )
+        if not isinstance(check, PythonCheck | NamedCheck):
+            continue
+        at = f"{place}.{check_name(check)}"
+        named_at = f"{prefix}{at}" if origin is None else str(origin.places.get(at, at))
+        if isinstance(check, NamedCheck):
+            found[f"{prefix}{place}"] = load_named(check, where=named_at)
+        else:
+            folder = None if origin is None else origin.folder
+            found[f"{prefix}{place}"] = load_own(check, folder, where=named_at)
     return found
 
 

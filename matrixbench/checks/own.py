@@ -1,4 +1,4 @@
-"""Checks of one's own: functions in Python, loaded from beside the file or from the import path.
+"""Checks in Python: functions from beside the file, from the import path, or of installed packages.
 
 A function of the file's folder is imported under a private name, in a package that stands for the
 folder: nothing is put on the import path, so that a file there can neither hide a module of
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
 from matrixbench.checks.verdicts import UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
+from matrixbench.extensions import CHECKS, ExtensionError, extensions
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.records import ChatReply, Kind, Turn, Verdict
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import JsonObject
-    from matrixbench.spec.checks import PythonCheck
+    from matrixbench.spec.checks import NamedCheck, PythonCheck
 
 PYTHON = "python"
 
@@ -57,22 +58,21 @@ class OwnFunction:
 
     Args:
         name: `package.module:function`.
-        function: It.
         source: Digest of the files that it was loaded from; empty where they cannot be read.
+        check: What its verdicts call the check.
     """
 
     name: str
     function: Callable[..., object]
     source: str
+    check: str = PYTHON
 
 
 def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> OwnFunction:
     """Return the function that a check names. This runs the code of its module.
 
     Args:
-        check: The check.
         folder: Where the module is looked for before the import path is.
-        where: The check's place, for messages.
 
     Raises:
         CheckError: There is no such function, its module cannot be imported, or it does not take
@@ -90,17 +90,47 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
         if not hasattr(function, step):
             raise _not_there(function, module_name, step, where)
         function = getattr(function, step)
-    _check_callable(check, function, where)
+    _check_callable(check.python, check.arguments, function, where)
     return OwnFunction(name=check.python, function=function, source=_source(module))
 
 
-def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
+def load_named(check: NamedCheck, *, where: str = "") -> OwnFunction:
+    """Return the function of a check that an installed package brings. This runs its code.
+
+    What stands for it is its module's file and the package's version: an upgrade judges anew.
+
+    Raises:
+        CheckError: No package brings it, or its function cannot be used.
+    """
+    known = extensions(CHECKS)
+    if check.check not in known:
+        near = get_close_matches(check.check, list(known), n=1)
+        meant = f"perhaps you meant {near[0]}; " if near else ""
+        raise CheckError(
+            f"no installed package brings the check «{check.check}»",
+            where=where,
+            hint=f"{meant}installed: {', '.join(known) or 'none'} (docs/extending.md)",
+        )
+    extension = known[check.check]
+    try:
+        with _aside():
+            function = extension.load()
+    except ExtensionError as error:
+        raise CheckError(str(error), where=where) from error
+    _check_callable(check.check, check.arguments, function, where)
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    file = "" if module is None else _source(module)
+    source = digest([extension.package, extension.version, file])
+    return OwnFunction(name=check.check, function=function, source=source, check=check.check)
+
+
+def compile_own(check: PythonCheck | NamedCheck, own: OwnFunction) -> Rule:
     """Return the rule that a function of one's own says yes.
 
     The rule raises where the function raises or returns something else than it may.
     """
     function, arguments, threshold = own.function, check.arguments, check.threshold
-    passed = yes(PYTHON)
+    passed = yes(own.check)
 
     def rule(reply: ChatReply) -> Verdict:
         try:
@@ -113,17 +143,19 @@ def compile_own(check: PythonCheck, own: OwnFunction) -> Rule:
             case True:
                 return passed
             case False:
-                return no(PYTHON, Kind.OWN_CHECK, f"{own.name} says no of {shown(reply.content)}")
+                return no(
+                    own.check, Kind.OWN_CHECK, f"{own.name} says no of {shown(reply.content)}"
+                )
             case str():
-                return no(PYTHON, Kind.OWN_CHECK, said or f"{own.name} says no")
+                return no(own.check, Kind.OWN_CHECK, said or f"{own.name} says no")
             case Verdict():
-                return _own_verdict(said, own.name)
+                return _own_verdict(said, own)
             case int() | float():
                 score = _score(said, own.name)
                 if score >= threshold:
-                    return yes(PYTHON, score)
+                    return yes(own.check, score)
                 reason = f"expected a score of at least {threshold:g}, found {score:.3g}"
-                return no(PYTHON, Kind.OWN_CHECK, reason, score)
+                return no(own.check, Kind.OWN_CHECK, reason, score)
             case _:
                 kind = type(said).__name__
                 raise TypeError(f"{own.name} returned {kind}, not a bool, number, text or Verdict")
@@ -200,14 +232,14 @@ def _plain(said: object) -> object:
     return item() if callable(item) else said
 
 
-def _own_verdict(said: Verdict, name: str) -> Verdict:
-    score = None if said.score is None else _score(said.score, name)
+def _own_verdict(said: Verdict, own: OwnFunction) -> Verdict:
+    score = None if said.score is None else _score(said.score, own.name)
     if said.passed:
-        return yes(PYTHON, score)
+        return yes(own.check, score)
     kind = Kind(
         said.kind or Kind.OWN_CHECK
     )  # a text that names none raises: it could not be stored
-    return no(PYTHON, kind, said.reason or f"{name} says no", score)
+    return no(own.check, kind, said.reason or f"{own.name} says no", score)
 
 
 def _score(number: float, name: str) -> float:
@@ -285,24 +317,24 @@ def _source(module: ModuleType) -> str:
     return _digest_of(file) if file else ""
 
 
-def _check_callable(check: PythonCheck, function: Any, where: str) -> None:
+def _check_callable(name: str, arguments: Mapping[str, Any], function: Any, where: str) -> None:
     if not callable(function):
         found = type(function).__name__
-        raise CheckError(f"{check.python} is no function, but of type {found}", where=where)
+        raise CheckError(f"{name} is no function, but of type {found}", where=where)
     if inspect.iscoroutinefunction(function):
-        raise CheckError(f"{check.python} is async; a check is a plain function", where=where)
+        raise CheckError(f"{name} is async; a check is a plain function", where=where)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions do not say what they take
         return
     try:
-        signature.bind(None, **check.arguments)
+        signature.bind(None, **arguments)
     except TypeError as error:
-        name = check.python.partition(":")[2]
         raise CheckError(
-            f"{check.python} does not take the reply and these arguments: {error}",
+            f"{name} does not take the reply and these arguments: {error}",
             where=where,
-            hint=f"it is {name}{signature}; what stands under `arguments:` is given by name",
+            hint=f"it is {name.rpartition(':')[2]}{signature}; "
+            "what stands under `arguments:` is given by name",
         ) from error
 
 

@@ -17,7 +17,7 @@ from matrixbench.comparison.pairs import compare_results
 from matrixbench.comparison.values import MAX_DROP, GateVerdict, Look, Missing
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.output.compare import By, markdown, print_comparison
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.plan.planner import wanted_of
 from matrixbench.safe_files import write_whole
 

@@ -10,7 +10,7 @@ import typer
 from matrixbench.cli.opening import OfFileOrStore, attempts_of
 from matrixbench.cli.shared import AsJson, Attempts, print_json
 from matrixbench.output.rank import Fresh, print_ranking, ranking_json
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.results.totals import BY_ATTR, total_frame
 
 

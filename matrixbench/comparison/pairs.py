@@ -26,7 +26,7 @@ from matrixbench.records import Kind, Outcome
 from matrixbench.results.tables import opened
 from matrixbench.spec.axes import BUILD, TEST, label, same
 from matrixbench.spec.wording import choose, nearest_first
-from matrixbench.store.outcomes import KeptLook
+from matrixbench.store.rows import KeptLook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

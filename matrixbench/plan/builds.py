@@ -55,10 +55,7 @@ def held_builds(
     did not keep that, so that the name has to do.
 
     Args:
-        experiment: The experiment's name.
-        plans: The launches to tell of.
         launches: All launches of the experiment, unselected ones included.
-        history: What the store knows.
     """
     names = {launch.name for launch in launches}
     present = {plan.build.build.id for plan in plans if plan.build.build is not None}
@@ -120,10 +117,6 @@ def build_labels(shown: Collection[tuple[str, str]], builds: Mapping[str, Build]
     It is the beginning of the build's id and what the server calls itself, where that says
     something. A build holds its model: where one server ran several models, and no cell has run
     under two of these builds, they share the label of the server.
-
-    Args:
-        shown: Pairs of cell id and build id.
-        builds: Build id → build.
     """
     groups: dict[_Server, dict[str, None]] = {}
     cells: Counter[tuple[str, _Server]] = Counter()
@@ -215,7 +208,6 @@ class RecordedBuilds:
         the experiment no longer has, and only where nothing speaks against it.
 
         Args:
-            launch: The launch.
             seen: What is there now; its build may be one of which only the server knows the rest.
         """
         runs = self._runs.get(launch.digest, [])

@@ -36,72 +36,47 @@ def launches(
     """Yield every launch in the file's order.
 
     Args:
-        experiment: The experiment.
         named: An `include` entry; the launches are narrowed to it, and options that it names get
             its values even where the grid lacks them.
     """
-    named = {axis: value for axis, value in (named or {}).items() if _at_launch(axis)}
-    for backend_name, backend in experiment.file.backends.items():
-        for (model_name, model), (label, binary) in product(
-            experiment.file.models.items(), backend.builds
-        ):
-            if model.backends is not None and backend_name not in model.backends:
-                continue
-            for possible in _of_model(
-                experiment, (backend_name, backend), (label, binary), (model_name, model), named
-            ):
-                if all(
-                    matches(pattern, possible.launch.coordinates.get(axis))
-                    for axis, pattern in named.items()
-                ):
-                    yield possible
-
-
-def _at_launch(axis: str) -> bool:
-    return level_of(axis) is Level.LAUNCH
-
-
-def _of_model(
-    experiment: Experiment,
-    backend: tuple[str, Backend],
-    binary: tuple[str | None, str | None],
-    model: tuple[str, Model],
-    named: Mapping[str, Any],
-) -> Iterator[PossibleLaunch]:
-    options = narrow(
-        _option_points(backend[1], model[1]),
-        ((axis, value) for axis, value in named.items() if axis.startswith(OPTIONS)),
-    )
-    for axes, point, template in product(
-        grid_points(model[1].axes), options, _templates_of(experiment, model[1])
+    file = experiment.file
+    named = {axis: at for axis, at in (named or {}).items() if level_of(axis) is Level.LAUNCH}
+    of_options = [(axis, at) for axis, at in named.items() if axis.startswith(OPTIONS)]
+    for (backend_name, backend), (model_name, model) in product(
+        file.backends.items(), file.models.items()
     ):
-        source = fill_axes(model[1], axes)
-        flags = {axis.removeprefix(OPTIONS): value for axis, value in point.items()}
-        launch = Launch(
-            digest=launch_digest(
-                backend[1], flags, source, template, faithful=experiment.file.faithful
-            ),
-            backend=backend[0],
-            spec=backend[1],
-            binary=binary[1],
-            options=flags,
-            model=model[0],
-            source=source,
-            template=template,
-            coordinates={
-                "backend": backend[0],
-                **({} if binary[0] is None else {"binary": binary[0]}),
-                "model": model[0],
+        if model.backends is not None and backend_name not in model.backends:
+            continue
+        options = narrow(_option_points(backend, model), of_options)
+        for (binary_name, binary), axes, point, template in product(
+            backend.builds, grid_points(model.axes), options, _templates_of(experiment, model)
+        ):
+            coordinates = {
+                "backend": backend_name,
+                **({} if binary_name is None else {"binary": binary_name}),
+                "model": model_name,
                 **{f"{MODEL_AXES}{name}": value for name, value in axes.items()},
                 "chat_template": template.name,
                 **point,
-            },
-            load=load_of(backend[1], faithful=experiment.file.faithful),
-        )
-        obstacle = backend[1].launch_obstacle(
-            model[0], source, template, faithful=experiment.file.faithful
-        )
-        yield PossibleLaunch(launch, obstacle)
+            }
+            if not all(matches(at, coordinates.get(axis)) for axis, at in named.items()):
+                continue
+            source = fill_axes(model, axes)
+            flags = {axis.removeprefix(OPTIONS): value for axis, value in point.items()}
+            launch = Launch(
+                digest=launch_digest(backend, flags, source, template, faithful=file.faithful),
+                backend=backend_name,
+                spec=backend,
+                binary=binary,
+                options=flags,
+                model=model_name,
+                source=source,
+                template=template,
+                coordinates=coordinates,
+                load=load_of(backend, faithful=file.faithful),
+            )
+            obstacle = backend.launch_obstacle(model_name, source, template, faithful=file.faithful)
+            yield PossibleLaunch(launch, obstacle)
 
 
 def _templates_of(experiment: Experiment, model: Model) -> list[Template]:
@@ -171,7 +146,6 @@ def file_details(program: str, contents: Mapping[str, str]) -> JsonObject:
     """Return what a build's details say of files that options name; nothing where there are none.
 
     Args:
-        program: The server's digest without the files.
         contents: Option and path, as written → the digest of what is there.
     """
     return {PROGRAM: program, OPTION_FILES: dict(contents)} if contents else {}

@@ -21,6 +21,7 @@ from matrixbench.plan.launches import PossibleLaunch, launches
 from matrixbench.plan.selector import Patterns, narrow
 from matrixbench.spec.axes import (
     REQUEST,
+    TEST,
     Level,
     axis_of,
     given_values,
@@ -29,16 +30,16 @@ from matrixbench.spec.axes import (
     values_of_axis,
 )
 from matrixbench.spec.backends import Backend, Obstacle
-from matrixbench.spec.base import axis_values, grid_points
+from matrixbench.spec.base import grid_points, grid_size
 from matrixbench.spec.rules import STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.plan.selector import Selector
     from matrixbench.records import JsonObject
     from matrixbench.spec.axes import Coordinates
-    from matrixbench.spec.base import Grids, Point
+    from matrixbench.spec.base import Point
     from matrixbench.spec.experiment import ExperimentFile
     from matrixbench.spec.load import Experiment, TestCase
 
@@ -47,7 +48,6 @@ def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tupl
     """Return every choice of sampling and request fields, as axis → value.
 
     Args:
-        file: The experiment file.
         named: An `include` entry; the choices are narrowed to it, and fields that it names get its
             values even where the grids lack them.
     """
@@ -62,18 +62,6 @@ def points(file: ExperimentFile, named: Mapping[str, Any] | None = None) -> tupl
     )
 
 
-def grid_size(grids: Grids) -> int:
-    """Return how many points a grid has at most, without making them."""
-    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
-    total = 0
-    for grid in several or ({},):
-        size = 1
-        for entry in grid.values():
-            size *= len(axis_values(entry))
-        total += size
-    return total
-
-
 class Requests:
     """Turns points into what is sent to a given test, each combination once.
 
@@ -81,25 +69,21 @@ class Requests:
     test, and the coordinate shows the value that is sent.
     """
 
-    def __init__(self, file: ExperimentFile) -> None:
+    def __init__(self, file: ExperimentFile, chosen: Sequence[Point]) -> None:
         self._max_tokens = file.max_tokens
-        self._made: dict[tuple[int, str], list[tuple[str, RequestPoint]]] = {}
-        # An id() stays one only while its object lives.
-        self._alive: list[Sequence[Point]] = []
+        self._chosen = chosen
+        self._made: dict[str, list[tuple[str, RequestPoint]]] = {}
 
-    def for_test(self, chosen: Sequence[Point], test: TestCase) -> list[tuple[str, RequestPoint]]:
+    def for_test(self, test: TestCase) -> list[tuple[str, RequestPoint]]:
         """Return (digest of the fields that are sent, point) for each distinct request."""
-        key = (id(chosen), digest(test.request))
+        key = digest(test.request)
         if key not in self._made:
-            self._alive.append(chosen)
-            self._made[key] = list(self._distinct(chosen, test.request))
+            self._made[key] = list(self._distinct(test.request))
         return self._made[key]
 
-    def _distinct(
-        self, chosen: Iterable[Point], own: JsonObject
-    ) -> Iterable[tuple[str, RequestPoint]]:
+    def _distinct(self, own: JsonObject) -> Iterable[tuple[str, RequestPoint]]:
         seen: set[str] = set()
-        for point in chosen:
+        for point in self._chosen:
             fields = self._fields(point, own)
             fields_digest = digest(fields)
             if fields_digest in seen:
@@ -218,15 +202,13 @@ class _Builder:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._requests = Requests(experiment.file)
-        self._excluded = Patterns(entries=tuple(experiment.file.exclude))
         self._limit = experiment.file.limits.cells
         self._seen = 0
         self._kept = 0
         self._groups: dict[str, LaunchCells] = {}
         self._not_applicable: dict[str, NotApplicable] = {}
         self._loads = experiment_loads(experiment)
-        self._test_digests = {id(test): digest(_asked(test)) for test in experiment.tests}
+        self._test_digests = {test: digest(_asked(test)) for test in experiment.tests}
 
     def add_grids(self) -> None:
         """Add every cell of the grids that no `exclude` entry matches."""
@@ -234,50 +216,40 @@ class _Builder:
         size = grid_size(file.sampling) * grid_size(file.request)
         if size > self._limit * _EXCLUDED_PER_KEPT:
             raise self._too_large(size)
-        chosen = points(file)
-        masks: dict[int, int] = {}
-        test_masks = {
-            id(test): self._excluded.mask(Level.TEST, test.handles)
-            for test in self._experiment.tests
-        }
-        entries = bool(self._excluded.entries)
+        excluded = Patterns(entries=tuple(file.exclude))
+        requests = Requests(file, points(file))
         for possible in launches(self._experiment):
-            launch_mask = self._excluded.mask(Level.LAUNCH, possible.launch.coordinates)
-
-            def left_out(point: RequestPoint, test: TestCase, mask: int = launch_mask) -> bool:
-                if not entries or not mask & test_masks[id(test)]:
-                    return False
-                if id(point) not in masks:
-                    masks[id(point)] = self._excluded.mask(Level.REQUEST, point.coordinates)
-                return bool(mask & test_masks[id(test)] & masks[id(point)])
-
-            self._add(possible, chosen, self._experiment.tests, left_out)
+            self._add(possible, requests, self._experiment.tests, excluded)
 
     def add_included(self, entry: Mapping[str, Any]) -> None:
         """Add the cells that an `include` entry names; `exclude` does not touch them."""
-        chosen = points(self._experiment.file, entry)
+        requests = Requests(self._experiment.file, points(self._experiment.file, entry))
         pattern = Patterns(entries=(entry,))
-        tests = [test for test in self._experiment.tests if pattern.mask(Level.TEST, test.handles)]
+        tests = [test for test in self._experiment.tests if pattern.mask(Level.TEST, test)]
         for possible in launches(self._experiment, entry):
-            self._add(possible, chosen, tests, None)
+            self._add(possible, requests, tests, Patterns(entries=()))
 
     def _add(
         self,
         possible: PossibleLaunch,
-        chosen: Sequence[Point],
+        requests: Requests,
         tests: Iterable[TestCase],
-        left_out: Callable[[RequestPoint, TestCase], bool] | None,
+        excluded: Patterns,
     ) -> None:
         launch, obstacle = possible
         group, known = self._group(launch)
         launch = group.launch
         load = self._loads.mark(launch)
+        of_launch = excluded.mask(Level.LAUNCH, launch)
         for test in tests:
             against_test = obstacle or _test_obstacle(launch.spec, test)
-            test_digest = self._test_digests[id(test)]
-            for fields_digest, point in self._requests.for_test(chosen, test):
-                self._count()
-                if left_out is not None and left_out(point, test):
+            test_digest = self._test_digests[test]
+            mask = of_launch and of_launch & excluded.mask(Level.TEST, test)
+            for fields_digest, point in requests.for_test(test):
+                self._seen += 1
+                if self._seen > self._limit * _EXCLUDED_PER_KEPT:
+                    raise self._too_large(None)
+                if mask and mask & excluded.mask(Level.REQUEST, point):
                     continue
                 against = against_test or launch.spec.request_obstacle(
                     point.coordinates, point.fields
@@ -286,9 +258,8 @@ class _Builder:
                     self._set_aside(launch, point, test, against)
                     continue
                 cell_id = combine(launch.digest, fields_digest, test_digest) + load
-                cell = Cell(cell_id, launch, point, test)
-                if known is None or (cell.id, test.name) not in known:
-                    group.cells.append(cell)
+                if known is None or (cell_id, test.name) not in known:
+                    group.cells.append(Cell(cell_id, launch, point, test))
                     self._kept += 1
                     if self._kept > self._limit:
                         raise self._too_large(None)
@@ -311,11 +282,6 @@ class _Builder:
             NotApplicable(coordinates=coordinates, reason=against.reason, hint=against.hint),
         )
 
-    def _count(self) -> None:
-        self._seen += 1
-        if self._seen > self._limit * _EXCLUDED_PER_KEPT:
-            raise self._too_large(None)
-
     def _too_large(self, size: int | None) -> SpecError:
         sizes = axis_sizes(self._experiment)
         listed = " × ".join(f"{axis} {count}" for axis, count in sizes.items() if count > 1)
@@ -332,44 +298,46 @@ class _Builder:
 
     def matrix(self, where: Selector | None) -> Matrix:
         """Return what was collected, or the part of it that a selector chooses."""
-        axes = values_of_axis(self._coordinates())
-        groups = [group for group in self._groups.values() if group.cells]
-        aside = list(self._not_applicable.values())
+        matrix = Matrix(
+            launches=tuple(group for group in self._groups.values() if group.cells),
+            not_applicable=tuple(self._not_applicable.values()),
+            axes=values_of_axis(self._coordinates()),
+        )
+        return matrix if where is None or not where.text else self._selected(matrix, where)
+
+    def _selected(self, matrix: Matrix, where: Selector) -> Matrix:
+        groups: list[LaunchCells] = []
         unselected: list[Cell] = []
-        if where is not None and where.text:
-            handles = {test.name: test.handles for test in self._experiment.tests}
-
-            def chosen(coordinates: Coordinates) -> bool:
-                return where({**coordinates, **handles[coordinates["test"]]})
-
-            every, groups = groups, []
-            for group in every:
-                cells: list[Cell] = []
-                for cell in group.cells:
-                    (cells if chosen(cell.coordinates()) else unselected).append(cell)
-                if cells:
-                    groups.append(LaunchCells(launch=group.launch, twins=group.twins, cells=cells))
-            aside = [point for point in aside if chosen(point.coordinates)]
+        for group in matrix.launches:
+            cells: list[Cell] = []
+            for cell in group.cells:
+                chosen = where({**cell.coordinates(), **cell.test.handles})
+                (cells if chosen else unselected).append(cell)
+            if cells:
+                groups.append(LaunchCells(launch=group.launch, twins=group.twins, cells=cells))
+        handles = {test.name: test.handles for test in self._experiment.tests}
         return Matrix(
             launches=tuple(groups),
-            not_applicable=tuple(aside),
-            axes=axes,
+            not_applicable=tuple(
+                point
+                for point in matrix.not_applicable
+                if where({**point.coordinates, **handles[point.coordinates[TEST]]})
+            ),
+            axes=matrix.axes,
             unselected=tuple(unselected),
         )
 
     def _coordinates(self) -> Iterator[Coordinates]:
         """Yield the coordinates of every launch, point and test that cells have, each once."""
-        noted: set[int] = set()
+        noted: set[RequestPoint | TestCase] = set()
         for group in self._groups.values():
             if group.cells:
                 yield group.launch.coordinates
             for cell in group.cells:
-                if id(cell.point) not in noted:
-                    noted.add(id(cell.point))
-                    yield cell.point.coordinates
-                if id(cell.test) not in noted:
-                    noted.add(id(cell.test))
-                    yield cell.test.coordinates
+                for part in (cell.point, cell.test):
+                    if part not in noted:
+                        noted.add(part)
+                        yield part.coordinates
         for point in self._not_applicable.values():
             yield point.coordinates
 

@@ -152,7 +152,7 @@ def looking_first(wanted: TrialBudget, matrix: Matrix) -> TrialBudget:
     if wanted.gate is None:
         return wanted
     sampled = {
-        id(cell.test)
+        cell.test
         for group in matrix.launches
         for cell in group.cells
         if not is_greedy(cell.point.fields)
@@ -199,7 +199,7 @@ def _shares_prompts(group: LaunchCells) -> bool:
     """Return whether several cells of a launch ask the same, with other sampling perhaps."""
     if not group.launch.spec.has_model:
         return False
-    return len(group.cells) > len({id(cell.test) for cell in group.cells})
+    return len(group.cells) > len({cell.test for cell in group.cells})
 
 
 ANY_BUILD = "--any-build counts what any build has done"
@@ -393,10 +393,6 @@ def plan_matrix(
     """Return what will run and why.
 
     Args:
-        experiment: The experiment's name.
-        matrix: Its cells.
-        wanted: How many trials a cell should have.
-        history: What the store knows.
         builds: Launch name → the build that is there now, or may be.
     """
     planned: list[LaunchPlan] = []
@@ -453,10 +449,6 @@ def plan_launch(
     """Return what will run of one launch under a build, and why.
 
     Args:
-        group: The launch and its cells.
-        build: What would run now.
-        wanted: How many trials a cell should have.
-        history: What the store knows.
         earlier: Launches of the same digest and build: cells that they have are theirs.
         others: Names of all launches: what ran under another one does not explain why this runs.
     """

@@ -58,9 +58,9 @@ def own_first_seed(seed: int, test: TestCase) -> int:
     return (seed + offset_of(test)) % _ROOM
 
 
-def first_seeds(seed: int, tests: Iterable[TestCase]) -> dict[int, int]:
-    """Return `id()` of a test → the seed of its trial 0."""
-    return {id(test): own_first_seed(seed, test) for test in tests}
+def first_seeds(seed: int, tests: Iterable[TestCase]) -> dict[TestCase, int]:
+    """Return test → the seed of its trial 0."""
+    return {test: own_first_seed(seed, test) for test in tests}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +69,25 @@ class Seeds:
 
     Args:
         base: The file's `seed`.
-        own: `id()` of a test → the seed of its trial 0 under the present rule.
+        own: Test → the seed of its trial 0 under the present rule.
         old: Those of `own` whose tests ask under the old rule, from `base` on.
         apart: Id of a cell that differs from its test's other cells → whether it asks under the
             old rule.
     """
 
     base: int
-    own: Mapping[int, int]
+    own: Mapping[TestCase, int]
     old: frozenset[int] = frozenset()
     apart: Mapping[str, bool] = field(default_factory=dict)
 
     def is_old(self, cell: Cell) -> bool:
         """Return whether a cell's trials are asked under the old rule."""
-        by_test = self.own[id(cell.test)] in self.old
+        by_test = self.own[cell.test] in self.old
         return self.apart.get(cell.id, by_test) if self.apart else by_test
 
     def first(self, cell: Cell) -> int:
         """Return the seed of a cell's trial 0; trial i has that one plus i."""
-        return self.base if self.is_old(cell) else self.own[id(cell.test)]
+        return self.base if self.is_old(cell) else self.own[cell.test]
 
     def old_cells(self, cells: Iterable[Cell]) -> int:
         """Return how many cells ask under the old rule."""
@@ -119,10 +119,7 @@ def seeds_of(
     one here, for they have the same seeds.
 
     Args:
-        seed: The file's.
-        tests: All tests of the experiment.
         cells: All its cells, selected or not, less those that are about to start over.
-        held: What the store holds; None where it holds nothing.
     """
     own = first_seeds(seed, tests)
     if held is None or not any(held.old.values()):
@@ -130,14 +127,14 @@ def seeds_of(
     if not any(held.own.values()):
         known = list(held.old.values())
         asked = (cell for cell in cells if any(cell.id in of_build for of_build in known))
-        return Seeds(base=seed, own=own, old=frozenset(own[id(cell.test)] for cell in asked))
+        return Seeds(base=seed, own=own, old=frozenset(own[cell.test] for cell in asked))
     more: Counter[int] = Counter()
     by_cell: dict[str, tuple[int, int]] = {}
     for cell in cells:
         counts = _trials(cell.id, held.old), _trials(cell.id, held.own)
         if any(counts):
-            by_cell[cell.id] = own[id(cell.test)], counts[0] - counts[1]
-            more[own[id(cell.test)]] += counts[0] - counts[1]
+            by_cell[cell.id] = own[cell.test], counts[0] - counts[1]
+            more[own[cell.test]] += counts[0] - counts[1]
     old = frozenset(test for test, most in more.items() if most >= 0)
     apart = {
         cell: most > 0
@@ -175,9 +172,7 @@ def seed_notes(old: int, cells: int, *, offset: int, trials: int) -> Iterator[st
 
     Args:
         old: How many ask by the old rule.
-        cells: How many there are.
         offset: By how much the file's seed is higher than as it is written.
-        trials: How many trials a cell should have.
     """
     if 0 < offset < trials:
         yield (

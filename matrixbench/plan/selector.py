@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.errors import NothingSelectedError, UsageError
@@ -13,13 +13,14 @@ from matrixbench.identity import canonical_json
 from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, matches, same
 from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SAMPLING_FIELDS
-from matrixbench.spec.slips import SAMPLING_WORDS
+from matrixbench.spec.load import TestCase
+from matrixbench.spec.slips import words_for
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Cell
+    from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.spec.axes import Coordinates, Level
     from matrixbench.spec.base import Point
 
@@ -91,8 +92,6 @@ def parse_where(
     """Return the selector for some `--where` expressions, all of which must hold.
 
     Args:
-        expressions: What the user wrote, one or several.
-        axes: The names that may be compared.
         handles: `suite` and `tag`, with what tests have of them; anything else is a mistake.
 
     Raises:
@@ -348,7 +347,11 @@ def unknown_axis(name: str, axes: Iterable[str]) -> tuple[str, str]:
     owner = next((f"{family}{name}" for family in families if f"{family}{name}" in known), None)
     if owner is None and name in (*SAMPLING_FIELDS, *_FIXED):
         return f"{name} does not vary here", f"{_left(name)}; {every}"
-    near = owner or SAMPLING_WORDS.get(name) or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
+    near = (
+        owner
+        or words_for("sampling").get(name)
+        or nearest(name, (*known, *SAMPLING_FIELDS, *_FIXED))
+    )
     perhaps = ""
     if near in known:
         perhaps = f"perhaps you meant «{near}»; "
@@ -371,9 +374,7 @@ def nothing_selected(
     """Return the error for a selection without a cell, with the comparison that is to blame.
 
     Args:
-        selector: What selected nothing.
         values: Axis → the values that cells have.
-        where: The experiment.
         hint: What to do where no comparison is to blame.
     """
     for compared in selector.comparisons:
@@ -426,18 +427,24 @@ class Patterns:
     """
 
     entries: tuple[Mapping[str, Any], ...]
+    _masks: dict[Launch | RequestPoint | TestCase, int] = field(default_factory=dict)
 
-    def mask(self, level: Level, coordinates: Coordinates) -> int:
-        """Return a mask of the entries whose axes of this level match."""
-        found = 0
-        for index, entry in enumerate(self.entries):
-            if all(
-                matches(pattern, coordinates.get(axis))
-                for axis, pattern in entry.items()
-                if level_of(axis) is level
-            ):
-                found |= 1 << index
-        return found
+    def mask(self, level: Level, part: Launch | RequestPoint | TestCase) -> int:
+        """Return a mask of the entries whose axes of this level match a part of a cell."""
+        if not self.entries:
+            return 0
+        if part not in self._masks:
+            coordinates = part.handles if isinstance(part, TestCase) else part.coordinates
+            self._masks[part] = sum(
+                1 << index
+                for index, entry in enumerate(self.entries)
+                if all(
+                    matches(pattern, coordinates.get(axis))
+                    for axis, pattern in entry.items()
+                    if level_of(axis) is level
+                )
+            )
+        return self._masks[part]
 
 
 def named_values(pattern: Any) -> tuple[Any, ...]:
@@ -498,12 +505,7 @@ class Partners:
         self._indexes: dict[tuple[_Axes, _Axes, str], dict[_Key, list[Cell]]] = {}
 
     def of(self, cell: Cell, named: Mapping[str, Any]) -> Cell | Obstacle:
-        """Return the cell that has the named values and is else like another; or why there is none.
-
-        Args:
-            cell: The cell whose partner is looked for.
-            named: Axis → the partner's value.
-        """
+        """Return the cell that is like another but for named values; or why there is none."""
         own = cell.coordinates()
         found: list[Cell] = []
         for axes in self._groups:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from matrixbench.records import Build
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
+    from matrixbench.run.canary import LaunchKey
     from matrixbench.run.settings import Settings
-    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.store.rows import TrialRow
 

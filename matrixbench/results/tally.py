@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matrixbench.plan.cells import Cell, NotApplicable
-    from matrixbench.run.stopping import LaunchKey
+    from matrixbench.run.canary import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow

@@ -75,6 +75,7 @@ class Axis:
     Args:
         name: Its name; of a family the part that all its axes begin with.
         level: The part of a cell that it belongs to.
+        description: What its values are, for editors; not of a family, nor of a sampling field.
         bare: Whether its values speak for themselves, as a model's name does and 0.7 does not.
         server_decides: Whether the server's default holds where it is left out; `include` may then
             bring values that the file has nowhere else.
@@ -92,6 +93,7 @@ class Axis:
 
     name: str
     level: Level
+    description: str = ""
     bare: bool = False
     server_decides: bool = False
     side: Side = Side.COLUMN
@@ -176,6 +178,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name="backend",
         level=Level.LAUNCH,
+        description="Names of backends.",
         bare=True,
         outer=True,
         sets_build=True,
@@ -185,6 +188,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name="binary",
         level=Level.LAUNCH,
+        description="Labels of a backend's builds.",
         bare=True,
         outer=True,
         sets_build=True,
@@ -193,6 +197,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name="model",
         level=Level.LAUNCH,
+        description="Names of models.",
         bare=True,
         side=Side.ROW,
         leads=True,
@@ -203,6 +208,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name="chat_template",
         level=Level.LAUNCH,
+        description="Names of chat templates.",
         bare=True,
         outer=True,
         always=True,
@@ -229,6 +235,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name=TEST,
         level=Level.TEST,
+        description="Names of tests.",
         bare=True,
         side=Side.X,
         leads=True,
@@ -247,6 +254,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name=SUITE,
         level=Level.TEST,
+        description="Names of suites, as they call themselves.",
         always=True,
         charted=False,
         of_test=lambda test: ((SUITE, test.suite),) if test.suite else (),
@@ -254,6 +262,7 @@ AXES: tuple[Axis, ...] = (
     Axis(
         name=TAG,
         level=Level.TEST,
+        description="Tags: the tests that have any of them.",
         always=True,
         charted=False,
         of_test=lambda test: ((TAG, Several(test.tags)),) if test.tags else (),
@@ -311,7 +320,7 @@ def given_values(data: Mapping[str, Any], tests: Sequence[Tested]) -> Iterator[t
     """
     for of_file in dict.fromkeys(axis.of_file for axis in AXES):  # sampling fields share theirs
         yield from of_file(data)
-    for axis in AXES:
+    for axis in (axis for axis in AXES if axis.level is Level.TEST):
         for test in tests:
             for name, value in axis.of_test(test):
                 yield from product((name,), value if isinstance(value, Several) else (value,))

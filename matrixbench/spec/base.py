@@ -125,3 +125,15 @@ def grid_points(grids: Grids) -> tuple[Point, ...]:
             point = dict(zip(grid, values, strict=True))
             seen.setdefault(canonical_json(point), point)
     return tuple(seen.values())
+
+
+def grid_size(grids: Grids) -> int:
+    """Return how many points a grid has at most, without making them."""
+    several = tuple(grids) if isinstance(grids, (list, tuple)) else (grids,)
+    total = 0
+    for grid in several or ({},):
+        size = 1
+        for entry in grid.values():
+            size *= len(axis_values(entry))
+        total += size
+    return total

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Discriminator, Field, Tag
 
+from matrixbench.extensions import CHECKS, extensions
 from matrixbench.spec.base import BY_SHAPE, LIST, MAPPING, NUMBER, SWITCH, TAG, TEXT, Number, Part
 
 if TYPE_CHECKING:
@@ -308,6 +309,25 @@ class PythonCheck(CheckPart):
     """The score from which on the check holds, where the function returns a number."""
 
 
+def _installed(schema: dict[str, Any]) -> None:
+    """Let an editor complete the checks that are installed."""
+    if names := list(extensions(CHECKS)):
+        schema["examples"] = names
+
+
+class NamedCheck(CheckPart):
+    """A check that an installed package brings (docs/extending.md)."""
+
+    check: Annotated[str, Field(json_schema_extra=_installed)]
+    """The check's name."""
+
+    arguments: dict[str, Any] = {}
+    """What its function is given beside the reply, by name."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The score from which on the check holds, where the function returns a number."""
+
+
 class SameAsCheck(CheckPart):
     """Checks that a reply is equal to that of another cell."""
 
@@ -330,6 +350,7 @@ _CHECKS: dict[str, type[Part]] = {
     "not": NotCheck,
     "python": PythonCheck,
     "same_as": SameAsCheck,
+    "check": NamedCheck,
 }
 _NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
 
@@ -362,7 +383,8 @@ Check: TypeAlias = Annotated[
     | Annotated[AnyCheck, Tag(f"{TAG}any")]
     | Annotated[NotCheck, Tag(f"{TAG}not")]
     | Annotated[PythonCheck, Tag(f"{TAG}python")]
-    | Annotated[SameAsCheck, Tag(f"{TAG}same_as")],
+    | Annotated[SameAsCheck, Tag(f"{TAG}same_as")]
+    | Annotated[NamedCheck, Tag(f"{TAG}check")],
     Discriminator(_check_tag),
 ]
 """One check of any kind."""

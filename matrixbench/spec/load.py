@@ -226,10 +226,10 @@ class _Loading:
             return decode(content, name=str(path), limit=MAX_TEMPLATE_BYTES)
         except SpecError as error:
             message = f"the chat template {error.where} {error.message}"
-            self._findings.append(Finding(place=node.place, message=message, hint=error.hint))
+            self._findings.append(node.told(message, error.hint))
         except (OSError, ValueError) as error:
             message = f"the chat template {path} cannot be read: {reason(error)}"
-            self._findings.append(Finding(place=node.place, message=message, hint=beside(path)))
+            self._findings.append(node.told(message, beside(path)))
         return None
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from matrixbench.spec import slips as aliases
 from matrixbench.spec.backends import Backend, kinds
 from matrixbench.spec.base import TAG
 from matrixbench.spec.checks import CHECK_NAMES, CONDITIONS, Matcher
@@ -30,9 +29,16 @@ from matrixbench.spec.shapes import (
     sentence,
     whole_form,
 )
-from matrixbench.spec.slips import METRICS, SAMPLING_WORDS, folded, key_meant, kind_meant, long_name
-from matrixbench.spec.slips import USUAL as USUAL_FLAGS
-from matrixbench.spec.tests import Suite, SuiteReference, Test
+from matrixbench.spec.slips import (
+    folded,
+    key_meant,
+    kind_meant,
+    long_name,
+    request_fields,
+    usual_flags,
+    words_for,
+)
+from matrixbench.spec.tests import Needs, Suite, SuiteReference, Test
 from matrixbench.spec.wording import (
     choose,
     dotted,
@@ -45,7 +51,7 @@ from matrixbench.spec.wording import (
     quoted,
     written,
 )
-from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Place
+from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Spot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,37 +62,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.base import Part
 
 _SAMPLING = frozenset(SAMPLING_FIELDS)
-_REQUEST = frozenset(
-    {
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "stop",
-        "stream",
-        "stream_options",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "chat_template_kwargs",
-        "reasoning_effort",
-        "reasoning_format",
-        "thinking",
-        "enable_thinking",
-        "think",
-        "cache_prompt",
-        "grammar",
-        "json_schema",
-        "ignore_eos",
-        "n_probs",
-        "user",
-        "metadata",
-        "service_tier",
-        "modalities",
-        "prediction",
-        "verbosity",
-    }
-)
-"""Fields of a chat request that people look for a place for; any other one may stand there too."""
 
 
 def _keys(*parts: type[Part]) -> frozenset[str]:
@@ -96,11 +71,6 @@ def _keys(*parts: type[Part]) -> frozenset[str]:
 
 
 _FILE, _TEST, _MODEL = _keys(ExperimentFile), _keys(Test), _keys(Model)
-
-
-@cache
-def _backend_keys() -> frozenset[str]:
-    return _keys(*kinds().known.values())
 
 
 @cache
@@ -135,76 +105,63 @@ class Home:
 
 Rule: TypeAlias = "tuple[frozenset[str], str, str]"
 
-_TOP = (_FILE, "", "at the top level of the file")
-_TOP_SAMPLING = (_SAMPLING, "sampling", "under sampling:")
-_TOP_REQUEST = (_REQUEST, "request", "under request:")
-_IN_TIMEOUTS = (_keys(Timeouts), "timeouts", "under timeouts:")
-_IN_LIMITS = (_keys(Limits), "limits", "under limits:")
-_IN_BACKEND = ("backends", "under a backend's name: backends: {NAME: {…}}")
-_IN_MODEL = (_MODEL, "models", "under a model's name: models: {NAME: {…}}")
-_IN_TEST = (_TEST, "tests", "in a test: tests: [{name: …, …}]")
-_IN_CHART = (_keys(Chart), "charts", "under a chart's name: charts: {NAME: {…}}")
-_OWN_REQUEST = (_SAMPLING | _REQUEST, "request", "under the test's request:")
-_OWN_CHECKS = (frozenset(CHECK_NAMES), "expect", "in the test's expect:, with a «-» before it")
-_OWN_NEEDS = (frozenset({"context"}), "needs", "under the test's needs:")
-_OWN_MATCHERS = (
-    _keys(Matcher) - _SAMPLING,
-    "expect",
-    "in the test's expect:, under content: of a check",
-)
+_AT_TOP = "at the top level of the file"
 
 
 @cache
 def _rules() -> Mapping[str, tuple[Rule, ...]]:
     """Return part of the file → keys that are looked for in it, and where they belong."""
-    backend = _backend_keys()
+    backend, request = _keys(*kinds().known.values()), request_fields()
+    sampling = (_SAMPLING, "", f"under sampling:, {_AT_TOP}")
+    top_request = (request, "", f"under request:, {_AT_TOP}")
+    in_backend = ("backends", "under a backend's name: backends: {NAME: {…}}")
+    in_model = ("models", "under a model's name: models: {NAME: {…}}")
+    in_test = ("tests", "in a test: tests: [{name: …, …}]")
+    own_request = ("request", "under the test's request:")
     return {
         "ExperimentFile": (
-            _TOP_SAMPLING,
-            (backend - _MODEL, *_IN_BACKEND),
-            (_TEST - _MODEL, *_IN_TEST[1:]),
-            _TOP_REQUEST,
-            _IN_TIMEOUTS,
-            _IN_LIMITS,
-            _IN_MODEL,
-            _IN_CHART,
+            (_SAMPLING, "sampling", "under sampling:"),
+            (backend - _MODEL, *in_backend),
+            (_TEST - _MODEL, *in_test),
+            (request, "request", "under request:"),
+            (_keys(Timeouts), "timeouts", "under timeouts:"),
+            (_keys(Limits), "limits", "under limits:"),
+            (_MODEL, *in_model),
+            (_keys(Chart), "charts", "under a chart's name: charts: {NAME: {…}}"),
         ),
         "backend": (
-            (_SAMPLING, "", "under sampling:, at the top level of the file"),
-            (_MODEL - backend - _FILE, *_IN_MODEL[1:]),
-            _TOP,
-            (_keys(Timeouts), "", "under timeouts:, at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
-            (_TEST - backend, *_IN_TEST[1:]),
+            sampling,
+            (_MODEL - backend - _FILE, *in_model),
+            (_FILE, "", _AT_TOP),
+            (_keys(Timeouts), "", f"under timeouts:, {_AT_TOP}"),
+            top_request,
+            (_TEST - backend, *in_test),
         ),
         "Model": (
-            (_SAMPLING, "", "under sampling:, at the top level of the file"),
-            (backend - _MODEL, *_IN_BACKEND),
-            (_FILE - _MODEL, "", "at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
+            sampling,
+            (backend - _MODEL, *in_backend),
+            (_FILE - _MODEL, "", _AT_TOP),
+            top_request,
         ),
         "Test": (
-            _OWN_REQUEST,
-            _OWN_CHECKS,
-            _OWN_NEEDS,
-            ((_FILE - _TEST) | {"max_tokens"}, "request", "under the test's request:"),
-            _OWN_MATCHERS,
+            (_SAMPLING | request, *own_request),
+            (frozenset(CHECK_NAMES), "expect", "in the test's expect:, with a «-» before it"),
+            (_keys(Needs), "needs", "under the test's needs:"),
+            ((_FILE - _TEST) | {"max_tokens"}, *own_request),
+            (
+                _keys(Matcher) - _SAMPLING,
+                "expect",
+                "in the test's expect:, under content: of a check",
+            ),
         ),
         "SuiteReference": (
-            (_SAMPLING | _REQUEST | {"max_tokens"}, "request", "under the entry's request:"),
+            (_SAMPLING | request | {"max_tokens"}, "request", "under the entry's request:"),
         ),
         "Suite": (
-            (
-                _FILE - {"name", "description", "tests"},
-                "",
-                "in the experiment's file, not in a suite",
-            ),
-            _IN_TEST,
+            (_FILE - _keys(Suite), "", "in the experiment's file, not in a suite"),
+            (_TEST, *in_test),
         ),
-        "sampling": (
-            (_FILE, "", "at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
-        ),
+        "sampling": ((_FILE, "", _AT_TOP), top_request),
     }
 
 
@@ -213,14 +170,13 @@ def home_of(part: type[Part] | None, key: str) -> Home | None:
 
     Args:
         part: The part; None for a grid of sampling fields.
-        key: The key.
     """
     level = "sampling" if part is None else part.__name__
     if part is not None and issubclass(part, Backend):
         level = "backend"
     if level == "Test" and key in _FILE - _TEST and key not in {"max_tokens", "seed"}:
-        return Home(key=key, under="", words=_TOP[2])
-    field = aliases.SAMPLING_WORDS.get(key, key)
+        return Home(key=key, under="", words=_AT_TOP)
+    field = words_for("sampling").get(key, key)
     for keys, under, words in _rules().get(level, ()):
         if key in keys:
             return Home(key=key, under=under, words=words)
@@ -236,104 +192,125 @@ def _option(part: type[Part], level: str, key: str) -> Home | None:
         name = part.option_meant(key)
     elif level == "Model":
         name = long_name(key) or key
-        name = name if name in USUAL_FLAGS or name != key else None
+        name = name if name in usual_flags() or name != key else None
     return None if name is None else Home(key=name, under="options", words="under options:")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Shifted:
     """What stands one level too high, found by the shape of the file before its types are checked.
 
     Args:
+        document: The file.
+        model: What it is read as.
+
+    Attributes:
         findings: One for each place.
-        covered: Where types would be told of that are wrong for this reason alone.
         keys: The keys that are there, if not where they belong.
     """
 
-    findings: list[Finding] = field(default_factory=list)
-    covered: set[Loc] = field(default_factory=set)
-    keys: set[str] = field(default_factory=set)
+    def __init__(self, document: Document, model: type[Part]) -> None:
+        self.findings: list[Finding] = []
+        self.keys: set[str] = set()
+        self._covered: set[Loc] = set()
+        file = Spot(document)
+        if model is ExperimentFile:
+            keys = {name: _keys(*parts) for name, parts in _named_parts().items()}
+            for container, known in keys.items():
+                self._named(file[container], known)
+            self._indented(file, lambda name, _: name in _FILE, _belongs)
+            for container, known in keys.items():
+                self._two_levels(file, container, known)
+            for container in ("backends", "models"):
+                for name in document.root.child_entries(container):
+                    self._beside_own_names(file.below(container, name), keys[container])
+        for index, test in enumerate(document.root.child_items("tests")):
+            at = file.below("tests", index)
+            self._beside_own_names(at, _TEST | _keys(SuiteReference))
+            self._in_message(at, test)
 
     def covers(self, loc: Loc) -> bool:
-        """Return whether a place is told of already."""
-        return any(loc[:length] in self.covered for length in range(1, len(loc) + 1))
+        """Return whether types would be told of a place that is wrong for this reason alone."""
+        return any(loc[:length] in self._covered for length in range(1, len(loc) + 1))
 
+    def _indented(
+        self,
+        at: Spot,
+        owns: Callable[[str, str | None], bool],
+        belongs: Callable[[str, str, Node], bool],
+    ) -> bool:
+        """Find keys beside one that has nothing under it, and return whether there are any.
 
-def shifted(document: Document, model: type[Part]) -> Shifted:
-    """Return what stands one level too high: under `backends:` instead of under a backend's name.
-
-    Args:
-        document: The file.
-        model: What it is read as.
-    """
-    found = Shifted()
-    if model is ExperimentFile:
-        for container, parts in _named_parts().items():
-            _named(document, container, _keys(*parts), found)
-        _at_the_top(document, found)
-        for container, parts in _named_parts().items():
-            _two_levels(document, container, _keys(*parts), found)
-        for container in ("backends", "models"):
-            for name, entry in document.root.child_entries(container).items():
-                known = _keys(*_named_parts()[container])
-                _inside(document, (container, name), entry.node, known, found)
-    for index, test in enumerate(document.root.child_items("tests")):
-        _inside(document, ("tests", index), test, _TEST | _keys(SuiteReference), found)
-        _in_message(document, ("tests", index), test, found)
-    return found
-
-
-def _inside(document: Document, at: Loc, node: Node, known: frozenset[str], found: Shifted) -> None:
-    """Find keys beside a mapping of one's own names that has nothing under it."""
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in node.entries.items():
-        if name in known:
-            owner = name if name in _OWN_NAMES and _is_nothing(entry.node) else None
-        elif owner is not None:
-            strays.setdefault(owner, []).append(name)
-    for name, lost in strays.items():
-        _tell(document, at, lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((*at, name))
-
-
-def _in_message(document: Document, at: Loc, test: Node, found: Shifted) -> None:
-    """Find what belongs into the message before it: `- role: user`, and `content` too far left."""
-    messages = test.child_items("messages")
-    last = messages[-1].entries if messages else {}
-    lost = [name for name in ("role", "content") if name in test.entries and name not in last]
-    if lost and last:
-        hint = f"indent {joined(lost)} as far as {next(iter(last))}, in the message"
-        _tell(document, at, lost, hint, found)
-
-
-def _named(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
-    node = document.root.child(container)
-    if node is None or not node.entries:
-        return
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in node.entries.items():
-        if name in keys or (owner is not None and _is_word(container, name)):
-            if owner is not None:
+        Args:
+            at: Where the mapping is.
+            owns: Whether a key may be one that others belong under; asked with the one before.
+            belongs: Whether such a key, which has nothing, should have another one and its value.
+        """
+        owner: str | None = None
+        strays: dict[str, list[str]] = {}
+        for name, entry in at.node.entries.items() if at.node else ():
+            if owns(name, owner):
+                owner = name if _is_nothing(entry.node) else None
+            elif owner is not None and belongs(owner, name, entry.node):
                 strays.setdefault(owner, []).append(name)
-        else:
-            owner = name if _is_nothing(entry.node) else None
-    for name, lost in strays.items():
-        _tell(document, (container,), lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((container, name))
-    if not strays and node.entries.keys() <= keys and not _are_mappings(node):
-        example = f"{container}: {{NAME: {written(node)}}}"
-        lost = list(node.entries)
-        _tell(document, (container,), lost, f"give it a name: {example}", found)
+        for name, lost in strays.items():
+            self._tell(at, lost, f"indent {joined(lost)} under {name}")
+            self._covered.add(at[name].loc)
+        return bool(strays)
 
+    def _beside_own_names(self, at: Spot, known: frozenset[str]) -> None:
+        """Find keys beside a mapping of one's own names that has nothing under it."""
+        self._indented(at, lambda name, _: name in known, lambda owner, *_: owner in _OWN_NAMES)
 
-def _are_mappings(node: Node) -> bool:
-    return any(isinstance(entry.node.value, dict) for entry in node.entries.values())
+    def _named(self, at: Spot, keys: frozenset[str]) -> None:
+        """Find keys of a value right under the container, where its values' names should stand."""
+        container = str(at.loc[-1])
+        entries = at.node.entries if at.node else {}
 
+        def is_name(name: str, owner: str | None) -> bool:
+            # A word for a key may be a name too, but not after a name that has nothing.
+            words = map(_word_list, _named_parts()[container] if owner else ())
+            return name not in keys and not any(key_meant(part, name) for part in words)
 
-def _is_word(container: str, name: str) -> bool:
-    return any(key_meant(_word_list(part), name) for part in _named_parts()[container])
+        found = self._indented(at, is_name, lambda *_: True)
+        mappings = any(isinstance(entry.node.value, dict) for entry in entries.values())
+        if entries and not found and entries.keys() <= keys and not mappings:
+            example = f"{container}: {{NAME: {written(at.node)}}}"
+            self._tell(at, list(entries), f"give it a name: {example}")
+
+    def _in_message(self, at: Spot, test: Node) -> None:
+        """Find what belongs into the message before it: `- role: user`, `content` too far left."""
+        messages = test.child_items("messages")
+        last = messages[-1].entries if messages else {}
+        lost = [name for name in ("role", "content") if name in test.entries and name not in last]
+        if lost and last:
+            self._tell(
+                at, lost, f"indent {joined(lost)} as far as {next(iter(last))}, in the message"
+            )
+
+    def _two_levels(self, file: Spot, container: str, keys: frozenset[str]) -> None:
+        """Find keys at the top that belong under the name before them, which has nothing."""
+        root = file.document.root
+        empty = [
+            name
+            for name, entry in root.child_entries(container).items()
+            if _is_nothing(entry.node) and (container, name) not in self._covered
+        ]
+        missing = keys - _FILE
+        lost = [name for name in root.entries if name in missing and (name,) not in self._covered]
+        if empty and lost:
+            hint = f"indent {joined(lost)} under {empty[-1]}"
+            self._tell(file, lost, hint, high="two levels too high")
+            self._covered.add((container, empty[-1]))
+
+    def _tell(
+        self, at: Spot, lost: Sequence[str], hint: str, *, high: str = "one level too high"
+    ) -> None:
+        level = f"right under {dotted(at.loc)}" if at.loc else "at the top level"
+        stand = "stands" if len(lost) == 1 else "stand"
+        message = f"{joined([quoted(name) for name in lost])} {stand} {high}, {level}"
+        self.findings.append(at[lost[0]].told(message, hint, key=True))
+        self._covered.update(at[name].loc for name in lost)
+        self.keys.update(lost)
 
 
 def _word_list(part: type[Part]) -> str:
@@ -346,35 +323,6 @@ def _is_nothing(node: Node) -> bool:
     return node.value is None and not node.text
 
 
-def _at_the_top(document: Document, found: Shifted) -> None:
-    """Find keys beside a key of the file that has nothing under it, where they belong there."""
-    owner: str | None = None
-    strays: dict[str, list[str]] = {}
-    for name, entry in document.root.entries.items():
-        if name in _FILE:
-            owner = name if _is_nothing(entry.node) else None
-        elif owner is not None and _belongs(owner, name, entry.node):
-            strays.setdefault(owner, []).append(name)
-    for name, lost in strays.items():
-        _tell(document, (), lost, f"indent {joined(lost)} under {name}", found)
-        found.covered.add((name,))
-
-
-def _two_levels(document: Document, container: str, keys: frozenset[str], found: Shifted) -> None:
-    """Find keys at the top that belong under the name before them, which has nothing under it."""
-    root = document.root
-    empty = [
-        name
-        for name, entry in root.child_entries(container).items()
-        if _is_nothing(entry.node) and (container, name) not in found.covered
-    ]
-    lost = [name for name in root.entries if name in keys - _FILE and (name,) not in found.covered]
-    if empty and lost:
-        hint = f"indent {joined(lost)} under {empty[-1]}"
-        _tell(document, (), lost, hint, found, high="two levels too high")
-        found.covered.add((container, empty[-1]))
-
-
 def _belongs(owner: str, name: str, node: Node) -> bool:
     if owner in _named_parts():
         return isinstance(node.value, dict) or (owner == "models" and _is_nothing(node))
@@ -382,36 +330,10 @@ def _belongs(owner: str, name: str, node: Node) -> bool:
     return owner == "request" or (home is not None and home.under == owner)
 
 
-def _tell(
-    document: Document,
-    at: Loc,
-    lost: Sequence[str],
-    hint: str,
-    found: Shifted,
-    *,
-    high: str = "one level too high",
-) -> None:
-    first: Loc = (*at, lost[0])
-    level = f"right under {dotted(at)}" if at else "at the top level"
-    stand = "stands" if len(lost) == 1 else "stand"
-    names = joined([quoted(name) for name in lost])
-    message = f"{names} {stand} {high}, {level}"
-    place = document.place_of(first, key=True)
-    found.findings.append(Finding(place=place, message=message, hint=hint))
-    found.covered.update((*at, name) for name in lost)
-    found.keys.update(lost)
-
-
 def together(
     document: Document, strays: Iterable[tuple[Loc, Home]], inside: Callable[[Loc], str]
 ) -> Iterator[Finding]:
-    """Yield one finding for the keys of a mapping that belong to one other place.
-
-    Args:
-        document: The file.
-        strays: Each key's way, and where it belongs.
-        inside: Says where a mapping is.
-    """
+    """Yield one finding for the keys of a mapping that belong to one other place."""
     groups: dict[tuple[Loc, str], list[tuple[Loc, Home]]] = {}
     for loc, home in strays:
         groups.setdefault((loc[:-1], home.words), []).append((loc, home))
@@ -465,12 +387,10 @@ def findings_of(
     """Return a finding for each mistake that pydantic reports of a document.
 
     Args:
-        error: What pydantic said when it read the document's data.
-        document: Where the data stands.
         model: The model that it was read as.
         at: Where in the document that data stands; the root unless said.
     """
-    higher = shifted(document, model)
+    higher = Shifted(document, model)
     loose = {loc for owner, values in loose_values(document) for loc in (owner, *values)}
     told = list(higher.findings)
     strays: list[tuple[Loc, Home]] = []
@@ -494,8 +414,8 @@ def findings_of(
     elsewhere = higher.keys | {str(loc[-1]) for loc, _ in strays}
     told += [finding for loc, finding in missing if loc not in meant and loc[-1] not in elsewhere]
     if len(several) > MAX_TOLD:
-        place = _Report(several[MAX_TOLD], document, model, at).place
-        told.append(Finding(place=place, message=f"… and {len(several) - MAX_TOLD:,} more like it"))
+        first = _Report(several[MAX_TOLD], document, model, at).at
+        told.append(first.told(f"… and {len(several) - MAX_TOLD:,} more like it", key=True))
     return told
 
 
@@ -512,7 +432,8 @@ class _Report:
         self.said = details["msg"]
         self.document = document
         self.model = model
-        self.node = document.node_at(self.loc)
+        self.at = Spot(document, self.loc)
+        self.node = self.at.node
         self.meant: str | None = None
 
     def finding(self) -> Finding:  # noqa: PLR0911  one for each kind of mistake
@@ -527,7 +448,8 @@ class _Report:
             case "union_tag_invalid" if self.context["discriminator"] == "'kind'":
                 return self._unknown_kind(_names(self.context["expected_tags"]))
             case "union_tag_invalid":
-                return self._wrong_shape(_names(self.context["expected_tags"]))
+                tags = _names(self.context["expected_tags"])
+                return self._wrong_type(" or ".join(_SHAPES.get(tag, tag) for tag in tags))
             case "union_tag_not_found" if self.context["discriminator"] == "'kind'":
                 return self._no_kind(kinds_at(self.model, self.raw))
             case "union_tag_not_found":
@@ -545,33 +467,22 @@ class _Report:
         hint = f"allowed: {allowed}" if allowed else ""
         if self.loc == ("backends",) and self.document.root.entries.keys() <= _SUITE:
             hint = "if this is a suite of tests, look at it with: matrixbench suites FILE"
-        return Finding(
-            place=self.document.place_of(self.loc[:-1], key=True),
-            message=f"«{self.loc[-1]}» is missing{inside(self.loc[:-1])}",
-            hint=hint,
-        )
-
-    @property
-    def place(self) -> Place:
-        """Where it is."""
-        return self.document.place_of(self.loc, key=True)
+        owner = Spot(self.document, self.loc[:-1])
+        return owner.told(f"«{self.loc[-1]}» is missing{inside(owner.loc)}", hint, key=True)
 
     @property
     def _path(self) -> str:
         return dotted(self.loc) or "the file"
 
     def _at_key(self, message: str, hint: str = "") -> Finding:
-        return Finding(place=self.place, message=message, hint=hint)
-
-    def _at_value(self, message: str, hint: str = "") -> Finding:
-        return Finding(place=self.document.place_of(self.loc), message=message, hint=hint)
+        return self.at.told(message, hint, key=True)
 
     def home(self) -> Home | None:
         """Return where an unknown key belongs, if that is another place of the file."""
         key = str(self.loc[-1]) if self.loc else ""
         match self.type:
             case "literal_error" if _KEY in self.raw:
-                grid = key in _names(self.context["expected"]) or key in SAMPLING_WORDS
+                grid = key in _names(self.context["expected"]) or key in words_for("sampling")
                 return None if grid else home_of(None, key)
             case "extra_forbidden":
                 allowed = keys_at(self.model, self.raw[:-1])
@@ -585,7 +496,7 @@ class _Report:
     def _alias(self, key: str, allowed: Sequence[str]) -> str | None:
         """Return the key of this place that a word is known to stand for."""
         if _KEY in self.raw:
-            return SAMPLING_WORDS.get(key)
+            return words_for("sampling").get(key)
         for part in parts_at(self.model, self.raw[:-1]):
             meant = key_meant(_word_list(part), key)
             if meant == "slots" and meant not in allowed:
@@ -630,21 +541,14 @@ class _Report:
 
     def _no_choice(self, allowed: Sequence[str]) -> Finding:
         text = self.node.text if self.node else ""
-        hint = choose(text, allowed) if len(allowed) > 1 else ""
-        if set(allowed) == set(Metric):
-            hint = metric_hint(text)
-        expected = "one of them" if len(allowed) > 1 else allowed[0]
-        return self._at_value(
-            f"{self._path}: expected {expected}, found {found(self.node)}"
-            if len(allowed) == 1
-            else f"{self._path}: {found(self.node)} is not allowed",
-            hint,
-        )
+        hint = metric_hint(text) if set(allowed) == set(Metric) else choose(text, allowed)
+        if len(allowed) == 1:
+            return self.at.told(f"{self._path}: expected {allowed[0]}, found {found(self.node)}")
+        return self.at.told(f"{self._path}: {found(self.node)} is not allowed", hint)
 
     def _unknown_kind(self, names: Sequence[str]) -> Finding:
-        loc = (*self.loc, "kind")
-        node = self.document.node_at(loc)
-        text = node.text if node else ""
+        at = self.at["kind"]
+        text = at.node.text if at.node else ""
         keys = frozenset(self.node.entries) if self.node else frozenset()
         meant = kind_meant(text, keys)
         hint = choose(text, names)
@@ -652,18 +556,10 @@ class _Report:
             hint = kinds().broken[text]
         elif meant is not None:
             hint = f"write kind: {meant.kind}, {meant.why} ({meant.page})"
-        return Finding(
-            place=self.document.place_of(loc),
-            message=f"unknown kind{inside(self.loc)}: {found(node)}",
-            hint=hint,
-        )
-
-    def _wrong_shape(self, tags: Sequence[str]) -> Finding:
-        words = [_SHAPES.get(tag, tag) for tag in tags]
-        return self._wrong_type(" or ".join(words))
+        return at.told(f"unknown kind{inside(self.loc)}: {found(at.node)}", hint)
 
     def _wrong_type(self, expected: str) -> Finding:
-        return self._at_value(
+        return self.at.told(
             f"{self._path}: expected {expected}, found {found(self.node)}",
             sentence(whole_form(self.loc, self.node)) or _way_out(expected, self.node),
         )
@@ -675,36 +571,35 @@ class _Report:
             message = f"{self._path}: expected a check, found {found(self.node)}"
             is_text = self.node is not None and isinstance(self.node.value, str)
             form = check_form(self.node) if is_text else ""
-            return self._at_value(message, f"{sentence(form)}; {checks}" if form else checks)
+            return self.at.told(message, f"{sentence(form)}; {checks}" if form else checks)
         key = next((name for name in entries if name != TURN), None)
         if key is None:
             message = f"«{TURN}» without a check{inside(self.loc)}"
             return self._at_key(message, f"say beside it what is checked: {listed(CHECK_NAMES)}")
         form, near = check_form(self.node), choose(key, CHECK_NAMES)
         likely = nearest(key, CHECK_NAMES) is None or key in CONDITIONS
-        return Finding(
-            place=entries[key].place,
-            message=f"unknown check {quoted(key)}{inside(self.loc)}",
-            hint=sentence(form) if form and likely else near,
+        return entries[key].told(
+            f"unknown check {quoted(key)}{inside(self.loc)}",
+            sentence(form) if form and likely else near,
         )
 
     def _out_of_bounds(self) -> Finding:
         for name, words in _BOUNDS.items():
             if name in self.context:
                 message = f"{self._path} must be {words} {self.context[name]}"
-                return self._at_value(f"{message}, found {found(self.node)}")
+                return self.at.told(f"{message}, found {found(self.node)}")
         if "pattern" in self.context:
             message = f"{self._path}: {found(self.node)} does not match {self.context['pattern']}"
-            return self._at_value(message)
-        return self._at_value(f"{self._path}: {self.said}, found {found(self.node)}")
+            return self.at.told(message)
+        return self.at.told(f"{self._path}: {self.said}, found {found(self.node)}")
 
 
 def metric_hint(name: str) -> str:
     """Return what metrics there are, those first that a name is likest to."""
-    metrics = nearest_first(name, [metric.value for metric in Metric])
-    word = nearest(folded(name), METRICS)
+    metrics, words = nearest_first(name, [metric.value for metric in Metric]), words_for("metrics")
+    word = nearest(folded(name), words)
     resembling = metrics[0] if nearest(name, metrics) else None
-    meant = METRICS.get(folded(name)) or resembling or (word and METRICS[word])
+    meant = words.get(folded(name)) or resembling or (word and words[word])
     ordered = f"metrics, the nearest first: {listed(metrics)}"
     if not meant:
         return ordered

@@ -99,9 +99,7 @@ def reference_findings(document: Document, cases: Cases) -> Iterator[Finding]:
 def _named(node: Node, axis: str, names: list[Any], *, where: str) -> Iterator[Finding]:
     if isinstance(node.value, str) and node.value not in names:
         message = f"no {axis.replace('_', ' ')} is called {quoted(node.value)}{where}"
-        yield Finding(
-            place=node.place, message=message, hint=choose(node.value, names, what="known")
-        )
+        yield node.told(message, choose(node.value, names, what="known"))
 
 
 def _entry(node: Node, axes: Axes, where: str) -> Iterator[Finding]:
@@ -110,16 +108,16 @@ def _entry(node: Node, axes: Axes, where: str) -> Iterator[Finding]:
     if node.value == {}:
         message = f"{where} names no axis"
         hint = "an empty entry would mean every cell: name an axis, or leave it out"
-        yield Finding(place=node.place, message=message, hint=hint)
+        yield node.told(message, hint)
     for axis, entry in node.entries.items():
         if axes.unknown(axis) and not (including and axis in SAMPLING_FIELDS):
             known = [*axes.values, *(SAMPLING_FIELDS if including else ())]
             message = f"unknown axis {quoted(axis)} in {where}"
-            yield Finding(place=entry.place, message=message, hint=_axis_hint(axis, known))
+            yield entry.told(message, _axis_hint(axis, known))
             continue
         if entry.node.value == []:
             message = f"{where}.{axis} is an empty list, which fits no cell"
-            yield Finding(place=entry.place, message=message)
+            yield entry.told(message)
         for value in value_nodes(entry.node):
             yield from _value(value, axis, entry, axes, including=including)
 
@@ -165,13 +163,13 @@ def _chart(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
                 continue
             if (taken := sides.setdefault(axis, side)) != side or _again(item, node):
                 message = f"charts.{name} names the axis {quoted(axis)} twice: {taken} and {side}"
-                yield Finding(place=item.place, message=message, hint="name every axis once")
+                yield item.told(message, "name every axis once")
             if axis in only_charted():
                 continue
             if axis in handles() or axes.unknown(axis):
                 message = f"unknown axis {quoted(axis)} in charts.{name}.{side}"
                 hint = _axis_hint(axis, _chart_axes(axes))
-                yield Finding(place=item.place, message=message, hint=hint)
+                yield item.told(message, hint)
     yield from _baseline(name, entry, axes)
 
 
@@ -194,10 +192,10 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
         message = f"{where} shows a difference, but has no baseline"
         example = next(iter(axes.values["backend"]), "NAME")
         hint = f"for example baseline: {{backend: {example}}}"
-        yield Finding(place=metric.place, message=message, hint=hint)
+        yield metric.told(message, hint)
     if baseline is not None and not wanted:
         message = f"{where}.baseline has no meaning here"
-        yield Finding(place=baseline.place, message=message, hint=f"add metric: {DIFFERENCE}")
+        yield baseline.told(message, f"add metric: {DIFFERENCE}")
     if baseline is not None:
         yield from _baseline_named(baseline, axes, where)
 
@@ -222,7 +220,7 @@ def _baseline_alone(baseline: Node, axes: Axes) -> Iterator[Finding]:
             "nothing to compare it with"
         )
         hint = "name an axis that has several values, or build: previous"
-        yield Finding(place=value.node.place, message=message, hint=hint)
+        yield value.node.told(message, hint)
 
 
 def _baseline_named(baseline: Node, axes: Axes, where: str) -> Iterator[Finding]:
@@ -230,7 +228,7 @@ def _baseline_named(baseline: Node, axes: Axes, where: str) -> Iterator[Finding]
         if axis in handles() or (axes.unknown(axis) and axis not in only_charted()):
             message = f"unknown axis {quoted(axis)} in {where}.baseline"
             hint = _axis_hint(axis, _chart_axes(axes))
-            yield Finding(place=value.place, message=message, hint=hint)
+            yield value.told(message, hint)
         elif axis not in only_charted() and axis not in axes.open:
             yield from _baseline_value(value.node, axis, axes.values.get(axis, []), where)
 
@@ -241,7 +239,7 @@ def _baseline_value(node: Node, axis: str, values: list[Any], where: str) -> Ite
         return
     message = f"{axis} has no value {quoted(node.text) if node.text else found(node)} to compare"
     hint = _values_hint(node, values)
-    yield Finding(place=node.place, message=f"{message} with in {where}.baseline", hint=hint)
+    yield node.told(f"{message} with in {where}.baseline", hint)
 
 
 def comparison_findings(cases: Cases, axes: Axes) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ def rule_findings(document: Document) -> Iterator[Finding]:
     for name, entry in root.child_entries("chat_templates").items():
         if {"name", "file"} <= entry.node.entries.keys():
             message = f"the chat template «{name}» has both a name and a file"
-            yield Finding(place=entry.place, message=message, hint="give it one of the two")
+            yield entry.told(message, "give it one of the two")
     yield from axis_findings(root.child("sampling"))
     for field, entry in grid_entries(root.child("sampling")):
         for value in value_nodes(entry.node):
@@ -117,7 +117,7 @@ def _key_variable(node: Node | None) -> Iterator[Finding]:
     if not _VARIABLE.fullmatch(node.value) or node.value.startswith(_KEY_BEGINNINGS):
         message = "api_key_env: expected the name of an environment variable, not a key"
         hint = "export NAME=… with the key, and write api_key_env: NAME; a file holds no secret"
-        yield Finding(place=node.place, message=message, hint=hint)
+        yield node.told(message, hint)
 
 
 def name_findings(place: Place, *names: str) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _names(root: Node) -> Iterator[Finding]:
         for name, entry in root.child_entries(key).items():
             given.append((name, entry.place))
             if not name.strip():
-                yield Finding(place=entry.place, message=f"a name in {key} is empty")
+                yield entry.told(f"a name in {key} is empty")
             given += [(label, at.place) for label, at in entry.node.child_entries("binary").items()]
             for grid in ("options", "axes"):
                 given += [(axis, at.place) for axis, at in grid_entries(entry.node.child(grid))]
@@ -147,7 +147,7 @@ def axis_findings(node: Node | None) -> Iterator[Finding]:
     """Yield the empty axes of a grid: a matrix with one has no cell."""
     if node and node.value == []:
         message = "an empty list of grids means nothing"
-        yield Finding(place=node.place, message=message, hint="leave it out, or write {}")
+        yield node.told(message, "leave it out, or write {}")
     for field, entry in grid_entries(node):
         if entry.node.value == []:
             yield empty_axis(field, entry)
@@ -156,7 +156,7 @@ def axis_findings(node: Node | None) -> Iterator[Finding]:
 def empty_axis(field: str, entry: Entry) -> Finding:
     """Return the finding for an axis without values."""
     hint = f"give it a value, leave it out, or write {{value: []}} where {field} is an empty list"
-    return Finding(place=entry.place, message=f"the axis {quoted(field)} is empty", hint=hint)
+    return entry.told(f"the axis {quoted(field)} is empty", hint)
 
 
 def flag_findings(node: Node | None) -> Iterator[Finding]:
@@ -166,11 +166,11 @@ def flag_findings(node: Node | None) -> Iterator[Finding]:
         owner = OWNED_OPTIONS.get(bare.replace("_", "-"))
         if owner:
             message = f"the option {quoted(flag)} is not given here"
-            yield Finding(place=entry.place, message=message, hint=owner)
+            yield entry.told(message, owner)
         elif bare != flag:
             message = f"an option is written without its dashes, found {quoted(flag)}"
             meant = long_name(flag) if is_short(bare) else None
-            yield Finding(place=entry.place, message=message, hint=f"write {meant or bare}")
+            yield entry.told(message, f"write {meant or bare}")
 
 
 def _model(name: str, entry: Entry) -> Iterator[Finding]:
@@ -178,7 +178,7 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
     sources = [key for key in SOURCES if key in node.entries]
     if len(sources) > 1:
         message = f"the model «{name}» has several sources: {', '.join(sources)}"
-        yield Finding(place=entry.place, message=message, hint="give it one of them")
+        yield entry.told(message, "give it one of them")
     yield from axis_findings(node.child("options"))
     yield from flag_findings(node.child("options"))
     axes = node.child_entries("axes")
@@ -188,7 +188,7 @@ def _model(name: str, entry: Entry) -> Iterator[Finding]:
         for value in values.node.items:
             if isinstance(value.value, (list, dict)) or value.value is None:
                 message = f"{MODEL_AXES}{axis}: expected a text or a number, found {found(value)}"
-                yield Finding(place=value.place, message=message)
+                yield value.told(message)
     yield from _placeholders(node, axes)
 
 
@@ -205,12 +205,12 @@ def _placeholders(node: Node, axes: Mapping[str, Entry]) -> Iterator[Finding]:
                 if axis not in axes:
                     message = f"the placeholder «{{{axis}}}» stands for no axis of this model"
                     hint = choose(axis, list(axes), what=f"add axes: {{{axis}: […]}}; its axes")
-                    yield Finding(place=text.place, message=message, hint=hint)
+                    yield text.told(message, hint)
     meant = {axis for axis, values in axes.items() if not is_loose(axis, values)}
     for axis in meant - used:
         message = f"no source of this model says «{{{axis}}}»: the axis would change nothing"
         hint = f"write {{{axis}}} where its values belong, or leave the axis out"
-        yield Finding(place=axes[axis].place, message=message, hint=hint)
+        yield axes[axis].told(message, hint)
 
 
 def sampling_findings(field: str, node: Node) -> Iterator[Finding]:
@@ -222,19 +222,19 @@ def sampling_findings(field: str, node: Node) -> Iterator[Finding]:
         if not isinstance(value, list):
             message = f"samplers: expected a list, found {found(node)}"
             hint = "a list that is one value is written {value: [top_k, temperature]}"
-            yield Finding(place=node.place, message=message, hint=hint)
+            yield node.told(message, hint)
         return
     whole = field in WHOLE_NUMBERS
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         expected = "a whole number" if whole else "a number"
         message = f"{field}: expected {expected} or null, found {found(node)}"
-        yield Finding(place=node.place, message=message, hint=in_brackets(node))
+        yield node.told(message, in_brackets(node))
 
 
 def _request(field: str, entry: Entry) -> Iterator[Finding]:
     if field in SAMPLING_FIELDS:
         message = f"the sampling field {quoted(field)} stands in request"
-        yield Finding(place=entry.place, message=message, hint="say it under `sampling:`")
+        yield entry.told(message, "say it under `sampling:`")
     for value in value_nodes(entry.node):
         yield from request_findings(field, entry, value)
 
@@ -243,13 +243,13 @@ def request_findings(field: str, entry: Entry, value: Node) -> Iterator[Finding]
     """Yield what is wrong with a field of `request:`, the file's or a test's."""
     if field in RESERVED_FIELDS:
         message = f"the request field {quoted(field)} is not given here"
-        yield Finding(place=entry.place, message=message, hint=RESERVED_FIELDS[field])
+        yield entry.told(message, RESERVED_FIELDS[field])
     if field == STREAM and not isinstance(value.value, bool | None):
         message = f"stream: expected true or false, found {found(value)}"
-        yield Finding(place=value.place, message=message, hint=_STREAM_HINT)
+        yield value.told(message, _STREAM_HINT)
     if field == "max_tokens" and not _is_count(value.value):
         message = f"max_tokens: expected a whole number of at least 1, found {found(value)}"
-        yield Finding(place=value.place, message=message, hint="no reply may be without a cap")
+        yield value.told(message, "no reply may be without a cap")
 
 
 def _is_count(value: object) -> bool:
@@ -261,7 +261,7 @@ def _bounds(trials: Node | None) -> Iterator[Finding]:
     low, high = (node.value if node else None for node in (least, most))
     if least and most and isinstance(low, int) and isinstance(high, int) and low > high:
         message = f"trials.min must be at most trials.max, found {least.text} and {most.text}"
-        yield Finding(place=least.place, message=message)
+        yield least.told(message)
     until = trials.child("until") if trials else None
     if until and isinstance(until.value, dict):
         given = {key: until.child(key) for key in ("half_width", "gate")}
@@ -269,11 +269,11 @@ def _bounds(trials: Node | None) -> Iterator[Finding]:
         if len(named) == 2:  # noqa: PLR2004  both of them
             message = "trials.until has both half_width and gate"
             hint = "half_width stops each cell alone, gate all of them together: choose one"
-            yield Finding(place=until.place, message=message, hint=hint)
+            yield until.told(message, hint)
         elif not named and not set(until.value) - given.keys():
             message = "trials.until does not say when there are enough"
             hint = "write {half_width: 0.1}, or {gate: {baseline: {backend: NAME}, max_drop: 0.1}}"
-            yield Finding(place=until.place, message=message, hint=hint)
+            yield until.told(message, hint)
 
 
 def _seeds(document: Document) -> Iterator[Finding]:

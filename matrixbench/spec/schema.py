@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.spec.axes import axes_that, axis_of
 from matrixbench.spec.experiment import SAMPLING_FIELDS, ExperimentFile
 from matrixbench.spec.rules import RESERVED_FIELDS, STREAM, WHOLE_NUMBERS
 from matrixbench.spec.tests import Suite
@@ -48,15 +49,6 @@ SAMPLING: Mapping[str, str] = {
 }
 """Sampling field → what it does, in llama.cpp's terms."""
 
-_AXES: Mapping[str, str] = {
-    "backend": "Names of backends.",
-    "binary": "Labels of a backend's builds.",
-    "model": "Names of models.",
-    "chat_template": "Names of chat templates.",
-    "test": "Names of tests.",
-    "suite": "Names of suites, as they call themselves.",
-    "tag": "Tags: the tests that have any of them.",
-}
 _STREAM = "Whether the reply is sent piece by piece, as agents ask for it. Default: false."
 _ON_OFF: JsonObject = {"type": ["boolean", "null"]}
 _SKIPPED = "Ignored: a place for anchors."
@@ -209,8 +201,8 @@ def _entry() -> JsonObject:
         "minProperties": 1,
         "properties": {
             **{
-                name: {"description": f"{text} A value, a list, or a glob."}
-                for name, text in _AXES.items()
+                name: {"description": f"{axis_of(name).description} A value, a list, or a glob."}
+                for name in axes_that(lambda axis: axis.selects and bool(axis.description))
             },
             **{name: {"description": SAMPLING[name]} for name in SAMPLING_FIELDS},
         },

@@ -12,7 +12,7 @@ from matrixbench.spec.backends import OfAnyKind, kinds, names_of
 from matrixbench.spec.base import TAG, Part
 from matrixbench.spec.checks import CHECK_NAMES, Matcher
 from matrixbench.spec.experiment import Metric
-from matrixbench.spec.slips import CHECKS, key_meant, kind_meant, long_name
+from matrixbench.spec.slips import key_meant, kind_meant, long_name, words_for
 from matrixbench.spec.wording import plain_or_quoted, quoted, written
 from matrixbench.spec.yaml_source import Finding
 
@@ -37,19 +37,6 @@ def value_nodes(node: Node) -> list[Node]:
     if isinstance(node.value, list):
         return list(node.items)
     return [node]
-
-
-def grid_size(node: Node | None) -> int:
-    """Return how many points the grids at a node have at most, without making them."""
-    if node is None:
-        return 1
-    total = 0
-    for grid in node.items if isinstance(node.value, list) else (node,):
-        size = 1
-        for entry in grid.entries.values():
-            size *= len(value_nodes(entry.node))
-        total += size
-    return total
 
 
 _SEVERAL = re.compile(r"[^\s,]+(, [^\s,]+)+")
@@ -95,7 +82,7 @@ def several_in_one(document: Document) -> Iterator[Finding]:
                 if isinstance(value.value, str) and _SEVERAL.fullmatch(value.text):
                     message = f"{name}: {quoted(value.text)} is one text; a list needs brackets"
                     hint = f"write {name}: [{value.text}], or leave it where one text is meant"
-                    yield Finding(place=value.place, message=message, hint=hint)
+                    yield value.told(message, hint)
 
 
 def in_brackets(node: Node) -> str:
@@ -235,10 +222,6 @@ _FLAG = re.compile(r"--?[A-Za-z][\w-]*")
 def whole_form(loc: Loc, node: Node | None) -> str:  # noqa: C901, PLR0911, PLR0912  one a place
     """Return what to write at a place of the file instead of a value of the wrong shape.
 
-    Args:
-        loc: The way to the value.
-        node: The value.
-
     Empty where nothing can be said beyond its type.
     """
     if node is None or node.value is None:
@@ -356,14 +339,14 @@ def check_form(node: Node | None) -> str:
             return written(node)
         if condition := _condition(key):
             return f"{{content: {{{condition}: {written(entry.node)}}}}}"
-        if key in CHECKS:
-            return f"{{{CHECKS[key]}: {written(entry.node)}}}"
+        if check := words_for("checks").get(key):
+            return f"{{{check}: {written(entry.node)}}}"
     return ""
 
 
 def _condition(key: str) -> str | None:
     """Return the condition of a matcher that a key is, or stands for."""
-    if key in CHECKS:
+    if key in words_for("checks"):
         return None
     return key if key in Matcher.model_fields else key_meant("Matcher", key)
 

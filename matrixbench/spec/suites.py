@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from matrixbench.errors import Problem, SpecError
 from matrixbench.spec.axes import any_fits, fits
-from matrixbench.spec.base import grid_points
+from matrixbench.spec.base import grid_points, grid_size
 from matrixbench.spec.paths import Origin, Places, origin_of
 from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import empty_axis, name_findings
-from matrixbench.spec.shapes import grid_entries, grid_size
+from matrixbench.spec.shapes import grid_entries
 from matrixbench.spec.test_rules import (
     conversation_findings,
     doubtful_test,
@@ -36,6 +36,7 @@ from matrixbench.spec.yaml_source import (
     Loc,
     Node,
     Place,
+    Spot,
     decode,
     parse_document,
     read_document,
@@ -111,7 +112,7 @@ class Suites:
         hint = choose(reference, shipped_suites(), what="shipped")
         if beside := self._file_beside(reference):
             hint = f"write suite: {beside}; {hint}"
-        self.findings.append(Finding(place=node.place, message=message, hint=hint))
+        self.findings.append(node.told(message, hint))
         return None
 
     def _file_beside(self, reference: str) -> str:
@@ -126,7 +127,7 @@ class Suites:
         for problem in error.problems:
             if not _LINE_AND_COLUMN.search(problem.where):
                 message = f"the suite {problem.where} {problem.message}"
-                found_here = Finding(place=node.place, message=message, hint=problem.hint)
+                found_here = node.told(message, problem.hint)
                 self.findings.append(found_here)
             else:
                 self.problems.append(problem)
@@ -135,12 +136,12 @@ class Suites:
         self.findings += document.findings
         if not isinstance(document.root.value, dict):
             message = f"a suite is a mapping with name and tests, found {found(document.root)}"
-            self.findings.append(Finding(place=document.root.place, message=message))
+            self.findings.append(document.root.told(message))
             return None
         if backends := document.root.entries.get("backends"):
             message = "this is an experiment, not a suite: a suite has no backends"
             hint = "put the tests that both need into a file of their own, with name and tests"
-            self.findings.append(Finding(place=backends.place, message=message, hint=hint))
+            self.findings.append(backends.told(message, hint))
             return None
         try:
             Suite.model_validate(document.data())
@@ -369,7 +370,7 @@ class Cases:
                 if not any(fits(glob.text, name) for name in known):
                     message = f"no test of the suite {says} {quoted(glob.text)}"
                     hint = choose(glob.text, known, what=what)
-                    self._fail(Finding(place=glob.place, message=message, hint=hint))
+                    self._fail(glob.told(message, hint))
 
     def _of_test(self, document: Document, at: Loc, suite: str) -> list[Case]:
         node = document.node_at(at)
@@ -379,7 +380,7 @@ class Cases:
             self.complete = False
             return []
         place = document.place_of((*at, "name"))
-        origin = origin_of(document, at)
+        spot, origin = Spot(document, at), origin_of(document, at)
         points = self._points(document, at, test)
         found: dict[tuple[Place, str], Finding] = {}
         doubtful: dict[Place, Finding] = {}
@@ -387,12 +388,12 @@ class Cases:
         for point, data in self._filled(document, at, points):
             filled = Test.model_validate(data) if point else test
             for finding in chain(
-                test_findings(document, at, data),
-                conversation_findings(document, at, data),
+                test_findings(spot, data),
+                conversation_findings(spot, data),
                 name_findings(place, filled.name, *filled.tags),
             ):
                 found.setdefault((finding.place, finding.message), finding)
-            for finding in doubtful_test(document, at, data):
+            for finding in doubtful_test(spot, data):
                 doubtful.setdefault(finding.place, finding)
             cases.append(
                 Case(test=filled, parameters=point, suite=suite, place=place, origin=origin)
@@ -409,11 +410,11 @@ class Cases:
             if not name.isidentifier():
                 message = f"the parameter {quoted(name)} cannot stand in {{{{ … }}}}"
                 hint = "use letters, digits and _ in its name"
-                self._fail(Finding(place=entry.place, message=message, hint=hint))
-        size = grid_size(node)
+                self._fail(entry.told(message, hint))
+        size = grid_size(test.parameters)
         if node and size > MAX_POINTS:
             message = f"the parameters make {size:,} tests, more than {MAX_POINTS:,}"
-            self._fail(Finding(place=node.place, message=message))
+            self._fail(node.told(message))
             return ()
         return grid_points(test.parameters)
 
@@ -490,11 +491,6 @@ class ListedSuite:
 
 def list_suite(reference: str, *, base: Path, environ: Mapping[str, str]) -> ListedSuite:
     """Return the suite that a reference names: a shipped one, a file, or a file in a package.
-
-    Args:
-        reference: As an experiment writes it under `suite:`.
-        base: The folder that a relative path starts from.
-        environ: The environment variables that `${VAR}` and `~` stand for.
 
     Raises:
         SpecError: There is no such suite, or something is wrong with it; every problem at once.

@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from matrixbench.spec.wording import TemplateProblem, listed
 from matrixbench.spec.yaml_source import Finding, Node
@@ -133,7 +134,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             "replace": _replace,
             "tojson": _to_json,
             _COUNTED: self._take_steps,
-            _JOINED: _concat,
+            _JOINED: _join,
         }
         self.globals = {"range": _range}
         self.steps = 0
@@ -144,8 +145,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"the text is longer than {MAX_TEXT:,} characters")
         tree = self.parse(text)
         _check(tree)
-        _check_numbers(tree)
-        _rewrite(tree)
+        _Counted().visit(tree)
         code = self.compile(tree)
         return self.template_class.from_code(self, code, self.make_globals(None))
 
@@ -186,35 +186,23 @@ def _check(tree: nodes.Template) -> None:
             raise TemplateSyntaxError(f"no filter «{used.name}»; there are {choices}", used.lineno)
 
 
-def _check_numbers(tree: nodes.Template) -> None:
-    """Refuse constants beyond a float's range, which jinja2 would write as the name `inf`."""
-    for constant in tree.find_all(nodes.Const):
-        if isinstance(constant.value, float) and not isfinite(constant.value):
-            raise TemplateSyntaxError("a number is too big", constant.lineno)
+class _Counted(NodeTransformer):
+    """Sends loops and `~` through functions that count, and refuses numbers that are too big."""
 
-
-def _rewrite(tree: nodes.Template) -> None:
-    """Send loops and `~` through functions that count."""
-    for loop in list(tree.find_all(nodes.For)):
-        loop.iter = _filtered(loop.iter, _COUNTED)
-    _replace_concats(tree)
-
-
-def _replace_concats(node: nodes.Node) -> None:
-    for name, value in node.iter_fields():
-        if isinstance(value, list):
-            value[:] = [_counted_concat(item) for item in value]
-        else:
-            setattr(node, name, _counted_concat(value))
-
-
-def _counted_concat(value: Any) -> Any:
-    if not isinstance(value, nodes.Node):
-        return value
-    _replace_concats(value)
-    if isinstance(value, nodes.Concat):
-        return _filtered(nodes.List(value.nodes, lineno=value.lineno), _JOINED)
-    return value
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        """Return what stands in a node's stead."""
+        self.generic_visit(node, *args, **kwargs)
+        match node:
+            case nodes.For():
+                node.iter = _filtered(node.iter, _COUNTED)
+            case nodes.Concat():
+                return _filtered(nodes.List(node.nodes, lineno=node.lineno), _JOINED)
+            case nodes.Const(value=float() as value) if not isfinite(value):
+                # Which jinja2 would write as the name `inf`.
+                raise TemplateSyntaxError("a number is too big", node.lineno)
+            case _:
+                pass
+        return node
 
 
 def _filtered(value: nodes.Node, name: str) -> nodes.Filter:
@@ -251,10 +239,6 @@ def _range(*bounds: int) -> range:
     if not -MAX_STEPS <= (made.stop - made.start) // made.step <= MAX_STEPS:
         raise SecurityError(f"it loops more than {MAX_STEPS:,} times")
     return made
-
-
-def _concat(values: Iterable[Any]) -> str:
-    return _join(values)
 
 
 def _join(values: Iterable[Any], d: str = "") -> str:
@@ -319,12 +303,12 @@ class Filler:
             filled = self._renderer.render(text, parameters)
         except TemplateProblem as problem:
             hint = f"the parameters are {listed(parameters)}"
-            self.findings.append(Finding(place=node.place, message=str(problem), hint=hint))
+            self.findings.append(node.told(str(problem), hint))
             return text
         self._length += len(filled)
         if self._length > MAX_RENDERED and not self.findings:
             message = f"the test's texts have more than {MAX_RENDERED:,} characters in all"
-            self.findings.append(Finding(place=node.place, message=message))
+            self.findings.append(node.told(message))
         return filled
 
 

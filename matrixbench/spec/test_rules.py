@@ -18,8 +18,16 @@ from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.shapes import ROLES, sentence, several_in_one, whole_form
 from matrixbench.spec.tests import default_max_turns
-from matrixbench.spec.wording import PathProblem, choose, dotted, found, parse_path, quoted, written
-from matrixbench.spec.yaml_source import Document, Finding, Loc, Node
+from matrixbench.spec.wording import (
+    ValuePathError,
+    choose,
+    dotted,
+    found,
+    parse_path,
+    quoted,
+    written,
+)
+from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,31 +37,25 @@ if TYPE_CHECKING:
     from matrixbench.spec.tests import Test
 
 
-def test_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Finding]:
-    """Yield what is wrong with a test though every type is right.
-
-    Args:
-        document: Where the test stands.
-        at: Where in the document it stands.
-        test: Its data, parameters filled in.
-    """
+def test_findings(at: Spot, test: JsonObject) -> Iterator[Finding]:
+    """Yield what is wrong with a test though every type is right."""
     if not test["name"].strip():
-        yield _test_finding(document, (*at, "name"), "the test's name is empty")
+        yield at["name"].told("the test's name is empty")
     for index, tag in enumerate(test.get("tags", [])):
         if not tag.strip():
-            yield _test_finding(document, (*at, "tags", index), "a tag is empty")
+            yield at["tags"][index].told("a tag is empty")
     for index, message in enumerate(test["messages"]):
         if not isinstance(message.get("role"), str):
-            loc: Loc = (*at, "messages", index)
-            form = whole_form(loc, document.node_at(loc))
+            loc = at["messages"][index]
+            form = whole_form(loc.loc, loc.node)
             hint = sentence(form) or "say who speaks: system, user, assistant or tool"
-            yield _test_finding(document, loc, "a message without a «role»", hint)
+            yield loc.told("a message without a «role»", hint)
     for index, tool in enumerate(test.get("tools", [])):
-        yield from _tool(document, (*at, "tools", index), tool)
-    yield from own_request_findings(document.node_at((*at, "request")))
+        yield from _tool(at["tools"][index], tool)
+    yield from own_request_findings(at["request"].node)
     asked = Asked(tools=_tool_names(test), turns=_turns(test))
     for index, check in enumerate(test["expect"]):
-        yield from check_findings(document, (*at, "expect", index), check, asked)
+        yield from check_findings(at["expect"][index], check, asked)
 
 
 def own_request_findings(node: Node | None) -> Iterator[Finding]:
@@ -61,10 +63,6 @@ def own_request_findings(node: Node | None) -> Iterator[Finding]:
     for field, entry in node.entries.items() if node else ():
         yield from request_findings(field, entry, entry.node)
         yield from sampling_findings(field, entry.node)
-
-
-def _test_finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:
-    return Finding(place=document.place_of(loc), message=message, hint=hint)
 
 
 def _turns(test: JsonObject) -> int:
@@ -81,23 +79,23 @@ def _tool_names(test: JsonObject) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Iterator[Finding]:
+def _tool(at: Spot, tool: Mapping[str, Any]) -> Iterator[Finding]:
     function = tool.get("function")
     if not isinstance(function, dict):
         if tool.get("type", "function") == "function":
             hint = "a tool is {type: function, function: {name: …, parameters: {…}}}"
-            flat = document.node_at(at) if isinstance(tool.get("name"), str) else None
+            flat = at.node if isinstance(tool.get("name"), str) else None
             if flat is not None:
                 hint = f"write {{type: function, function: {written(flat)}}}"
-            yield _test_finding(document, at, "a tool without a «function»", hint)
+            yield at.told("a tool without a «function»", hint)
         return
     if not isinstance(function.get("name"), str) or not function["name"].strip():
         message = "a tool whose function has no name"
-        yield _test_finding(document, (*at, "function", "name"), message)
+        yield at["function"]["name"].told(message)
     if not isinstance(function.get("parameters", {}), dict):
-        loc: Loc = (*at, "function", "parameters")
-        message = f"parameters: expected a mapping, found {found(document.node_at(loc))}"
-        yield _test_finding(document, loc, message, "a tool's parameters are a JSON Schema")
+        loc = at["function"]["parameters"]
+        message = f"parameters: expected a mapping, found {found(loc.node)}"
+        yield loc.told(message, "a tool's parameters are a JSON Schema")
 
 
 RETURNS = "returns"
@@ -111,33 +109,22 @@ _MORE_ARGUMENTS = ("patternProperties", "$ref", "allOf", "anyOf", "oneOf")
 """Words of JSON Schema by which an object may have properties that `properties` does not name."""
 
 
-def conversation_findings(document: Document, at: Loc, test: JsonObject) -> Iterator[Finding]:
-    """Yield what is wrong with a test's turns and its tools' results though every type is right.
-
-    Args:
-        document: Where the test stands.
-        at: Where in the document it stands.
-        test: Its data, parameters filled in.
-    """
+def conversation_findings(at: Spot, test: JsonObject) -> Iterator[Finding]:
+    """Yield what is wrong with a test's turns and its tools' results though every type is right."""
     tools = test.get("tools", [])
     for index, tool in enumerate(tools):
-        yield from _answering_tool(document, (*at, "tools", index), tool)
+        yield from _answering_tool(at["tools"][index], tool)
     turns = test.get("turns", [])
     for index, turn in enumerate(turns):
-        yield from _conversation_turn(document, (*at, "turns", index), turn)
-    yield from _max_turns(document, at, test, turns, any(tool.get(RETURNS) for tool in tools))
+        yield from _conversation_turn(at["turns"][index], turn)
+    yield from _max_turns(at, test, turns, any(tool.get(RETURNS) for tool in tools))
 
 
-def _conversation_finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:
-    return Finding(place=document.place_of(loc), message=message, hint=hint)
-
-
-def _answering_tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Iterator[Finding]:
+def _answering_tool(at: Spot, tool: Mapping[str, Any]) -> Iterator[Finding]:
     for key in tool:
         if key != RETURNS and get_close_matches(key, (RETURNS,), n=1):
-            place = document.place_of((*at, key), key=True)
             hint = f"perhaps you meant «{RETURNS}», the results of its calls"
-            yield Finding(place=place, message=f"a tool with the key {quoted(key)}", hint=hint)
+            yield at[key].told(f"a tool with the key {quoted(key)}", hint, key=True)
     results = tool.get(RETURNS)
     if not results:
         return
@@ -146,47 +133,42 @@ def _answering_tool(document: Document, at: Loc, tool: Mapping[str, Any]) -> Ite
         # A tool of type `function` without one is told of already.
         if tool.get("type", "function") != "function":
             message = "returns: only a tool with a «function» can be called by name"
-            yield _conversation_finding(document, (*at, RETURNS), message)
+            yield at[RETURNS].told(message)
         return
     always: int | None = None
     for index, result in enumerate(results):
-        loc: Loc = (*at, RETURNS, index)
-        yield from _result(document, loc, result)
-        yield from _when(document, (*loc, "when"), result.get("when"), function)
+        loc = at[RETURNS][index]
+        yield from _result(loc, result)
+        yield from _when(loc["when"], result.get("when"), function)
         if always is not None:
             message = f"no call ever gets this: returns[{always}] has no «when» and takes all"
-            yield _conversation_finding(
-                document, loc, message, "put the result without «when» last"
-            )
+            yield loc.told(message, "put the result without «when» last")
         elif result.get("when") is None and result.get("times") is None:
             always = index
 
 
-def _result(document: Document, at: Loc, result: Mapping[str, Any]) -> Iterator[Finding]:
+def _result(at: Spot, result: Mapping[str, Any]) -> Iterator[Finding]:
     given = [key for key in ("content", "error") if key in result]
     if not given or (given == ["error"] and result["error"] is None):
         hint = "give it content:, or error: for a call that goes wrong"
-        yield _conversation_finding(document, at, "a result without «content»", hint)
+        yield at.told("a result without «content»", hint)
     elif len(given) > 1:
-        yield _conversation_finding(
-            document, at, "a result with content and error", "give it one of the two"
-        )
+        yield at.told("a result with content and error", "give it one of the two")
 
 
 def _when(
-    document: Document, at: Loc, when: Mapping[str, Any] | None, function: Mapping[str, Any]
+    at: Spot, when: Mapping[str, Any] | None, function: Mapping[str, Any]
 ) -> Iterator[Finding]:
     if not when:
         return
-    yield from arguments_findings(document, at, when)
+    yield from arguments_findings(at, when)
     known = _arguments(function.get("parameters", {}))
     for name in when if known is not None else ():
         if name not in (known or ()):
             tool = quoted(str(function.get("name", "")))
             message = f"the tool {tool} has no argument {quoted(name)}"
-            place = document.place_of((*at, name), key=True)
             hint = choose(name, known or (), what="its arguments")
-            yield Finding(place=place, message=message, hint=hint)
+            yield at[name].told(message, hint, key=True)
 
 
 def _arguments(parameters: object) -> Sequence[str] | None:
@@ -199,43 +181,37 @@ def _arguments(parameters: object) -> Sequence[str] | None:
     return list(properties) if isinstance(properties, dict) else None
 
 
-def _conversation_turn(
-    document: Document, at: Loc, turn: str | Mapping[str, Any]
-) -> Iterator[Finding]:
+def _conversation_turn(at: Spot, turn: str | Mapping[str, Any]) -> Iterator[Finding]:
     content = turn if isinstance(turn, str) else turn.get("content")
     if not isinstance(content, str | list):
-        said = found(document.node_at((*at, "content")))
+        said = found(at["content"].node)
         message = f"a turn needs a content, found {said}"
-        yield _conversation_finding(document, at, message, 'say {content: "…"}, or a whole message')
+        yield at.told(message, 'say {content: "…"}, or a whole message')
     elif not content or (isinstance(content, str) and not content.strip()):
         message = "a turn that says nothing"
-        yield _conversation_finding(
-            document, at, message, "say what the user says next, or leave it out"
-        )
+        yield at.told(message, "say what the user says next, or leave it out")
     role = "user" if isinstance(turn, str) else turn.get("role", "user")
     if role not in _ROLES:
-        loc: Loc = (*at, "role")
+        loc = at["role"]
         message = f"a turn is not spoken by {quoted(str(role))}"
         hint = _NOT_SAID.get(str(role)) or choose(str(role), _ROLES)
-        yield _conversation_finding(document, loc, message, hint)
+        yield loc.told(message, hint)
 
 
 def _max_turns(
-    document: Document, at: Loc, test: JsonObject, turns: Sequence[object], returns: bool
+    at: Spot, test: JsonObject, turns: Sequence[object], returns: bool
 ) -> Iterator[Finding]:
     most = test.get("max_turns")
     if most is None:
         return
-    loc: Loc = (*at, "max_turns")
+    loc = at["max_turns"]
     if not turns and not returns:
         message = "max_turns without a conversation: the test has neither turns nor returns"
-        yield _conversation_finding(
-            document, loc, message, "give a tool returns:, or leave max_turns out"
-        )
+        yield loc.told(message, "give a tool returns:, or leave max_turns out")
     elif most <= len(turns):
         message = f"max_turns: {most} replies end before turn {most} of {len(turns)} is answered"
         hint = f"give at least {len(turns) + 1}; the default is {default_max_turns(turns)} here"
-        yield _conversation_finding(document, loc, message, hint)
+        yield loc.told(message, hint)
 
 
 _MATCHED = ("content", "reasoning", "finish_reason")
@@ -263,127 +239,109 @@ class Asked:
     turns: int = 1
 
 
-def check_findings(
-    document: Document, at: Loc, check: Mapping[str, Any], asked: Asked
-) -> Iterator[Finding]:
-    """Yield what is wrong with a check though every type is right.
-
-    Args:
-        document: Where the check stands.
-        at: Where in the document it stands.
-        check: Its data, parameters filled in.
-        asked: What its test asks.
-    """
-    yield from _turn(document, at, check, asked)
+def check_findings(at: Spot, check: Mapping[str, Any], asked: Asked) -> Iterator[Finding]:
+    """Yield what is wrong with a check though every type is right."""
+    yield from _turn(at, check, asked)
     match check:
         case {"all": list() as parts} | {"any": list() as parts}:
             name = "all" if "all" in check else "any"
             for index, part in enumerate(parts):
-                yield from check_findings(document, (*at, name, index), part, asked)
+                yield from check_findings(at[name][index], part, asked)
         case {"not": dict() as part}:
-            yield from check_findings(document, (*at, "not"), part, asked)
+            yield from check_findings(at["not"], part, asked)
         case {"python": str() as name} if not _FUNCTION.fullmatch(name):
             message = f"{quoted(name)} names no function"
-            yield _check_finding(document, (*at, "python"), message, _NAMING)
+            yield at["python"].told(message, _NAMING)
         case {"python": str() as name} if name.partition(":")[0].endswith(".py"):
             message = f"{quoted(name)}: a module is named without its .py"
-            yield _check_finding(document, (*at, "python"), message, _NAMING)
+            yield at["python"].told(message, _NAMING)
         case {"json": dict() as expected}:
-            yield from _json(document, (*at, "json"), expected)
+            yield from _json(at["json"], expected)
         case {"tool_calls": list() as calls}:
-            yield from _calls(document, (*at, "tool_calls"), calls, asked.tools)
+            yield from _calls(at["tool_calls"], calls, asked.tools)
         case {"tool_calls": dict() as expected}:
-            yield from _counts(document, (*at, "tool_calls"), expected)
+            yield from _counts(at["tool_calls"], expected)
             calls = expected.get("calls", [])
-            yield from _calls(document, (*at, "tool_calls", "calls"), calls, asked.tools)
+            yield from _calls(at["tool_calls"]["calls"], calls, asked.tools)
         case _:
-            yield from _value(document, at, check)
+            yield from _value(at, check)
 
 
-def _turn(document: Document, at: Loc, check: Mapping[str, Any], asked: Asked) -> Iterator[Finding]:
+def _turn(at: Spot, check: Mapping[str, Any], asked: Asked) -> Iterator[Finding]:
     turn = check.get("turn")
     if isinstance(turn, int) and turn > asked.turns:
         replies = "one reply" if asked.turns == 1 else f"at most {asked.turns} replies"
         hint = "" if asked.turns > 1 else "a test with turns or returns is a conversation"
         message = f"turn {turn}: the test has {replies}"
-        yield _check_finding(document, (*at, "turn"), message, hint)
+        yield at["turn"].told(message, hint)
 
 
-def _value(document: Document, at: Loc, check: Mapping[str, Any]) -> Iterator[Finding]:
+def _value(at: Spot, check: Mapping[str, Any]) -> Iterator[Finding]:
     for name in _MATCHED:
         if isinstance(check.get(name), dict):
-            yield from _conditions(document, (*at, name), check[name])
+            yield from _conditions(at[name], check[name])
     for name in _BOUNDED:
         if name in check:
-            yield from _bounds(document, (*at, name), Bounds.model_validate(check[name]), least=0)
+            yield from _bounds(at[name], Bounds.model_validate(check[name]), least=0)
 
 
-def _check_finding(document: Document, loc: Loc, message: str, hint: str = "") -> Finding:
-    return Finding(place=document.place_of(loc), message=message, hint=hint)
-
-
-def _calls(
-    document: Document, at: Loc, calls: Sequence[Mapping[str, Any]], tools: Sequence[str]
-) -> Iterator[Finding]:
+def _calls(at: Spot, calls: Sequence[Mapping[str, Any]], tools: Sequence[str]) -> Iterator[Finding]:
     for index, call in enumerate(calls):
         if tools and call["name"] not in tools:
             message = f"no tool of this test is called {quoted(call['name'])}"
             hint = choose(call["name"], tools, what="its tools")
-            yield _check_finding(document, (*at, index, "name"), message, hint)
-        loc: Loc = (*at, index, "arguments")
-        yield from arguments_findings(document, loc, call.get("arguments", {}))
+            yield at[index]["name"].told(message, hint)
+        loc = at[index]["arguments"]
+        yield from arguments_findings(loc, call.get("arguments", {}))
 
 
-def arguments_findings(
-    document: Document, at: Loc, arguments: Mapping[str, Any]
-) -> Iterator[Finding]:
+def arguments_findings(at: Spot, arguments: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the matchers among a call's expected arguments."""
     for name, wanted in arguments.items():
-        yield from _matcher(document, (*at, name), wanted)
+        yield from _matcher(at[name], wanted)
 
 
-def _counts(document: Document, at: Loc, expected: Mapping[str, Any]) -> Iterator[Finding]:
+def _counts(at: Spot, expected: Mapping[str, Any]) -> Iterator[Finding]:
     calls = len(expected.get("calls", []))
     count, at_least, at_most = (expected.get(key) for key in ("count", "at_least", "at_most"))
     if count is not None and (at_least is not None or at_most is not None):
         message = (
             "count says exactly how many calls there must be: at_least and at_most are too much"
         )
-        yield _check_finding(document, (*at, "count"), message, "leave out count, or the other two")
+        yield at["count"].told(message, "leave out count, or the other two")
         return
     for key, most in (("count", count), ("at_most", at_most)):
         if most is not None and most < calls:
             message = f"{_expected(calls)}, but {key} is {most}: no reply could pass"
             hint = f"raise {key}, leave it out, or expect fewer calls"
-            yield _check_finding(document, (*at, key), message, hint)
+            yield at[key].told(message, hint)
     if at_least is not None and at_least < calls:
         message = f"{_expected(calls)}, so at_least {at_least} says nothing"
         hint = "every call of calls must be there; for one or the other write two checks under any"
-        yield _check_finding(document, (*at, "at_least"), message, hint)
+        yield at["at_least"].told(message, hint)
     if at_least is not None and at_most is not None and at_least > at_most:
         message = f"at_least {at_least} is more than at_most {at_most}: no reply could pass"
-        yield _check_finding(document, (*at, "at_least"), message)
+        yield at["at_least"].told(message)
 
 
 def _expected(calls: int) -> str:
     return "1 call is expected" if calls == 1 else f"{calls} calls are expected"
 
 
-def _json(document: Document, at: Loc, expected: Mapping[str, Any]) -> Iterator[Finding]:
+def _json(at: Spot, expected: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(schema := expected.get("schema"), dict):
-        yield from _schema(document, (*at, "schema"), schema)
+        yield from _schema(at["schema"], schema)
     for path, wanted in expected.get("paths", {}).items():
-        loc: Loc = (*at, "paths", path)
+        loc = at["paths"][path]
         try:
             parse_path(path)
-        except PathProblem as problem:
-            place = document.place_of(loc, key=True)
+        except ValuePathError as problem:
             hint = "a path is a.b[0].c; a name with other signs is written ['a b']"
-            yield Finding(place=place, message=f"{quoted(path)}: {problem}", hint=hint)
-        yield from _matcher(document, loc, wanted)
+            yield loc.told(f"{quoted(path)}: {problem}", hint, key=True)
+        yield from _matcher(loc, wanted)
 
 
-def _matcher(document: Document, at: Loc, wanted: object) -> Iterator[Finding]:
+def _matcher(at: Spot, wanted: object) -> Iterator[Finding]:
     """Yield what is wrong with an entry that is a matcher, or a value that is meant literally.
 
     The rule of the checks: a mapping with no keys but a matcher's is a matcher.
@@ -397,80 +355,78 @@ def _matcher(document: Document, at: Loc, wanted: object) -> Iterator[Finding]:
     try:
         Matcher.model_validate(wanted)
     except ValidationError as error:
-        yield from findings_of(error, document, Matcher, at=at)
+        yield from findings_of(error, at.document, Matcher, at=at.loc)
         return
-    yield from _conditions(document, at, wanted)
+    yield from _conditions(at, wanted)
 
 
-def _conditions(document: Document, at: Loc, matcher: Mapping[str, Any]) -> Iterator[Finding]:
+def _conditions(at: Spot, matcher: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the conditions of a matcher whose types are right."""
     given = {key for key, value in matcher.items() if value is not None or key in _MAY_BE_NULL}
     if not given & set(CONDITIONS):
         message = "a matcher without a condition would accept anything"
-        yield _check_finding(document, at, message, f"give it one of: {', '.join(CONDITIONS)}")
+        yield at.told(message, f"give it one of: {', '.join(CONDITIONS)}")
     for key in ("matches", "ignoring"):
         pattern = matcher.get(key)
         if isinstance(pattern, str) and (wrong := _regex_error(pattern)):
             message = f"{quoted(pattern)} is no regular expression: {wrong}"
-            yield _check_finding(document, (*at, key), message, "patterns are those of Python's re")
+            yield at[key].told(message, "patterns are those of Python's re")
     match matcher.get("number"):
         case dict() as number:
-            yield from _number(document, (*at, "number"), NumberMatcher.model_validate(number))
+            yield from _number(at["number"], NumberMatcher.model_validate(number))
         case str() as text if number_of(text) is None:
-            yield _no_number(document, (*at, "number"), text)
+            yield _no_number(at["number"], text)
         case _:
             pass
     if isinstance(matcher.get("length"), dict):
         bounds = Bounds.model_validate(matcher["length"])
-        yield from _bounds(document, (*at, "length"), bounds, least=0)
+        yield from _bounds(at["length"], bounds, least=0)
 
 
-def _number(document: Document, at: Loc, number: NumberMatcher) -> Iterator[Finding]:
+def _number(at: Spot, number: NumberMatcher) -> Iterator[Finding]:
     if number.value is None:
         if number.tolerance is not None:
             message = "a tolerance without a value"
             hint = "add value:, or write min and max"
-            yield _check_finding(document, (*at, "tolerance"), message, hint)
+            yield at["tolerance"].told(message, hint)
         else:
-            yield from _bounds(document, at, number, also="value, ")
+            yield from _bounds(at, number, also="value, ")
         return
     if number.min is not None or number.max is not None:
         message = "both a value and bounds"
         hint = "write value and tolerance, or min and max"
-        yield _check_finding(document, (*at, "value"), message, hint)
+        yield at["value"].told(message, hint)
     for key in ("value", "tolerance"):
         if isinstance(text := getattr(number, key), str) and number_of(text) is None:
-            yield _no_number(document, (*at, key), text)
+            yield _no_number(at[key], text)
     if number.tolerance is not None and (number_of(number.tolerance) or 0) < 0:
-        yield _check_finding(document, (*at, "tolerance"), "a tolerance is not negative")
+        yield at["tolerance"].told("a tolerance is not negative")
 
 
-def _bounds(
-    document: Document, at: Loc, bounds: Bounds, *, also: str = "", least: float = -inf
-) -> Iterator[Finding]:
+def _bounds(at: Spot, bounds: Bounds, *, also: str = "", least: float = -inf) -> Iterator[Finding]:
     """Yield what is wrong with bounds of something that is never less than `least`."""
     if bounds.min is None and bounds.max is None:
         message = "no bound is given, so anything would do"
-        yield _check_finding(document, at, message, f"give it one of: {also}min, max")
+        yield at.told(message, f"give it one of: {also}min, max")
         return
     known = []
     for key in ("min", "max"):
         bound = getattr(bounds, key)
         if isinstance(bound, str) and number_of(bound) is None:
-            yield _no_number(document, (*at, key), bound)
+            yield _no_number(at[key], bound)
         known.append(None if bound is None else number_of(bound))
     low, high = known
     if low is not None and high is not None and low > high:
         message = f"min {low:g} is more than max {high:g}: nothing could be between them"
-        yield _check_finding(document, (*at, "min"), message)
+        yield at["min"].told(message)
     elif high is not None and high < least:
         message = f"max {high:g} is less than {least:g}: nothing could be so small"
-        yield _check_finding(document, (*at, "max"), message)
+        yield at["max"].told(message)
 
 
-def _no_number(document: Document, loc: Loc, text: str) -> Finding:
-    message = f"{dotted(loc)}: expected a number, found the text {quoted(text)}"
-    return _check_finding(document, loc, message)
+def _no_number(loc: Spot, text: str) -> Finding:
+    message = f"{dotted(loc.loc)}: expected a number, found the text {quoted(text)}"
+    return loc.told(message)
 
 
 def _regex_error(pattern: str) -> str:
@@ -483,7 +439,7 @@ def _regex_error(pattern: str) -> str:
     return ""
 
 
-def _schema(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[Finding]:
+def _schema(at: Spot, schema: Mapping[str, Any]) -> Iterator[Finding]:
     from jsonschema import (
         Draft202012Validator,
         SchemaError,
@@ -492,14 +448,13 @@ def _schema(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        loc: Loc = (*at, *error.absolute_path)
         reason = " ".join(error.message.split())
-        yield _check_finding(document, loc, f"not a JSON Schema: {_cut(reason)}")
+        yield at.below(*error.absolute_path).told(f"not a JSON Schema: {_cut(reason)}")
         return
-    yield from _references(document, at, schema)
+    yield from _references(at, schema)
 
 
-def _references(document: Document, at: Loc, schema: Mapping[str, Any]) -> Iterator[Finding]:
+def _references(at: Spot, schema: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the `$ref`s of a schema that lead nowhere; with an `$id` in it, nothing is said."""
     from referencing import Registry  # noqa: PLC0415  heavy: few tests need it
     from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
@@ -515,9 +470,7 @@ def _references(document: Document, at: Loc, schema: Mapping[str, Any]) -> Itera
             _ = resolver.lookup(ref) if loc[-1] == "$ref" else None
         except Unresolvable:
             message = f"{quoted(ref)} leads nowhere in this schema"
-            yield _check_finding(
-                document, (*at, *loc), message, "a $ref stays inside: #/$defs/NAME"
-            )
+            yield at.below(*loc).told(message, "a $ref stays inside: #/$defs/NAME")
 
 
 def _keywords(schema: object, at: Loc = ()) -> Iterator[tuple[Loc, str]]:
@@ -553,8 +506,6 @@ def doubtful_findings(
     """Yield what a file most likely does not mean though it loads.
 
     Args:
-        document: The file as it stands.
-        file: What it says.
         tests: Its tests, those of suites too, parameters filled in.
         meant: Where → a text with its variables filled in.
     """
@@ -564,14 +515,8 @@ def doubtful_findings(
     yield from _contexts(document, file, tests)
 
 
-def doubtful_test(document: Document, at: Loc, test: JsonObject) -> Iterator[Finding]:
-    """Yield what a test most likely does not mean.
-
-    Args:
-        document: Where the test stands.
-        at: Where in the document it stands.
-        test: Its data, parameters filled in.
-    """
+def doubtful_test(at: Spot, test: JsonObject) -> Iterator[Finding]:
+    """Yield what a test most likely does not mean."""
     for index, message in enumerate(test["messages"]):
         role = message.get("role")
         if isinstance(role, str) and role not in ROLES and role not in OTHER_ROLES:
@@ -579,13 +524,11 @@ def doubtful_test(document: Document, at: Loc, test: JsonObject) -> Iterator[Fin
             hint = choose(role, ROLES, what="roles")
             if meant is not None:
                 hint = f"write role: {meant}; roles: {', '.join(ROLES)}"
-            place = document.place_of((*at, "messages", index, "role"))
-            yield Finding(place=place, message=f"unknown role {quoted(role)}", hint=hint)
+            yield at.below("messages", index, "role").told(f"unknown role {quoted(role)}", hint)
     if not test["expect"]:
-        place = document.place_of((*at, "expect"), key=True)
         message = f"{quoted(test['name'])} expects nothing: every reply passes"
         hint = "give it a check, such as expect: [{content: {contains: Paris}}]"
-        yield Finding(place=place, message=message, hint=hint)
+        yield at["expect"].told(message, hint, key=True)
 
 
 def _of_kinds(document: Document, meant: Mapping[Loc, str]) -> Iterator[Finding]:
@@ -602,7 +545,7 @@ def _command_lines(document: Document) -> Iterator[Finding]:
                 flag, _, value = node.text.strip().partition(" ")
                 message = f"{quoted(node.text)} is one argument, its space included"
                 hint = f'each argument is an element: "{flag}", "{value.strip()}"'
-                yield Finding(place=node.place, message=message, hint=hint)
+                yield node.told(message, hint)
 
 
 def _contexts(document: Document, file: ExperimentFile, tests: Iterable[Test]) -> Iterator[Finding]:

@@ -39,93 +39,82 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _CORE = "tag:yaml.org,2002:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scalar:
-    """A scalar's value, its text, and what is wrong with it (empty when nothing is)."""
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "null": (type(None),),
+}
+"""What YAML's tags for scalars stand for."""
 
-    value: str | int | float | bool | None
-    text: str
-    wrong: str = ""
-    hint: str = ""
+
+class ScalarError(Exception):
+    """What is wrong with a scalar, the way out, and what to read in its stead; its text if None."""
+
+    def __init__(self, message: str, hint: str = "", value: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.value = value
 
 
-def read_scalar(text: str, *, tag: str | None, plain: bool) -> Scalar:
-    """Return what a scalar stands for.
+def read_scalar(text: str, *, tag: str | None, plain: bool) -> str | float | bool | None:
+    """Return what a scalar stands for, by the core schema of YAML 1.2.
 
     Args:
-        text: Its text, quotes and escapes resolved.
         tag: Its tag, or None.
         plain: Whether it stands without quotes and without `!`.
+
+    Raises:
+        ScalarError: It stands for nothing that JSON could say.
     """
-    if _SURROGATE.search(text):
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        if "\ufffd" in text:
-            return Scalar(value=text, text=text, wrong="an escape that is half a character")
     if "\0" in text:
-        return Scalar(value=text, text=text, wrong="a text may not hold a NUL character")
-    match tag:
-        case None if plain:
-            return _core(text)
-        case None | "!" | "tag:yaml.org,2002:str":
-            return Scalar(value=text, text=text)
-        case _ if tag.startswith(_CORE):
-            return _tagged(text, tag.removeprefix(_CORE))
-        case _:
-            return _unknown(text, tag)
+        raise ScalarError("a text may not hold a NUL character")
+    if tag in {None, "!", f"{_CORE}str"}:
+        return _core(text) if plain and tag is None else text
+    kind = str(tag).removeprefix(_CORE)
+    if kind == tag or kind not in _TYPES:
+        shown = tag if kind == tag else f"!!{kind}"
+        raise ScalarError(f"the tag «{shown}» is not known here", "remove it")
+    value = _core(text)
+    if type(value) not in _TYPES[kind]:
+        raise ScalarError(f"«{text}» is not what the tag !!{kind} says")
+    return value
 
 
-def _core(text: str) -> Scalar:
+def _core(text: str) -> str | float | bool | None:
     if text in _NULL:
-        return Scalar(value=None, text=text)
+        return None
     if text in _BOOLEAN:
-        return Scalar(value=_BOOLEAN[text], text=text)
+        return _BOOLEAN[text]
     if _NOT_FINITE.fullmatch(text):
-        return Scalar(
-            value=text,
-            text=text,
-            wrong=f"{text} is no number that JSON can carry",
-            hint=f'put it in quotes where a text is meant: "{text}"',
-        )
-    if _FLOAT.fullmatch(text) or _BASED.fullmatch(text):
-        return _number(text)
-    return Scalar(value=text, text=text)
+        hint = f'put it in quotes where a text is meant: "{text}"'
+        raise ScalarError(f"{text} is no number that JSON can carry", hint)
+    if not (_FLOAT.fullmatch(text) or _BASED.fullmatch(text)):
+        return text
+    if len(text) <= MAX_DIGITS:
+        if _BASED.fullmatch(text):
+            return int(text[2:], 8 if text[1] == "o" else 16)
+        number = int(text) if _DECIMAL.fullmatch(text) else float(text)
+        if isfinite(number):
+            return number
+    raise ScalarError(
+        "the number is too big", value=0
+    )  # a number, so that its type is not told of too
 
 
-def _number(text: str) -> Scalar:
-    value: int | float | None
-    if len(text) > MAX_DIGITS:
-        value = None
-    elif _DECIMAL.fullmatch(text):
-        value = int(text)
-    elif _BASED.fullmatch(text):
-        value = int(text[2:], 8 if text[1] == "o" else 16)
-    else:
-        value = float(text)
-    if value is None or not isfinite(value):
-        return Scalar(value=0, text=text, wrong="the number is too big")
-    return Scalar(value=value, text=text)
+def _whole(text: str) -> str:
+    """Return a text whose halves of characters are joined, as JSON writes those beyond U+FFFF.
 
-
-def _tagged(text: str, kind: str) -> Scalar:
-    wanted: dict[str, tuple[type, ...]] = {
-        "int": (int,),
-        "float": (float, int),
-        "bool": (bool,),
-        "null": (type(None),),
-    }
-    if kind not in wanted:
-        return _unknown(text, f"!!{kind}")
-    scalar = _core(text)
-    fits = type(scalar.value) in wanted[kind]
-    if fits or scalar.wrong:
-        return scalar
-    return Scalar(value=text, text=text, wrong=f"«{text}» is not what the tag !!{kind} says")
-
-
-def _unknown(text: str, tag: str) -> Scalar:
-    return Scalar(
-        value=text, text=text, wrong=f"the tag «{tag}» is not known here", hint="remove it"
-    )
+    Raises:
+        ScalarError: One has no other half.
+    """
+    if not _SURROGATE.search(text):
+        return text
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if "\ufffd" in joined:
+        raise ScalarError("an escape that is half a character")
+    return joined
 
 
 Loc: TypeAlias = "tuple[str | int, ...]"
@@ -175,6 +164,10 @@ class Entry:
     place: Place
     node: Node
 
+    def told(self, message: str, hint: str = "") -> Finding:
+        """Return a finding at the key."""
+        return Finding(place=self.place, message=message, hint=hint)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Node:
@@ -218,6 +211,10 @@ class Node:
         """Return the items of the list under a key; none where there is none."""
         child = self.child(key)
         return child.items if child else ()
+
+    def told(self, message: str, hint: str = "") -> Finding:
+        """Return a finding at the value."""
+        return Finding(place=self.place, message=message, hint=hint)
 
     def plain(self) -> Any:
         """Return the data without places; nothing in it is shared."""
@@ -287,6 +284,31 @@ class Document:
         return place
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A value of a document that is looked at; it need not be there."""
+
+    document: Document
+    loc: Loc = ()
+
+    def __getitem__(self, step: str | int) -> Spot:
+        return self.below(step)
+
+    def below(self, *steps: str | int) -> Spot:
+        """Return what is some steps further down."""
+        return Spot(self.document, (*self.loc, *steps))
+
+    @property
+    def node(self) -> Node | None:
+        """What stands there."""
+        return self.document.node_at(self.loc)
+
+    def told(self, message: str, hint: str = "", *, key: bool = False) -> Finding:
+        """Return a finding at the value, or (`key`) at the key that names it."""
+        place = self.document.place_of(self.loc, key=key)
+        return Finding(place=place, message=message, hint=hint)
+
+
 def _step(node: Node, step: str | int) -> Node | None:
     if isinstance(step, int):
         return node.items[step] if 0 <= step < len(node.items) else None
@@ -299,8 +321,6 @@ MAX_DEPTH = 100
 MAX_NODES = 200_000
 """How many values a file may hold, aliases expanded."""
 
-_MERGE = "<<"
-
 Mark: TypeAlias = "yaml.error.Mark | yaml._yaml.Mark | None"  # noqa: SLF001  libyaml's marks
 
 
@@ -311,184 +331,161 @@ def place_of(mark: Mark, name: str) -> Place:
     return Place(file=name, line=mark.line + 1, column=mark.column + 1)
 
 
-class _Open:
-    """A list or a mapping whose end has not come yet."""
+class _Builder:
+    """Builds the tree of a document from its events.
 
-    __slots__ = ("anchor", "depth", "entries", "items", "key", "merges", "place", "size")
+    Nothing is expanded before its size is known: a node is shared by all its aliases, and counts
+    anew at each. It is not deeper than `MAX_DEPTH`, so that it may call itself.
+    """
 
-    def __init__(self, place: Place, anchor: str | None, *, mapping: bool) -> None:
-        self.place = place
-        self.anchor = anchor
-        self.entries: dict[str, Entry] | None = {} if mapping else None
-        self.items: list[Node] = []
-        self.merges: dict[str, Entry] | None = None
-        self.key: tuple[str, Place, bool] | None = None
-        self.size = 1
-        self.depth = 1
-
-
-_Anchors: TypeAlias = "dict[str, Node | None]"
-
-
-class TreeBuilder:
-    """Builds the tree, event by event, with a stack of its own."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.root: Node | None = None
+    def __init__(self, name: str, events: Iterator[yaml.Event]) -> None:
         self.findings: list[Finding] = []
-        self._stack: list[_Open] = []
-        self._anchors: _Anchors = {}
-        self._documents = 0
+        self._name = name
+        self._events = events
+        self._anchors: dict[str, Node | None] = {}
         self._count = 0
 
-    def take(self, event: yaml.Event) -> None:
-        """Take the next event."""
-        match event:
-            case yaml.DocumentStartEvent():
-                self._documents += 1
-                if self._documents > 1:
-                    raise self._place(event).error(
-                        "a second document begins here", "one file holds one document: no «---»"
-                    )
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self._open(event)
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._close()
-            case yaml.ScalarEvent():
-                self._scalar(event)
-            case yaml.AliasEvent():
-                self._alias(event)
-            case _:
-                pass
+    def root(self) -> Node:
+        """Return the one document's value."""
+        root: Node | None = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    hint = "one file holds one document: no «---»"
+                    raise self._place(event).error("a second document begins here", hint)
+            elif isinstance(event, yaml.NodeEvent):
+                root = self._node(event, 0)
+        return root or Node(place=Place(file=self._name, line=1, column=1), value=None)
 
     def _place(self, event: yaml.Event) -> Place:
-        return place_of(event.start_mark, self.name)
+        return place_of(event.start_mark, self._name)
 
-    def _open(self, event: yaml.CollectionStartEvent) -> None:
-        place = self._place(event)
-        mapping = isinstance(event, yaml.MappingStartEvent)
-        self._tell_tag(event.tag, place, "map" if mapping else "seq")
-        if self._awaits_key():
-            raise place.error("a key must be a text, not a list or a mapping")
-        if len(self._stack) >= MAX_DEPTH:
-            raise place.error(f"nested more than {MAX_DEPTH} levels deep")
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        self._stack.append(_Open(place, event.anchor, mapping=mapping))
+    def _tell(self, place: Place, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(place=place, message=message, hint=hint))
 
-    def _close(self) -> None:
-        done = self._stack.pop()
-        node = Node(
-            place=done.place,
-            value=done.items if done.entries is None else done.entries,
-            size=done.size,
-            depth=done.depth,
-        )
-        self._name(done.anchor, node)
-        self._attach(node, node.place, added=1)  # what is in it has been counted
-
-    def _scalar(self, event: yaml.ScalarEvent) -> None:
-        place = self._place(event)
-        plain = bool(event.implicit[0]) and event.tag != "!"
-        scalar = read_scalar(event.value, tag=event.tag, plain=plain)
-        if scalar.wrong:
-            self.findings.append(Finding(place=place, message=scalar.wrong, hint=scalar.hint))
-        node = Node(place=place, value=scalar.value, text=scalar.text)
-        self._name(event.anchor, node)
-        merge = plain and event.tag is None and event.value == _MERGE
-        self._attach(node, place, added=1, merge=merge)
-
-    def _alias(self, event: yaml.AliasEvent) -> None:
-        place = self._place(event)
-        if event.anchor not in self._anchors:
-            raise place.error(f"the alias «*{event.anchor}» has no anchor «&{event.anchor}» above")
-        node = self._anchors[event.anchor]
-        if node is None:
-            raise place.error(f"the alias «*{event.anchor}» stands inside of what it stands for")
-        if len(self._stack) + node.depth > MAX_DEPTH:
-            raise place.error(f"nested more than {MAX_DEPTH} levels deep")
-        self._attach(node, place, added=node.size)
-
-    def _name(self, anchor: str | None, node: Node) -> None:
-        if anchor:
-            self._anchors[anchor] = node
-
-    def _tell_tag(self, tag: str | None, place: Place, kind: str) -> None:
-        if tag not in {None, "!", f"tag:yaml.org,2002:{kind}"}:
-            self.findings.append(
-                Finding(place=place, message=f"the tag «{tag}» is not known here", hint="remove it")
-            )
-
-    def _awaits_key(self) -> bool:
-        parent = self._stack[-1] if self._stack else None
-        return parent is not None and parent.entries is not None and parent.key is None
-
-    def _attach(self, node: Node, place: Place, *, added: int, merge: bool = False) -> None:
+    def _counted(self, node: Node, place: Place, added: int) -> Node:
         self._count += added
         if self._count > MAX_NODES:
             raise place.error(f"the file holds more than {MAX_NODES:,} values, aliases expanded")
-        if not self._stack:
-            self.root = node
-            return
-        parent = self._stack[-1]
-        if self._awaits_key():
-            if isinstance(node.value, (list, dict)):
-                raise place.error("a key must be a text, not a list or a mapping")
-            parent.key = (node.text, place, merge)
-            return
-        parent.depth = max(parent.depth, node.depth + 1)
-        parent.size += node.size
-        if parent.entries is None:
-            parent.items.append(node)
-        else:
-            self._enter(parent, parent.entries, node)
+        return node
 
-    def _enter(self, parent: _Open, entries: dict[str, Entry], node: Node) -> None:
-        key, place, merge = parent.key or ("", node.place, False)
-        parent.key = None
-        if merge:
-            self._merge(parent, entries, node, place)
-        elif key in entries and (parent.merges is None or key not in parent.merges):
-            first = entries[key].place
-            self.findings.append(
-                Finding(
-                    place=place,
-                    message=f"duplicate key «{key}»",
-                    hint=f"it stands already in line {first.line}, column {first.column}",
-                )
-            )
-        else:
-            entries[key] = Entry(place=place, node=node)
-            if parent.merges is not None:
-                parent.merges.pop(key, None)
+    def _node(self, event: yaml.NodeEvent, depth: int) -> Node:
+        """Return the value that begins with an event, inside of so many lists and mappings."""
+        match event:
+            case yaml.AliasEvent():
+                return self._alias(event, depth)
+            case yaml.CollectionStartEvent():
+                node = self._collection(event, depth)
+            case _:
+                assert isinstance(event, yaml.ScalarEvent)  # noqa: S101  the only other one
+                node = self._scalar(event)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        return self._counted(node, node.place, 1)  # what is in it has been counted
 
-    def _merge(self, parent: _Open, entries: dict[str, Entry], node: Node, place: Place) -> None:
+    def _alias(self, event: yaml.AliasEvent, depth: int) -> Node:
+        place, name = self._place(event), event.anchor
+        if name not in self._anchors:
+            raise place.error(f"the alias «*{name}» has no anchor «&{name}» above")
+        node = self._anchors[name]
+        if node is None:
+            raise place.error(f"the alias «*{name}» stands inside of what it stands for")
+        if depth + node.depth > MAX_DEPTH:
+            raise place.error(f"nested more than {MAX_DEPTH} levels deep")
+        return self._counted(node, place, node.size)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Node:
+        place = self._place(event)
+        plain = bool(event.implicit[0]) and event.tag != "!"
+        value: str | float | bool | None
+        text = str(event.value)
+        try:
+            text = _whole(text)
+            value = read_scalar(text, tag=event.tag, plain=plain)
+        except ScalarError as wrong:
+            self._tell(place, wrong.message, wrong.hint)
+            value = text if wrong.value is None else wrong.value
+        return Node(place=place, value=value, text=text)
+
+    def _collection(self, event: yaml.CollectionStartEvent, depth: int) -> Node:
+        place = self._place(event)
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        if event.tag not in {None, "!", f"{_CORE}{'map' if mapping else 'seq'}"}:
+            self._tell(place, f"the tag «{event.tag}» is not known here", "remove it")
+        if depth >= MAX_DEPTH:
+            raise place.error(f"nested more than {MAX_DEPTH} levels deep")
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        value, inner = self._entries(depth + 1) if mapping else self._items(depth + 1)
+        return Node(
+            place=place,
+            value=value,
+            size=1 + sum(node.size for node in inner),
+            depth=1 + max((node.depth for node in inner), default=0),
+        )
+
+    def _items(self, depth: int) -> tuple[list[Node], list[Node]]:
+        items: list[Node] = []
+        while isinstance(event := next(self._events), yaml.NodeEvent):
+            items.append(self._node(event, depth))
+        return items, items
+
+    def _entries(self, depth: int) -> tuple[dict[str, Entry], list[Node]]:
+        """Return a mapping's entries, those that `<<` brings too, and the values that it holds."""
+        entries: dict[str, Entry] = {}
+        merged: set[str] | None = None
+        inner: list[Node] = []
+        while isinstance(event := next(self._events), yaml.NodeEvent):
+            place, name = self._place(event), self._key(event, depth)
+            value = self._node(self._next(), depth)
+            inner.append(value)
+            if _is_merge(event):
+                if merged is not None:
+                    hint = "merge several mappings with a list: <<: [*a, *b]"
+                    self._tell(place, "duplicate key «<<»", hint)
+                    continue
+                merged = self._merge(entries, value, place)
+            elif name in entries and name not in (merged or ()):
+                first = entries[name].place
+                hint = f"it stands already in line {first.line}, column {first.column}"
+                self._tell(place, f"duplicate key «{name}»", hint)
+            else:
+                entries[name] = Entry(place=place, node=value)
+                (merged or set()).discard(name)
+        return entries, inner
+
+    def _next(self) -> yaml.NodeEvent:
+        event = next(self._events)
+        assert isinstance(event, yaml.NodeEvent)  # noqa: S101  parsers give every key a value
+        return event
+
+    def _key(self, event: yaml.NodeEvent, depth: int) -> str:
+        if not isinstance(event, yaml.CollectionStartEvent):
+            node = self._node(event, depth)
+            if not isinstance(node.value, list | dict):
+                return node.text
+        raise self._place(event).error("a key must be a text, not a list or a mapping")
+
+    def _merge(self, entries: dict[str, Entry], node: Node, place: Place) -> set[str]:
         """Take over what `<<` names: keys of the mapping itself win, then the first source."""
-        sources = node.value if isinstance(node.value, list) else [node]
-        if parent.merges is not None:
-            self.findings.append(
-                Finding(
-                    place=place,
-                    message="duplicate key «<<»",
-                    hint="merge several mappings with a list: <<: [*a, *b]",
-                )
-            )
-            return
-        parent.merges = {}
-        for source in sources:
+        taken: set[str] = set()
+        for source in node.value if isinstance(node.value, list) else [node]:
             if not isinstance(source.value, dict):
-                self.findings.append(
-                    Finding(
-                        place=place,
-                        message="«<<» merges mappings only",
-                        hint='put it in quotes where a key is meant: "<<"',
-                    )
-                )
+                hint = 'put it in quotes where a key is meant: "<<"'
+                self._tell(place, "«<<» merges mappings only", hint)
                 continue
-            for key, entry in source.value.items():
-                if key not in entries:
-                    entries[key] = parent.merges[key] = entry
+            new = {key: entry for key, entry in source.value.items() if key not in entries}
+            entries.update(new)
+            taken.update(new)
+        return taken
+
+
+def _is_merge(key: yaml.NodeEvent) -> bool:
+    if not isinstance(key, yaml.ScalarEvent) or key.tag is not None:
+        return False
+    return bool(key.implicit[0]) and key.value == "<<"
 
 
 _KEY = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s#\[\]{},&*!|>'\"%@`-][^#]*?|-[^\s#][^#]*?):(?=\s|$)")
@@ -540,12 +537,7 @@ class _Levels:
 
 
 def disagreement(text: str, line: int) -> Disagreement | None:
-    """Return which two lines disagree where a parser gave up at a line; None if none do.
-
-    Args:
-        text: The whole text.
-        line: The line, from 1.
-    """
+    """Return which two lines disagree where a parser gave up at a line; None if none do."""
     levels = _Levels()
     for rows in _rows(text.split("\n")):
         if rows[0].line >= line:
@@ -660,7 +652,6 @@ def read_document(path: Path, *, shown: str = "") -> Document:
     """Return what a YAML file says.
 
     Args:
-        path: The file.
         shown: How messages call it; default: its path.
 
     Raises:
@@ -718,29 +709,24 @@ def parse_document(text: str, *, name: str) -> Document:
         )
     fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        builder = _built(text, name, fast)
+        return _built(text, name, fast)
     except _TooDeepForLibyamlError:
-        builder = _built(text, name, yaml.SafeLoader)  # which gets as far as our own limit
-    root = builder.root or Node(place=Place(file=name, line=1, column=1), value=None)
-    return Document(name=name, root=root, findings=tuple(builder.findings))
+        return _built(text, name, yaml.SafeLoader)  # which gets as far as our own limit
 
 
 class _TooDeepForLibyamlError(Exception):
     """libyaml gave up reading ahead, before the events of our own limit's level came."""
 
 
-def _built(text: str, name: str, loader: type[yaml.SafeLoader]) -> TreeBuilder:
+def _built(text: str, name: str, loader: type[yaml.SafeLoader]) -> Document:
     # libyaml refuses halves of characters, and the pure parser reads other things differently. So
     # the backslashes of halves are hidden: as many characters, so that every place stays right.
     hidden = next((chr(code) for code in _STAND_INS if chr(code) not in text), "")
     if hidden:
         text = _SURROGATE_ESCAPE.sub(rf"\g<1>{hidden}", text)
-    builder = TreeBuilder(name)
-    for event in _events(text, name, loader):
-        if hidden and isinstance(event, yaml.ScalarEvent) and hidden in event.value:
-            event.value = _shown(event, hidden)
-        builder.take(event)
-    return builder
+    builder = _Builder(name, _events(text, name, loader, hidden))
+    root = builder.root()
+    return Document(name=name, root=root, findings=tuple(builder.findings))
 
 
 def _shown(event: yaml.ScalarEvent, hidden: str) -> str:
@@ -750,11 +736,16 @@ def _shown(event: yaml.ScalarEvent, hidden: str) -> str:
     return re.sub(f"{hidden}u([0-9a-fA-F]{{4}})", lambda found: chr(int(found[1], 16)), event.value)
 
 
-def _events(text: str, name: str, loader_class: type[yaml.SafeLoader]) -> Iterator[yaml.Event]:
+def _events(
+    text: str, name: str, loader_class: type[yaml.SafeLoader], hidden: str
+) -> Iterator[yaml.Event]:
     loader: Any = loader_class(text)  # its methods have no types
     try:
         while loader.check_event():
-            yield loader.get_event()
+            event = loader.get_event()
+            if hidden and isinstance(event, yaml.ScalarEvent) and hidden in event.value:
+                event.value = _shown(event, hidden)
+            yield event
     except yaml.MarkedYAMLError as error:
         if _LIBYAML_DEPTH in (error.problem or "") and loader_class is not yaml.SafeLoader:
             raise _TooDeepForLibyamlError from None

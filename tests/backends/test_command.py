@@ -12,12 +12,13 @@ import socket
 import stat
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from matrixbench.backends.build import FileHashes
-from matrixbench.backends.command import CommandBackend, CommandOpener, prepare
+from matrixbench.backends.command import CommandBackend, open_command, prepare
 from matrixbench.backends.managed import ManagedSession, RestartPolicy
 from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
@@ -81,10 +82,11 @@ def plain(order: LaunchRequest, *more: str, **changes: Any) -> LaunchRequest:
 @contextlib.asynccontextmanager
 async def opened(order: LaunchRequest, mode: str = "", **env: str) -> AsyncIterator[ManagedSession]:
     """Open a session with the fake server in a mode of fault."""
-    opener = CommandOpener(
+    opener = partial(
+        open_command,
         environ=os.environ | {"FAKE_MODE": mode} | env,
         hashes=FileHashes(None),
-        endurance=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=LONG_S),
+        policy=RestartPolicy(restart_pauses_s=(0.0, 0.0, 0.0), hung_after_s=LONG_S),
     )
     async with opener(order) as session:
         assert isinstance(session, ManagedSession)

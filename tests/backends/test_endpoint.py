@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from matrixbench.backends.endpoint import EndpointBackend, EndpointOpener, endpoint_build
+from matrixbench.backends.endpoint import EndpointBackend, endpoint_build, open_endpoint
 from matrixbench.backends.http.requests import Pace, RetryPolicy
 from matrixbench.backends.registry import LaunchRequest, ModelSource
-from matrixbench.backends.scripted import ScriptedBackend
 from matrixbench.errors import ExitCode, ServerError
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from matrixbench.spec.models import Template
@@ -26,7 +26,9 @@ async def at_once(_: float) -> None:
     """Do not wait."""
 
 
-OPENER = EndpointOpener({"KEY": "right\n"}, RetryPolicy(tries=2, sleep=at_once))
+OPENER = partial(
+    open_endpoint, environ={"KEY": "right\n"}, policy=RetryPolicy(tries=2, sleep=at_once)
+)
 
 
 def order(
@@ -178,20 +180,6 @@ async def test_a_smaller_context_than_the_file_says_stops_the_launch() -> None:
             raise AssertionError
 
 
-async def test_another_kind_of_backend_is_a_mistake_of_ours() -> None:
-    """The opener is for endpoints alone."""
-    scripted = ScriptedBackend(kind="scripted", replies=["a"])
-    wrong = LaunchRequest(
-        name="x",
-        backend=scripted,
-        model=ModelSource(name="m"),
-        template=Template(name="native"),
-        folder=Path(),
-    )
-    with pytest.raises(TypeError):
-        OPENER(wrong)
-
-
 def test_another_url_or_report_is_another_build() -> None:
     """The build is the url and what is reported, and nothing else."""
     first = endpoint_build("http://a/v1", {"version": "1"})
@@ -226,7 +214,7 @@ class Waits:
 async def test_retry_after_is_honoured() -> None:
     """After a 429 the server's own time is waited out, and a moment more."""
     waits = Waits()
-    opener = EndpointOpener({}, waits.policy(tries=5))
+    opener = partial(open_endpoint, environ={}, policy=waits.policy(tries=5))
     with fake_server("rate_limit:2", FAKE_RETRY_AFTER="7") as base:
         async with opener(order(f"{base}/v1")) as session:
             assert isinstance(await session.ask(REQUEST), ChatReply)
@@ -236,7 +224,7 @@ async def test_retry_after_is_honoured() -> None:
 async def test_a_wait_that_is_asked_for_has_a_bound() -> None:
     """A server that wants more than two minutes in all is not waited for."""
     waits = Waits()
-    opener = EndpointOpener({}, waits.policy(tries=5))
+    opener = partial(open_endpoint, environ={}, policy=waits.policy(tries=5))
     with fake_server("rate_limit:99", FAKE_RETRY_AFTER="100") as base:
         async with opener(order(f"{base}/v1")) as session:
             refusal = await session.ask(REQUEST)
@@ -250,7 +238,7 @@ async def test_a_busy_server_is_asked_again_with_growing_waits_and_then_given_up
 ) -> None:
     """Bounded in number and in length; the reason says how often."""
     waits, log = Waits(), tmp_path / "log"
-    opener = EndpointOpener({}, waits.policy(tries=4))
+    opener = partial(open_endpoint, environ={}, policy=waits.policy(tries=4))
     with fake_server("busy_503:99", FAKE_LOG=str(log)) as base:
         async with opener(order(f"{base}/v1")) as session:
             refusal = await session.ask(REQUEST)
@@ -264,7 +252,7 @@ async def test_a_busy_server_is_asked_again_with_growing_waits_and_then_given_up
 async def test_requests_per_minute_hold_over_all_requests_and_retries() -> None:
     """What is under way at a time shares one pace, and a retry waits for its turn as well."""
     waits = Waits()
-    opener = EndpointOpener({}, RetryPolicy(sleep=at_once), waits.pace)
+    opener = partial(open_endpoint, environ={}, policy=RetryPolicy(sleep=at_once), paced=waits.pace)
     with fake_server("busy_503:3") as base:
         async with opener(order(f"{base}/v1", requests_per_minute=60)) as session:
             await asyncio.gather(*(session.ask(REQUEST) for _ in range(3)))

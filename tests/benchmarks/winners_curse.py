@@ -17,6 +17,7 @@ from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
 from matrixbench.results.tally import Tally
 from matrixbench.results.totals import standings
+from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,8 +129,8 @@ def unequal_rows(
 def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int) -> float:
     """Return how often `compare` shows some row in bold though all candidates are equal."""
     draw = np.random.default_rng(candidates)
-    return (
-        sum(
+    with no_forecasts():
+        bold = sum(
             any(
                 cell.stands_out
                 for one in compared(draw.random((candidates + 1, tests, trials)) < ratio).candidates
@@ -137,8 +138,7 @@ def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int
             )
             for _ in range(runs)
         )
-        / runs
-    )
+    return bold / runs
 
 
 def compared(table: Table) -> Any:

@@ -239,6 +239,18 @@ def test_certain_cells_need_no_statistics() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(1, GateVerdict.NO_WORSE), (2, GateVerdict.REGRESSION)]
+)
+def test_certain_cells_may_drop_by_what_is_allowed(lost: int, verdict: GateVerdict) -> None:
+    """One of ten is a tenth, as is allowed; two are more."""
+    cells = [
+        pair("00" if place < lost else "11", "11", test=f"t{place}", greedy=(True, True))
+        for place in range(10)
+    ]
+    assert compared(*cells).gate.verdict is verdict
+
+
 def test_cells_that_were_not_measured_leave_it_undecided() -> None:
     """Nobody knows what a crashed candidate would have answered."""
     found = compared(pair("1" * 40, "1" * 40), pair("", "1" * 40, test="gone"))

@@ -24,6 +24,7 @@ from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.proportions import score_paired_difference
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.database import open_store
+from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,13 +75,14 @@ class Grid:
 
     def against(self, baseline: str, max_drop: float, missing: str = "worst") -> Comparison:
         """Return the comparison of all states with one."""
-        return compare(
-            self.experiment,
-            self.settings,
-            baseline=f"backend={baseline}",
-            max_drop=max_drop,
-            missing=missing,
-        )
+        with no_forecasts():
+            return compare(
+                self.experiment,
+                self.settings,
+                baseline=f"backend={baseline}",
+                max_drop=max_drop,
+                missing=missing,
+            )
 
 
 def ran(folder: Path, trials: str, states: Mapping[str, str]) -> Grid:
@@ -272,13 +274,14 @@ def sequential(candidate: str, baseline: str, max_drop: float) -> GateVerdict:
             )
         ]
         pair = CellPair(coordinates={}, test="t", candidate=sides[0], baseline=sides[1])
-        whole = compare_cells(
-            [Candidate(name="c", pairs=[pair])],
-            experiment="e",
-            axis="a",
-            baseline="b",
-            max_drop=max_drop,
-        )
+        with no_forecasts():
+            whole = compare_cells(
+                [Candidate(name="c", pairs=[pair])],
+                experiment="e",
+                axis="a",
+                baseline="b",
+                max_drop=max_drop,
+            )
         ends.add(whole.verdict)
     return ends.pop() if len(ends) == 1 else GateVerdict.UNDECIDED
 

@@ -110,6 +110,15 @@ def test_rounds_that_contradict_each_other_decide_nothing() -> None:
     assert (found.verdict, found.decided_after) == (GateVerdict.UNDECIDED, None)
 
 
+def test_a_verdict_does_not_stand_against_the_mean_of_all_rounds() -> None:
+    """Five perfect rounds show it, and bad ones take the mean below the limit again."""
+    good, bad = [[0.0] * 10] * 5, [[-1.0] * 3 + [0.0] * 7]
+    assert judge_rounds(good + bad * 2, max_drop=0.1).decided_after == 5
+    found = judge_rounds(good + bad * 3, max_drop=0.1)
+    assert found.difference.estimate < -0.1
+    assert (found.verdict, found.decided_after) == (GateVerdict.UNDECIDED, None)
+
+
 def test_common_seeds_make_a_round_one_bet() -> None:
     """Tests that share their luck take 38 rounds where independent ones take 5."""
     cells = [

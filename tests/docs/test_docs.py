@@ -235,7 +235,7 @@ PAGE_OF = {
         "AllCheck AnyCheck NotCheck Bounds CachedTokensCheck CompletionTokensCheck ContentCheck "
         "ExpectedCall FinishReasonCheck JsonCheck JsonContent LatencyCheck Matcher "
         "NoToolCallsCheck NumberMatcher PythonCheck ReasoningCheck SameAsCheck ToolCalls "
-        "ToolCallsCheck"
+        "ToolCallsCheck NamedCheck"
     ),
 }
 """Page → the parts of the schema whose keys it explains."""

@@ -29,7 +29,8 @@ from matrixbench.spec.axes import (
 )
 from matrixbench.spec.experiment import Chart
 from matrixbench.spec.load import Experiment, load_experiment
-from tests.charts.cells import table
+from matrixbench.spec.schema import experiment_schema
+from tests.results.cells import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ DEVICE = Axis(
     name="device",
     level=Level.LAUNCH,
     bare=True,
+    description="What it computes on.",
     side=Side.ROW,
     sets_build=True,
     of_file=lambda data: (("device", word) for word in str(data["description"]).split()),
@@ -78,6 +80,7 @@ def test_a_new_row_may_be_named_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="device has no value «tpu» to exclude") as raised:
         load(tmp_path, "exclude: [{device: tpu}]")
     assert "cpu, gpu" in str(raised.value)
+    assert "device" in experiment_schema()["$defs"]["Cells"]["properties"]
     with pytest.raises(SpecError, match=r"device has no value «tpu» to compare with in charts\.c"):
         load(tmp_path, "charts: {c: {metric: difference, baseline: {device: tpu}}}")
 
@@ -132,8 +135,9 @@ def test_names_of_axes_stand_in_the_table_alone() -> None:
                 assert node.value not in families, f"{name}:{node.lineno}"
             if isinstance(node, ast.alias):
                 assert node.name != "AXES", name
-            if isinstance(node, ast.Tuple | ast.Set | ast.List):
-                texts = {item.value for item in node.elts if isinstance(item, ast.Constant)}
+            if isinstance(node, ast.Tuple | ast.Set | ast.List | ast.Dict):
+                items = node.keys if isinstance(node, ast.Dict) else node.elts
+                texts = {item.value for item in items if isinstance(item, ast.Constant)}
                 assert len(plain & texts) < 3, f"{name}:{node.lineno}"
 
 

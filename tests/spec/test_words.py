@@ -191,16 +191,16 @@ def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
     """The tables agree with the models, whatever is added to either."""
     parts = parts_by_name()
     backends = {name for part in kinds().known.values() for name in part.model_fields}
-    for name, table in aliases.KEYS.items():
+    for name, table in aliases.words_for_keys().items():
         own = {info.alias or key for key, info in parts[name].model_fields.items()}
         targets = backends if name.endswith("Backend") else own
         assert set(table.values()) <= targets, name
         if not name.endswith("Backend"):
             assert not own & table.keys(), name
-    assert set(aliases.SAMPLING_WORDS.values()) <= set(get_args(SamplingField))
-    assert set(aliases.CHECKS.values()) <= set(CHECK_NAMES)
-    assert not set(aliases.CHECKS) & set(CHECK_NAMES)
-    assert set(aliases.METRICS.values()) <= {metric.value for metric in Metric}
+    assert set(aliases.words_for("sampling").values()) <= set(get_args(SamplingField))
+    assert set(aliases.words_for("checks").values()) <= set(CHECK_NAMES)
+    assert not set(aliases.words_for("checks")) & set(CHECK_NAMES)
+    assert set(aliases.words_for("metrics").values()) <= {metric.value for metric in Metric}
     known = kinds().known
     meant = {aliases.kind_meant(word) for word in ("llamacpp", "api", "vllm", "mock")}
     assert {one.kind for one in meant if one} <= set(known)

@@ -67,9 +67,7 @@ def address_of(url: str, name: str | None, environ: Mapping[str, str]) -> Addres
     """Return where an endpoint is, and its key.
 
     Args:
-        url: Its url.
         name: The variable that holds the key; None where there is none.
-        environ: The environment variables.
 
     Raises:
         ServerError: The url is none, or the variable with the key is missing or holds none.

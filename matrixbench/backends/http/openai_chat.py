@@ -48,8 +48,6 @@ async def ask_watching(
     """Return what a server answers; one that timed out and is frozen is said to hang.
 
     Args:
-        chat: The server's chat API.
-        request: The request.
         pages: Urls of pages that the server answers at once, whatever it says, while it lives.
         root: Its url without `/v1` where it may have llama.cpp's `/slots`; None where not.
     """
@@ -292,7 +290,6 @@ class _Asked:
     """A request under way.
 
     Args:
-        body: What it asks.
         started: When it was sent.
         listener: What has heard of its answer so far; None where none has begun.
     """
@@ -344,7 +341,6 @@ class OpenAiChat:
         model: The model's name, sent with each request; None leaves the field out.
         api_key: Sent as a bearer token; never part of a reason.
         connections: How many connections are kept at most.
-        policy: How to retry.
         pace: How fast requests may follow one another, retries included; None is without bound.
         proxied: Whether a proxy may stand before the server: some errors are then its words.
     """

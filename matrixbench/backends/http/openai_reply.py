@@ -348,7 +348,6 @@ class Answer:
     """What came over the wire for one request.
 
     Args:
-        status: The HTTP status.
         content_type: The header's value; empty where it is missing.
         body: All of the body, without secrets.
         latency_s: From the first byte sent to the last byte received.

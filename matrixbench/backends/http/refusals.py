@@ -816,7 +816,6 @@ def row_of(fault: Fault, *, proxied: bool = False) -> Row | None:
     """Return what a fault means; None for statuses that are none of an error.
 
     Args:
-        fault: The fault.
         proxied: Whether a proxy may stand before the server.
     """
     if fault.named and not fault.html and (row := _by_words(fault)) is not None:

@@ -31,7 +31,6 @@ class Pace:
     Args:
         per_minute: Requests in a minute; more than 0.
         clock: Seconds that only grow.
-        sleep: Waits so many seconds.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class RetryPolicy:
         base_s: The bound of the first wait.
         cap_s: The bound of every wait that the server does not ask for.
         total_wait_s: All waits of one request together; what would exceed it is not waited for.
-        sleep: Waits so many seconds.
         draw: Gives a number in [0, 1).
         now: Gives Unix time in seconds, to which a `Retry-After` date is compared.
     """
@@ -113,7 +111,6 @@ class Heard:
     """One answer.
 
     Args:
-        result: What it means.
         body: What came over the wire, without secrets; None where nothing did.
         retry_after: The header's value.
     """

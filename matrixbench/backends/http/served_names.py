@@ -1,10 +1,14 @@
-"""Which models a server lists, and whether it is the one that is asked for. Pure."""
+"""Which models a server lists, and whether it is the one that is asked for."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import re
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from matrixbench.backends.registry import Remark
 from matrixbench.spec.wording import choose
@@ -138,3 +142,44 @@ def misnamed(asked: str | None, named: str | None) -> Remark | None:
         f"«{asked}» was asked for, and «{named[:200]}» answered",
         "Write the model's id: as the server calls it, or strict_model: true to stop here.",
     )
+
+
+ANSWER_TIMEOUT_S = 2.0
+MOST_BYTES = 1 << 20
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_OK = 200
+
+
+class LocalPage(NamedTuple):
+    """What a page answered: its status, 0 where nothing came, and its JSON."""
+
+    status: int
+    data: Any
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the models that it lists."""
+        return ids_in(self.data) if self.status == _OK else ()
+
+
+def local_page(url: str, key: str | None = None) -> LocalPage:
+    """Return what a page on this machine answers, asked without any proxy.
+
+    For `doctor`: aiohttp takes longer to import than all of this takes to run.
+    """
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(str(parts.hostname), parts.port, timeout=ANSWER_TIMEOUT_S)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    with (
+        contextlib.closing(connection),
+        contextlib.suppress(OSError, http.client.HTTPException, ValueError, RecursionError),
+    ):
+        connection.request("GET", path or "/", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read(MOST_BYTES)
+        with contextlib.suppress(ValueError, RecursionError):
+            return LocalPage(answer.status, json.loads(body))
+        return LocalPage(answer.status, None)
+    return LocalPage(0, None)

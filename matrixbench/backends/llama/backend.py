@@ -11,7 +11,7 @@ from matrixbench.backends.llama.arguments import CONTEXT_STEP, OWNED
 from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable, install_line
 from matrixbench.backends.llama.option_files import llama_server_options
-from matrixbench.backends.llama.server import LlamaServerOpener
+from matrixbench.backends.llama.server import open_llama_server
 from matrixbench.backends.registry import (
     Examined,
     Fault,
@@ -34,7 +34,7 @@ from matrixbench.plan.launches import with_contents
 from matrixbench.spec.backends import Binary, Obstacle, PositiveInt
 from matrixbench.spec.base import GridOrGrids
 from matrixbench.spec.rules import flag_findings
-from matrixbench.spec.slips import USUAL, is_short, long_name, said_elsewhere
+from matrixbench.spec.slips import is_short, long_name, said_elsewhere, usual_flags
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class LlamaServerBackend(ServerKind):
     def option_meant(cls, key: str) -> str | None:
         """Return the long flag that a key stands for."""
         name = long_name(key) or key
-        return name if name in USUAL or name != key else None
+        return name if name in usual_flags() or name != key else None
 
     def held_context(self, context: int) -> int:
         """Return the context of a slot, which llama.cpp rounds up."""
@@ -203,7 +203,7 @@ class LlamaServerBackend(ServerKind):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the server answers, and after which nothing of it is left."""
-        return LlamaServerOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_llama_server(order, around.environ, around.hashes)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings

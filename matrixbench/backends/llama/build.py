@@ -159,9 +159,7 @@ def llama_server_build(
     No server is started and nothing is fetched.
 
     Args:
-        executable: The server.
         model: The model; None where none is asked for.
-        hashes: The memory of file hashes.
         contents: The digests of the files that the launch's options name.
 
     Raises:

@@ -43,7 +43,6 @@ def line_for(extra: str, installed: Distribution | None, tree: Path) -> str:
     """Return the command that adds an extra to an installation.
 
     Args:
-        extra: The extra.
         installed: What the installer wrote down; None where the code runs without being installed.
         tree: The folder that holds the running package: a checkout, or where packages are.
     """
@@ -167,7 +166,6 @@ def find_executable(
     Args:
         named: The path that the file names, or None.
         env: The variables that the file gives the server.
-        environ: This process's environment.
 
     Raises:
         ServerError: There is none, or the one that was named cannot be executed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, OpenAiChat
@@ -20,7 +20,7 @@ from matrixbench.backends.llama.arguments import (
 from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable
 from matrixbench.backends.llama.option_files import llama_server_options
-from matrixbench.backends.managed import KEY_REFUSED, ManagedSession, PortTakenError, RestartPolicy
+from matrixbench.backends.managed import KEY_REFUSED, PortTakenError, RestartPolicy, opened
 from matrixbench.backends.option_files import GONE_ON, check_contents, file_contents
 from matrixbench.backends.process import ServerCommand, server_environment
 from matrixbench.backends.registry import SessionInfo
@@ -30,7 +30,6 @@ from matrixbench.safe_files import write_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
@@ -46,59 +45,45 @@ LOG_LAG_S, _LOOK_S = 1.0, 0.05
 """How long a line that was due before the server got ready may take into its log."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaServerOpener:
-    """Opens sessions with llama-server.
+@contextlib.asynccontextmanager
+async def open_llama_server(
+    order: LaunchRequest,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    policy: RestartPolicy | None = None,
+) -> AsyncIterator[Session]:
+    """Start llama-server for a launch; nothing of it is left afterwards.
 
-    Args:
-        environ: The environment from which servers get theirs.
-        hashes: The memory of file hashes.
-        endurance: How much a server is borne with.
+    Raises:
+        ServerError: No binary, an option or a template that it does not know, a server that dies at
+            start, never gets ready, or does not do what was asked.
     """
+    recipe = await asyncio.to_thread(_prepare, order, environ, hashes)
+    async with opened(recipe, recipe.build, policy) as session:
+        yield session
 
-    environ: Mapping[str, str]
-    hashes: FileHashes
-    endurance: RestartPolicy = field(default_factory=RestartPolicy)
 
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
-        """Return a context in which the server answers, and after which nothing of it is left.
-
-        Raises (on entering):
-            ServerError: No binary, an option or a template that it does not know, a server that
-                dies at start, never gets ready, or does not do what was asked.
-        """
-        return self._open(order)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
-        recipe = await asyncio.to_thread(self._prepare, order)
-        info = SessionInfo(build=recipe.build, concurrency=recipe.concurrency)
-        session = ManagedSession(recipe, info, self.endurance)
-        try:
-            await session.start()
-            yield session
-        finally:
-            await session.close()
-
-    def _prepare(self, order: LaunchRequest) -> LlamaServerRecipe:
-        backend = order.backend
-        named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
-        executable = find_executable(named, backend.env, environ=self.environ)
-        if (file := order.template_file) is not None:
-            write_own(file, order.template.text or "")
-        known = server_help(executable, self.hashes)
-        found = order.meant(llama_server_options(known), self.environ)
-        contents = file_contents(found.files, self.hashes)
-        return LlamaServerRecipe(
-            order=replace(order, options=found.options),
-            executable=executable,
-            build=llama_server_build(executable, order.model, self.hashes, contents),
-            hashes=self.hashes,
-            known=known,
-            files=found.files,
-            env=server_environment(self.environ, backend.env),
-            concurrency=order.concurrency,
-        )
+def _prepare(
+    order: LaunchRequest, environ: Mapping[str, str], hashes: FileHashes
+) -> LlamaServerRecipe:
+    backend = order.backend
+    named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
+    executable = find_executable(named, backend.env, environ=environ)
+    if (file := order.template_file) is not None:
+        write_own(file, order.template.text or "")
+    known = server_help(executable, hashes)
+    found = order.meant(llama_server_options(known), environ)
+    contents = file_contents(found.files, hashes)
+    return LlamaServerRecipe(
+        order=replace(order, options=found.options),
+        executable=executable,
+        build=llama_server_build(executable, order.model, hashes, contents),
+        hashes=hashes,
+        known=known,
+        files=found.files,
+        env=server_environment(environ, backend.env),
+        concurrency=order.concurrency,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import shlex
 import shutil
@@ -16,7 +15,17 @@ from urllib.parse import urlsplit
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
-from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body
+from matrixbench.backends.http.served_names import LOOPBACK, local_page
+from matrixbench.backends.managed import (
+    HOST,
+    PortTakenError,
+    RestartingSession,
+    RestartPolicy,
+    Started,
+    bind_failed,
+    on_free_port,
+)
+from matrixbench.backends.ollama.chat import OllamaApi, OllamaChat, Served, native_body, understand
 from matrixbench.backends.ollama.model import OllamaModel, full_name, load_options
 from matrixbench.backends.ollama.options import OllamaPart
 from matrixbench.backends.ollama.server import (
@@ -33,7 +42,7 @@ from matrixbench.backends.ollama.server import (
     server_settings,
 )
 from matrixbench.backends.option_files import file_contents, marked_only
-from matrixbench.backends.process import ServerCommand, ServerProcess, free_port
+from matrixbench.backends.process import ServerCommand, ServerProcess
 from matrixbench.backends.registry import (
     Examined,
     ModelSource,
@@ -52,7 +61,7 @@ from matrixbench.backends.registry import (
 )
 from matrixbench.errors import ServerError
 from matrixbench.plan.cells import PresentBuild
-from matrixbench.records import ChatRequest, Kind, Outcome, Refusal
+from matrixbench.records import ChatRequest, Kind, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -60,20 +69,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matrixbench.backends.build import FileHashes
+    from matrixbench.backends.http.openai_reply import Answer
     from matrixbench.backends.option_files import OptionFile
     from matrixbench.backends.registry import Asked, LaunchRequest, Session, Surroundings
     from matrixbench.plan.cells import Launch, Origin
     from matrixbench.records import Build, ChatReply, JsonObject
     from matrixbench.spec.models import Model
 
-PORT_TRIES = 4
 DEATH_NOTICE_S = 0.25
 """Ollama binds before anything else, so that one whose port was taken is gone by then."""
 
 GRACE_S = 15.0
 """Ollama ends its runners before itself."""
-
-_PORT_TAKEN = "address already in use"
 
 USUAL_PORT = 11434
 _OTHER_PORT = 11435
@@ -83,10 +90,7 @@ _MADE = (
     "the model was made for the run, from its file or with its template: make it first "
     "with ollama create {model} -f Modelfile"
 )
-ANSWER_TIMEOUT_S = 2.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what a server listens on
-_OK = 200
 
 
 class Server(Protocol):
@@ -182,28 +186,22 @@ class Managed:
     models: Path
     contents: Mapping[str, str] = field(default_factory=dict)
     attached: bool = False
-    command: ServerCommand | None = None
-    url: str = ""
+    started: Started | None = None
     process: ServerProcess | None = None
-    _offset: int = 0
+
+    @property
+    def command(self) -> ServerCommand | None:
+        """How it was started."""
+        return None if self.started is None else self.started.command
 
     async def start(self) -> tuple[OllamaApi, str]:
-        """Start the server on a free port, which may be taken before it binds it: then again."""
-        for tries_left in reversed(range(PORT_TRIES)):
-            command = self._command(free_port())
-            try:
-                return await self._start(command)
-            except ServerError:
-                await self.stop()
-                if not tries_left or _PORT_TAKEN not in self._said():
-                    raise
-        raise AssertionError
+        """Start the server on a free port."""
+        return await on_free_port(self._start_on, self.stop)
 
-    async def _start(self, command: ServerCommand) -> tuple[OllamaApi, str]:
-        self.command = command
-        self._offset = command.log.stat().st_size if command.log.exists() else 0
-        self.process = process = await ServerProcess.start(command)
-        api = OllamaApi(self.url, self.url)
+    async def _start_on(self, port: int) -> tuple[OllamaApi, str]:
+        self.started = started = Started.of(f"http://{HOST}:{port}", self._command(port))
+        self.process = process = await ServerProcess.start(started.command)
+        api = OllamaApi(started.url, started.url)
         versions: list[str] = []
 
         async def answers() -> bool:
@@ -214,13 +212,16 @@ class Managed:
         try:
             await process.ready(answers, self.order.start_timeout_s)
             await _outlives(process, DEATH_NOTICE_S)
-        except BaseException:
+        except BaseException as error:
             await api.aclose()
+            if isinstance(error, ServerError):
+                await self.stop()
+                if bind_failed(started):
+                    raise PortTakenError(error.message, hint=error.hint) from error
             raise
         return api, versions[-1]
 
     def _command(self, port: int) -> ServerCommand:
-        self.url = f"http://127.0.0.1:{port}"
         return ServerCommand(
             name=self.order.name,
             argv=(str(self.executable), "serve"),
@@ -234,15 +235,6 @@ class Managed:
             log=self.order.folder / f"{self.order.name}.log",
             grace_s=GRACE_S,
         )
-
-    def _said(self) -> str:
-        """Return the log of the server that was started last."""
-        if self.command is None:
-            return ""
-        with contextlib.suppress(OSError), self.command.log.open("rb") as file:
-            file.seek(self._offset)
-            return file.read().decode(errors="replace")
-        return ""
 
     async def stop(self) -> None:
         """End the server and its runners."""
@@ -263,7 +255,7 @@ class Managed:
 
     def checked(self) -> JsonObject:
         """Return how the runner was started, which only the log tells."""
-        settings = runner_settings(self._said())
+        settings = runner_settings(self.started.printed() if self.started else "")
         check_runner(self.order, self.backend, settings)
         return {"runner": settings} if settings else {}
 
@@ -294,86 +286,71 @@ async def _outlives(process: ServerProcess, seconds: float) -> None:
         raise process.command.failure(f"died at start: {process.how_it_ended()}")
 
 
-RESTART_PAUSES_S = (0.5, 2.0, 8.0)
-"""How long to wait before each restart of a server that died; there are no more of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaOpener:
-    """Opens sessions with Ollama.
+@contextlib.asynccontextmanager
+async def open_ollama(
+    order: LaunchRequest,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    policy: RestartPolicy | None = None,
+    retries: RetryPolicy | None = None,
+) -> AsyncIterator[Session]:
+    """Make a model answer in an Ollama; no server and no tag of ours is left afterwards.
 
     Args:
-        environ: The environment from which servers get theirs.
-        hashes: The memory of file hashes.
-        restart_pauses_s: How long to wait before each restart of a server that died, and before
-            asking one again that runs elsewhere.
-        policy: How to retry requests.
+        policy: How much a server is borne with; one that runs elsewhere is asked again as often.
+        retries: How to retry requests.
+
+    Raises:
+        ServerError: No binary, a server that dies at start, never gets ready or does not answer, a
+            model that cannot be had, or one that is not what was asked for.
     """
-
-    environ: Mapping[str, str]
-    hashes: FileHashes
-    restart_pauses_s: tuple[float, ...] = RESTART_PAUSES_S
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-
-    def __call__(self, order: LaunchRequest) -> AbstractAsyncContextManager[Session]:
-        """Return a context in which the model answers, and after which no tag of ours is left.
-
-        Raises (on entering):
-            ServerError: No binary, a server that dies at start, never gets ready or does not
-                answer, a model that cannot be had, or one that is not what was asked for.
-        """
-        return self._open(order)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, order: LaunchRequest) -> AsyncIterator[Session]:
-        backend = order.backend
-        found = await asyncio.to_thread(order.meant, marked_only, self.environ)
-        order = replace(order, options=found.options)
-        server = await asyncio.to_thread(self._server, order, backend, found.files)
-        session = OllamaSession(order, backend, server, self)
-        try:
-            await session.start()
-            yield session
-        finally:
-            await _to_its_end(session.close())
-
-    def _server(
-        self, order: LaunchRequest, backend: OllamaPart, files: Sequence[OptionFile]
-    ) -> Server:
-        if backend.url is not None:
-            url = root_of(backend.url)
-            return Attached(url=url, shown=shown_url(url))
-        return Managed(
-            order=order,
-            backend=backend,
-            executable=find_ollama(
-                order.binary or (backend.binary if isinstance(backend.binary, str) else None),
-                environ=self.environ,
-            ),
-            environ=self.environ,
-            hashes=self.hashes,
-            models=models_folder(backend, self.environ),
-            contents=file_contents(files, self.hashes),
-        )
+    found = await asyncio.to_thread(order.meant, marked_only, environ)
+    order = replace(order, options=found.options)
+    server = await asyncio.to_thread(_server, order, found.files, environ, hashes)
+    session = OllamaSession(order, server, policy or RestartPolicy(), retries or RetryPolicy())
+    try:
+        await session.start()
+        yield session
+    finally:
+        await _to_its_end(session.close())
 
 
-class OllamaSession:
+def _server(
+    order: LaunchRequest,
+    files: Sequence[OptionFile],
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+) -> Server:
+    backend = order.backend
+    if backend.url is not None:
+        url = root_of(backend.url)
+        return Attached(url=url, shown=shown_url(url))
+    named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
+    return Managed(
+        order=order,
+        backend=backend,
+        executable=find_ollama(named, environ=environ),
+        environ=environ,
+        hashes=hashes,
+        models=models_folder(backend, environ),
+        contents=file_contents(files, hashes),
+    )
+
+
+class OllamaSession(RestartingSession):
     """A session with a model in an Ollama."""
 
     def __init__(
         self,
         order: LaunchRequest,
-        backend: OllamaPart,
         server: Server,
-        opener: OllamaOpener,
+        policy: RestartPolicy,
+        retries: RetryPolicy,
     ) -> None:
+        super().__init__(policy)
         self._order = order
-        self._backend = backend
         self._server = server
-        self._pauses_s = opener.restart_pauses_s
-        self._policy = opener.policy
-        self._restarts = 0
-        self._reviving = asyncio.Lock()
+        self._retries = retries
         self._crashed = False
         self._api: OllamaApi | None = None
         self._chats: list[OllamaChat] = []
@@ -397,7 +374,7 @@ class OllamaSession:
         self._model = model = OllamaModel(
             api=self._api,
             order=self._order,
-            backend=self._backend,
+            backend=self._order.backend,
             attached=self._server.attached,
         )
         try:
@@ -413,7 +390,7 @@ class OllamaSession:
                 served=model.served,
                 name=self._order.model.name,
                 connections=at_a_time,
-                policy=self._policy,
+                policy=self._retries,
             )
         )
         self._info = SessionInfo(
@@ -424,15 +401,9 @@ class OllamaSession:
             log=None if command is None else command.log,
         )
 
-    async def ask(self, request: ChatRequest) -> ChatReply | Refusal:
-        """Return the model's reply, or what came instead; raises nothing but cancellation."""
-        if self._reviving.locked():
-            async with self._reviving:  # what is asked now is for the server that comes back
-                pass
+    async def _ask(self, request: ChatRequest) -> ChatReply | Refusal | None:
         if not self._chats:
-            return Refusal(
-                outcome=Outcome.ERRORED, kind=Kind.NO_CONNECTION, reason="no server is running"
-            )
+            return None
         chat = self._chats[-1]
         answer = await ask_watching(chat, request, pages=(beside(chat.root, "/api/version"),))
         if isinstance(answer, Refusal) and answer.kind is Kind.SERVER_CRASHED:
@@ -446,52 +417,35 @@ class OllamaSession:
         """Return the prompt that a request becomes; None where the server does not show it."""
         return await self._chats[-1].rendered(body) if self._chats else None
 
-    def forgive(self, deaths: int) -> None:
-        """Forget deaths that a request is to blame for; they do not count against the bound."""
-        self._restarts = max(0, self._restarts - deaths)
+    async def _is_well(self) -> bool:
+        return not self._crashed and await self._answers()
 
-    async def ensure_alive(self) -> bool:
-        """Bring the model back if its server or its runner died; return whether it had to be.
+    def _ended(self) -> ServerError:
+        return self._server.failure(f"the server does not answer, after {self._restarts} restarts")
+
+    async def _let_go(self) -> None:
+        """Leave what may still answer, and hold the model."""
+
+    async def _bring_back(self) -> bool:
+        """Load the model again where the server still answers, else start that again too.
 
         A running server that was replaced by one of another version counts as died: `info` has its
         build then.
-
-        Raises:
-            ServerError: It died more often than it may, or does not come back.
         """
-        async with self._reviving:
-            crashed, self._crashed = self._crashed, False
-            before = self.info.build.id
-            if not crashed and await self._answers():
-                return False
-            ended = self._server.failure(
-                f"the server does not answer, after {self._restarts} restarts"
-            )
-            for pause in self._pauses_s[self._restarts :]:
-                self._restarts += 1
-                await asyncio.sleep(pause)
-                try:
-                    await self._revive()
-                except ServerError as error:
-                    ended = error
-                else:
-                    replaced = self.info.build.id != before
-                    return crashed or replaced or not self._server.attached
-            raise ended
+        crashed, before = self._crashed, self.info.build.id
+        if self._api is not None and self._model is not None and await self._answers():
+            await self._api.load(self._model.served, self._order.start_timeout_s)
+        else:
+            await self._server.stop()
+            if self._api is not None:
+                await self._api.aclose()
+            await self.start()
+        self._crashed = False
+        return crashed or self.info.build.id != before or not self._server.attached
 
     async def _answers(self) -> bool:
         """Return whether the Ollama answers that the session began with."""
         return self._api is not None and await self._api.version() == self.info.effective["version"]
-
-    async def _revive(self) -> None:
-        """Load the model again where the server still answers, else start that again too."""
-        if self._api is not None and self._model is not None and await self._answers():
-            await self._api.load(self._model.served, self._order.start_timeout_s)
-            return
-        await self._server.stop()
-        if self._api is not None:
-            await self._api.aclose()
-        await self.start()
 
     async def close(self) -> None:
         """Remove the throw-away tag, end the server if it is ours, close all connections."""
@@ -594,7 +548,21 @@ class OllamaBackend(OllamaPart):
         self, order: LaunchRequest, around: Surroundings
     ) -> AbstractAsyncContextManager[Session]:
         """Return a context in which the model answers, and after which no tag of ours is left."""
-        return OllamaOpener(environ=around.environ, hashes=around.hashes)(order)
+        return open_ollama(order, around.environ, around.hashes)
+
+    @classmethod
+    def answers_like(cls, data: Any) -> bool:
+        """Return whether it is a reply of `/api/chat`."""
+        match data:
+            case {"message": {"role": "assistant"}, "model": str()}:
+                return True
+            case _:
+                return False
+
+    @classmethod
+    def understood(cls, answer: Answer) -> ChatReply | Refusal | None:
+        """Return what an answer of `/api/chat` means."""
+        return understand(answer)
 
     def examine(
         self, what: str, ids: Mapping[str, str], around: Surroundings
@@ -677,24 +645,8 @@ def _asked(what: str, url: str, absent: Severity) -> Examined:
     shown = f"{parts.hostname}:{parts.port or USUAL_PORT}"
     if parts.hostname not in LOOPBACK:
         return ok(what, f"{shown} is not asked: it is not on this machine")
-    page = _page(str(parts.hostname), parts.port or USUAL_PORT, "/api/version")
+    page = local_page(f"http://{parts.netloc.rpartition('@')[2]}/api/version").data
     if isinstance(page, dict) and isinstance(page.get("version"), str):
         return ok(what, f"{shown} answers: version {page['version']}")
     todo = "start it with `ollama serve`, or leave url: out, so that one is started for each launch"
     return Examined(level=absent, what=what, found=f"no Ollama answers at {shown}", todo=todo)
-
-
-def _page(host: str, port: int, path: str) -> Any:
-    """Return the JSON of a page on this machine, asked without any proxy; None where there is none.
-
-    aiohttp would take longer to import than all of this takes to run.
-    """
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
-    with (
-        contextlib.closing(connection),
-        contextlib.suppress(OSError, http.client.HTTPException, ValueError),
-    ):
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return json.loads(answer.read(1 << 16)) if answer.status == _OK else None
-    return None

@@ -511,7 +511,6 @@ class OllamaApi:
 
         Args:
             digest: The file's sha256.
-            path: The file.
             report: Is told how many bytes of how many are sent.
 
         Raises:
@@ -542,7 +541,6 @@ class OllamaApi:
 
         Args:
             path: `/api/pull` or `/api/create`.
-            body: What is asked.
             failed: What to say if it fails.
 
         Raises:

@@ -131,9 +131,6 @@ class OllamaModel:
     """The model of one launch in one server.
 
     Args:
-        api: The server.
-        order: The launch.
-        backend: The launch's backend.
         attached: Whether the server is somebody else's.
         owner: The process that throw-away tags belong to.
         made: The throw-away tag that stands for the model, once it was made.

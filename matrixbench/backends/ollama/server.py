@@ -135,8 +135,6 @@ def ollama_environment(
     context with the memory of the graphics card; the user's own OLLAMA_* settings do not get in.
 
     Args:
-        environ: This process's environment.
-        backend: The backend.
         options: The launch's options; those of the whole server become variables.
         port: Where it listens, on the loopback address.
         go_template: Whether a template of Go is to win over the one in the model's file.
@@ -227,9 +225,7 @@ def managed_build(
     """Return the build of a server that is started here.
 
     Args:
-        executable: The executable.
         model: The digest of the tag, or of the file that a tag is made from.
-        hashes: The memory of file hashes.
         version: What the server says of its version, where it was asked.
         contents: The digests of the files that the launch's options name.
 
@@ -260,11 +256,8 @@ def present_build(
     """Return the build that a server started now would have; starts nothing, fetches nothing.
 
     Args:
-        backend: The backend.
         binary: The executable that the file names, or None.
         model: The tag as `id`, or the digest of the file that a tag is made from.
-        environ: The environment.
-        hashes: The memory of file hashes.
         contents: The digests of the files that the launch's options name.
 
     Raises:

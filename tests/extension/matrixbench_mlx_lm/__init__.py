@@ -1,0 +1,1 @@
+"""mlx_lm.server for matrixbench: a kind of backend, and a check."""
