@@ -97,26 +97,6 @@ def selected(matrix: Matrix) -> Iterator[Cell]:
     return (cell for group in matrix.launches for cell in group.cells)
 
 
-def starting_over(question: Question, store: Store | None, whole: Matrix) -> Seeds:
-    """Return the seeds of a fresh start: cells that start over have no trial that binds them.
-
-    Those that do not may: where a part of a test's cells starts over, it pairs with the rest.
-    """
-    experiment = question.experiment
-    seed, tests = experiment.file.seed, experiment.tests
-    if store is None or not whole.unselected:
-        return seeds_of(seed, tests)
-    return seeds_of(seed, tests, whole.unselected, question.held(store))
-
-
-def going_on(question: Question, store: Store | None, whole: Matrix) -> tuple[Seeds, Held | None]:
-    """Return the seeds of what goes on from what the store holds, and what that is."""
-    experiment = question.experiment
-    held = None if store is None else question.held(store)
-    every = chain(selected(whole), whole.unselected)
-    return seeds_of(experiment.file.seed, experiment.tests, every, held), held
-
-
 _MOST_JUDGED = 200_000
 """Trials whose verdicts are read for what a comparison will show: a second or two."""
 
@@ -232,13 +212,15 @@ def prepare(
         any_build=request.any_build,
     )
     newest = 0 if store is None else store.newest()
+    # Cells that start over have no trial that binds them. Those that do not may: where a part of
+    # a test's cells starts over, it pairs with the rest.
+    binding = whole.unselected if fresh else chain(selected(whole), whole.unselected)
+    asked = store if whole.unselected or not fresh else None
+    held = None if asked is None else question.held(asked)
+    seeds = seeds_of(file.seed, experiment.tests, binding, held)
     history = History(fresh=fresh)
-    if fresh:
-        seeds = starting_over(question, store, whole)
-    else:
-        seeds, held = going_on(question, store, whole)
-        if store is not None and held is not None:
-            history = question.history(store, seeds, matrix, held)
+    if store is not None and held is not None and not fresh:
+        history = question.history(store, seeds, matrix, held)
     of_cells.read(store, experiment, selected(matrix), seeds)
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
     old = seeds.old_cells(selected(matrix))
