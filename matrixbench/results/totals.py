@@ -267,6 +267,9 @@ TOTAL_COLUMNS: Mapping[str, str] = {
 }
 """What stands in each column of `total_frame` that is not an axis, in the columns' order."""
 
+BY_ATTR = "by"
+"""Key of `DataFrame.attrs`: the axes whose values a row of totals stands for."""
+
 _COUNTS = ("trials", "passed", "failed", "rejected", "errored")
 _SPEEDS = (
     "latency_p50_s",
@@ -330,13 +333,15 @@ def total_frame(
     rows = [{**row, **stands} for (row, _), stands in zip(found, standing, strict=True)]
     columns = [*axes, *TOTAL_COLUMNS, *(name for k in ks for name in pass_columns(k))]
     objects = {*axes, "told_from_best"}
-    return pd.DataFrame(
+    totals = pd.DataFrame(
         {
             name: pd.Series([row[name] for row in rows], dtype=object if name in objects else None)
             for name in columns
         },
         columns=columns,
     )
+    totals.attrs[BY_ATTR] = axes
+    return totals
 
 
 def ranked_axes(frame: DataFrame) -> list[str]:

@@ -164,7 +164,7 @@ def test_a_native_server_runs_beside_the_embedded_one(
     models = package[package.index("models:") : package.index("chat_templates:")]
     embedded = cli.folder / "embedded"
     embedded.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m matrixbench.backends.embedded "$@"\n'
+        f'#!/bin/sh\nexec "{sys.executable}" -m matrixbench.backends.llama.embedded "$@"\n'
     )
     embedded.chmod(0o755)
     write(

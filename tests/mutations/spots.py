@@ -44,8 +44,8 @@ SPOTS = (
         about="seeds",
         fault="every trial asks for the seed of the one after it",
         within="Seeds.first",
-        text="self.own[id(cell.test)]",
-        becomes="self.own[id(cell.test)] + 1",
+        text="self.own[cell.test]\n",
+        becomes="self.own[cell.test] + 1\n",
         noticed_by=SEEDS,
     ),
     Spot(
@@ -188,10 +188,10 @@ SPOTS = (
     # Outcomes: what became of a trial, and what counts.
     Spot(
         about="outcomes",
-        fault="an errored trial counts as one that failed",
-        within="Tally.trials",
-        text="self.outcomes.total() - self.outcomes[Outcome.ERRORED]",
-        becomes="self.outcomes.total()",
+        fault="a success ratio is that of all that was asked, errored trials too",
+        within="summary",
+        text="passed / n if n else nan",
+        becomes="passed / tally.outcomes.total() if n else nan",
         noticed_by=FRAME,
     ),
     Spot(
@@ -375,9 +375,9 @@ SPOTS = (
     Spot(
         about="intervals",
         fault="a difference takes the wrong ends of its two ratios",
-        within="_square_and_add",
-        text="_combined(p_up - up.low, down.high - p_down, phi)",
-        becomes="_combined(up.high - p_up, p_down - down.low, phi)",
+        within="newcombe_difference",
+        text="_together(p_up - up.low, down.high - p_down)",
+        becomes="_together(up.high - p_up, p_down - down.low)",
         noticed_by=PROPORTIONS,
     ),
     Spot(

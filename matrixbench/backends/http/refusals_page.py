@@ -1,6 +1,6 @@
 """The page of the documentation that says what refusals mean: written from the table itself.
 
-`python -m matrixbench.backends.refusals_page docs/refusals.md` writes it; without a path it is
+`python -m matrixbench.backends.http.refusals_page docs/refusals.md` writes it; without a path it is
 printed.
 """
 

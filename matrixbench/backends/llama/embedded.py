@@ -1,4 +1,4 @@
-"""`python -m matrixbench.backends.embedded`: llama.cpp's server out of a wheel.
+"""`python -m matrixbench.backends.llama.embedded`: llama.cpp's server out of a wheel.
 
 Takes llama-server's flags and is llama-server to whoever asks it: the HTTP surface is llama.cpp's
 own, compiled into `xllamacpp`. It runs as a child process like any other server.
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(version_text() + "\n")
         return 0
     _wait_without_spinning()
-    import xllamacpp  # noqa: PLC0415  heavy: 100 MB, not for --help
+    import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.port = 0
