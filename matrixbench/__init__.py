@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matrixbench.charts import draw, save
     from matrixbench.checks.own import CheckResult, OwnCheck
+    from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.pairs import compare
-    from matrixbench.comparison.values import Comparison
     from matrixbench.errors import MatrixbenchError
     from matrixbench.gated import build_plan, execute, run
-    from matrixbench.output.notebook import show_progress
+    from matrixbench.output.progress import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
     from matrixbench.results.experiment import Results, open_results
     from matrixbench.results.tables import cell_frame, trial_frame
@@ -65,7 +65,7 @@ _HOMES = {
     "Chart": "spec.experiment",
     "ChatReply": "records",
     "CheckResult": "checks.own",
-    "Comparison": "comparison.values",
+    "Comparison": "comparison.data",
     "Experiment": "spec.load",
     "Kind": "records",
     "MatrixbenchError": "errors",
@@ -90,7 +90,7 @@ _HOMES = {
     "run": "gated",
     "save": "charts",
     "settings_for": "run.settings",
-    "show_progress": "output.notebook",
+    "show_progress": "output.progress",
     "total_frame": "results.totals",
     "trial_frame": "results.tables",
 }

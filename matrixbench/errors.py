@@ -47,6 +47,11 @@ class MatrixbenchError(Exception):
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
+    @property
+    def messages(self) -> Sequence[str]:
+        """What is said of it, each a message of its own."""
+        return [str(self)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -77,10 +82,13 @@ class SpecError(MatrixbenchError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        lines = [str(problem) for problem in self.problems]
-        if len(self.problems) > 1:
-            lines.append(f"{len(self.problems)} problems")
-        return "\n".join(lines)
+        return "\n".join(self.messages)
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """Each problem, and how many there are."""
+        several = [f"{len(self.problems)} problems"] if len(self.problems) > 1 else []
+        return [*map(str, self.problems), *several]
 
 
 class UsageError(MatrixbenchError):

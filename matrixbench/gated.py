@@ -27,7 +27,8 @@ from matrixbench.store.database import open_store, open_store_if_there
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from matrixbench.comparison.values import CandidateResult, Comparison
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import CandidateResult
     from matrixbench.plan.planner import LaunchPlan, UntilGate
     from matrixbench.run.events import Event, Listener
     from matrixbench.run.execute import Run

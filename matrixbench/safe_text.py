@@ -2,7 +2,8 @@ r"""Makes text of users, models and servers safe for where it goes; every output
 
 | where it goes | what makes it safe |
 | --- | --- |
-| a terminal, a log: lines for people | `for_terminal`; `for_line` keeps it on one line |
+| a terminal, a log: lines for people | `for_terminal`, of which one begins at the margin |
+| the same, on one line | `for_line` |
 | a reply that is read closely on a terminal | `visible` |
 | a picture: Vega, SVG, PNG, PDF, a page | `for_picture`, and `all_for_picture` for whole data |
 | a cell of a CSV file | `for_csv` |
@@ -31,6 +32,7 @@ _NO_SIGNS = "\ud800-\udfff\ufdd0-\ufdef" + "".join(
 _UNSAFE = _CONTROLS + _DIRECTIONS + _UNSEEN + _NO_SIGNS
 
 _IN_LINES = re.compile(f"[{_UNSAFE}]")
+_AT_MARGIN = re.compile(r"\n(?=\S)")
 _IN_A_LINE = re.compile(f"[\t\n{_UNSAFE}]")
 _IN_JSON = re.compile(f"[\u200c\u200d{_UNSAFE}]")
 _FORMULA = re.compile(r"[\t\r]|[\s\x00-\x20\u200b\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
@@ -41,10 +43,14 @@ ESCAPES = "matrixbench.escapes"
 
 
 def for_terminal(text: str) -> str:
-    """Return lines for people that no terminal obeys; line breaks and tabs stay."""
+    """Return a message for people that no terminal obeys; line breaks and tabs stay.
+
+    All its lines but the first are indented, so that a name with a line break in it cannot be
+    taken for another message.
+    """
     if text.isascii() and text.isprintable():
         return text
-    return _IN_LINES.sub(_escape, text.replace("\r\n", "\n"))
+    return _AT_MARGIN.sub("\n  ", _IN_LINES.sub(_escape, text.replace("\r\n", "\n")))
 
 
 def for_line(text: str) -> str:

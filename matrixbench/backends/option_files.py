@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from matrixbench.backends.build import model_files
 from matrixbench.errors import ServerError
 from matrixbench.spec.base import FILE, is_file_mark
-from matrixbench.spec.paths import PathProblem, path_of
+from matrixbench.spec.paths import UnresolvedPathError, path_of
 from matrixbench.spec.yaml_source import beside
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class _Reading:
         written = scaled["path"] if scaled else text
         try:
             path = path_of(written, base=self.base, environ=self.environ)
-        except PathProblem as problem:
+        except UnresolvedPathError as problem:
             self._tell(option, written, problem.message, problem.hint)
             return text
         self.files.append(OptionFile(option=option, text=written, path=path, kind=kind))

@@ -1,4 +1,4 @@
-"""A comparison as a heatmap of differences; imports Altair, so import this only to draw."""
+"""A comparison as a heatmap of differences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matrixbench.charts.heatmap import Drawing
     from matrixbench.charts.metrics import Ramp
     from matrixbench.charts.squares import Row
-    from matrixbench.comparison.values import CandidateResult, CellResult, Comparison
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import CandidateResult, CellResult
 
 _ENDS = (0.25, 0.5, 1.0)
 """To where colours run on either side: the nearest one that holds every difference."""
@@ -38,8 +39,6 @@ def difference_map(
     there is no chance in it, by equality).
 
     Args:
-        comparison: The comparison.
-        chart: Which axis stands where.
         title: The title where the chart has none; default: what is compared with what.
 
     Raises:

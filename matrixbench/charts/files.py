@@ -1,23 +1,40 @@
-"""Writing a heatmap to a file; imports Altair and vl-convert, so import this only to write."""
+"""Charts as files: which ones an experiment has, how they are called, and what is written."""
 
 from __future__ import annotations
 
 import html
 import json
 import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-import vl_convert as vlc
-
+from matrixbench.charts.difference import difference_map
+from matrixbench.charts.heatmap import heatmap
 from matrixbench.charts.layers import TOOLTIPS
+from matrixbench.comparison.pairs import compare_results
 from matrixbench.errors import UsageError
+from matrixbench.results.tables import cell_frame, chosen_interval
 from matrixbench.safe_files import write_whole
+from matrixbench.spec.axes import BUILD, label
+from matrixbench.spec.experiment import Chart, Metric
+from matrixbench.spec.problems import metric_hint
+from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pandas import DataFrame
 
     from matrixbench.charts.heatmap import Drawing
+    from matrixbench.results.experiment import Results
+
+DEFAULT_CHART = "heatmap"
+"""The name of the chart that is drawn where the file has none."""
+
+SUFFIXES = (".png", ".svg", ".pdf", ".html", ".json")
+"""What `save` can write; `.json` is Vega-Lite."""
 
 MAX_PIXELS = 8192
 """The longest side of a PNG."""
@@ -25,15 +42,167 @@ MAX_PIXELS = 8192
 CRISP = 2.0
 """Pixels for each point of the page."""
 
+_LONGEST_NAME = 80
 _SVG_SIZE = re.compile(r'<svg[^>]*?\swidth="([\d.]+)"[^>]*?\sheight="([\d.]+)"')
 
 
-def write(drawing: Drawing, path: Path) -> None:
-    """Write a heatmap in the format that the path's suffix names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the colour should mean, over what a chart says; None leaves the chart as it is.
+
+    Args:
+        baseline: `AXIS=VALUE`, for the metric `difference`.
+        interval: Which interval squares have: a `ChosenInterval`.
+    """
+
+    metric: str | None = None
+    baseline: str | None = None
+    k: int | None = None
+    interval: str | None = None
+
+    def check(self) -> None:
+        """Refuse what there is not, before any work.
+
+        Raises:
+            UsageError: There is no such metric or interval.
+        """
+        if self.metric is not None and self.metric not in {known.value for known in Metric}:
+            raise UsageError(
+                f"there is no metric «{self.metric}»",
+                where="--metric",
+                hint=metric_hint(self.metric),
+            )
+        if self.interval is not None:
+            chosen_interval(self.interval)
+
+    def over(self, chart: Chart) -> Chart:
+        """Return the chart with what is wished.
+
+        Raises:
+            UsageError: As for `check`; or a difference lacks its baseline.
+        """
+        self.check()
+        metric = chart.metric if self.metric is None else Metric(self.metric)
+        if self.baseline is not None and self.metric is None:
+            metric = Metric.DIFFERENCE
+        baseline = chart.baseline
+        if self.baseline is not None:
+            axis, _, value = self.baseline.partition("=")
+            baseline = {axis.strip(): value.strip()}
+        if metric is Metric.DIFFERENCE and baseline is None:
+            raise UsageError(
+                "a difference needs a baseline",
+                where="--metric difference",
+                hint="for example --baseline backend=baseline",
+            )
+        interval = chart.interval if self.interval is None else chosen_interval(self.interval)
+        changes = {
+            "metric": metric,
+            "baseline": baseline,
+            "k": self.k or chart.k,
+            "interval": interval,
+        }
+        return chart.model_copy(update=changes)
+
+
+def draw_files(
+    results: Results,
+    *,
+    output: Path | None = None,
+    name: str | None = None,
+    wish: Wish | None = None,
+) -> Iterator[Path]:
+    """Draw the charts of an experiment and yield the files as they are written.
+
+    Of what only the store knows there is one chart, the default.
+
+    Args:
+        output: The file; with several charts each one's name is put into it. Default: a PNG
+            beside the experiment's file; without a file one of its name in this folder.
+        wish: What the colour means, over the file's.
 
     Raises:
-        UsageError: The file cannot be written.
+        UsageError: An unknown chart, metric, axis or kind of file, or a file that cannot be
+            written.
+        NothingSelectedError: Nothing has been measured.
+        StoreError: The store cannot be read.
     """
+    charts = _charts(results, name, wish or Wish())
+    frames: dict[bool, DataFrame] = {}
+    for chart_name, written in charts.items():
+        title = _title(results, chart_name)
+        chart = _selected(written, title, results.where)
+        path = _path(results, output, chart_name, alone=len(charts) == 1)
+        if chart.metric is Metric.DIFFERENCE:
+            save(_difference(results, chart, title), path)
+        else:
+            split = _names_build(chart)
+            if split not in frames:
+                frames[split] = cell_frame(results, by_build=split)
+            save(heatmap(frames[split], chart, title=title), path)
+        yield path
+
+
+def _difference(results: Results, chart: Chart, title: str) -> Drawing:
+    ((axis, value),) = (chart.baseline or {}).items()
+    found = compare_results(results, baseline=f"{axis}={label(value)}", remember=False)
+    return difference_map(found, chart, title=title)
+
+
+def _names_build(chart: Chart) -> bool:
+    sides = (chart.x, chart.y, chart.row, chart.column)
+    return any(BUILD in ([side] if isinstance(side, str) else side or ()) for side in sides)
+
+
+def _charts(results: Results, name: str | None, wish: Wish) -> Mapping[str, Chart]:
+    experiment = None if results.prepared is None else results.prepared.experiment
+    charts = {} if experiment is None else dict(experiment.file.charts)
+    charts = charts or {DEFAULT_CHART: Chart()}
+    if name is not None and name not in charts:
+        raise UsageError(
+            f"the experiment has no chart «{name}»",
+            where=results.experiment if experiment is None else str(experiment.path),
+            hint=choose(name, list(charts), what="its charts"),
+        )
+    if name is not None:
+        charts = {name: charts[name]}
+    return {key: wish.over(chart) for key, chart in charts.items()}
+
+
+def _title(results: Results, chart: str) -> str:
+    name = results.experiment
+    return name if chart == DEFAULT_CHART else f"{name}: {chart}"
+
+
+def _selected(chart: Chart, title: str, where: Sequence[str]) -> Chart:
+    """Return the chart with a title that says what of the experiment was selected."""
+    if not where:
+        return chart
+    told = f"{chart.title or title} ({' and '.join(where)})"
+    return chart.model_copy(update={"title": told})
+
+
+def _path(results: Results, output: Path | None, chart: str, *, alone: bool) -> Path:
+    chart = re.sub(r"[^\w.=-]+", "-", chart)[:_LONGEST_NAME]  # no folder, no name too long
+    if output is not None:
+        return output if alone else output.with_name(f"{output.stem}.{chart}{output.suffix}")
+    if results.prepared is None:
+        return Path(f"{results.experiment.replace('/', '-')}.{chart}.png")
+    stem = results.prepared.experiment.path.with_suffix("")
+    return stem.with_name(f"{stem.name}.{chart}.png")
+
+
+def save(drawing: Drawing, path: str | Path) -> None:
+    """Write a heatmap to a file whose suffix says the format: one of `SUFFIXES`.
+
+    PNG has two pixels for each point of the page, fewer where a side would pass 8,192. HTML holds
+    everything it needs and loads nothing; its tooltips show what the squares have no room for.
+
+    Raises:
+        UsageError: Another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    check_suffix(path)
     content = _content(drawing.to_dict(), path.suffix.lower())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +215,20 @@ def write(drawing: Drawing, path: Path) -> None:
         ) from error
 
 
+def check_suffix(path: Path) -> None:
+    """Raise if `save` cannot write a file of this name; costs nothing, so ask before the work.
+
+    Raises:
+        UsageError: The suffix is none of `SUFFIXES`.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"«{path.suffix}» is no format that charts are written in",
+            where=str(path),
+            hint=f"end the file's name in one of {', '.join(SUFFIXES)}",
+        )
+
+
 def _content(spec: dict[str, Any], suffix: str) -> bytes:
     match suffix:
         case ".json":
@@ -55,12 +238,17 @@ def _content(spec: dict[str, Any], suffix: str) -> bytes:
         case ".svg":
             return _svg(spec).encode()
         case ".pdf":
+            import vl_convert as vlc
+
             return bytes(vlc.svg_to_pdf(_svg(spec)))
         case _:
             return _png(_svg(spec))
 
 
 def _svg(spec: dict[str, Any]) -> str:
+    import altair as alt
+    import vl_convert as vlc
+
     version = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     return str(vlc.vegalite_to_svg(_still(spec), vl_version=version))
 
@@ -82,6 +270,8 @@ def _without_tooltips(facet: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _png(svg: str) -> bytes:
+    import vl_convert as vlc
+
     size = _SVG_SIZE.search(svg)
     longest = max(float(side) for side in size.groups()) if size else 0.0
     scale = min(CRISP, MAX_PIXELS / longest) if longest else CRISP
@@ -93,8 +283,15 @@ def _page(spec: dict[str, Any]) -> str:
     title = " ".join(spec["title"]["text"])
     # What a model wrote stands in the data: no `</script>` may end the element early.
     data = json.dumps(spec).replace("<", "\\u003c")
-    script = str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
-    return _PAGE.format(title=html.escape(title), data=data, script=script)
+    return _PAGE.format(title=html.escape(title), data=data, script=_script())
+
+
+@cache
+def _script() -> str:
+    """Return the scripts of every page: bundling them takes a second, and they are the same."""
+    import vl_convert as vlc
+
+    return str(vlc.javascript_bundle(_SHOW)).replace("</script", "<\\/script")
 
 
 _SHOW = """

@@ -1,11 +1,10 @@
-"""A cell frame as a heatmap in Altair; imports Altair, so import this only to draw."""
+"""A table of cells as a heatmap in Altair, which is imported to draw, and then only."""
 
 from __future__ import annotations
 
+import sys
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import altair as alt
 
 from matrixbench.charts.layers import layers
 from matrixbench.charts.metrics import QUIET, percent
@@ -21,6 +20,7 @@ from matrixbench.charts.squares import (
     lay_out,
     squares,
 )
+from matrixbench.errors import UsageError
 from matrixbench.results.tables import LEANS
 from matrixbench.results.tally import IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
@@ -29,6 +29,7 @@ from matrixbench.spec.experiment import OF_ONE_LOAD, PROMPT_TIMES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import altair as alt
     from pandas import DataFrame
 
     from matrixbench.charts.sides import Sides
@@ -41,10 +42,10 @@ _SUBTITLE_SIZE = 11
 
 
 def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
-    """Return the heatmap that `matrixbench.charts.draw` promises."""
+    """Return the heatmap of a table of cells."""
     sides = resolve_sides(frame, chart)
     shown = squares(frame, sides, chart)
-    explained = [f"{shown.ramp.title}, n trials"]
+    explained = [f"{shown.ramp.style.title}, n trials"]
     if shown.any("low"):
         kinds = " or ".join(INTERVALS[kind] for kind in IntervalKind if shown.any("interval", kind))
         explained.append(f"bar: 95 % interval ({kinds}), 0 at the left edge, 1 at the right")
@@ -71,14 +72,15 @@ def _of_times(frame: DataFrame, chart: Chart) -> list[str]:
 
 
 def picture(shown: Squares, sides: Sides, *, title: str, explained: Sequence[str]) -> Drawing:
-    """Return squares as a picture.
+    """Return squares as a picture."""
+    if sys.flags.optimize > 1:  # Altair is built from its own docstrings.
+        raise UsageError(
+            "nothing can be drawn where Python drops docstrings (-OO)",
+            where="PYTHONOPTIMIZE",
+            hint="run chart with PYTHONOPTIMIZE=1, or without it",
+        )
+    import altair as alt
 
-    Args:
-        shown: The squares.
-        sides: Which axis stands where.
-        title: The title.
-        explained: What the subtitle says of the squares.
-    """
     layout = lay_out(shown.labels, _longest(shown, "text"), _longest(shown, "count"))
     facet = alt.layer(
         *layers(shown, layout, sides),
@@ -98,6 +100,8 @@ def _longest(shown: Squares, field: str) -> int:
 
 
 def _faceted(drawing: Drawing, sides: Sides, shown: Squares, layout: Layout) -> alt.FacetChart:
+    import altair as alt
+
     facets: dict[str, Any] = {}
     if sides.row:
         lines = max(1, (layout.facet_height + layout.spacing) // (LABEL_SIZE + 2))
@@ -130,6 +134,8 @@ def _expression(labels: Sequence[str], letters: int, lines: int) -> str:
 
 
 def _title(title: str, explained: Sequence[str], sides: Sides, across: int) -> alt.TitleParams:
+    import altair as alt
+
     letters = int(max(across, 480) / (_SUBTITLE_SIZE * 0.5))
     fixed = for_picture(" · ".join(f"{axis} {text}" for axis, text in sides.fixed))
     title, told = for_picture(title), for_picture("; ".join(explained))

@@ -1,10 +1,11 @@
-"""The layers of a heatmap, from the ground up, less those that a picture has no use for."""
+"""The layers of a heatmap, from the ground up, less those that a picture has no use for.
+
+Altair is imported to draw, and then only: it costs half a second.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-import altair as alt
 
 from matrixbench.charts.metrics import DARK_INK, HATCH, LINE, NO_VALUE_FILL, QUIET
 from matrixbench.charts.sides import side_title
@@ -27,6 +28,8 @@ from matrixbench.charts.squares import (
 )
 
 if TYPE_CHECKING:
+    import altair as alt
+
     from matrixbench.charts.sides import Sides
     from matrixbench.charts.squares import Layout, Squares
 
@@ -65,6 +68,8 @@ class _Layers:
     """Builds layers that share their positions."""
 
     def __init__(self, shown: Squares, layout: Layout, sides: Sides) -> None:
+        import altair as alt
+
         self._shown = shown
         self._layout = layout
         self._x = alt.X(
@@ -81,6 +86,8 @@ class _Layers:
     def _axis(self, axes: tuple[str, ...], labels: tuple[str, ...], angle: int) -> alt.Axis | None:
         if not axes:
             return None
+        import altair as alt
+
         short = [shorten(text, _AXIS_LETTERS) for text in labels]
         cut = short != list(labels)
         return alt.Axis(
@@ -117,6 +124,8 @@ class _Layers:
 
     def _on_squares(self, field: str, value: str | float | None = None) -> alt.Chart:
         """Return a layer over the squares that have a field, or one value in it."""
+        import altair as alt
+
         if value is None:
             return alt.Chart().transform_filter(f"isValid(datum['{field}'])")
         return alt.Chart().transform_filter(alt.FieldEqualPredicate(field=field, equal=value))
@@ -128,20 +137,22 @@ class _Layers:
     def _values(self) -> alt.Chart | None:
         if not self._shown.any("value"):
             return None
+        import altair as alt
+
         ramp = self._shown.ramp
         colour = alt.Color(
             "value:Q",
             scale=alt.Scale(
                 type="log" if ramp.logarithmic else "linear",
                 domain=list(ramp.domain),
-                range=list(ramp.colours),
+                range=list(ramp.style.colours),
                 interpolate="rgb",
                 nice=False,
                 zero=False,
             ),
             legend=alt.Legend(
-                title=ramp.title,
-                labelExpr=ramp.label,
+                title=ramp.style.title,
+                labelExpr=ramp.style.unit.label,
                 gradientLength=max(90, min(200, self._layout.facet_height)),
                 values=ramp.ticks(),
             ),
@@ -311,6 +322,8 @@ class _Layers:
 
     def _legend(self) -> alt.Chart | None:
         """Return a layer without squares whose only purpose is the legend of the marks."""
+        import altair as alt
+
         shown = self._shown
         present = [(name, shape) for name, field, value, shape in _MARKS if shown.any(field, value)]
         if not present:
@@ -333,6 +346,8 @@ class _Layers:
 
     def _tooltips(self) -> alt.Chart:
         """Return a layer over all others that shows nothing and says everything."""
+        import altair as alt
+
         layer = alt.Chart(name=TOOLTIPS)
         return self._placed(layer.mark_rect(opacity=0, tooltip={"expr": "datum.tooltip"}))
 

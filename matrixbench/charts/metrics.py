@@ -21,7 +21,7 @@ SUCCESS = ("#700a14", "#dd5a2b", "#fbeb9e", "#79d3b0", "#008a73")
 
 Red and green differ in lightness and in blue, which no common colour blindness takes away: seen
 with protanopia, deuteranopia or tritanopia any two of the five stay at least 25 apart in CIE Lab
-(tests/charts/test_palette.py simulates it)."""
+(tests/charts/test_metrics.py simulates it)."""
 
 GOOD_IS_BRIGHT = (
     "#440154",
@@ -63,12 +63,7 @@ def ink(colours: Sequence[str], position: float) -> str:
         colours: The ramp's colours at equal steps, mixed linearly in sRGB as Vega does.
         position: Between 0 and 1.
     """
-    return ink_on(mixed(colours, position))
-
-
-def ink_on(colour: tuple[float, float, float]) -> str:
-    """Return the ink with the higher contrast on a colour, its channels between 0 and 255."""
-    light = luminance(colour)
+    light = luminance(mixed(colours, position))
     dark_contrast = (light + 0.05) / (luminance(channels(DARK_INK)) + 0.05)
     return DARK_INK if dark_contrast >= 1.05 / (light + 0.05) else LIGHT_INK
 
@@ -112,25 +107,16 @@ _MAX_TICKS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
-    """The colours of a metric.
+    """The colours of a metric over the values from `low` to `high`.
 
     Args:
-        title: Of the legend, with the unit.
-        colours: At equal steps from `low` to `high`.
-        low: The value of the first colour.
-        high: The value of the last colour.
         logarithmic: Whether equal ratios, not differences, are equally far apart.
-        label: How the legend writes values (a Vega expression).
-        whole: Whether the legend has whole numbers only.
     """
 
-    title: str
-    colours: tuple[str, ...]
+    style: Style
     low: float
     high: float
     logarithmic: bool = False
-    label: str = "'' + datum.value"
-    whole: bool = False
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -147,7 +133,7 @@ class Ramp:
             return inside if len(inside) <= _MAX_TICKS else inside[::3]
         step = 10.0 ** floor(log10(high - low))
         steps = [step / 4, step / 2, step, step * 2]
-        if self.whole:
+        if self.style.whole:
             steps = [max(1.0, float(ceil(size))) for size in steps]
         fine = next(s for s in steps if (high - low) / s <= _MAX_TICKS)
         return [round(n * fine, 12) for n in range(ceil(low / fine), floor(high / fine) + 1)]
@@ -156,8 +142,8 @@ class Ramp:
         """Return the ink that reads on the colour of a value."""
         low, high = self.domain
         if self.logarithmic:
-            return ink(self.colours, log(value / low) / log(high / low))
-        return ink(self.colours, (value - low) / (high - low))
+            return ink(self.style.colours, log(value / low) / log(high / low))
+        return ink(self.style.colours, (value - low) / (high - low))
 
 
 def ramp_of(values: Iterable[float], style: Style) -> Ramp:
@@ -169,15 +155,7 @@ def ramp_of(values: Iterable[float], style: Style) -> Ramp:
     known = [value for value in values if not isnan(value)]
     low, high = style.ends or _widened(min(known, default=0.0), max(known, default=1.0), style)
     logarithmic = style.ends is None and low > 0 and high >= low * _LOG_FROM
-    return Ramp(
-        title=style.title,
-        colours=style.colours,
-        low=low,
-        high=high,
-        logarithmic=logarithmic,
-        label=style.unit.label,
-        whole=style.whole,
-    )
+    return Ramp(style=style, low=low, high=high, logarithmic=logarithmic)
 
 
 def _widened(low: float, high: float, style: Style) -> tuple[float, float]:
@@ -214,11 +192,8 @@ class Style:
     """How a metric looks.
 
     Args:
-        title: The legend's.
         colours: At equal steps, from the lowest value on.
-        unit: How values are written.
         ends: The values of the first and of the last colour; None: the values that occur.
-        whole: Whether values are whole numbers.
     """
 
     title: str

@@ -63,16 +63,10 @@ class Layout:
     """Sizes in points.
 
     Args:
-        width: Of one square.
-        height: Of one square.
         text: Font size of the value; 0 where squares carry no text.
         small: Font size of the lines below it.
         detail: Whether there is room for the interval's ends in figures.
         angle: Of the labels below the squares, in degrees.
-        label: Font size of the labels beside the squares.
-        facet_width: Of one facet.
-        facet_height: Of one facet.
-        spacing: Between facets.
     """
 
     width: int
@@ -91,7 +85,6 @@ def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
     """Return the layout for some labels.
 
     Args:
-        labels: Of the sides.
         longest_text: Letters of the longest value; they must fit into a square.
         longest_count: Letters of the longest count; the same.
     """
@@ -241,7 +234,6 @@ class Squares:
     Args:
         rows: One for each square, top left first.
         labels: The labels of the sides.
-        ramp: The colours.
     """
 
     rows: tuple[Row, ...]
@@ -281,9 +273,7 @@ def arranged(frame: DataFrame, sides: Sides, contents: Sequence[Row], ramp: Ramp
 
     Args:
         frame: Has a row for each square, and a column for each axis.
-        sides: Which axis stands where.
         contents: What each square says, in the frame's order.
-        ramp: The colours.
     """
     keys = Keys(frame)
     placed = {
@@ -371,7 +361,8 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
     """Return what one square says, whichever sides it stands on."""
     if cell["status"] == CellStatus.NOT_APPLICABLE:
         return {"status": NOT_APPLICABLE}
-    row: Row = {"status": _state(cell, value), "ink": DARK_INK}
+    state = EMPTY if not cell["trials"] else NO_VALUE if isnan(value) else MEASURED
+    row: Row = {"status": state, "ink": DARK_INK}
     if cell["trials"]:
         row["count"] = _count(cell)
     row |= {mark: 1 for mark, column in _MARKS.items() if cell[column]}
@@ -379,9 +370,9 @@ def _content(cell: Mapping[str, Any], value: float, chart: Chart, ramp: Ramp) ->
         row["single"] = single
     if single in {GREEDY, BY_REQUEST} and cell["trials"] and chart.metric in WITH_INTERVAL:
         row["ends"] = "greedy" if cell["greedy"] else "by request"
-    if row["status"] == NO_VALUE:
+    if state == NO_VALUE:
         row["text"] = ABSENT
-    if row["status"] == MEASURED:
+    if state == MEASURED:
         leans = _leans(cell, chart)
         row |= {"value": value, "text": leans + style_of(chart).unit.text(value)}
         row |= {"ink": ramp.ink(value)} | ({"leans": 1} if leans else {})
@@ -404,12 +395,6 @@ def _single(cell: Mapping[str, Any]) -> str:
 def _leans(cell: Mapping[str, Any], chart: Chart) -> str:
     """Return the sign of a value that leans since the number of trials was adaptive, or nothing."""
     return LEANS if cell["adaptive"] and chart.metric in _LEANING else ""
-
-
-def _state(cell: Mapping[str, Any], value: float) -> str:
-    if not cell["trials"]:
-        return EMPTY
-    return NO_VALUE if isnan(value) else MEASURED
 
 
 def _count(cell: Mapping[str, Any]) -> str:
@@ -452,9 +437,9 @@ def _told(cell: Mapping[str, Any], value: float, chart: Chart) -> Row:
 
 def _one_draw(cell: Mapping[str, Any]) -> Row:
     """Return what the tooltip says where a launch ignores seeds."""
-    if not one_draw(cell):
-        return {}
-    return {"one draw": f"the launch ignores seeds: {cell['seeds_ignored']}"}
+    return (
+        {"one draw": f"the launch ignores seeds: {cell['seeds_ignored']}"} if one_draw(cell) else {}
+    )
 
 
 def _speed(cell: Mapping[str, Any]) -> Row:

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenCall:
-    """A call that stands in a text.
-
-    Args:
-        notation: What the notation is called.
-        name: The tool's name.
-    """
+    """A call that stands in a text."""
 
     notation: str
     name: str
@@ -158,11 +153,7 @@ Finder: TypeAlias = Callable[[str], WrittenCall | None]
 
 
 def call_finder(offered: Collection[str]) -> Finder:
-    """Return a function that finds the first call in a text.
-
-    Args:
-        offered: The names of the tools that the model was offered.
-    """
+    """Return a function that finds the first call in a text."""
     return _finder(tuple(sorted(set(offered))))
 
 
@@ -214,12 +205,7 @@ def _name_behind(text: str, at: int) -> str:
 
 
 class _Bare:
-    """Finds calls without marks, of tools that were offered.
-
-    Args:
-        offered: The tools' names.
-        names: A pattern of them.
-    """
+    """Finds calls without marks, of tools that were offered."""
 
     def __init__(self, offered: frozenset[str], names: str) -> None:
         self._offered = offered
@@ -368,9 +354,7 @@ def notes_of(reply: ChatReply, names: Sequence[str], find: Finder) -> tuple[Note
     """Return what is noticed of a reply, and of those before it.
 
     Args:
-        reply: The reply as it came.
         names: The marks of reasoning that are taken apart before the checks.
-        find: Finds a call that was written into a text.
     """
     turns = [turn.reply for turn in reply.earlier]
     found: list[Note] = []

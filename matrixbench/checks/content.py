@@ -165,11 +165,9 @@ class _Counted:
     """A figure that a server counts.
 
     Args:
-        check: The check's name.
         kind: Of the verdict of a reply whose figure lies outside.
         of: A reply → the figure; None where the server does not tell it.
         missing: What a server does not report then.
-        noun: What is counted.
     """
 
     check: str

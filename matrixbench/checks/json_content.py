@@ -14,7 +14,7 @@ from matrixbench.checks.matchers import as_matcher, compile_matcher, found_in
 from matrixbench.checks.verdicts import EXPECTED_CHARS, UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
-from matrixbench.spec.wording import Missing, PathProblem, look_up, parse_path, write_path
+from matrixbench.spec.wording import Missing, ValuePathError, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -245,7 +245,7 @@ def _compile_paths(paths: Mapping[str, Any], where: str) -> tuple[Match, ...]:
         place = f"{where}.paths.{path}"
         try:
             steps = parse_path(path)
-        except PathProblem as problem:
+        except ValuePathError as problem:
             raise CheckError(f"{path!r}: {problem}", where=place) from problem
         match = compile_matcher(as_matcher(wanted, where=place), where=place)
         compiled.append(_at_path(steps, match))

@@ -16,7 +16,6 @@ def read_json(text: str, *, constants: bool) -> Parsed:
     """Return the JSON value that a text is, with nothing but white space around it.
 
     Args:
-        text: The text.
         constants: Whether `NaN`, `Infinity` and `-Infinity`, which JSON lacks, are let through.
 
     Raises:

@@ -141,7 +141,6 @@ def negated(part: NamedRule, written: object) -> Judging:
     """Return the rule that a part does not hold. A part that has a score gives its opposite.
 
     Args:
-        part: The part.
         written: It as the file has it, for the reason.
     """
     wanted = f"no {part.name} {shown(written, EXPECTED_CHARS)}"
@@ -291,10 +290,7 @@ def compile_check(
     """Return a check that is ready to judge.
 
     Args:
-        check: The check.
-        where: Its place, for messages.
         own: Place → function, for each check in Python.
-        find: Finds a call that was written into a text.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong.
@@ -315,15 +311,14 @@ def compile_check(
             judging = _unless_cut_off(judging)
         case SameAsCheck():  # two replies that are cut off alike are equal: that is no excuse
             judging = compile_same_as(check.same_as)
-        case CachedTokensCheck():  # how the reply ends says nothing of its prompt
-            judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
         case PythonCheck() | NamedCheck():
             judging = _unless_cut_off(_alone(compile_own(check, own[where])))
         case _:
             judging = _alone(guarded(_simple(check, f"{where}.{name}", find), _NO[type(check)]))
             if _reads_text(check):
                 judging = unless_reasoning_is_there(judging)
-            judging = _unless_cut_off(judging)
+            if not isinstance(check, CachedTokensCheck):  # how it ends says nothing of its prompt
+                judging = _unless_cut_off(judging)
     rule = NamedRule(name=name, rule=judging)
     if check.turn is None:
         return rule
@@ -432,7 +427,6 @@ class Checks:
         rules: The compiled checks, in the file's order.
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
-        find: Finds a call that was written into a text.
         marks: The marks of reasoning that are taken apart before the checks see a reply.
     """
 
@@ -442,7 +436,6 @@ class Checks:
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
     marks: tuple[str, ...] = ()
-    _apart: dict[tuple[str, ...], Checks] = field(default_factory=dict, repr=False, compare=False)
 
     def taking_apart(self, marks: tuple[str, ...]) -> Checks:
         """Return the checks for replies whose content may hold reasoning between such marks.
@@ -451,10 +444,8 @@ class Checks:
         """
         if marks == self.marks:
             return self
-        if marks not in self._apart:
-            meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
-            self._apart[marks] = replace(self, digest=meant, marks=marks, _apart={})
-        return self._apart[marks]
+        meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
+        return replace(self, digest=meant, marks=marks)
 
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
@@ -499,7 +490,6 @@ def compile_checks(
     A check in Python runs the code of its module here.
 
     Args:
-        expect: The checks of one test.
         where: The test's place or name, for messages.
         origin: Where the test stands, for checks in Python.
         tools: The tools that the test offers, as they are sent.

@@ -109,7 +109,6 @@ def as_regex(pattern: str, *, ascii_only: bool = False) -> str:
     in what a sign of a word and a blank is, too.
 
     Args:
-        pattern: The pattern.
         ascii_only: Whether it is one of ASCII (`(?a)`), where both agree on words.
     """
     return _SIGN.sub(lambda found: _as_regex(found, ascii_only=ascii_only), pattern)

@@ -58,7 +58,6 @@ class OwnFunction:
 
     Args:
         name: `package.module:function`.
-        function: It.
         source: Digest of the files that it was loaded from; empty where they cannot be read.
         check: What its verdicts call the check.
     """
@@ -73,9 +72,7 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
     """Return the function that a check names. This runs the code of its module.
 
     Args:
-        check: The check.
         folder: Where the module is looked for before the import path is.
-        where: The check's place, for messages.
 
     Raises:
         CheckError: There is no such function, its module cannot be imported, or it does not take

@@ -215,7 +215,6 @@ class Split:
     """A content taken apart. Its pieces, joined, are the content.
 
     Args:
-        pieces: What stands in it, in its order.
         marks: The rows of the table that were found, each once.
         is_open: The last block was never closed.
     """
@@ -240,7 +239,6 @@ def split_content(content: str, names: Iterable[str] = ALL_MARKS) -> Split | Non
     """Return a content taken apart, or None where no reasoning stands in it.
 
     Args:
-        content: The content.
         names: Which marks are looked for.
     """
     return _split(content, frozenset(names))
@@ -256,7 +254,6 @@ def taken_apart(reply: ChatReply, names: Sequence[str]) -> ChatReply:
     """Return a reply, and the replies before it, with reasoning where it belongs.
 
     Args:
-        reply: The reply.
         names: Which marks are looked for in its content.
     """
     if not names:

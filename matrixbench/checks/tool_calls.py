@@ -75,8 +75,6 @@ def compile_tool_calls(
     calls beyond those that are allowed make it smaller.
 
     Args:
-        expected: The calls.
-        where: The check's place, for messages.
         find: Finds a call that was written into a text, where the reply has none.
 
     Raises:

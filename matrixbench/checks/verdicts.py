@@ -88,12 +88,7 @@ Judging: TypeAlias = Callable[[ChatReply, Reference], Verdict]
 
 
 class UnjudgeableError(Exception):
-    """A check cannot say yes or no of a reply: its trial is `errored`, and counts for neither.
-
-    Args:
-        kind: What is missing.
-        reason: One line for people.
-    """
+    """A check cannot say yes or no of a reply: its trial is `errored`, and counts for neither."""
 
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(reason)
@@ -106,10 +101,6 @@ class FaultError(Exception):
 
     A model must not leave the count by what it writes, and what nobody could look at is no proof of
     the opposite.
-
-    Args:
-        kind: The kind of the check's own no.
-        reason: One line for people.
     """
 
     def __init__(self, kind: Kind, reason: str) -> None:

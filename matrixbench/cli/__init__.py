@@ -146,7 +146,9 @@ def main() -> NoReturn:
     try:
         app(prog_name=NAME)  # not «python -m matrixbench»: completion scripts go by it
     except MatrixbenchError as error:
-        say(f"error: {error}")
+        first, *others = error.messages
+        for message in (f"error: {first}", *others):
+            say(message)
         sys.exit(error.exit_code)
     except InterruptedByUser:
         say("interrupted")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.charts.drawing import Wish, draw_files
+from matrixbench.charts.files import Wish, draw_files
 from matrixbench.cli.opening import OfFileOrStore
 from matrixbench.cli.shared import IntervalName, put
 from matrixbench.errors import UsageError

@@ -13,17 +13,16 @@ import typer
 from matrixbench.charts import check_suffix, draw, save
 from matrixbench.cli.opening import OfFileOrStore
 from matrixbench.cli.shared import AsJson, print_json, say
-from matrixbench.comparison.data import comparison_json
 from matrixbench.comparison.pairs import compare_results
 from matrixbench.comparison.values import MAX_DROP, GateVerdict, Look, Missing
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.output.compare import By, markdown, print_comparison
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.plan.planner import wanted_of
 from matrixbench.safe_files import write_whole
 
 if TYPE_CHECKING:
-    from matrixbench.comparison.values import Comparison
+    from matrixbench.comparison.data import Comparison
     from matrixbench.results.experiment import Results
 
 MARKDOWN = ".md"
@@ -147,7 +146,7 @@ def compare(
             unmeasured=rule.gate,
         )
     if as_json:
-        print_json(comparison_json(found))
+        print_json(found.to_dict())
     else:
         print_comparison(found, by, console(sys.stdout))
     if output is not None:

@@ -14,9 +14,9 @@ from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json, say
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import UsageError
 from matrixbench.gated import execute as run
-from matrixbench.output.plan import summary_json
+from matrixbench.output.execute import print_summary, summary_json
 from matrixbench.output.progress import progress_for
-from matrixbench.output.tables import console, print_summary
+from matrixbench.output.text import console
 from matrixbench.run.settings import Mode
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from matrixbench.cli.opening import store_here
 from matrixbench.cli.shared import StorePath, put, say
 from matrixbench.errors import UsageError
 from matrixbench.importers.tool_bench import import_tool_bench, read_tool_bench
-from matrixbench.output.tables import counted
+from matrixbench.spec.wording import counted
 from matrixbench.store.database import open_store
 
 if TYPE_CHECKING:

@@ -9,16 +9,9 @@ import typer
 
 from matrixbench.cli.opening import OfFile, settings_of
 from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json
-from matrixbench.comparison.power import power_of_plan
 from matrixbench.gated import build_plan
-from matrixbench.output.plan import plan_json
-from matrixbench.output.tables import (
-    console,
-    print_aside,
-    print_builds,
-    print_cells,
-    print_plan,
-)
+from matrixbench.output.plan import plan_json, print_builds, print_cells, print_plan
+from matrixbench.output.text import console
 from matrixbench.run.prepare import nothing_in_file
 
 
@@ -47,13 +40,10 @@ def plan(
     if as_json:
         print_json(plan_json(prepared, cells=cells))
     elif cells:
-        print_cells(prepared.cells(), out)
+        print_cells(prepared, out)
     else:
-        print_plan(prepared.plan, out)
-        power = power_of_plan(prepared.plan, prepared.wanted, prepared.history)
-        if power is not None:
-            print_aside(power.line, out)
+        print_plan(prepared, out)
         if builds:
-            print_builds(prepared.builds(), out)
+            print_builds(prepared, out)
     if not prepared.plan.cells:
         raise nothing_in_file(experiment, source.where or ())

@@ -10,9 +10,8 @@ import typer
 from matrixbench.cli.opening import OfFileOrStore, attempts_of
 from matrixbench.cli.shared import AsJson, Attempts, print_json
 from matrixbench.output.rank import Fresh, print_ranking, ranking_json
-from matrixbench.output.tables import console
-from matrixbench.results.tables import cell_frame
-from matrixbench.results.totals import ranked_axes, total_frame
+from matrixbench.output.text import console
+from matrixbench.results.totals import BY_ATTR, total_frame
 
 
 def rank(
@@ -39,9 +38,10 @@ def rank(
     """
     ks = () if k is None else attempts_of(k)
     with source.results() as results:
-        axes = [axis.strip() for axis in by.split(",")] if by else ranked_axes(cell_frame(results))
-        totals = total_frame(results, axes, ks=ks, common=common)
+        asked = [axis.strip() for axis in by.split(",")] if by else []
+        totals = total_frame(results, asked, ks=ks, common=common)
         offset = source.seed_offset + results.seeds_taken
+    axes = totals.attrs[BY_ATTR]
     fresh = Fresh(target=source.target, seed_offset=offset)
     if as_json:
         print_json(ranking_json(results.experiment, axes, totals, fresh))

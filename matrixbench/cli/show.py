@@ -19,7 +19,7 @@ from matrixbench.output.show import (
     replies_json,
     trial_json,
 )
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.records import Outcome
 from matrixbench.results.replies import Wish, shown_cells, shown_launches, shown_trial
 

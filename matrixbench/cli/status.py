@@ -6,8 +6,8 @@ import sys
 
 from matrixbench.cli.opening import OfFile, settings_of
 from matrixbench.cli.shared import AsJson, print_json, say
-from matrixbench.output.show import print_status, status_json
-from matrixbench.output.tables import console
+from matrixbench.output.status import print_status, status_json
+from matrixbench.output.text import console
 from matrixbench.results.experiment import open_results
 from matrixbench.results.status import status_of
 
@@ -24,4 +24,4 @@ def status(*, source: OfFile, as_json: AsJson = False) -> None:
         if as_json:
             print_json(status_json(results.prepared, found))
         else:
-            print_status(found, console(sys.stdout))
+            print_status(results.prepared, found, console(sys.stdout))

@@ -11,7 +11,7 @@ import typer
 from matrixbench.cli.opening import store_here
 from matrixbench.cli.shared import AsJson, print_json, put, say
 from matrixbench.errors import StoreError
-from matrixbench.output.tables import counted
+from matrixbench.spec.wording import counted
 from matrixbench.store.upkeep import Part, check, compact, merge, prune, size_of, weigh
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check_store(store: Location = None, as_json: AsJson = False) -> None:
     else:
         put(
             f"{path}: {_size(found.bytes)}, {counted(found.trials, 'trial')}, "
-            f"{_replies(found.replies)}, "
+            f"{counted(found.replies, 'reply')}, "
             f"{counted(found.launches, 'launch run')}, {counted(found.builds, 'build')}"
         )
         put(f"experiments: {', '.join(found.experiments) or 'none'}")
@@ -165,12 +165,8 @@ def prune_store(
 
 
 def _named(weight: Weight, part: Part) -> str:
-    texts = f"the texts of {_replies(weight.replies)} ({_size(weight.bytes)})"
+    texts = f"the texts of {counted(weight.replies, 'reply')} ({_size(weight.bytes)})"
     return texts if part.replies else f"{counted(weight.trials, 'trial')}, with {texts}"
-
-
-def _replies(count: int) -> str:
-    return f"{count:,} {'reply' if count == 1 else 'replies'}"
 
 
 def _size(number: float) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from matrixbench.cli.shared import AsJson, print_json
 from matrixbench.output.suites import print_suite, print_suites, suite_json
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.spec.suites import list_suite, shipped_suites
 
 

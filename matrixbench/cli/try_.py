@@ -15,7 +15,7 @@ from matrixbench.cli.shared import AsJson, File, InterruptedByUser, Where, print
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.output.progress import LogProgress
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.output.try_ import choice_lines, counts_line, print_tried, tried_json
 from matrixbench.run.events import LaunchReady, LaunchStarting
 from matrixbench.run.inspection import unless_stopped

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import File, put
-from matrixbench.output.tables import counted
 from matrixbench.run.preflight import inspect, launches_of
 from matrixbench.run.servers import Servers
+from matrixbench.spec.wording import counted
 
 
 def validate(file: File) -> None:

@@ -1,4 +1,4 @@
-"""One pair of cells: what the comparison rests on, what is missing, and its test."""
+"""One pair of cells: what its comparison rests on, its test, and what missing trials change."""
 
 from __future__ import annotations
 
@@ -7,24 +7,167 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.values import Basis, CellResult, Count, Deterministic, Overall
-from matrixbench.stats.paired import Pairs, holm, mcnemar_exact, phi, pooled_phi
+from matrixbench.comparison.values import Basis, CellResult, Count, Deterministic
+from matrixbench.stats.paired import holm, mcnemar_exact, phi, pooled_phi
 from matrixbench.stats.proportions import Difference, Interval, boschloo, newcombe_difference
 from matrixbench.stats.sequential import (
     independent_evidence,
-    mean_difference,
-    mean_evidence,
     p_value,
     paired_evidence,
     sequential_difference,
 )
-from matrixbench.stats.stratified import are_pairs, stratum_of, test_weights
+from matrixbench.stats.stratified import are_pairs, stratum_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matrixbench.comparison.values import Candidate, CellPair, Extreme, Trials
     from matrixbench.stats.stratified import Stratum
+
+PAIRING_PAYS = 0.2
+"""From this pooled phi on, cells that share seeds are tested as pairs. Below it the unpaired test
+sees more; choosing like this keeps the error below 5 % (tests/benchmarks/pairing_error.py)."""
+
+SEQUENTIAL_PAIRS, SEQUENTIAL = "sequential pairs", "sequential"
+"""What the tests of adaptive trials are called."""
+
+
+def assess(
+    pairs: Sequence[CellPair], *, each: bool = True
+) -> list[tuple[CellResult, Stratum | None]]:
+    """Return what is known of each pair of cells; the stratum where there is chance in it.
+
+    Cells that share seeds are tested as pairs (exact McNemar) where the correlation within cells,
+    pooled over all of them, says that pairing holds, else by Boschloo's test. Holm's correction
+    runs over all cells with a p-value; that over all candidates is the caller's.
+
+    Args:
+        each: Whether each cell is tested by itself. All of them together do not need it, but for
+            adaptive trials, and exact tests of many cells take long.
+    """
+    found = [_described(pair) for pair in pairs]
+    if not each and not any(pair.adaptive for pair in pairs):
+        return found
+    strata = [stratum for _, stratum in found if stratum is not None]
+    correlation = pooled_phi(stratum.pairs() for stratum in strata if stratum.paired)
+    as_pairs = correlation is not None and correlation >= PAIRING_PAYS
+    tested = [
+        (result if stratum is None else _tested(result, stratum, as_pairs=as_pairs), stratum)
+        for result, stratum in found
+    ]
+    adjusted = iter(holm([result.p for result, _ in tested if result.p is not None]))
+    return [
+        (result if result.p is None else replace(result, p_holm=next(adjusted)), stratum)
+        for result, stratum in tested
+    ]
+
+
+def basis_of(pair: CellPair) -> Basis:
+    """Return what the comparison of two cells can rest on."""
+    up, down = pair.sides
+    if not up.passed or not down.passed:
+        return Basis.NOT_COMPARABLE
+    if pair.shared:
+        return Basis.SHARED
+    if up.by_request or down.by_request:
+        return Basis.BY_REQUEST
+    if any(pair.greedy):
+        return Basis.GREEDY if all(pair.greedy) else Basis.NOT_COMPARABLE
+    if up.seeds_ignored or down.seeds_ignored:
+        return Basis.ONE_DRAW
+    shared = len(up.passed.keys() & down.passed.keys())
+    return Basis.PAIRED if are_pairs(shared, len(up.passed), len(down.passed)) else Basis.UNPAIRED
+
+
+def _described(pair: CellPair) -> tuple[CellResult, Stratum | None]:
+    basis = basis_of(pair)
+    if basis is Basis.NOT_COMPARABLE:
+        return CellResult(pair=pair, basis=basis), None
+    if basis is Basis.ONE_DRAW:
+        return _one_draw(pair), None
+    if basis in {Basis.PAIRED, Basis.UNPAIRED}:
+        up, down = pair.candidate.passed, pair.baseline.passed
+        luck = next((side.first_seed for side in pair.sides if side.common_seeds), None)
+        return CellResult(pair=pair, basis=basis), stratum_of(pair.test, up, down, luck=luck)
+    return _equality(pair, basis), None
+
+
+def _one_draw(pair: CellPair) -> CellResult:
+    """Return what is known where all trials of a side are one draw of chance.
+
+    The difference has the interval of so many draws. It has no test: two sides of one draw each
+    differ or do not, and neither is evidence.
+    """
+    up, down = (((side.ratio or 0.0) * side.draws, side.draws) for side in pair.sides)
+    return CellResult(
+        pair=pair,
+        basis=Basis.ONE_DRAW,
+        trials=(up[1], down[1]),
+        difference=newcombe_difference(up, down),
+    )
+
+
+def _equality(pair: CellPair, basis: Basis) -> CellResult:
+    up, down = pair.sides
+    estimate = (up.ratio or 0.0) - (down.ratio or 0.0)
+    common = up.passed.keys() & down.passed.keys()
+    alike = all(up.passed[seed] == down.passed[seed] for seed in common)
+    same = up.by_request == down.by_request and alike and estimate == 0
+    answered = up.replies.keys() & down.replies.keys()
+    return CellResult(
+        pair=pair,
+        basis=basis,
+        trials=(len(up.passed), len(down.passed)),
+        difference=Difference(estimate=estimate, interval=Interval(low=estimate, high=estimate)),
+        same=same,
+        same_replies=same and all(up.replies[seed] == down.replies[seed] for seed in answered),
+    )
+
+
+def _tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
+    """Return a pair of cells with its test and its interval, over all trials of both sides."""
+    adaptive = result.pair.adaptive
+    up, down = result.pair.counts if adaptive else stratum.counts()
+    table = stratum.pairs() if stratum.paired else None
+    result = replace(
+        result, trials=(up[1], down[1]), pairs=table, phi=None if table is None else phi(table)
+    )
+    if adaptive:
+        if table is not None and as_pairs:
+            evidence, test = paired_evidence(table.worse, table.better), SEQUENTIAL_PAIRS
+        else:
+            evidence, test = independent_evidence(up, down), SEQUENTIAL
+        difference = sequential_difference(up, down)
+        p = p_value(evidence)
+        return replace(result, difference=difference, test=test, evidence=evidence, p=p)
+    if table is not None and as_pairs:
+        p, test = mcnemar_exact(table.worse, table.better), "mcnemar"
+    else:
+        p, test = boschloo(up, down), "boschloo"
+    return replace(result, difference=stratum.difference(), test=test, p=p)
+
+
+def certain_cells(results: Sequence[CellResult]) -> Deterministic:
+    """Count the cells that equality decides."""
+    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.ONE_DRAW, Basis.NOT_COMPARABLE}
+    by_test: dict[str, list[float]] = defaultdict(list)
+    same = same_replies = 0
+    for result in results:
+        if result.basis in sampled or result.difference is None:
+            continue
+        by_test[result.pair.test].append(result.difference.estimate)
+        same += result.same is True
+        same_replies += result.same_replies is True
+    all_of_them = [value for values in by_test.values() for value in values]
+    means = [sum(values) / len(values) for values in by_test.values()]
+    return Deterministic(
+        cells=len(all_of_them),
+        same=same,
+        same_replies=same_replies,
+        worse=sum(value < 0 for value in all_of_them),
+        better=sum(value > 0 for value in all_of_them),
+        mean=sum(means) / len(means) if means else 0.0,
+    )
 
 
 class End(StrEnum):
@@ -89,7 +232,7 @@ def _count(every: Sequence[Trials], two: Sequence[Trials]) -> Count:
         counted=counted,
         rejected=sum(side.rejected for side in every),
         errored=sum(side.errored for side in every),
-        raised=sum(side.raised for side in every),
+        check_raised=sum(side.raised for side in every),
         never_asked=sum(side.never_asked for side in every),
         missing=sum(len(side.missing) for side in two),
         without_partner=sum(len(side.missing) for side in two if not side.cell),
@@ -126,8 +269,8 @@ def _where_missing(candidate: Candidate) -> tuple[Count, Count]:
 
 def _kinds(side: Count) -> str:
     found = (
-        (side.errored - side.raised, "errored"),
-        (side.raised, "at which a check raised"),
+        (side.errored - side.check_raised, "errored"),
+        (side.check_raised, "at which a check raised"),
         (side.never_asked, "never asked"),
         (side.without_partner, "of cells that only the other side has"),
     )
@@ -147,7 +290,7 @@ def _said(extreme: Extreme) -> str:
 
 def _advice(candidate: Candidate) -> str:
     counts = _where_missing(candidate)
-    unheard = [side.errored > side.raised or side.never_asked > 0 for side in counts]
+    unheard = [side.errored > side.check_raised or side.never_asked > 0 for side in counts]
     steps = (
         (
             unheard[0] or (unheard[1] and not candidate.earlier),
@@ -158,7 +301,7 @@ def _advice(candidate: Candidate) -> str:
             "an earlier build is not asked again, but trials may be lowered to what it has",
         ),
         (
-            any(side.raised for side in counts),
+            any(side.check_raised for side in counts),
             "mend the check that raised, and the stored replies are judged again",
         ),
         (
@@ -167,217 +310,3 @@ def _advice(candidate: Candidate) -> str:
         ),
     )
     return ", ".join(step for needed, step in steps if needed)
-
-
-PAIRED, UNPAIRED = "sequential pairs", "sequential"
-"""What the tests are called."""
-
-
-def tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
-    """Return a pair of cells with its test and its interval, over all trials of both sides."""
-    candidate, baseline = _counts(result)
-    table = stratum.pairs() if stratum.paired else None
-    paired = table is not None and as_pairs
-    evidence = (
-        paired_evidence(table.worse, table.better)
-        if table is not None and paired
-        else independent_evidence(candidate, baseline)
-    )
-    return replace(
-        result,
-        trials=(candidate[1], baseline[1]),
-        difference=sequential_difference(candidate, baseline),
-        pairs=table,
-        phi=None if table is None else phi(table),
-        test=PAIRED if paired else UNPAIRED,
-        evidence=evidence,
-        p=p_value(evidence),
-    )
-
-
-def overall(results: Sequence[CellResult], strata: Sequence[Stratum]) -> Overall:
-    """Return all sampled cells together: the mean of their evidence, the mean difference.
-
-    Nothing is said of «such tests»: Student's interval does not allow for stopping.
-    """
-    counts = [_counts(result) for result in results]
-    weights = test_weights(strata)
-    difference = mean_difference(counts, weights)
-    tables = [stratum.pairs() for stratum in strata if stratum.paired]
-    p = p_value(mean_evidence([result.evidence or 0.0 for result in results]))
-    ratios = [
-        sum(w * both[side][0] / both[side][1] for w, both in zip(weights, counts, strict=True))
-        for side in (0, 1)
-    ]
-    return Overall(
-        ratios=(ratios[0], ratios[1]),
-        difference=difference,
-        across_tests=None,
-        p=p,
-        p_holm=p,
-        cells=len(results),
-        tests=len({stratum.test for stratum in strata}),
-        trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
-        pairs=Pairs.added(tables),
-        phi=pooled_phi(tables),
-        adaptive=True,
-    )
-
-
-def _counts(result: CellResult) -> tuple[tuple[int, int], tuple[int, int]]:
-    return _adaptive_count(result.pair.candidate), _adaptive_count(result.pair.baseline)
-
-
-def _adaptive_count(side: Trials) -> tuple[int, int]:
-    return sum(side.passed.values()), len(side.passed)
-
-
-def certain_cells(results: Sequence[CellResult]) -> Deterministic:
-    """Count the cells that equality decides."""
-    sampled = {Basis.PAIRED, Basis.UNPAIRED, Basis.ONE_DRAW, Basis.NOT_COMPARABLE}
-    by_test: dict[str, list[float]] = defaultdict(list)
-    same = same_replies = 0
-    for result in results:
-        if result.basis in sampled or result.difference is None:
-            continue
-        by_test[result.pair.test].append(result.difference.estimate)
-        same += result.same is True
-        same_replies += result.same_replies is True
-    all_of_them = [value for values in by_test.values() for value in values]
-    means = [sum(values) / len(values) for values in by_test.values()]
-    return Deterministic(
-        cells=len(all_of_them),
-        same=same,
-        same_replies=same_replies,
-        worse=sum(value < 0 for value in all_of_them),
-        better=sum(value > 0 for value in all_of_them),
-        mean=sum(means) / len(means) if means else 0.0,
-    )
-
-
-PAIRING_PAYS = 0.2
-"""From this pooled phi on, cells that share seeds are tested as pairs. Below it the unpaired test
-sees more; choosing like this keeps the error below 5 % (tests/benchmarks/pairing_error.py)."""
-
-
-def assess(
-    pairs: Sequence[CellPair], *, each: bool = True
-) -> list[tuple[CellResult, Stratum | None]]:
-    """Return what is known of each pair of cells; the stratum where there is chance in it.
-
-    Cells that share seeds are tested as pairs (exact McNemar) where the correlation within cells,
-    pooled over all of them, says that pairing holds, else by Boschloo's test. Holm's correction
-    runs over all cells with a p-value; that over all candidates is the caller's.
-
-    Args:
-        pairs: The pairs of cells.
-        each: Whether each cell is tested by itself. All of them together do not need it, but for
-            adaptive trials, and exact tests of many cells take long.
-    """
-    found = [_described(pair) for pair in pairs]
-    if not each and not any(pair.adaptive for pair in pairs):
-        return found
-    strata = [stratum for _, stratum in found if stratum is not None]
-    correlation = pooled_phi(stratum.pairs() for stratum in strata if stratum.paired)
-    as_pairs = correlation is not None and correlation >= PAIRING_PAYS
-    tested = [
-        (result if stratum is None else _tested(result, stratum, as_pairs=as_pairs), stratum)
-        for result, stratum in found
-    ]
-    adjusted = iter(holm([result.p for result, _ in tested if result.p is not None]))
-    return [
-        (result if result.p is None else replace(result, p_holm=next(adjusted)), stratum)
-        for result, stratum in tested
-    ]
-
-
-def basis_of(pair: CellPair) -> Basis:
-    """Return what the comparison of two cells can rest on."""
-    up, down = pair.sides
-    if not up.passed or not down.passed:
-        return Basis.NOT_COMPARABLE
-    if pair.shared:
-        return Basis.SHARED
-    if up.by_request or down.by_request:
-        return Basis.BY_REQUEST
-    if any(pair.greedy):
-        return Basis.GREEDY if all(pair.greedy) else Basis.NOT_COMPARABLE
-    if up.seeds_ignored or down.seeds_ignored:
-        return Basis.ONE_DRAW
-    shared = len(up.passed.keys() & down.passed.keys())
-    return Basis.PAIRED if are_pairs(shared, len(up.passed), len(down.passed)) else Basis.UNPAIRED
-
-
-def _described(pair: CellPair) -> tuple[CellResult, Stratum | None]:
-    basis = basis_of(pair)
-    if basis is Basis.NOT_COMPARABLE:
-        return CellResult(pair=pair, basis=basis), None
-    if basis is Basis.ONE_DRAW:
-        return _one_draw(pair), None
-    if basis in {Basis.PAIRED, Basis.UNPAIRED}:
-        up, down = pair.candidate.passed, pair.baseline.passed
-        return CellResult(pair=pair, basis=basis), stratum_of(pair.test, up, down, luck=_luck(pair))
-    return _equality(pair, basis), None
-
-
-def _one_draw(pair: CellPair) -> CellResult:
-    """Return what is known where all trials of a side are one draw of chance.
-
-    The difference has the interval of so many draws. It has no test: two sides of one draw each
-    differ or do not, and neither is evidence.
-    """
-    up, down = (((side.ratio or 0.0) * side.draws, side.draws) for side in pair.sides)
-    return CellResult(
-        pair=pair,
-        basis=Basis.ONE_DRAW,
-        trials=(up[1], down[1]),
-        difference=newcombe_difference(up, down),
-    )
-
-
-def _luck(pair: CellPair) -> int | None:
-    """Return the seed of trial 0 where a side shares its seeds with other tests."""
-    return next((side.first_seed for side in pair.sides if side.common_seeds), None)
-
-
-def _equality(pair: CellPair, basis: Basis) -> CellResult:
-    up, down = pair.sides
-    estimate = (up.ratio or 0.0) - (down.ratio or 0.0)
-    same = up.by_request == down.by_request and _alike(up, down) and estimate == 0
-    return CellResult(
-        pair=pair,
-        basis=basis,
-        trials=(len(up.passed), len(down.passed)),
-        difference=Difference(estimate=estimate, interval=Interval(low=estimate, high=estimate)),
-        same=same,
-        same_replies=same and all(up.replies[s] == down.replies[s] for s in _common(up, down)),
-    )
-
-
-def _common(up: Trials, down: Trials) -> list[int]:
-    return sorted(up.replies.keys() & down.replies.keys())
-
-
-def _alike(up: Trials, down: Trials) -> bool:
-    return all(up.passed[seed] == down.passed[seed] for seed in up.passed.keys() & down.passed)
-
-
-def _tested(result: CellResult, stratum: Stratum, *, as_pairs: bool) -> CellResult:
-    if result.pair.adaptive:
-        return tested(result, stratum, as_pairs=as_pairs)
-    candidate, baseline = stratum.counts()
-    table = stratum.pairs() if stratum.paired else None
-    mcnemar = table is not None and as_pairs
-    return replace(
-        result,
-        trials=(candidate[1], baseline[1]),
-        difference=stratum.difference(),
-        pairs=table,
-        phi=None if table is None else phi(table),
-        test="mcnemar" if mcnemar else "boschloo",
-        p=(
-            mcnemar_exact(table.worse, table.better)
-            if table is not None and mcnemar
-            else boschloo(candidate, baseline)
-        ),
-    )

@@ -1,70 +1,116 @@
-"""A comparison as plain data, for JSON and for tables."""
+"""The whole comparison: every candidate against one baseline, and all of it as plain data."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from matrixbench.comparison.values import GateVerdict, Missing
 from matrixbench.stats.power import POWER
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from matrixbench.comparison.values import (
         Anytime,
         CandidateResult,
         CellResult,
-        Comparison,
-        Count,
         Deterministic,
         Extreme,
         Gate,
-        Looked,
         Overall,
         Trials,
     )
     from matrixbench.records import JsonObject
-    from matrixbench.stats.paired import Pairs
     from matrixbench.stats.power import Sides
-    from matrixbench.stats.proportions import Interval
+    from matrixbench.stats.proportions import Difference, Interval
 
 
-def comparison_json(comparison: Comparison) -> JsonObject:
-    """Return a comparison as data.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Comparison:
+    """Every candidate against one baseline.
 
-    Ratios, differences (candidate less baseline), drops and p-values are between −1 and 1; `low`
-    and `high` are the ends of 95 % intervals, null where there is no chance; counts are counts.
-    `check_raised` is a part of `errored`; `missing` is what was due and has no verdict. Every `p`
-    is of one test alone, every `p_holm` the same after Holm's correction: of cells over the cells
-    of all candidates, of tests over theirs, of `overall` over all candidates. `detectable_drop` is
-    what the test of that `p` shows in 80 % of runs.
+    Args:
+        candidates: The others.
+        missing: What was made of trials without a verdict.
+        remembered: Whether the store keeps that these trials were looked at.
     """
-    return {
-        "experiment": comparison.experiment,
-        "axis": comparison.axis,
-        "baseline": comparison.baseline,
-        "verdict": comparison.verdict.value,
-        "missing": comparison.missing.value,
-        "look_remembered": comparison.remembered,
-        "candidates": [_candidate(candidate) for candidate in comparison.candidates],
-    }
+
+    experiment: str
+    axis: str
+    baseline: str
+    candidates: tuple[CandidateResult, ...]
+    missing: Missing = Missing.WORST
+    remembered: bool = True
+
+    def __repr__(self) -> str:
+        """Say what it comes to: all of it would fill a notebook."""
+        names = ", ".join(candidate.name for candidate in self.candidates)
+        return f"<comparison of {names} with {self.axis}={self.baseline}: {self.verdict.value}>"
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """The worst verdict of any candidate."""
+        found = {candidate.gate.verdict for candidate in self.candidates}
+        for verdict in (GateVerdict.REGRESSION, GateVerdict.UNDECIDED):
+            if verdict in found:
+                return verdict
+        return GateVerdict.NO_WORSE
+
+    def to_dict(self) -> JsonObject:
+        """Return all of it as data, as `compare --json` prints it.
+
+        Ratios, differences (candidate less baseline), drops and p-values are between −1 and 1;
+        `low` and `high` are the ends of 95 % intervals, null where there is no chance; counts are
+        counts. `check_raised` is a part of `errored`; `missing` is what was due and has no verdict.
+        Every `p` is of one test alone, every `p_holm` the same after Holm's correction: of cells
+        over the cells of all candidates, of tests over theirs, of `overall` over all candidates.
+        `detectable_drop` is what the test of that `p` shows in 80 % of runs.
+        """
+        return {
+            "experiment": self.experiment,
+            "axis": self.axis,
+            "baseline": self.baseline,
+            "verdict": self.verdict.value,
+            "missing": self.missing.value,
+            "look_remembered": self.remembered,
+            "candidates": [_candidate(candidate) for candidate in self.candidates],
+        }
+
+    def rows(self) -> list[JsonObject]:
+        """Return one flat row a pair of cells: the axes, then the numbers of `to_dict`.
+
+        `candidate` and `baseline` are what is compared, `candidate_cell` and `baseline_cell` the
+        ids.
+        """
+        return [
+            _row(self, candidate.name, cell)
+            for candidate in self.candidates
+            for cell in candidate.cells
+        ]
+
+    def frame(self) -> DataFrame:
+        """Return `rows` as a table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
 
 
 def _candidate(candidate: CandidateResult) -> JsonObject:
-    up, down = candidate.without_partner
+    sides = ("candidate", "baseline")
     return {
         "candidate": candidate.name,
         "gate": _gate(candidate.gate),
-        "overall": None if candidate.overall is None else _overall(candidate.overall),
+        "overall": _overall(candidate.overall),
         "power": None if candidate.sides is None else power_json(candidate.sides),
         "certain": _certain(candidate.certain),
-        "trials": {
-            "candidate": _count(candidate.counts[0]),
-            "baseline": _count(candidate.counts[1]),
-        },
+        "trials": dict(zip(sides, map(asdict, candidate.counts), strict=True)),
         "not_comparable": candidate.not_comparable,
-        "without_partner": {"candidate": up, "baseline": down},
+        "without_partner": dict(zip(sides, candidate.without_partner, strict=True)),
         "tests": [
             {
                 "test": test.test,
-                "overall": None if test.overall is None else _overall(test.overall),
+                "overall": _overall(test.overall),
                 "certain": _certain(test.certain),
             }
             for test in candidate.tests
@@ -105,7 +151,7 @@ def _gate(gate: Gate) -> JsonObject:
         "once": None if gate.once is None else gate.once.value,
         "anytime": None if gate.anytime is None else _anytime(gate.anytime),
         "only_bets": gate.only_bets or None,
-        "looked": None if gate.looked is None else _looked(gate.looked),
+        "looked": None if gate.looked is None else asdict(gate.looked),
     }
 
 
@@ -114,33 +160,10 @@ def _anytime(anytime: Anytime) -> JsonObject:
         "verdict": anytime.verdict.value,
         "rounds": anytime.rounds,
         "tests": anytime.tests,
-        "difference": anytime.difference.estimate,
-        **_ends(anytime.difference.interval),
+        **_difference(anytime.difference),
         "decided_after": anytime.decided_after,
         "together": anytime.together,
         "rounds_to_decide": anytime.rounds_to_decide,
-    }
-
-
-def _looked(looked: Looked) -> JsonObject:
-    return {
-        "trials": looked.trials,
-        "max_drop": looked.max_drop,
-        "verdict": looked.verdict.value,
-        "at": looked.at,
-    }
-
-
-def _count(count: Count) -> JsonObject:
-    return {
-        "due": count.due,
-        "counted": count.counted,
-        "rejected": count.rejected,
-        "errored": count.errored,
-        "check_raised": count.raised,
-        "never_asked": count.never_asked,
-        "without_partner": count.without_partner,
-        "missing": count.missing,
     }
 
 
@@ -150,20 +173,19 @@ def _extreme(extreme: Extreme) -> JsonObject:
         "verdict": extreme.verdict.value,
         "candidate_ratio": None if overall is None else overall.ratios[0],
         "baseline_ratio": None if overall is None else overall.ratios[1],
-        "difference": None if overall is None else overall.difference.estimate,
-        "low": None if overall is None else overall.difference.interval.low,
-        "high": None if overall is None else overall.difference.interval.high,
+        **_difference(None if overall is None else overall.difference),
         "p": None if overall is None else overall.p,
         "certain": _certain(extreme.certain),
     }
 
 
-def _overall(overall: Overall) -> JsonObject:
+def _overall(overall: Overall | None) -> JsonObject | None:
+    if overall is None:
+        return None
     return {
         "candidate_ratio": overall.ratios[0],
         "baseline_ratio": overall.ratios[1],
-        "difference": overall.difference.estimate,
-        **_ends(overall.difference.interval),
+        **_difference(overall.difference),
         "across_tests": None if overall.across_tests is None else _ends(overall.across_tests),
         "p": overall.p,
         "p_holm": overall.p_holm,
@@ -171,7 +193,7 @@ def _overall(overall: Overall) -> JsonObject:
         "tests": overall.tests,
         "candidate_trials": overall.trials[0],
         "baseline_trials": overall.trials[1],
-        "pairs": _pairs(overall.pairs) if overall.pairs.n else None,
+        "pairs": asdict(overall.pairs) if overall.pairs.n else None,
         "phi": overall.phi,
         "detectable_drop": overall.detectable_drop,
         "adaptive": overall.adaptive,
@@ -190,26 +212,27 @@ def _certain(certain: Deterministic) -> JsonObject:
 
 
 def _cell(cell: CellResult) -> JsonObject:
-    sampled = cell.has_interval
+    up, down = cell.pair.sides
+    difference = _difference(cell.difference)
+    if not cell.has_interval:
+        difference |= {"low": None, "high": None}
     return {
         "coordinates": cell.pair.coordinates,
-        "candidate": cell.pair.candidate.cell,
-        "candidate_build": cell.pair.candidate.build,
-        "baseline": cell.pair.baseline.cell,
-        "baseline_build": cell.pair.baseline.build,
-        "candidate_unverified": cell.pair.candidate.unverified or None,
-        "baseline_unverified": cell.pair.baseline.unverified or None,
-        "candidate_seeds_ignored": cell.pair.candidate.seeds_ignored or None,
-        "baseline_seeds_ignored": cell.pair.baseline.seeds_ignored or None,
+        "candidate": up.cell,
+        "candidate_build": up.build,
+        "baseline": down.cell,
+        "baseline_build": down.build,
+        "candidate_unverified": up.unverified or None,
+        "baseline_unverified": down.unverified or None,
+        "candidate_seeds_ignored": up.seeds_ignored or None,
+        "baseline_seeds_ignored": down.seeds_ignored or None,
         "basis": cell.basis.value,
         "candidate_trials": cell.trials[0],
         "baseline_trials": cell.trials[1],
-        **_lacking("candidate", cell.pair.candidate),
-        **_lacking("baseline", cell.pair.baseline),
-        "difference": None if cell.difference is None else cell.difference.estimate,
-        "low": cell.difference.interval.low if cell.difference and sampled else None,
-        "high": cell.difference.interval.high if cell.difference and sampled else None,
-        "pairs": None if cell.pairs is None else _pairs(cell.pairs),
+        **_lacking("candidate", up),
+        **_lacking("baseline", down),
+        **difference,
+        "pairs": None if cell.pairs is None else asdict(cell.pairs),
         "phi": cell.phi,
         "test": cell.test or None,
         "p": cell.p,
@@ -231,29 +254,14 @@ def _lacking(side: str, trials: Trials) -> JsonObject:
     }
 
 
-def _pairs(pairs: Pairs) -> JsonObject:
-    return {
-        "both": pairs.both,
-        "worse": pairs.worse,
-        "better": pairs.better,
-        "neither": pairs.neither,
-    }
+def _difference(difference: Difference | None) -> JsonObject:
+    if difference is None:
+        return {"difference": None, "low": None, "high": None}
+    return {"difference": difference.estimate, **_ends(difference.interval)}
 
 
 def _ends(interval: Interval) -> JsonObject:
     return {"low": interval.low, "high": interval.high}
-
-
-def comparison_rows(comparison: Comparison) -> list[JsonObject]:
-    """Return one flat row a pair of cells: the axes, then the numbers of `comparison_json`.
-
-    `candidate` and `baseline` are what is compared, `candidate_cell` and `baseline_cell` the ids.
-    """
-    return [
-        _row(comparison, candidate.name, cell)
-        for candidate in comparison.candidates
-        for cell in candidate.cells
-    ]
 
 
 def _row(comparison: Comparison, candidate: str, cell: CellResult) -> JsonObject:

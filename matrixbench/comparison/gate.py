@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from matrixbench.comparison.cells import (
     End,
     any_missing,
     assess,
-    basis_of,
     certain_cells,
     completed,
     lacking,
     unsettled,
 )
 from matrixbench.comparison.power import trials_to_decide
-from matrixbench.comparison.values import Anytime, Basis, Gate, GateVerdict, Look, Looked, Missing
+from matrixbench.comparison.rounds import look
+from matrixbench.comparison.values import Basis, Gate, GateVerdict, Look, Looked, Missing
 from matrixbench.identity import digest
-from matrixbench.stats.betting import Bets
 from matrixbench.stats.paired import ALPHA
-from matrixbench.stats.proportions import Difference, Interval
 from matrixbench.stats.stratified import no_worse, worse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from matrixbench.comparison.values import (
+        Anytime,
         Candidate,
         CellPair,
         CellResult,
@@ -41,324 +36,6 @@ if TYPE_CHECKING:
         Trials,
     )
     from matrixbench.stats.stratified import Stratum
-
-Floats: TypeAlias = "NDArray[np.float64]"
-
-_SAMPLED = {Basis.PAIRED, Basis.UNPAIRED, Basis.NOT_COMPARABLE}
-
-
-def look(pairs: Sequence[CellPair], *, max_drop: float, ignore: bool = False) -> Anytime | None:
-    """Return whether the complete rounds show that the candidate is no worse, or a regression.
-
-    It may be asked after every round. A trial without a verdict in a round that was reached counts
-    at its worst for «no worse» and for the interval's low end, at its best for «regression» and
-    the high end. Rounds that some launch has not come to do not count. Each error has a chance of
-    at most 2.5 %, at however many looks.
-
-    Args:
-        pairs: All pairs of cells; those without chance in them are left out.
-        max_drop: The drop of the mean success ratio that is allowed.
-        ignore: Whether rounds in which a trial has no verdict are left out instead.
-
-    Returns:
-        What is shown; None where no cell has chance in it.
-    """
-    import numpy as np
-
-    sampled = [pair for pair in pairs if _has_chance(pair)]
-    if not sampled:
-        return None
-    together = any(side.common_seeds for pair in sampled for side in pair.sides)
-    outcomes = _outcomes(sampled)
-    complete = not any(np.isnan(one).any() for *both, _ in outcomes for one in both)
-    ends = (None,) if ignore or complete else (End.WORST, End.BEST)
-    found = [
-        judge_rounds(_differences(outcomes, end), max_drop=max_drop, together=together)
-        for end in ends
-    ]
-    return _between(found[0], found[-1])
-
-
-def _outcomes(pairs: Sequence[CellPair]) -> list[tuple[Floats, Floats, str]]:
-    """Return the trials of both sides of each pair by index, and its test.
-
-    1 passed, 0 did not, NaN has no verdict; up to the last round that all have come to.
-    """
-    reached = min(side.reached for pair in pairs for side in pair.sides)
-    return [
-        (_by_index(pair.candidate, reached), _by_index(pair.baseline, reached), pair.test)
-        for pair in pairs
-    ]
-
-
-def _by_index(side: Trials, reached: int) -> Floats:
-    import numpy as np
-
-    seeds = range(side.first_seed, side.first_seed + reached)
-    return np.array([side.passed.get(seed, np.nan) for seed in seeds], dtype=np.float64)
-
-
-def _differences(outcomes: Sequence[tuple[Floats, Floats, str]], end: End | None) -> Floats:
-    """Return rounds × tests: means over a test's cells, candidate less baseline.
-
-    Args:
-        outcomes: As `_outcomes` returns them.
-        end: To which end trials without a verdict are put in; with None, rounds that have one are
-            left out.
-    """
-    import numpy as np
-
-    by_test: dict[str, list[Floats]] = defaultdict(list)
-    for up, down, test in outcomes:
-        if end is None:
-            by_test[test].append(up - down)
-        else:
-            passes = float(end is End.BEST)
-            by_test[test].append(
-                np.nan_to_num(up, nan=passes) - np.nan_to_num(down, nan=1 - passes)
-            )
-    found: Floats = np.column_stack([np.mean(cells, axis=0) for cells in by_test.values()])
-    return found[~np.isnan(found).any(axis=1)]
-
-
-def rounds_from(rows: Iterable[tuple[str, int, float]]) -> list[list[float]]:
-    """Return the complete rounds of rows of test, trial index and difference (one cell or more).
-
-    The first rounds up to the first in which a test of any other round is missing.
-    """
-    found: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for test, index, difference in rows:
-        found[index][test].append(difference)
-    tests = sorted({test for tests in found.values() for test in tests})
-    rounds = []
-    for index in range(len(found)):
-        if index not in found or len(found[index]) < len(tests):
-            break
-        rounds.append([fmean(found[index][test]) for test in tests])
-    return rounds
-
-
-def judge_rounds(
-    rounds: Sequence[Sequence[float]] | Floats, *, max_drop: float, together: bool = False
-) -> Anytime:
-    """Return what rounds of differences show.
-
-    No worse: a mean difference of −max_drop or less is ruled out; a regression: one of −max_drop
-    or more is, which rules «no difference» out as well. What a round has shown stays shown, so
-    that trials that were in flight when a run stopped do not undo it. But it does not stand
-    against the mean over all rounds, nor if other rounds show the opposite: then nothing is
-    decided.
-
-    Args:
-        rounds: Of each complete round, in order, each test's difference.
-        max_drop: The drop that is allowed.
-        together: Whether tests of a round share their seeds: then their mean is one bet.
-    """
-    bets = Bets(rounds, together=together)
-    estimate = float(bets.estimates[-1]) if len(rounds) else 0.0
-    # Nothing is below −1, so that there is nothing to bet on.
-    above = bets.ruled_out(-max_drop, above=True) if max_drop < 1 else 1
-    below = bets.ruled_out(-max_drop, above=False)
-    verdict, after = GateVerdict.UNDECIDED, None
-    if len(rounds) and above is not None and below is None and estimate > -max_drop:
-        verdict, after = GateVerdict.NO_WORSE, above
-    if below is not None and above is None and estimate < -max_drop:
-        verdict, after = GateVerdict.REGRESSION, below
-    needed = (
-        bets.rounds_to_rule_out(-max_drop, above=estimate > -max_drop)
-        if verdict is GateVerdict.UNDECIDED
-        else None
-    )
-    return Anytime(
-        verdict=verdict,
-        rounds=len(rounds),
-        tests=len(rounds[0]) if len(rounds) else 0,
-        difference=Difference(estimate=estimate, interval=bets.interval()),
-        decided_after=after,
-        together=together,
-        rounds_to_decide=needed if needed is None else max(needed, len(rounds) + 1),
-    )
-
-
-def _between(worst: Anytime, best: Anytime) -> Anytime:
-    """Return what holds whatever trials without a verdict would have said."""
-    shown: Anytime | None = None
-    if worst.verdict is GateVerdict.NO_WORSE:
-        shown = worst
-    elif best.verdict is GateVerdict.REGRESSION:
-        shown = best
-    low, high = worst.difference.interval.low, best.difference.interval.high
-    middle = (worst.difference.estimate + best.difference.estimate) / 2
-    return Anytime(
-        verdict=GateVerdict.UNDECIDED if shown is None else shown.verdict,
-        rounds=worst.rounds,
-        tests=worst.tests,
-        difference=Difference(estimate=middle, interval=Interval(low=low, high=high)),
-        decided_after=None if shown is None else shown.decided_after,
-        together=worst.together,
-        rounds_to_decide=None if shown else worst.rounds_to_decide,
-    )
-
-
-def _has_chance(pair: CellPair) -> bool:
-    return pair.sampled and basis_of(pair) in _SAMPLED
-
-
-FRESH = "fresh seeds (--seed-offset) give a fresh look"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What the rounds so far show, together with the cells that have no chance in them."""
-
-    verdict: GateVerdict
-    reasons: tuple[str, ...]
-    anytime: Anytime | None
-
-
-def by_rounds(candidate: Candidate, *, max_drop: float, missing: Missing) -> Shown:
-    """Return what may be said after every round.
-
-    As with one look, missing trials count at their worst and at their best, and what cells of one
-    side alone change is not shown.
-    """
-    shown = _read(candidate.pairs, max_drop, missing)
-    if not candidate.alone or missing is Missing.IGNORE:
-        return shown
-    every = _read([*candidate.pairs, *candidate.alone], max_drop, missing)
-    return (
-        shown if every.verdict is shown.verdict else replace(shown, verdict=GateVerdict.UNDECIDED)
-    )
-
-
-def choose(once: Gate, shown: Shown, candidate: Candidate, asked: Look | None) -> Gate:
-    """Return the gate by one look, by bets, or by both.
-
-    Where nobody asks for either: if all planned trials are there and no look was taken at fewer of
-    them, the one look counts, and where it is undecided, what a round had shown before: a verdict
-    that was given on the way is not taken back. If some are still to come, bets count, and the one
-    look where the rest could not change it any more. If there are more or fewer trials than at a
-    look, bets alone count. Two verdicts that contradict each other decide nothing.
-
-    Args:
-        once: The gate by one look, with what missing trials make of it.
-        shown: What the rounds show.
-        candidate: The candidate with its cells, and the looks that were taken at them.
-        asked: What was asked for.
-    """
-    adaptive = any(pair.adaptive for pair in candidate.pairs)
-    if shown.anytime is None or adaptive:
-        return replace(once, look=Look.SEQUENTIAL if adaptive else once.look)
-    looked = _before(candidate)
-    once = replace(once, anytime=shown.anytime, looked=looked)
-    if asked is Look.ONCE:
-        return replace(once, once=once.verdict)
-    if only_bets := _only_bets(once, candidate, asked, looked):
-        return _by_bets(once, shown, only_bets)
-    return _either(once, shown, pending=any_missing(candidate))
-
-
-def _either(once: Gate, shown: Shown, *, pending: bool) -> Gate:
-    """Return what one look or a round on the way to it shows."""
-    taken = None if pending and once.verdict is GateVerdict.UNDECIDED else once.verdict
-    once = replace(once, once=taken, look=Look.ONCE if taken else Look.ANY)
-    if shown.verdict in {GateVerdict.UNDECIDED, once.verdict}:
-        return once
-    if once.verdict is GateVerdict.UNDECIDED:
-        return _by_bets(once, shown, "")
-    said = "one look and the rounds on the way to it contradict each other"
-    return replace(once, verdict=GateVerdict.UNDECIDED, reasons=(*once.reasons, said))
-
-
-def compared(candidate: Candidate) -> str:
-    """Return what stands for the trials that are compared: cells, builds and seeds of both sides.
-
-    The same cells under other seeds, or of another build, are other trials. A fresh start under
-    the same seeds is not: a server may well answer as before.
-    """
-    pairs = [*candidate.pairs, *candidate.alone]
-    return digest(sorted([*_named(pair.candidate), *_named(pair.baseline)] for pair in pairs))
-
-
-def trials_of(candidate: Candidate) -> int:
-    """Return how many trials a cell has that the one look rests on, missing ones included."""
-    return max((len(side.passed) + len(side.missing) for side in _sides(candidate)), default=0)
-
-
-def _named(side: Trials) -> list[str]:
-    return [side.cell, side.build or "", str(side.first_seed)]
-
-
-def _sides(candidate: Candidate) -> list[Trials]:
-    return [side for pair in candidate.pairs if pair.sampled for side in pair.sides]
-
-
-def _before(candidate: Candidate) -> Looked | None:
-    """Return the newest look that was taken at another number of trials of the same cells.
-
-    Fewer than there were count as well: their number could be chosen by what had been seen.
-    """
-    now = trials_of(candidate)
-    return next((look for look in reversed(candidate.looks) if look.trials != now), None)
-
-
-def _only_bets(once: Gate, candidate: Candidate, asked: Look | None, looked: Looked | None) -> str:
-    if asked is Look.ANY:
-        return "bets were asked for (--look any)"
-    if looked is not None:
-        return (
-            f"there was a look at {looked.trials} trials per cell ({looked.verdict}), and trials "
-            f"changed in number since; {FRESH}"
-        )
-    to_come = sum(side.never_asked for side in _sides(candidate))
-    if once.missing is Missing.IGNORE and to_come:
-        return f"{to_come:,} of the planned trials were never asked"
-    return ""
-
-
-def _by_bets(once: Gate, shown: Shown, only_bets: str) -> Gate:
-    return replace(
-        once,
-        verdict=shown.verdict,
-        reasons=shown.reasons,
-        look=Look.ANY,
-        only_bets=only_bets,
-        unsettled="",
-        trials_per_cell=None,
-        more_trials=None,
-    )
-
-
-def _read(pairs: Sequence[CellPair], max_drop: float, missing: Missing) -> Shown:
-    ignore = missing is Missing.IGNORE
-    anytime = look(pairs, max_drop=max_drop, ignore=ignore)
-    sampled = None if anytime is None else _part(anytime, max_drop)
-    found = []
-    for end in (End.WORST, End.BEST):
-        whole = pairs if ignore else completed(pairs, end)
-        results = [result for result, _ in assess(whole, each=False)]
-        found.append(judge(results, sampled, certain_cells(results), max_drop=max_drop))
-    (worst, reasons), (best, others) = found
-    if worst is GateVerdict.NO_WORSE:
-        return Shown(verdict=worst, reasons=reasons, anytime=anytime)
-    if best is GateVerdict.REGRESSION:
-        return Shown(verdict=best, reasons=others, anytime=anytime)
-    return Shown(verdict=GateVerdict.UNDECIDED, reasons=reasons, anytime=anytime)
-
-
-def _part(anytime: Anytime, max_drop: float) -> Part:
-    low, high = anytime.difference.interval.low, anytime.difference.interval.high
-    said = (
-        f"over {anytime.rounds} complete rounds the mean success ratio differs by "
-        f"{anytime.difference.estimate:+.3f} (95 % {low:+.3f} to {high:+.3f}, however often one "
-        "looks)"
-    )
-    if anytime.verdict is GateVerdict.UNDECIDED:
-        return Part(verdict=anytime.verdict, reason=f"{said}, which does not settle {max_drop:g}")
-    where = "above" if anytime.verdict is GateVerdict.NO_WORSE else "below"
-    after = f"all of it {where} −{max_drop:g} since round {anytime.decided_after}"
-    return Part(verdict=anytime.verdict, reason=f"{said}: {after}")
-
 
 _ROUNDING = 1e-9
 
@@ -451,9 +128,6 @@ def bounded(
     and so is everything as long as no pair of cells was measured on both sides.
 
     Args:
-        measured: The gate over the trials that have a verdict.
-        candidate: The candidate with its cells and the baseline's.
-        results: What is known of their pairs.
         worst: What all trials say with each missing one at its worst for the candidate.
         best: What they say with each at its best.
     """
@@ -619,3 +293,151 @@ def _more(results: Sequence[CellResult], needed: int) -> int:
         for side in cell.pair.sides
     ]
     return sum(max(0, needed - len(side.passed)) for side in sides)
+
+
+FRESH = "fresh seeds (--seed-offset) give a fresh look"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the rounds so far show, together with the cells that have no chance in them."""
+
+    verdict: GateVerdict
+    reasons: tuple[str, ...]
+    anytime: Anytime | None
+
+
+def by_rounds(candidate: Candidate, *, max_drop: float, missing: Missing) -> Shown:
+    """Return what may be said after every round.
+
+    As with one look, missing trials count at their worst and at their best, and what cells of one
+    side alone change is not shown.
+    """
+    shown = _read(candidate.pairs, max_drop, missing)
+    if not candidate.alone or missing is Missing.IGNORE:
+        return shown
+    every = _read([*candidate.pairs, *candidate.alone], max_drop, missing)
+    return (
+        shown if every.verdict is shown.verdict else replace(shown, verdict=GateVerdict.UNDECIDED)
+    )
+
+
+def choose(once: Gate, shown: Shown, candidate: Candidate, asked: Look | None) -> Gate:
+    """Return the gate by one look, by bets, or by both.
+
+    Where nobody asks for either: if all planned trials are there and no look was taken at fewer of
+    them, the one look counts, and where it is undecided, what a round had shown before: a verdict
+    that was given on the way is not taken back. If some are still to come, bets count, and the one
+    look where the rest could not change it any more. If there are more or fewer trials than at a
+    look, bets alone count. Two verdicts that contradict each other decide nothing.
+    """
+    adaptive = any(pair.adaptive for pair in candidate.pairs)
+    if shown.anytime is None or adaptive:
+        return replace(once, look=Look.SEQUENTIAL if adaptive else once.look)
+    now = trials_of(candidate)
+    # Fewer than there were count as well: their number could be chosen by what had been seen.
+    looked = next((look for look in reversed(candidate.looks) if look.trials != now), None)
+    once = replace(once, anytime=shown.anytime, looked=looked)
+    if asked is Look.ONCE:
+        return replace(once, once=once.verdict)
+    if only_bets := _only_bets(once, candidate, asked, looked):
+        return _by_bets(once, shown, only_bets)
+    return _either(once, shown, pending=any_missing(candidate))
+
+
+def _either(once: Gate, shown: Shown, *, pending: bool) -> Gate:
+    """Return what one look or a round on the way to it shows."""
+    taken = None if pending and once.verdict is GateVerdict.UNDECIDED else once.verdict
+    once = replace(once, once=taken, look=Look.ONCE if taken else Look.ANY)
+    if shown.verdict in {GateVerdict.UNDECIDED, once.verdict}:
+        return once
+    if once.verdict is GateVerdict.UNDECIDED:
+        return _by_bets(once, shown, "")
+    said = "one look and the rounds on the way to it contradict each other"
+    return replace(once, verdict=GateVerdict.UNDECIDED, reasons=(*once.reasons, said))
+
+
+def compared(candidate: Candidate) -> str:
+    """Return what stands for the trials that are compared: cells, builds and seeds of both sides.
+
+    The same cells under other seeds, or of another build, are other trials. A fresh start under
+    the same seeds is not: a server may well answer as before.
+    """
+    pairs = [*candidate.pairs, *candidate.alone]
+    return digest(
+        sorted(
+            [
+                text
+                for side in pair.sides
+                for text in (side.cell, side.build or "", str(side.first_seed))
+            ]
+            for pair in pairs
+        )
+    )
+
+
+def trials_of(candidate: Candidate) -> int:
+    """Return how many trials a cell has that the one look rests on, missing ones included."""
+    return max((len(side.passed) + len(side.missing) for side in _sides(candidate)), default=0)
+
+
+def _sides(candidate: Candidate) -> list[Trials]:
+    return [side for pair in candidate.pairs if pair.sampled for side in pair.sides]
+
+
+def _only_bets(once: Gate, candidate: Candidate, asked: Look | None, looked: Looked | None) -> str:
+    if asked is Look.ANY:
+        return "bets were asked for (--look any)"
+    if looked is not None:
+        return (
+            f"there was a look at {looked.trials} trials per cell ({looked.verdict}), and trials "
+            f"changed in number since; {FRESH}"
+        )
+    to_come = sum(side.never_asked for side in _sides(candidate))
+    if once.missing is Missing.IGNORE and to_come:
+        return f"{to_come:,} of the planned trials were never asked"
+    return ""
+
+
+def _by_bets(once: Gate, shown: Shown, only_bets: str) -> Gate:
+    return replace(
+        once,
+        verdict=shown.verdict,
+        reasons=shown.reasons,
+        look=Look.ANY,
+        only_bets=only_bets,
+        unsettled="",
+        trials_per_cell=None,
+        more_trials=None,
+    )
+
+
+def _read(pairs: Sequence[CellPair], max_drop: float, missing: Missing) -> Shown:
+    ignore = missing is Missing.IGNORE
+    anytime = look(pairs, max_drop=max_drop, ignore=ignore)
+    sampled = None if anytime is None else _part(anytime, max_drop)
+    some_lack = not ignore and any(side.missing for pair in pairs for side in pair.sides)
+    found = []
+    for whole in [completed(pairs, end) for end in End] if some_lack else [pairs]:
+        results = [result for result, _ in assess(whole, each=False)]
+        found.append(judge(results, sampled, certain_cells(results), max_drop=max_drop))
+    (worst, reasons), (best, others) = found[0], found[-1]
+    if worst is GateVerdict.NO_WORSE:
+        return Shown(verdict=worst, reasons=reasons, anytime=anytime)
+    if best is GateVerdict.REGRESSION:
+        return Shown(verdict=best, reasons=others, anytime=anytime)
+    return Shown(verdict=GateVerdict.UNDECIDED, reasons=reasons, anytime=anytime)
+
+
+def _part(anytime: Anytime, max_drop: float) -> Part:
+    low, high = anytime.difference.interval.low, anytime.difference.interval.high
+    said = (
+        f"over {anytime.rounds} complete rounds the mean success ratio differs by "
+        f"{anytime.difference.estimate:+.3f} (95 % {low:+.3f} to {high:+.3f}, however often one "
+        "looks)"
+    )
+    if anytime.verdict is GateVerdict.UNDECIDED:
+        return Part(verdict=anytime.verdict, reason=f"{said}, which does not settle {max_drop:g}")
+    where = "above" if anytime.verdict is GateVerdict.NO_WORSE else "below"
+    after = f"all of it {where} −{max_drop:g} since round {anytime.decided_after}"
+    return Part(verdict=anytime.verdict, reason=f"{said}: {after}")

@@ -1,7 +1,6 @@
 """Which drops a comparison shows, and when its gate decides, in 80 % of runs.
 
-All that stands here is about fixed numbers of trials. The rule that the gate goes by is named in
-one place: `_decides` of counts of pairs, and `_pairs`, how many of them trials are worth.
+All that stands here is about fixed numbers of trials.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison.cells import PAIRED as SEQUENTIAL_PAIRS
-from matrixbench.comparison.cells import PAIRING_PAYS
+from matrixbench.comparison.cells import PAIRING_PAYS, SEQUENTIAL_PAIRS
 from matrixbench.comparison.values import MAX_DROP
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.stats.paired import ALPHA, Pairs, pooled_phi
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 
 OFTEN = f"{100 * POWER:.0f} % of runs"
 """How often a drop that is promised is shown, and a gate is decided."""
-
-_decides = gate_decides
-"""The gate's rule, of numbers of worse and better pairs."""
 
 _HUNDREDTHS = 100
 _PAIRED = frozenset({"mcnemar", SEQUENTIAL_PAIRS})
@@ -116,9 +111,7 @@ def power_of(
 
     Args:
         trials: Trials of each cell and side, paired by seed.
-        tests: Tests.
         sides: What is known of the outcomes; by default a baseline of 0.9 and a phi of 0.3.
-        max_drop: The drop that the gate allows.
     """
     sides = sides or Sides()
     return Power(
@@ -149,7 +142,6 @@ def unpaired_drop(cells: float, trials: int, sides: Sides) -> float | None:
     Args:
         cells: As many independent cells as they are worth.
         trials: Trials of each and of each side.
-        sides: What is known of the outcomes.
     """
     return drop_shown(lambda drop: stratified_power(cells, trials, sides, drop), most=sides.ratio)
 
@@ -224,31 +216,25 @@ def trials_to_decide(strata: Sequence[Stratum], overall: Overall, max_drop: floa
     close to the limit.
     """
     drop = -overall.difference.estimate
-    pairs, shares = _pairs(strata), [stratum.discordant() for stratum in strata]
+    pairs, shares = effective_pairs(strata), [stratum.discordant() for stratum in strata]
     weighted = zip(test_weights(strata), shares, strict=True)
     discordant = sum(weight * (lost + gained) for weight, (lost, gained) in weighted)
     discordant = max(abs(drop), (discordant * pairs + 1) / (pairs + 1))
     worse, better = (discordant + drop) / 2, (discordant - drop) / 2
     least = min(min(len(one.candidate), len(one.baseline)) for one in strata)
-    return trials_for(
-        lambda n: gate_power(
-            int(_pairs(strata, n)), worse, better, max_drop=max_drop, decides=_decides
-        ),
-        least=least,
-        most=MOST_TRIALS,
-    )
 
+    def power(n: int) -> float:
+        worth = int(effective_pairs(strata, n=n))
+        return gate_power(worth, worse, better, max_drop=max_drop, decides=gate_decides)
 
-def _pairs(strata: Sequence[Stratum], n: int | None = None) -> float:
-    """Return how many independent pairs cells are worth, as they are or with n trials a side."""
-    return effective_pairs(strata, n=n)
+    return trials_for(power, least=least, most=MOST_TRIALS)
 
 
 @lru_cache(maxsize=1024)
 def _trials_that_decide(tests: int, worse: float, better: float, max_drop: float) -> int | None:
     """Return the trials of each of so many independent cells with which the gate decides."""
     return trials_for(
-        lambda n: gate_power(tests * n, worse, better, max_drop=max_drop, decides=_decides),
+        lambda n: gate_power(tests * n, worse, better, max_drop=max_drop, decides=gate_decides),
         most=MOST_TRIALS,
     )
 
@@ -257,7 +243,6 @@ def power_of_plan(plan: Plan, wanted: TrialBudget, history: History) -> Power | 
     """Return what the comparison of a plan's cells shows; None where no cell is sampled.
 
     Args:
-        plan: The plan.
         wanted: How many trials a cell should have; where they are adaptive, the most counts.
         history: What the store knows. Where it tells what passed, the baseline's ratio is the mean
             of what is stored, and phi is that between launches; else they are assumed.

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from matrixbench.comparison import cells as adaptive
 from matrixbench.comparison.cells import End, any_missing, assess, certain_cells, completed, count
+from matrixbench.comparison.data import Comparison
 from matrixbench.comparison.gate import (
     bounded,
     by_rounds,
@@ -21,7 +21,6 @@ from matrixbench.comparison.power import sides_in, with_detectable_drops
 from matrixbench.comparison.values import (
     MAX_DROP,
     CandidateResult,
-    Comparison,
     Extreme,
     GateVerdict,
     Missing,
@@ -29,6 +28,7 @@ from matrixbench.comparison.values import (
     TestResult,
 )
 from matrixbench.stats.paired import ALPHA, Pairs, holm, pooled_phi
+from matrixbench.stats.sequential import mean_difference, mean_evidence, p_value
 from matrixbench.stats.stratified import (
     across_tests,
     overall_p,
@@ -126,12 +126,7 @@ def compare_cells(
     """Return what pairs of cells say.
 
     Args:
-        candidates: Each with its pairs of cells.
-        experiment: The experiment's name.
-        axis: What is compared.
-        baseline: The value that is the baseline.
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
-        missing: What is made of trials that were due and have no verdict.
         look: By what the gate decides, once or at any time; None: as `looks.choose` says.
 
     Raises:
@@ -210,24 +205,31 @@ def _read(pairs: Sequence[CellPair], max_drop: float) -> Extreme:
 
 
 def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | None:
+    """Return all sampled cells together; None where there is none.
+
+    Of adaptive trials nothing is said of «such tests»: Student's interval does not allow for
+    stopping.
+    """
     sampled = [(result, stratum) for result, stratum in found if stratum is not None]
-    strata = [stratum for _, stratum in sampled]
-    if not strata:
+    if not sampled:
         return None
-    if any(result.pair.adaptive for result, _ in sampled):
-        return adaptive.overall([result for result, _ in sampled], strata)
-    difference = stratified_difference(strata)
-    counts = [stratum.counts() for stratum in strata]
-    tables = [stratum.pairs() for stratum in strata if stratum.paired]
-    p = overall_p(strata)
+    strata = [stratum for _, stratum in sampled]
     weights = test_weights(strata)
+    adaptive = any(result.pair.adaptive for result, _ in sampled)
+    counts = [result.pair.counts if adaptive else stratum.counts() for result, stratum in sampled]
+    if adaptive:
+        p = p_value(mean_evidence([result.evidence or 0.0 for result, _ in sampled]))
+        difference = mean_difference(counts, weights)
+    else:
+        p, difference = overall_p(strata), stratified_difference(strata)
+    tables = [stratum.pairs() for stratum in strata if stratum.paired]
     return Overall(
         ratios=(
             sum(w * up[0] / up[1] for w, (up, _) in zip(weights, counts, strict=True)),
             sum(w * down[0] / down[1] for w, (_, down) in zip(weights, counts, strict=True)),
         ),
         difference=difference,
-        across_tests=across_tests(strata),
+        across_tests=None if adaptive else across_tests(strata),
         p=p,
         p_holm=p,
         cells=len(strata),
@@ -235,6 +237,7 @@ def _overall(found: Sequence[tuple[CellResult, Stratum | None]]) -> Overall | No
         trials=(sum(up[1] for up, _ in counts), sum(down[1] for _, down in counts)),
         pairs=Pairs.added(tables),
         phi=pooled_phi(tables),
+        adaptive=adaptive,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a comparison takes in, and what it finds."""
+"""What a comparison takes in, and what it finds of a cell, a test and a candidate."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from matrixbench.stats.paired import ALPHA
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pandas import DataFrame
-
-    from matrixbench.records import JsonObject
     from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.paired import Pairs
     from matrixbench.stats.power import Sides
@@ -161,6 +158,12 @@ class CellPair:
     def sides(self) -> tuple[Trials, Trials]:
         """The trials of the candidate, then of the baseline."""
         return self.candidate, self.baseline
+
+    @property
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Passes and trials of the candidate, then of the baseline, whatever their seeds."""
+        up, down = self.candidate.passed, self.baseline.passed
+        return (sum(up.values()), len(up)), (sum(down.values()), len(down))
 
     @property
     def sampled(self) -> bool:
@@ -419,21 +422,21 @@ class Count:
         counted: Trials with a verdict.
         rejected: How many of these the server refused: they count, as no success.
         errored: Trials that were asked and have no verdict.
-        raised: How many of these have a reply, at which a check raised.
+        check_raised: How many of these have a reply, at which a check raised.
         never_asked: Trials that were due and not asked.
+        without_partner: How many of `missing` are of cells that only the other side has.
         missing: Trials that were due and have no verdict, of cells that the two sides do not
             share: these could change what the comparison says.
-        without_partner: How many of these are of cells that only the other side has.
     """
 
     due: int
     counted: int
     rejected: int
     errored: int
-    raised: int
+    check_raised: int
     never_asked: int
-    missing: int
     without_partner: int
+    missing: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,55 +470,6 @@ class CandidateResult:
     def not_comparable(self) -> int:
         """In how many pairs a side was not measured, or only one is greedy."""
         return sum(cell.basis is Basis.NOT_COMPARABLE for cell in self.cells)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Comparison:
-    """Every candidate against one baseline.
-
-    Args:
-        experiment: The experiment's name.
-        axis: What is compared.
-        baseline: The value that is the baseline.
-        candidates: The others.
-        missing: What was made of trials without a verdict.
-        remembered: Whether the store keeps that these trials were looked at.
-    """
-
-    experiment: str
-    axis: str
-    baseline: str
-    candidates: tuple[CandidateResult, ...]
-    missing: Missing = Missing.WORST
-    remembered: bool = True
-
-    def __repr__(self) -> str:
-        """Say what it comes to: all of it would fill a notebook."""
-        names = ", ".join(candidate.name for candidate in self.candidates)
-        return f"<comparison of {names} with {self.axis}={self.baseline}: {self.verdict.value}>"
-
-    def to_dict(self) -> JsonObject:
-        """Return all of it as data, as `compare --json` prints it (`data.comparison_json`)."""
-        from matrixbench.comparison.data import comparison_json  # noqa: PLC0415  it reads these
-
-        return comparison_json(self)
-
-    def frame(self) -> DataFrame:
-        """Return one row a pair of cells, as `data.comparison_rows` says."""
-        import pandas as pd
-
-        from matrixbench.comparison.data import comparison_rows  # noqa: PLC0415  it reads these
-
-        return pd.DataFrame(comparison_rows(self))
-
-    @property
-    def verdict(self) -> GateVerdict:
-        """The worst verdict of any candidate."""
-        found = {candidate.gate.verdict for candidate in self.candidates}
-        for verdict in (GateVerdict.REGRESSION, GateVerdict.UNDECIDED):
-            if verdict in found:
-                return verdict
-        return GateVerdict.NO_WORSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

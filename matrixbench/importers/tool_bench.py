@@ -123,7 +123,6 @@ class ToolBenchFile:
     """What was read of a file.
 
     Args:
-        path: The file.
         written_at: When it was written last, in Unix seconds.
         lines: The lines that can be used, each once.
         bad: The others.
@@ -287,7 +286,6 @@ class ImportSummary:
     """What an import did.
 
     Args:
-        experiment: The experiment's name in the store.
         lines: Lines that were read.
         cells: Cells that they tell of.
         trials: Trials that are new in the store.
@@ -305,11 +303,6 @@ def import_tool_bench(file: ToolBenchFile, store: Store, name: str) -> ImportSum
     """Make a file's runs trials of an experiment; what was imported before is not again.
 
     A repeat's number stands for its seed, which the file does not tell.
-
-    Args:
-        file: What was read.
-        store: Where to.
-        name: The experiment's name in the store.
 
     Raises:
         StoreError: The store cannot be written; then nothing was imported.

@@ -70,7 +70,6 @@ def choose(files: Iterable[str], reference: Reference, *, complete: bool = True)
 
     Args:
         files: The repository's files, as paths inside it.
-        reference: What is asked for.
         complete: Whether these are all of the repository's files. Of some of them «the first» or
             «there is no Q4_K_M» cannot be told, so then only a quant's name decides.
 
@@ -149,7 +148,6 @@ class _Shelf:
     """Where a reference's files are looked for.
 
     Args:
-        reference: What is meant.
         hub_cache: huggingface_hub's cache of this user.
         record: The file that remembers what the reference came to.
     """

@@ -49,7 +49,6 @@ class _Shelf:
     """Where one package's files are kept.
 
     Args:
-        source: What is wanted.
         folder: The folder of this version of the package.
     """
 

@@ -52,8 +52,6 @@ async def fetch(
         server = ["llama-server", "--model", str(files.paths[0])]
 
     Args:
-        model: As for `locate`.
-        cache: As for `locate`.
         environ: The process environment, as pip and huggingface_hub are to see it.
         report: Told about progress.
 

@@ -1,4 +1,7 @@
-"""What `compare` prints for people: a table, and Markdown."""
+"""What `compare` prints for people: the verdict, what it rests on, and a row a cell or a test.
+
+As Markdown it says the same. The JSON of a comparison is made in `comparison.data`.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,40 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
-from rich.text import Text
-
 from matrixbench.comparison.gate import FRESH
 from matrixbench.comparison.power import OFTEN, cell_drop, given, hundredths
 from matrixbench.comparison.totals import DROP_SHOWN, shown_drop
 from matrixbench.comparison.values import Basis, GateVerdict, Look, Missing
-from matrixbench.output.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
+from matrixbench.output.text import (
+    ABSENT,
+    ROWS,
+    TESTS_ACROSS,
+    Column,
+    left_out_line,
+    number,
+    p_value,
+    print_table,
+    prose,
+    shared_parts,
+    signed,
+    telling_axes,
+    whole,
+)
 from matrixbench.safe_text import for_markdown
 from matrixbench.spec.axes import TEST, cell_name, varying_axes
+from matrixbench.spec.wording import counted
 from matrixbench.stats.paired import ALPHA
 from matrixbench.stats.proportions import smallest_significant_drop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
+    from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.values import (
         CandidateResult,
         CellResult,
-        Comparison,
         Count,
         Deterministic,
         Extreme,
@@ -38,17 +52,7 @@ if TYPE_CHECKING:
         Overall,
         TestResult,
     )
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """Return a number with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def number(value: float | None) -> str:
-    """Return a number of two digits; a dash where there is none."""
-    return ABSENT if value is None else f"{value:.2f}".replace("-", "−")
-
+    from matrixbench.stats.proportions import Interval
 
 IGNORED = "--missing ignore"
 """How it was asked for that missing trials be left out."""
@@ -57,19 +61,25 @@ _NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
 """The sign of a number, which is no hyphen."""
 
 
+def verdict(candidate: CandidateResult) -> str:
+    """Return the gate's verdict without its reasons."""
+    limit = f"{candidate.gate.max_drop:g}"
+    return {
+        GateVerdict.NO_WORSE: f"shown no worse than a drop of {limit}",
+        GateVerdict.REGRESSION: f"regression: a drop of more than {limit} is shown",
+        GateVerdict.UNDECIDED: f"undecided whether the drop is at most {limit}",
+    }[candidate.gate.verdict]
+
+
 def verdict_line(candidate: CandidateResult) -> str:
     """Return the gate's verdict in a sentence, with what would decide it."""
-    gate = candidate.gate
-    said = {
-        GateVerdict.NO_WORSE: f"shown no worse than a drop of {gate.max_drop:g}",
-        GateVerdict.REGRESSION: f"regression: a drop of more than {gate.max_drop:g} is shown",
-        GateVerdict.UNDECIDED: f"undecided whether the drop is at most {gate.max_drop:g}",
-    }[gate.verdict]
+    gate, said = candidate.gate, verdict(candidate)
+    decided = gate.verdict is not GateVerdict.UNDECIDED
     if gate.missing is Missing.IGNORE:
         said += f", trials without a verdict left out ({IGNORED})"
-    elif gate.worst and gate.look is not Look.ANY and gate.verdict is not GateVerdict.UNDECIDED:
+    elif gate.worst and gate.look is not Look.ANY and decided:
         said += ", whatever the trials without a verdict would have said"
-    if gate.verdict is not GateVerdict.UNDECIDED:
+    if decided:
         return f"{said}{_by_look(gate)}: {_why(gate)}"
     return _undecided(candidate, said)
 
@@ -225,7 +235,7 @@ def _count(whose: str, count: Count) -> str:
     """Say how many trials of a side count, and what became of the others."""
     said = (
         f"{whose}: {count.counted:,} of {counted(count.due, 'trial')} count ({count.rejected:,} "
-        f"rejected), {count.errored:,} errored ({counted(count.raised, 'check')} raised), "
+        f"rejected), {count.errored:,} errored ({counted(count.check_raised, 'check')} raised), "
         f"{count.never_asked:,} never asked"
     )
     if count.without_partner:
@@ -324,7 +334,10 @@ def _drop(drop: float | None) -> str:
     return "no drop" if drop is None else f"a drop of {hundredths(drop)}"
 
 
-_COLUMNS = ("n", "base", "cand.", "diff.", "95 %", "−/+", "phi", "p", "Holm")
+_COLUMNS = {
+    "n": 3, "base": 1, "cand.": 0, "diff.": 0, "95 %": 0, "−/+": 4, "phi": 5, "p": 2, "Holm": 0
+}  # fmt: skip
+"""Columns of figures, and which of them go first where there is no room: the highest."""
 
 
 class By(StrEnum):
@@ -336,10 +349,10 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row: its name, a text for each of the columns, and where it stands."""
+    """A row: its name, its text in each column that has one, and where it stands."""
 
     name: str
-    texts: tuple[str, ...]
+    figures: Mapping[str, str]
     stands_out: bool
     place: tuple[float, ...]
 
@@ -356,44 +369,35 @@ def rows_of(candidate: CandidateResult, by: By, axis: str) -> tuple[list[Row], i
         rows = [_test_row(test) for test in candidate.tests]
     else:
         varying = varying_axes(cell.pair.coordinates for cell in candidate.cells)
-        axes = [name for name in varying if name != axis] or [TEST]
+        axes = telling_axes(name for name in varying if name != axis) or [TEST]
         rows = [_cell_row(cell, axes) for cell in candidate.cells]
     rows.sort(key=lambda row: row.place)
     return rows[:ROWS], len(rows) - len(rows[:ROWS])
 
 
 def _cell_row(cell: CellResult, axes: Sequence[str]) -> Row:
-    name = cell_name(cell.pair.coordinates, axes)
-    up, down = cell.trials
-    texts: tuple[str, ...] = (f"{up}" if up == down else f"{up}/{down}",)
-    if cell.difference is None:
-        texts += ("", "", "", "", "", "", str(cell.basis), "")
-    else:
-        ratio = cell.difference.estimate
+    figures = {"n": _against(cell.trials)}
+    if cell.difference is not None:
+        estimate, interval = cell.difference.estimate, cell.difference.interval
         base = _baseline_ratio(cell)
-        texts += (f"{base:.2f}", f"{base + ratio:.2f}", signed(ratio, 2))
-        if cell.basis is Basis.ONE_DRAW:
-            interval = cell.difference.interval
-            ends = f"{signed(interval.low, 2)} {signed(interval.high, 2)}"
-            texts += (ends, "", "", str(cell.basis), "")
-        elif cell.p is None:
-            equal = "same" if cell.same_replies else "outcome" if cell.same else "changed"
-            texts += ("", "", "", equal, "")
-        else:
-            table = cell.pairs
-            interval = cell.difference.interval
-            texts += (
-                f"{signed(interval.low, 2)} {signed(interval.high, 2)}",
-                "" if table is None else f"{table.worse}/{table.better}",
-                "" if table is None else number(cell.phi),
-                p_value(cell.p),
-                p_value(cell.p_holm),
-            )
+        figures |= {"base": f"{base:.2f}", "cand.": f"{base + estimate:.2f}"}
+        figures["diff."] = signed(estimate, 2)
+        if cell.p is not None or cell.basis is Basis.ONE_DRAW:
+            figures["95 %"] = _interval(interval)
+    if cell.difference is None or cell.basis is Basis.ONE_DRAW:
+        figures["p"] = str(cell.basis)
+    elif cell.p is None:
+        figures["p"] = "same" if cell.same_replies else "outcome" if cell.same else "changed"
+    else:
+        figures |= {"p": p_value(cell.p), "Holm": p_value(cell.p_holm)}
+        if cell.pairs is not None:
+            figures["−/+"] = f"{cell.pairs.worse}/{cell.pairs.better}"
+            figures["phi"] = number(cell.phi)
     estimate = 0.0 if cell.difference is None else cell.difference.estimate
     first = cell.basis is not Basis.NOT_COMPARABLE and cell.same is False
     return Row(
-        name=name,
-        texts=texts,
+        name=cell_name(cell.pair.coordinates, axes),
+        figures=figures,
         stands_out=cell.stands_out or first,
         place=(0.0 if first else 1.0, inf if cell.p is None else cell.p, estimate),
     )
@@ -406,62 +410,44 @@ def _baseline_ratio(cell: CellResult) -> float:
 
 
 def _test_row(test: TestResult) -> Row:
-    overall = test.overall
+    overall, certain = test.overall, test.certain
     if overall is None:
-        told = f"{test.certain.same}/{test.certain.cells} same" if test.certain.cells else ABSENT
-        mean = signed(test.certain.mean, 2) if test.certain.cells else ""
-        changed = test.certain.same < test.certain.cells
+        told = f"{certain.same}/{certain.cells} same" if certain.cells else ABSENT
+        changed = certain.same < certain.cells
         return Row(
             name=test.test,
-            texts=("", "", "", mean, "", "", "", told, ""),
+            figures={"diff.": signed(certain.mean, 2) if certain.cells else "", "p": told},
             stands_out=changed,
-            place=(0.0 if changed else 1.0, inf, test.certain.mean),
+            place=(0.0 if changed else 1.0, inf, certain.mean),
         )
-    interval = overall.difference.interval
-    up, down = overall.trials
-    table = overall.pairs
+    figures = {
+        "n": _against(overall.trials),
+        "base": f"{overall.ratios[1]:.2f}",
+        "cand.": f"{overall.ratios[0]:.2f}",
+        "diff.": signed(overall.difference.estimate, 2),
+        "95 %": _interval(overall.difference.interval),
+        "p": p_value(overall.p),
+        "Holm": p_value(overall.p_holm),
+    }
+    if overall.pairs.n:
+        figures["−/+"] = f"{overall.pairs.worse}/{overall.pairs.better}"
+        figures["phi"] = number(overall.phi)
     return Row(
         name=test.test,
-        texts=(
-            f"{up}" if up == down else f"{up}/{down}",
-            f"{overall.ratios[1]:.2f}",
-            f"{overall.ratios[0]:.2f}",
-            signed(overall.difference.estimate, 2),
-            f"{signed(interval.low, 2)} {signed(interval.high, 2)}",
-            f"{table.worse}/{table.better}" if table.n else "",
-            number(overall.phi) if table.n else "",
-            p_value(overall.p),
-            p_value(overall.p_holm),
-        ),
+        figures=figures,
         stands_out=overall.stands_out,
         place=(1.0, overall.p, overall.difference.estimate),
     )
 
 
-def table(rows: Sequence[Row], by: By) -> Table:
-    """Return rows as a table for the terminal."""
-    made = bare_table()
-    made.add_column(str(by), overflow="fold", min_width=20)
-    for name in _COLUMNS:
-        made.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        made.add_row(Text(row.name), *row.texts, style="bold" if row.stands_out else "")
-    return made
+def _against(trials: tuple[int, int]) -> str:
+    up, down = trials
+    return f"{up}" if up == down else f"{up}/{down}"
 
 
-def markdown_table(rows: Sequence[Row], by: By) -> str:
-    """Return the same rows in Markdown."""
-    lines = [
-        f"| {' | '.join((str(by), *_COLUMNS))} |",
-        f"| --- |{' ---: |' * len(_COLUMNS)}",
-    ]
-    for row in rows:
-        name = f"**{for_markdown(row.name)}**" if row.stands_out else for_markdown(row.name)
-        lines.append(f"| {' | '.join((name, *row.texts))} |")
-    return "\n".join(lines)
+def _interval(interval: Interval) -> str:
+    return f"{signed(interval.low, 2)} {signed(interval.high, 2)}"
 
-
-__all__ = ["By", "markdown", "print_comparison", "verdict_line"]
 
 _STYLES = {
     GateVerdict.NO_WORSE: "green",
@@ -471,25 +457,37 @@ _STYLES = {
 
 
 def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
-    """Print every candidate: what all cells say together, the gate's verdict, then the rows."""
+    """Print every candidate: the gate's verdict, what all cells say together, then the rows.
+
+    At the end the verdicts stand again, where the eye is when the tables have passed.
+    """
     tests = cell_tests(comparison)
-    for place, candidate in enumerate(comparison.candidates):
-        if place:
-            out.print()
-        out.print(Text(_headline(comparison, candidate), style="bold"), soft_wrap=True)
+    for candidate in comparison.candidates:
+        style = _STYLES[candidate.gate.verdict]
+        whole(_headline(comparison, candidate), out, "bold")
+        prose(verdict_line(candidate), out, style, indent=2)
         for line in lines_of(comparison, candidate, tests):
-            out.print(_indented(line))
-        out.print(_indented(verdict_line(candidate), _STYLES[candidate.gate.verdict]))
+            prose(line, out, indent=2)
+        out.print()
         rows, hidden = rows_of(candidate, by, comparison.axis)
         if rows:
-            out.print()
-            out.print(table(rows, by))
+            _print_rows(rows, by, out)
         if hidden:
-            out.print(f"and {counted(hidden, 'row')} more (--json lists all)")
+            whole(f"and {counted(hidden, 'row')} more (--json lists all)", out)
+        if rows:
+            out.print()
+    for candidate in comparison.candidates:
+        said = f"{candidate.name}: {verdict(candidate)}"
+        prose(said, out, _STYLES[candidate.gate.verdict])
 
 
-def _indented(line: str, style: str = "") -> Padding:
-    return Padding(Text(line, style=style), (0, 0, 0, 2))
+def _print_rows(rows: Sequence[Row], by: By, out: Console) -> None:
+    columns = [
+        Column(name, [row.figures.get(name, "") for row in rows], drop=drop)
+        for name, drop in _COLUMNS.items()
+    ]
+    bold = {place for place, row in enumerate(rows) if row.stands_out}
+    left_out_line(print_table(str(by), [row.name for row in rows], columns, out, bold=bold), out)
 
 
 def markdown(comparison: Comparison, by: By) -> str:
@@ -504,7 +502,7 @@ def markdown(comparison: Comparison, by: By) -> str:
         parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
         rows, hidden = rows_of(candidate, by, comparison.axis)
         if rows:
-            parts.append(markdown_table(rows, by))
+            parts.append(_markdown_table(rows, by))
         if hidden:
             parts.append(f"and {counted(hidden, 'row')} more")
     parts.append(
@@ -513,6 +511,19 @@ def markdown(comparison: Comparison, by: By) -> str:
         "baseline, only the candidate passed."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(rows: Sequence[Row], by: By) -> str:
+    shared, names = shared_parts([row.name for row in rows])
+    lines = [f"All rows: {for_markdown(shared)}", ""] if shared else []
+    lines += [
+        f"| {' | '.join((str(by), *_COLUMNS))} |",
+        f"| --- |{' ---: |' * len(_COLUMNS)}",
+    ]
+    for row, name in zip(rows, map(for_markdown, names), strict=True):
+        texts = (row.figures.get(column, "") for column in _COLUMNS)
+        lines.append(f"| {' | '.join((f'**{name}**' if row.stands_out else name, *texts))} |")
+    return "\n".join(lines)
 
 
 def _headline(comparison: Comparison, candidate: CandidateResult) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from enum import StrEnum
 from math import isfinite
@@ -265,21 +264,19 @@ def _json_lines(rows: Iterable[JsonObject]) -> Iterator[str]:
         yield for_json(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
-def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+class _Line:
+    """A file for `csv.writer`, whose `writerow` returns what is written to it."""
 
-    def flushed() -> str:
-        text = buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
+    @staticmethod
+    def write(text: str) -> str:
         return text
 
-    writer.writerow(map(for_csv, columns))
-    yield flushed()
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
+    writer = csv.writer(_Line(), lineterminator="\n")
+    yield writer.writerow(map(for_csv, columns))
     for row in rows:
-        writer.writerow([_csv_value(row.get(name)) for name in columns])
-        yield flushed()
+        yield writer.writerow([_csv_value(row.get(name)) for name in columns])
 
 
 def _csv_value(value: Any) -> Any:

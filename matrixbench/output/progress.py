@@ -1,19 +1,22 @@
-"""A terminal's view of a run's events, and a log's."""
+"""A run's progress wherever Python runs: on a terminal, in a log, in a notebook's cell."""
 
 from __future__ import annotations
 
+import html
+import sys
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from importlib import import_module
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from matrixbench.output.tables import counted, duration
+from matrixbench.output.text import console, duration
 from matrixbench.records import Kind, Outcome
 from matrixbench.run.events import (
     Compared,
@@ -32,14 +35,16 @@ from matrixbench.run.events import (
     ServerRestarted,
     TrialDone,
     TrialsSpared,
-    TrialsStored,
     Unverified,
     WarmingUp,
 )
+from matrixbench.safe_text import for_line, for_terminal
+from matrixbench.spec.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+
+    from rich.console import Console
 
     from matrixbench.run.events import Event
 
@@ -50,6 +55,12 @@ _LINE_EVERY_S = 15.0
 """How often a log gets a line while nothing else happens."""
 
 _REFRESH_PER_S = 4
+_BAR = 30
+
+UPDATE_EVERY_S = 0.25
+"""How often a notebook's view is drawn again, at most."""
+
+_LINES_SHOWN = 12
 _WARMING = "warming up"
 
 
@@ -58,11 +69,8 @@ class ProgressCounts:
     """What the events add up to."""
 
     clock: Callable[[], float] = monotonic
-    experiment: str = ""
     trials: int = 0
-    before: int = 0
     ran: int = 0
-    stored: int = 0
     adaptive: bool = False
     stopped: int = 0
     launch: str = ""
@@ -75,12 +83,11 @@ class ProgressCounts:
     waiting: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def add(self, event: Event) -> None:  # noqa: C901, PLR0912  one case an event
+    def add(self, event: Event) -> None:  # noqa: C901  one case an event
         """Take an event into account."""
         match event:
             case RunStarted():
-                self.experiment, self.trials = event.experiment, event.trials
-                self.before, self.adaptive = event.done, event.adaptive
+                self.trials, self.adaptive = event.trials, event.adaptive
             case LaunchStarting():
                 self.launch, self.launch_index = event.name, event.index
                 self.launch_count, self.launch_trials = event.count, event.trials
@@ -106,20 +113,14 @@ class ProgressCounts:
                 else:
                     self.outcomes[event.outcome] += 1
                 self._note()
-            case TrialsSpared() | LaunchSkipped():
-                self._spare(event)
-            case TrialsStored():
-                self.stored = event.stored
-            case GateDecided():
+            case TrialsSpared():
+                self.trials -= event.trials
+                self.launch_trials -= event.trials
+                self.stopped += event.cells
+            case LaunchSkipped() | GateDecided():
                 self.trials -= event.trials
             case _:
                 pass
-
-    def _spare(self, event: TrialsSpared | LaunchSkipped) -> None:
-        self.trials -= event.trials
-        if isinstance(event, TrialsSpared):
-            self.launch_trials -= event.trials
-            self.stopped += event.cells
 
     def _note(self) -> None:
         now = self.clock()
@@ -208,8 +209,7 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912  o
             )
         case Compared():
             waiting = f"; {event.waiting:,} have none yet" if event.waiting else ""
-            replies = "1 reply" if event.replies == 1 else f"{event.replies:,} replies"
-            return f"{replies} compared with those of other cells{waiting}"
+            return f"{counted(event.replies, 'reply')} compared with those of other cells{waiting}"
         case Unverified():
             under = " under the build that ran last" if event.guessed else ""
             return (
@@ -225,112 +225,31 @@ def lasting_line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912  o
             return None
 
 
-class LogProgress:
-    """Plain lines, for files and pipes: what lasts, and the numbers now and then."""
+class ProgressView:
+    """A listener for `execute` and `run`, open as a context, that shows how far a run is.
 
-    def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
-        self._console = console
-        self._tally = ProgressCounts(clock=clock)
-        self._clock = clock
-        self._last = clock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __call__(self, event: Event) -> None:
-        """Print what an event leaves behind."""
-        self._tally.add(event)
-        line = lasting_line(event)
-        if line is not None:
-            self._print(line)
-        elif isinstance(event, (TrialDone, Fetching)) and (
-            self._clock() - self._last >= _LINE_EVERY_S
-        ):
-            stage = self._tally.stage
-            self._print(stage if isinstance(event, Fetching) else self._tally.numbers())
-
-    def _print(self, line: str) -> None:
-        self._last = self._clock()
-        self._console.print(Text(line), soft_wrap=True)
-
-
-class TerminalProgress:
-    """A live view: a bar for the run, one for the launch, the numbers, and lines that last."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._tally = ProgressCounts()
-        self._live = Live(
-            console=console,
-            get_renderable=self._render,
-            refresh_per_second=_REFRESH_PER_S,
-            transient=True,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        self._tally.add(event)
-        line = lasting_line(event)
-        if line is not None:
-            style = "red" if isinstance(event, LaunchFailed) else "dim"
-            self._console.print(Text(line, style=style), soft_wrap=True)
-
-    def _render(self) -> Group:
-        tally = self._tally
-        if not tally.trials:
-            return Group()
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(
-            ProgressBar(total=tally.trials, completed=tally.ran, width=30), tally.numbers()
-        )
-        if tally.launch:
-            where = f"launch {tally.launch_index}/{tally.launch_count} {tally.launch}"
-            grid.add_row(
-                ProgressBar(
-                    total=max(tally.launch_trials, 1), completed=tally.launch_ran, width=30
-                ),
-                Text(f"{where}: {tally.stage}" if tally.stage else where, overflow="ellipsis"),
-            )
-        return Group(grid)
-
-
-class Patient:
-    """A view that may fail: then nothing more is shown, and the run goes on.
-
-    A pipe that closes and a log's disk that fills up are no reason to stop measuring.
+    A view that fails shows nothing more, and the run goes on: a pipe that closes and a log's disk
+    that fills up are no reason to stop measuring.
     """
 
-    def __init__(self, view: LogProgress | TerminalProgress) -> None:
-        self._view = view
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._counts = ProgressCounts(clock=clock)
+        self._clock = clock
         self._lost = False
 
     def __enter__(self) -> Self:
-        self._try(self._view.__enter__)
+        self._unless_lost(self._begin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._try(lambda: self._view.__exit__(None, None, None))
+        self._unless_lost(self._end)
 
     def __call__(self, event: Event) -> None:
-        """Show an event, if anybody can still see it."""
-        self._try(lambda: self._view(event))
+        """Take an event into account, and show it if anybody can still see it."""
+        self._counts.add(event)
+        self._unless_lost(lambda: self._show(event, lasting_line(event)))
 
-    def _try(self, show: Callable[[], object]) -> None:
+    def _unless_lost(self, show: Callable[[], object]) -> None:
         if self._lost:
             return
         try:
@@ -338,7 +257,159 @@ class Patient:
         except (OSError, ValueError, SystemExit):  # rich leaves the process when its pipe breaks
             self._lost = True
 
+    def _begin(self) -> None:
+        """Begin to show."""
 
-def progress_for(console: Console) -> Patient:
+    def _end(self) -> None:
+        """Show the end."""
+
+    def _show(self, event: Event, line: str | None) -> None:
+        """Show an event that is counted already, with the line that it leaves behind."""
+        raise NotImplementedError
+
+
+class LogProgress(ProgressView):
+    """Plain lines, for files and pipes: what lasts, and the numbers now and then."""
+
+    def __init__(self, out: Console, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__(clock)
+        self._out = out
+        self._last = clock()
+
+    def _show(self, event: Event, line: str | None) -> None:
+        if line is None:
+            if self._clock() - self._last < _LINE_EVERY_S:
+                return
+            if isinstance(event, Fetching):
+                line = self._counts.stage
+            elif isinstance(event, TrialDone):
+                line = self._counts.numbers()
+            else:
+                return
+        self._last = self._clock()
+        _print_lasting(line, self._out)
+
+
+class TerminalProgress(ProgressView):
+    """A live view: a bar for the run, one for the launch, the numbers, and lines that last."""
+
+    def __init__(self, out: Console) -> None:
+        super().__init__()
+        self._out = out
+        self._live = Live(
+            console=out,
+            get_renderable=self._render,
+            refresh_per_second=_REFRESH_PER_S,
+            transient=True,
+        )
+
+    def _begin(self) -> None:
+        self._live.start()
+
+    def _end(self) -> None:
+        self._live.stop()
+
+    def _show(self, event: Event, line: str | None) -> None:
+        if line is not None:
+            _print_lasting(line, self._out, "red" if isinstance(event, LaunchFailed) else "dim")
+
+    def _render(self) -> Group:
+        counts = self._counts
+        if not counts.trials:
+            return Group()
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(
+            ProgressBar(total=counts.trials, completed=counts.ran, width=_BAR), counts.numbers()
+        )
+        if counts.launch:
+            where = f"launch {counts.launch_index}/{counts.launch_count} {counts.launch}"
+            stage = f"{where}: {counts.stage}" if counts.stage else where
+            total = max(counts.launch_trials, 1)
+            grid.add_row(
+                ProgressBar(total=total, completed=counts.launch_ran, width=_BAR),
+                Text(for_line(stage), overflow="ellipsis"),
+            )
+        return Group(grid)
+
+
+def _print_lasting(line: str, out: Console, style: str = "") -> None:
+    out.print(Text(for_terminal(line), style), soft_wrap=True)
+
+
+class NotebookProgress(ProgressView):
+    """One output of a notebook: a bar, the numbers, and the lines that last.
+
+    Args:
+        display: IPython's `display`.
+        clock: Seconds, for the pace of updates.
+    """
+
+    def __init__(self, display: Callable[..., Any], clock: Callable[[], float] = monotonic) -> None:
+        super().__init__(clock)
+        self._display = display
+        self._lines: list[str] = []
+        self._handle: Any = None
+        self._drawn = float("-inf")
+
+    def _begin(self) -> None:
+        self._draw()
+
+    def _end(self) -> None:
+        self._counts.stage = ""
+        self._draw()
+
+    def _show(self, event: Event, line: str | None) -> None:
+        if line is not None:
+            self._lines.append(f"⚠ {line}" if isinstance(event, LaunchFailed) else line)
+        if line is not None or self._clock() - self._drawn >= UPDATE_EVERY_S:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = self._clock()
+        if self._handle is None:
+            self._handle = self._display(self._bundle(), raw=True, display_id=True)
+        else:
+            self._handle.update(self._bundle(), raw=True)
+
+    def _bundle(self) -> dict[str, str]:
+        """Return what is shown, as text and as HTML."""
+        counts = self._counts
+        lines = [for_terminal(line) for line in self._lines[-_LINES_SHOWN:]]
+        if left_out := len(self._lines) - len(lines):
+            lines.insert(0, f"… {left_out} lines before")
+        lines.append(counts.numbers())
+        if counts.stage:
+            lines.append(for_line(f"{counts.launch}: {counts.stage}"))
+        told = "\n".join(lines)
+        bar = f'<progress value="{counts.ran}" max="{max(counts.trials, 1)}"></progress> '
+        page = f'{bar}<pre style="white-space: pre-wrap">{html.escape(told)}</pre>'
+        return {"text/plain": told, "text/html": page}
+
+
+def progress_for(out: Console) -> ProgressView:
     """Return the view that suits a console: live on a terminal, lines elsewhere."""
-    return Patient(TerminalProgress(console) if console.is_terminal else LogProgress(console))
+    return TerminalProgress(out) if out.is_terminal else LogProgress(out)
+
+
+def show_progress() -> ProgressView:
+    """Return what shows a run's progress here, as a context and as a listener.
+
+    In a notebook it is one output that is kept up to date, on a terminal a live view on standard
+    error, elsewhere plain lines there.
+
+    Examples:
+        with show_progress() as listener:
+            summary = await execute(experiment, mode="resume", listener=listener)
+    """
+    display = _notebook_display()
+    return progress_for(console(sys.stderr)) if display is None else NotebookProgress(display)
+
+
+def _notebook_display() -> Callable[..., Any] | None:
+    """Return IPython's `display` where its shell has a frontend that can update what it shows."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    found: Callable[..., Any] = import_module("IPython.display").display
+    return found

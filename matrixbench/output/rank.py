@@ -7,26 +7,33 @@ from math import isfinite, isnan
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
 from matrixbench.charts.metrics import number, seconds
-from matrixbench.output.tables import ABSENT, ROWS, TESTS_ACROSS, bare_table, counted, p_value
+from matrixbench.output.text import (
+    ABSENT,
+    ROWS,
+    TESTS_ACROSS,
+    Column,
+    p_value,
+    print_table,
+    prose,
+    whole,
+)
 from matrixbench.results.tables import LEANS, pass_columns
 from matrixbench.spec.axes import cell_name, label
+from matrixbench.spec.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pandas import DataFrame
     from rich.console import Console
-    from rich.table import Table
 
     from matrixbench.records import JsonObject
 
 _DOUBT = " (unverified)"
 
 _MOST_KS = 3
-"""For more numbers of attempts a table of 100 columns has no room."""
+"""Tables show so many numbers of attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,28 +92,48 @@ def print_ranking(
     rows = totals.to_dict("records")
     tests = max((row["tests"] for row in rows), default=0)
     over = f"over {counted(tests, 'test')}"
-    out.print(Text.assemble((experiment, "bold"), f": by {', '.join(by) or 'nothing'}, {over}"))
-    # pass@k and pass^k take the place of the second interval: the table has 100 columns.
+    prose(f"by {', '.join(by) or 'nothing'}, {over}", out, lead=experiment)
+    out.print()
+    # pass@k and pass^k take the place of the second interval.
     across = tests >= TESTS_ACROSS and not ks
     several = sum(bool(row["trials"]) for row in rows) > 1
-    shown = [_texts(row, ks, first=place == 0) for place, row in enumerate(rows[:ROWS])]
-    columns = _columns(ks[:_MOST_KS], across=across, several=several)
-    for some in _fitting(columns, shown, out.width):
-        out.print()
-        out.print(_table(rows[:ROWS], by, some, shown))
+    names = _columns(ks[:_MOST_KS], across=across, several=several)
+    _print_rows(rows[:ROWS], by, names, ks, out)
     if len(rows) > ROWS:
-        out.print(f"and {counted(len(rows) - ROWS, 'row')} more (--json lists all)")
+        whole(f"and {counted(len(rows) - ROWS, 'row')} more (--json lists all)", out)
     out.print()
-    out.print(_explained(across=across), style="dim")
+    prose(_explained(across=across), out, "dim")
     if len(ks) > _MOST_KS:
-        out.print(f"--json has all {len(ks)} numbers of attempts", style="dim")
+        prose(f"--json has all {len(ks)} numbers of attempts", out, "dim")
     if several:
-        out.print(_STANDING, style="dim")
+        prose(_STANDING, out, "dim")
     for line in _warnings(rows, ks):
-        out.print(Text(line, "yellow"))
+        prose(line, out, "yellow")
     if several:
         out.print()
         _print_best(rows, by, out, fresh)
+
+
+def _print_rows(
+    rows: Sequence[Mapping[Any, Any]],
+    by: Sequence[str],
+    names: Sequence[str],
+    ks: Sequence[int],
+    out: Console,
+) -> None:
+    """Print the rows; columns without room come in another table below, so that none is lost."""
+    figures = [_texts(row, ks, first=place == 0) for place, row in enumerate(rows)]
+    columns = [
+        Column(name, [each[name] for each in figures], drop=place)
+        for place, name in enumerate(names)
+    ]
+    called = [f"{cell_name(row, by)}{_DOUBT if row['unverified'] else ''}".strip() for row in rows]
+    left = print_table(" · ".join(by) or "all cells", called, columns, out)
+    while left:
+        out.print()
+        first, *rest = left
+        kept = [Column(first.name, first.texts), *rest]
+        left = print_table(" · ".join(by) or "all cells", called, kept, out)
 
 
 def _print_best(
@@ -121,15 +148,13 @@ def _print_best(
         said = f"The best of {len(measured):,} rows is told from all others"
     if untested:
         said += f", {untested:,} could not be tested against it"
-    out.print(
+    prose(
         f"{said}. The best looks better than it is, for it was picked by these very trials: "
-        "measure with fresh seeds, and compare on those alone:"
+        "measure with fresh seeds, and compare on those alone:",
+        out,
     )
     for command in fresh.commands(by, measured[0]):
-        out.print(Text(f"  {command}"), soft_wrap=True)
-
-
-_NAME_WIDTH = 16
+        whole(f"  {command}", out)
 
 
 def _columns(ks: Sequence[int], *, across: bool, several: bool) -> list[str]:
@@ -137,40 +162,6 @@ def _columns(ks: Sequence[int], *, across: bool, several: bool) -> list[str]:
     names += ["P(best)", "vs best"] if several else []
     names += ["rej.", "err.", *(f"pass{sign}{k}" for k in ks for sign in "@^")]
     return names + (["latency", "tok/s"] if len(ks) <= 1 else [])
-
-
-def _fitting(
-    columns: Sequence[str], rows: Sequence[Mapping[str, str]], width: int
-) -> list[list[str]]:
-    """Return the columns in as many tables as it takes: none is cut off, no figure is lost."""
-    tables: list[list[str]] = [[]]
-    used = _NAME_WIDTH
-    for name in columns:
-        takes = 2 + max(len(name), *(len(row[name]) for row in rows))
-        if used + takes > width and tables[-1]:
-            tables.append([])
-            used = _NAME_WIDTH
-        tables[-1].append(name)
-        used += takes
-    return tables
-
-
-def _table(
-    rows: Sequence[Mapping[Any, Any]],
-    by: Sequence[str],
-    columns: Sequence[str],
-    shown: Sequence[Mapping[str, str]],
-) -> Table:
-    table = bare_table()
-    table.add_column(" · ".join(by) or "all cells", overflow="fold", min_width=_NAME_WIDTH)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row, texts in zip(rows, shown, strict=True):
-        table.add_row(
-            Text(f"{cell_name(row, by)}{_DOUBT if row['unverified'] else ''}".strip()),
-            *(texts[name] for name in columns),
-        )
-    return table
 
 
 def _texts(row: Mapping[Any, Any], ks: Sequence[int], *, first: bool) -> dict[str, str]:

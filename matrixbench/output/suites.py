@@ -5,61 +5,49 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from matrixbench.output.tables import bare_table
+from matrixbench.output.text import Column, print_table, prose, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
     from matrixbench.records import JsonObject
     from matrixbench.spec.suites import ListedSuite
 
 
-def print_suites(suites: Iterable[ListedSuite], out: Console) -> None:
+def print_suites(suites: Sequence[ListedSuite], out: Console) -> None:
     """Print one row a suite: its name, how many tests it has, their tags, and what it probes."""
-    table = _table("suite")
-    table.add_column("tests", justify="right", no_wrap=True)
-    table.add_column("tags", max_width=36)
-    table.add_column("what it probes")
-    for suite in suites:
-        tags = ", ".join(suite.tags)
-        table.add_row(
-            Text(suite.reference),
-            f"{len(suite.cases):,}",
-            Text(tags),
-            Text(_first_sentence(suite.description)),
-        )
-    out.print(table)
+    columns = [
+        Column("tests", [f"{len(suite.cases):,}" for suite in suites]),
+        Column("tags", [", ".join(suite.tags) for suite in suites], prose=True),
+        Column(
+            "what it probes",
+            [_first_sentence(suite.description) for suite in suites],
+            prose=True,
+        ),
+    ]
+    print_table("suite", [suite.reference for suite in suites], columns, out)
 
 
 def print_suite(suite: ListedSuite, out: Console) -> None:
     """Print a suite and one row for each of its tests."""
-    out.print(
-        Text.assemble((suite.name, "bold"), ": " if suite.description else "", suite.description)
-    )
+    if suite.description:
+        prose(suite.description, out, lead=suite.name)
+    else:
+        whole(suite.name, out, "bold")
     out.print()
-    table = _table("test")
-    table.add_column("tags", max_width=22)
-    table.add_column("what it probes")
-    for case in suite.cases:
-        test = case.test
-        table.add_row(Text(test.name), Text(", ".join(test.tags)), Text(test.description))
-    out.print(table)
+    tests = [case.test for case in suite.cases]
+    columns = [
+        Column("tags", [", ".join(test.tags) for test in tests], prose=True),
+        Column("what it probes", [test.description for test in tests], prose=True),
+    ]
+    print_table("test", [test.name for test in tests], columns, out)
 
 
 def _first_sentence(text: str) -> str:
     found = re.match(r".*?[.?!](?=\s|$)", text, re.DOTALL)
     return found.group() if found else text
-
-
-def _table(first: str) -> Table:
-    table = bare_table()
-    table.add_column(first, overflow="fold")
-    return table
 
 
 def suite_json(suite: ListedSuite) -> JsonObject:

@@ -1,9 +1,10 @@
-"""One exchange as people read it: what was sent, what came back, and what each check said."""
+"""One exchange whole: what was sent, what came back, what each check said; as text and as JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -12,17 +13,27 @@ from rich.text import Text
 
 from matrixbench.charts.metrics import percent
 from matrixbench.checks.verdicts import one_line
-from matrixbench.output.tables import bare_table
-from matrixbench.records import Kind, Outcome, Usage
-from matrixbench.safe_text import visible
+from matrixbench.output.text import heading, whole
+from matrixbench.records import Kind, Outcome
+from matrixbench.safe_text import for_line, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
-    from matrixbench.records import ChatReply, JsonObject, Note, ToolCall, Turn, Verdict
-    from matrixbench.store.rows import Transcript, TrialRow
+    from matrixbench.records import (
+        Attempt,
+        ChatReply,
+        JsonObject,
+        Note,
+        ServerView,
+        ToolCall,
+        Turn,
+        Usage,
+        Verdict,
+    )
+    from matrixbench.store.rows import Transcript
 
 
 def excerpt(reply: ChatReply | None, limit: int) -> str:
@@ -42,11 +53,6 @@ def arguments_text(call: ToolCall) -> str:
         return visible(json.dumps(json.loads(call.arguments), indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
         return visible(call.arguments)
-
-
-def usage_of_row(row: TrialRow) -> Usage:
-    """Return what a server counted of a stored trial, of a conversation all turns together."""
-    return Usage(**{one.name: getattr(row, one.name) for one in fields(Usage)})
 
 
 def usage_json(usage: Usage) -> JsonObject:
@@ -79,6 +85,13 @@ def usage_facts(usage: Usage) -> Iterator[tuple[str, str]]:
         yield "tokens predicted", f"{accepted or 0:,} taken, {rejected or 0:,} not"
 
 
+def measured_facts(values: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+    """Yield what was measured of a trial: name and text, nothing of what was not."""
+    for field, name, unit in _MEASURES:
+        if (value := values[field]) is not None:
+            yield name, f"{value:.6g}{unit}"
+
+
 STYLES = {
     Outcome.PASSED: "green",
     Outcome.FAILED: "red",
@@ -93,8 +106,18 @@ NOTED: Mapping[Kind, str] = {
 }
 """What each kind of note is called."""
 
-_VALUE = 60
 _NAMED = "messages", "tools"
+_LONGEST_NAME = 30
+_MEASURES = (
+    ("latency_s", "latency", " s"),
+    ("time_to_first_token_s", "first token after", " s"),
+    ("token_gap_p50_s", "time between tokens", " s"),
+    ("token_gap_max_s", "longest of these", " s"),
+    ("prompt_tokens", "prompt tokens", ""),
+    ("completion_tokens", "completion tokens", ""),
+    ("prompt_tokens_per_s", "prompt tokens/s", ""),
+    ("completion_tokens_per_s", "completion tokens/s", ""),
+)
 
 
 def print_request(body: JsonObject | None, out: Console) -> None:
@@ -132,7 +155,7 @@ def print_prompt(prompt: str | None, out: Console, *, before: str | None = None)
 def _print_raw(text: str, out: Console) -> None:
     """Print what a server was given or gave: not wrapped, for each blank of it may matter."""
     for line in visible(text).split("\n"):
-        out.print(Text(f"  {line}"), soft_wrap=True)
+        whole(f"  {line}", out)
 
 
 def _print_message(message: JsonObject, out: Console) -> None:
@@ -208,11 +231,17 @@ def print_attempts(transcript: Transcript, out: Console) -> None:
                 _print_raw(attempt.body, out)
 
 
-def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
-    """Print what each check said: whether it passed, which it is, and why not."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for wraps in ("ellipsis", "fold", "fold"):
-        table.add_column(no_wrap=wraps == "ellipsis", overflow=wraps)
+def print_judgement(outcome: Outcome, kind: str | None, reason: str, out: Console) -> None:
+    """Print what became of a trial, and why."""
+    title("verdict", out)
+    whole(Text.assemble((outcome.value, STYLES[outcome]), f"  {kind}" if kind else ""), out)
+    if reason:
+        whole(visible(reason), out)
+
+
+def print_verdicts(verdicts: Iterable[Verdict], notes: Iterable[Note], out: Console) -> None:
+    """Print what each check said, and what was noticed of the reply whatever they said."""
+    table = _grid(3)
     for verdict in verdicts:
         style = STYLES[Outcome.PASSED if verdict.passed else Outcome.FAILED]
         score = "" if verdict.score is None else f"score {verdict.score:.3g}"
@@ -222,25 +251,27 @@ def print_verdicts(verdicts: Iterable[Verdict], out: Console) -> None:
             Text(verdict.check),
             Text("  ".join(filter(None, [score, why]))),
         )
-    out.print(table)
-
-
-def print_notes(notes: Iterable[Note], out: Console) -> None:
-    """Print what was noticed of a reply whatever its checks said: what is not where it belongs."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    noted = _grid(2)
     for note in notes:
         words = NOTED.get(note.kind, str(note.kind))
-        table.add_row(Text("  ! noted", "yellow"), Text(f"{words}: {visible(note.text)}"))
-    if table.row_count:
-        out.print(table)
+        noted.add_row(Text("  ! noted", "yellow"), Text(f"{words}: {visible(note.text)}"))
+    for one in (table, noted):
+        if one.row_count:
+            out.print(one)
+
+
+def _grid(columns: int) -> Table:
+    """Return a table without lines whose first column is never wrapped."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    for _ in range(columns - 1):
+        table.add_column(overflow="fold")
+    return table
 
 
 def title(text: str, out: Console) -> None:
     """Print the heading of a part."""
-    out.print()
-    out.print(Text(visible(text), "bold cyan"))
+    heading(visible(text), out, "bold cyan")
 
 
 def print_block(text: str, out: Console) -> None:
@@ -250,13 +281,14 @@ def print_block(text: str, out: Console) -> None:
 
 def print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
     """Print names with their values, those without a value left out."""
-    table = bare_table(header=False)
-    table.add_column(overflow="fold", max_width=_VALUE // 2)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", max_width=_LONGEST_NAME)
     table.add_column(overflow="fold")
     for name, value in pairs:
         if value:
-            table.add_row(Text(visible(name), "dim"), Text(visible(value)))
-    out.print(table)
+            table.add_row(Text(for_line(visible(name)), "dim"), Text(visible(value)))
+    if table.row_count:
+        out.print(table)
 
 
 def _content_text(content: object) -> str:
@@ -273,3 +305,87 @@ def _tool_name(tool: JsonObject) -> str:
 def json_text(value: object, *, indent: int | None = 2) -> str:
     """Return JSON that is safe for a terminal."""
     return visible(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def transcript_json(transcript: Transcript) -> JsonObject:
+    """Return all texts of a stored trial: its reply, its conversation, and what checks said."""
+    return {
+        **reply_json(transcript.reply),
+        **conversation_json(transcript.reply, transcript.earlier),
+        "attempts": [
+            attempt_json(attempt, turn)
+            for turn, attempts in transcript.attempts.items()
+            for attempt in attempts
+        ],
+        "verdicts": [verdict_json(verdict) for verdict in transcript.verdicts],
+        "notes": [note_json(note) for note in transcript.notes],
+    }
+
+
+def reply_json(reply: ChatReply | None) -> JsonObject:
+    """Return what a reply says: its text, its reasoning, its calls."""
+    if reply is None:
+        return {"content": None, "reasoning": None, "tool_calls": []}
+    return {
+        "content": reply.content,
+        "reasoning": reply.reasoning,
+        "tool_calls": [
+            {"name": call.name, "arguments": call.arguments, "id": call.id}
+            for call in reply.tool_calls
+        ],
+    }
+
+
+def conversation_json(reply: ChatReply | None, earlier: Sequence[Turn]) -> JsonObject:
+    """Return the turns before a reply or a refusal; `then` is what was said after each."""
+    return {
+        "earlier": [_turn(turn) for turn in earlier],
+        "turn_limit": reply is not None and reply.turn_limit,
+    }
+
+
+def attempt_json(attempt: Attempt, turn: int) -> JsonObject:
+    """Return an answer that is kept beside the replies, with what came over the wire."""
+    return {
+        "turn": turn,
+        "kind": str(attempt.kind) if attempt.kind else None,
+        "reason": attempt.reason,
+        "latency_s": attempt.latency_s,
+        "body": attempt.body,
+    }
+
+
+def _turn(turn: Turn) -> JsonObject:
+    reply = turn.reply
+    latency_s = reply.timing.latency_s
+    return {
+        **(view_json(reply.view) if reply.view is not None else {}),
+        **reply_json(reply),
+        "finish_reason": reply.finish_reason,
+        "latency_s": latency_s if isfinite(latency_s) else None,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "usage": usage_json(reply.usage),
+        "then": list(turn.then),
+    }
+
+
+def view_json(view: ServerView) -> JsonObject:
+    """Return how a server went about a request."""
+    return {"rendered_prompt": view.prompt, "raw_output": view.output}
+
+
+def verdict_json(verdict: Verdict) -> JsonObject:
+    """Return what one check said."""
+    return {
+        "check": verdict.check,
+        "passed": verdict.passed,
+        "kind": None if verdict.kind is None else str(verdict.kind),
+        "reason": verdict.reason or None,
+        "score": verdict.score,
+    }
+
+
+def note_json(note: Note) -> JsonObject:
+    """Return what was noticed of a reply."""
+    return {"kind": str(note.kind), "text": note.text}

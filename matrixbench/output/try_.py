@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from matrixbench.output.show import (
-    conversation_json,
-    note_json,
-    reply_json,
-    verdict_json,
-    view_json,
-)
-from matrixbench.output.tables import coordinates_text, counted
+from matrixbench.output.text import coordinates_text, counts_text, whole
 from matrixbench.output.transcript import (
-    STYLES,
+    conversation_json,
+    measured_facts,
+    note_json,
     print_block,
-    print_notes,
+    print_judgement,
     print_pairs,
     print_prompt,
     print_reply,
     print_request,
     print_turns,
     print_verdicts,
+    reply_json,
     title,
     usage_facts,
     usage_json,
+    verdict_json,
+    view_json,
 )
 from matrixbench.records import ChatReply, ServerView
 from matrixbench.safe_text import visible
 from matrixbench.spec.axes import label
+from matrixbench.spec.wording import counted
 from matrixbench.store.encoding import whole_conversation
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ def _values(values: Sequence[Any]) -> str:
 def print_tried(tried: Tried, out: Console) -> None:
     """Print one trial whole, its verdict last, where the eye is."""
     out.print()
-    out.print(Text(visible(coordinates_text(_coordinates(tried))), "bold"))
+    whole(visible(coordinates_text(_coordinates(tried))), out, "bold")
     print_pairs(_facts(tried), out)
     if tried.cell is not None:
         print_request(tried.body, out)
@@ -85,7 +83,10 @@ def print_tried(tried: Tried, out: Console) -> None:
     if tried.log_tail:
         title(f"the end of the server's log, {tried.log}", out)
         print_block(visible(tried.log_tail), out)
-    _print_verdict(tried, out)
+    judgement = tried.judgement
+    reason = "" if judgement.verdicts else judgement.reason or "  no check: every reply passes"
+    print_judgement(judgement.outcome, judgement.kind, reason, out)
+    print_verdicts(judgement.verdicts, judgement.notes, out)
 
 
 def _coordinates(tried: Tried) -> Coordinates:
@@ -107,19 +108,7 @@ def _measured(reply: ChatReply) -> Iterator[tuple[str, str]]:
     if reply.earlier:
         yield "turns", f"{len(reply.earlier) + 1}; the figures below are of all"
     yield "finish reason", reply.finish_reason or ""
-    for name, unit in (
-        ("latency_s", " s"),
-        ("time_to_first_token_s", " s"),
-        ("token_gap_p50_s", " s"),
-        ("token_gap_max_s", " s"),
-        ("prompt_tokens", ""),
-        ("completion_tokens", ""),
-        ("prompt_tokens_per_s", ""),
-        ("completion_tokens_per_s", ""),
-    ):
-        if (value := values[name]) is not None:
-            words = name.removesuffix("_s").replace("_per", "/s").replace("_", " ")
-            yield words, f"{value:.4g}{unit}"
+    yield from measured_facts(values)
     yield from usage_facts((whole_conversation(reply) if reply.earlier else reply).usage)
     yield "answered as", reply.model or ""
 
@@ -141,23 +130,10 @@ def _measures(reply: ChatReply) -> dict[str, float | int | None]:
     }
 
 
-def _print_verdict(tried: Tried, out: Console) -> None:
-    judgement = tried.judgement
-    title("verdict", out)
-    kind = f"  {judgement.kind}" if judgement.kind else ""
-    out.print(Text.assemble((judgement.outcome.value, STYLES[judgement.outcome]), kind))
-    if not judgement.verdicts:
-        out.print(Text(visible(judgement.reason) or "  no check: every reply passes"))
-    print_verdicts(judgement.verdicts, out)
-    print_notes(judgement.notes, out)
-
-
 def counts_line(tried: Iterable[Tried]) -> str:
     """Return how many trials had which outcome."""
-    outcomes = [one.judgement.outcome for one in tried]
-    counts = {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
-    told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
-    return f"{counted(len(outcomes), 'trial')}: {told}"
+    counts = Counter(one.judgement.outcome for one in tried)
+    return f"{counted(counts.total(), 'trial')}: {counts_text(counts)}"
 
 
 def tried_json(experiment: str, tried: Iterable[Tried]) -> JsonObject:

@@ -14,10 +14,10 @@ from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.plan.selector import nothing_selected, parse_where
 from matrixbench.results.tally import ResultCell, Tally
+from matrixbench.run.canary import ignoring
 from matrixbench.run.judging import rejudge
 from matrixbench.run.prepare import nothing_in_file, prepare
 from matrixbench.run.settings import RunRequest, settings_for
-from matrixbench.run.stopping import ignoring
 from matrixbench.spec.axes import label, values_of_axis
 from matrixbench.store.database import open_store, open_store_if_there
 from matrixbench.store.experiments import experiment_names, read_experiment
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, NotApplicable, Origin
     from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.run.canary import LaunchKey
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.settings import Settings
-    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
@@ -49,7 +49,6 @@ class Results:
     says of trials is read once, and does not change while it is open.
 
     Args:
-        experiment: The experiment's name.
         cells: In the file's order.
         axes: Axis → its values, in the file's order.
         where: The selector expressions by which they were chosen.
@@ -61,7 +60,6 @@ class Results:
         prepared: The plan; None where only the store knows the experiment.
         origins: Name and digest of each launch of the experiment, selected or not → where its
             server comes from; None where that was not looked at.
-        loads: The loads of its launches.
         split: Whether a cell comes once for each build that it has trials under.
     """
 
@@ -137,6 +135,13 @@ class Results:
             two_replies[cell.key] = two_replies.get(cell.key, False) or tally.distinct > 1
         return ignoring(self.opened_store, two_replies)
 
+    @cached_property
+    def given_up(self) -> Mapping[tuple[str, str], str]:
+        """Name and digest of the launches whose newest run was given up, each with the reason."""
+        runs = [] if self.store is None else self.store.launches(self.experiment)
+        newest = {(run.record.name, run.record.digest): run.error for run in runs}
+        return {launch: error for launch, error in newest.items() if error is not None}
+
     @property
     def opened_store(self) -> Store:
         """The store where something was ever run.
@@ -164,8 +169,8 @@ class Results:
     @property
     def seeds_taken(self) -> int:
         """How many seeds a cell has at most, planned or asked: one beyond these is fresh."""
-        asked = (tally.measured.bit_length() for tally in self.tallies.values())
-        return max(0, *asked, *(cell.planned for cell in self.cells))
+        counted = (tally.measured.bit_length() for tally in self.tallies.values())
+        return max(0, *counted, *(cell.planned for cell in self.cells))
 
     def by_build(self) -> Results:
         """Return them with each cell once for each build that it has trials under.
@@ -273,7 +278,6 @@ def open_results(
     kept: looking writes nothing. `execute` keeps it.
 
     Args:
-        experiment: The experiment.
         settings: Where the store is; default: `settings_for(experiment)`.
         where: Selector expressions; all must hold.
         unmeasured: Whether an experiment of which nothing was ever run has results too: empty ones.
@@ -414,11 +418,6 @@ def open_recorded(name: str, place: Path, *, where: str | Sequence[str] = ()) ->
     A cell is shown for the build that was there and by the checks that it had when it ran last;
     where these are not known, the newest verdicts count. Nothing but the store is looked at, so
     that a build is unverified only where the store does not tell whose it is.
-
-    Args:
-        name: The experiment's name.
-        place: The store.
-        where: Selector expressions; all must hold.
 
     Raises:
         UsageError: The store knows no such experiment, or a selector is wrong.

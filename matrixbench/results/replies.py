@@ -29,7 +29,6 @@ class ShownReply:
 
     Args:
         trials: The trials that gave it, by index.
-        transcript: The first of them, with its texts.
     """
 
     trials: tuple[TrialRow, ...]
@@ -41,16 +40,13 @@ class ShownCell:
     """A cell and its replies.
 
     Args:
-        cell: The cell.
         trials: How many of its trials are shown, before the limit.
-        outcomes: Outcome → how many of them.
         replies: How many of them have a reply whose text is known.
         distinct: How many different replies these gave.
         one_reply: Whether several trials gave one reply although the sampling is not greedy.
         seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
             empty where nothing does, and where the sampling is greedy.
         shown: The replies; with equal ones together the most frequent first.
-        left_out: Replies that the limit left out.
     """
 
     cell: ResultCell
@@ -66,15 +62,7 @@ class ShownCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShownTrial:
-    """One trial whole.
-
-    Args:
-        cell: Its cell.
-        row: The trial.
-        transcript: What was sent, what came back, and what each check said.
-        launch: The launch that it ran in.
-        reproduction: The lines that do it again.
-    """
+    """One trial whole."""
 
     cell: ResultCell
     row: TrialRow
@@ -90,7 +78,6 @@ class Wish:
     Args:
         outcomes: Only trials with these outcomes; none: all.
         distinct: Equal replies once, with their count.
-        limit: Replies of each cell, at most; None: all.
     """
 
     outcomes: tuple[Outcome, ...] = ()

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from matrixbench.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from matrixbench.plan.planner import LaunchPlan, Plan
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
-    from matrixbench.store.database import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,6 @@ class AskedAgain:
     """Trials whose requests were sent more than once, and why.
 
     Args:
-        trials: How many.
         kinds: Kind of an answer after which it was sent again → how often, most frequent first.
     """
 
@@ -44,7 +42,6 @@ class LaunchStatus:
     """What has become of one launch.
 
     Args:
-        plan: Its cells, what is done and what remains.
         outcomes: Outcome → trials, in its cells under its build; shared trials are counted in
             each launch that has them.
         given_up: Why its newest run was given up; empty where it was not.
@@ -63,13 +60,9 @@ class Status:
     """How far an experiment is.
 
     Args:
-        plan: What is done and what remains.
         outcomes: Outcome → trials, each trial once.
-        unmeasured: What could not be measured, most frequent kind first.
-        asked_again: What was asked more than once.
         one_reply: Cells whose several trials gave one reply although their sampling is not
             greedy, with how many trials.
-        launches: One for each launch, in the file's order.
     """
 
     plan: Plan
@@ -94,7 +87,6 @@ def status_of(results: Results) -> Status:
     for cell, tally in results.tallies.items():
         by_launch.setdefault(cell.launch, Counter()).update(tally.outcomes)
         ignored[cell.launch, cell.launch_digest] = results.seeds_ignored.get(cell.key, "")
-    given_up = {} if results.store is None else dict(_given_up(results.store, plan.experiment))
     return Status(
         plan=plan,
         outcomes=_ordered(sum((tally.outcomes for tally in once), Counter())),
@@ -109,7 +101,7 @@ def status_of(results: Results) -> Status:
             LaunchStatus(
                 plan=launch,
                 outcomes=_ordered(by_launch.get(launch.launch.name, Counter())),
-                given_up=given_up.get((launch.launch.name, launch.launch.digest), ""),
+                given_up=results.given_up.get((launch.launch.name, launch.launch.digest), ""),
                 seeds_ignored=ignored.get((launch.launch.name, launch.launch.digest), ""),
             )
             for launch in plan.launches
@@ -140,9 +132,3 @@ def _asked_again(tallies: Iterable[Tally]) -> AskedAgain:
 
 def _ordered(counts: Counter[Outcome]) -> dict[Outcome, int]:
     return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
-
-
-def _given_up(store: Store, experiment: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield name and digest of each launch run with its error: of several the newest counts."""
-    for run in store.launches(experiment):
-        yield (run.record.name, run.record.digest), run.error or ""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from matrixbench.records import Build
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
+    from matrixbench.run.canary import LaunchKey
     from matrixbench.run.settings import Settings
-    from matrixbench.run.stopping import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.store.rows import TrialRow
 
@@ -211,10 +211,7 @@ def pass_k(passed: int, n: int, draws: int, k: int) -> tuple[float | None, float
     """Return pass@k and pass^k of `n` trials; None where there are fewer draws than attempts.
 
     Args:
-        passed: How many passed.
-        n: How many trials.
         draws: How many draws they are: n, or 1 where all of them are one.
-        k: How many attempts are meant.
     """
     if draws == n:
         return pass_at_k(passed, n, k), pass_hat_k(passed, n, k)
@@ -334,12 +331,6 @@ def tabulated(
     """Return one row a cell: its axes, then `COLUMNS`; those that apply first.
 
     An axis that a cell lacks, and a null one, are None.
-
-    Args:
-        tallies: The cells that apply, with their trials.
-        aside: The cells that do not apply.
-        seeds_ignored: The launches that are shown to ignore seeds, each with what shows it.
-        interval: Which interval cells have whose number of trials is fixed.
     """
     lacking = list(aside)
     in_force = most_at_a_time((cell, tally.speeds.groups) for cell, tally in tallies.items())
@@ -452,8 +443,6 @@ def _with_labels(frame: DataFrame, results: Results, builds: Mapping[str, Build]
     backend.
 
     Args:
-        frame: One row for each cell and build.
-        results: What it was made from.
         builds: Build id → build, oldest first.
     """
     shown = frame[frame["build"].notna()]

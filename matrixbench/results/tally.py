@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matrixbench.plan.cells import Cell, NotApplicable
-    from matrixbench.run.stopping import LaunchKey
+    from matrixbench.run.canary import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow
@@ -231,16 +232,12 @@ class ResultCell:
     """A cell, and the one build that it is shown for.
 
     Args:
-        id: The cell's id.
-        coordinates: Axis → value.
         build: The build whose trials count; None where nothing has run. To show several builds
             beside each other give one for each, with the same id.
         planned: How many trials the cell should have; where they are adaptive, at most.
         unverified: Why the build may not be what the backend has now; empty where it is.
         greedy: Whether its sampling is greedy.
         until: When fewer are enough; None where their number is fixed.
-        launch: The name of its launch.
-        launch_digest: The launch's digest.
         load: The key of the load that it is measured under (`plan.cells`); None where that is not
             known.
         first_seed: The seed of trial 0.
@@ -248,7 +245,6 @@ class ResultCell:
         checks: Digest of its present checks; empty where they are not known: then the newest
             judgement counts.
         of_plan: The cell of the plan; None where only the store knows it.
-        imported: Whether another tool measured it.
     """
 
     id: str
@@ -282,17 +278,14 @@ class Tally:
         measured: Bit i stands for trial i, and says whether it has a verdict.
         passes: The same for those that passed.
         unmeasured: The same for those that were asked and have no verdict.
-        outcomes: Outcome → trials.
-        replies: Trial with a verdict → digest of its reply; None for a refusal.
+        counted: The trials with a verdict, as they came.
+        digests: Digests of their replies; None for a refusal.
         by_request: How many the request alone decided.
         failures: Kind and reason → trials that count and did not pass.
         errors: Kind and reason → trials without a verdict.
         newest_errors: Kind → number and reason of the newest of these.
         asked_again: Number of a trial that was asked more than once → why, as the store has it.
-        launches: Numbers of the launch runs.
         noted: What was noticed of replies → in how many.
-        scores: Those that checks gave.
-        speeds: Times and rates.
     """
 
     first_seed: int = 0
@@ -300,7 +293,8 @@ class Tally:
     passes: int = 0
     unmeasured: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    replies: dict[int, str | None] = field(default_factory=dict)
+    counted: array[int] = field(default_factory=lambda: array("Q"))
+    digests: list[str | None] = field(default_factory=list)
     by_request: int = 0
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -331,7 +325,8 @@ class Tally:
         else:
             self.failures[trial.kind or "", trial.reason] += 1
         digest = trial.reply_digest
-        self.replies[trial.trial] = None if digest is None else intern(digest)
+        self.counted.append(trial.trial)
+        self.digests.append(None if digest is None else intern(digest))
         if trial.noted:
             self.noted.update(trial.noted.split())
         if trial.score is not None:
@@ -344,18 +339,27 @@ class Tally:
     @property
     def trials(self) -> int:
         """How many trials count."""
-        return self.outcomes.total() - self.outcomes[Outcome.ERRORED]
+        return len(self.digests)
+
+    @property
+    def asked(self) -> int:
+        """How many rounds it takes to come to the last trial that was asked."""
+        return max(self.measured.bit_length(), self.unmeasured.bit_length())
+
+    @property
+    def replies(self) -> dict[int, str | None]:
+        """Trial that counts → digest of its reply; None for a refusal."""
+        return dict(zip(self.counted, self.digests, strict=True))
 
     @property
     def distinct(self) -> int:
-        """How many different replies they gave."""
-        return len(set(self.replies.values()) - {None})
+        """How many different replies there are."""
+        return len(set(self.digests) - {None})
 
     @property
     def one_reply(self) -> bool:
         """Whether several trials count, and all gave one and the same reply."""
-        found = set(self.replies.values())
-        return len(found) == 1 < len(self.replies) and None not in found
+        return len(self.digests) > 1 == len(set(self.digests)) and None not in self.digests
 
     def by_seed(self, *, one: bool = False) -> dict[int, bool]:
         """Return seed → whether the trial passed; of the first one only, where one says it all."""
@@ -426,8 +430,6 @@ def summary(
     """Return what `tables.COLUMNS` names of a cell that applies.
 
     Args:
-        cell: The cell.
-        tally: Its trials.
         in_force: How many requests at a time its launch was sent at most.
         seeds_ignored: What shows that its launch ignores seeds; empty where nothing does.
         interval: Which interval it has where its trials are a fixed number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import zip_longest
 from math import inf, isnan, nan
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,33 +48,32 @@ STANDING_COLUMNS: Mapping[str, str] = {
 }
 """What stands in the columns of `total_frame` that are about the best row."""
 
-Tallies: TypeAlias = "Mapping[tuple[str, str | None, str], Tally]"
-"""Id, build and test of a cell → its trials."""
+_Row: TypeAlias = "dict[str, Any]"
+"""A row of a cell frame, with the cell's `Tally` under `tally` where it is known."""
 
-_StandingRow: TypeAlias = "dict[str, Any]"
-_Cells: TypeAlias = "Sequence[tuple[tuple[str, ...], _Row]]"
+_Point: TypeAlias = "tuple[str, ...]"
+_Cells: TypeAlias = "Sequence[tuple[_Point, _Row]]"
 """The measured cells of a row of totals, each with its point on the axes that all rows have."""
 
 
-def standings(rows: Sequence[_Cells], outcomes: Tallies | None) -> list[dict[str, object]]:
+def standings(rows: Sequence[_Cells]) -> list[dict[str, object]]:
     """Return what `STANDING_COLUMNS` names of each row of totals, the best first.
 
-    Args:
-        rows: Of each row its measured cells.
-        outcomes: Which of their trials passed; None: then nothing is tested.
+    Nothing is tested where it is not known which of the trials passed.
     """
     measured = [place for place, cells in enumerate(rows) if cells]
-    chances = chances_of_best([_belief(rows[place], outcomes) for place in measured])
+    chances = chances_of_best([_belief(rows[place]) for place in measured])
     found: list[dict[str, object]] = [
         {"chance_of_best": nan, "p_vs_best": nan, "p_vs_best_holm": nan, "told_from_best": None}
         for _ in rows
     ]
     for place, chance in zip(measured, chances, strict=True):
         found[place]["chance_of_best"] = chance
-    if outcomes is None or len(measured) < 2:  # noqa: PLR2004  a pair
+    known = all("tally" in row for cells in rows for _, row in cells)
+    if not known or len(measured) < 2:  # noqa: PLR2004  a pair
         return found
     best, others = measured[0], measured[1:]
-    tested = [_against(rows[best], rows[place], outcomes) for place in others]
+    tested = [_against(rows[best], rows[place]) for place in others]
     adjusted = holm_beside_best([p for p, _ in tested], len(measured))
     for place, (p, lower), corrected in zip(others, tested, adjusted, strict=True):
         if p is None or corrected is None:
@@ -83,7 +83,7 @@ def standings(rows: Sequence[_Cells], outcomes: Tallies | None) -> list[dict[str
     return found
 
 
-def _belief(cells: _Cells, outcomes: Tallies | None) -> Belief:
+def _belief(cells: _Cells) -> Belief:
     tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for _, row in cells:
         # Where repeats say nothing new all of them are one trial.
@@ -91,18 +91,18 @@ def _belief(cells: _Cells, outcomes: Tallies | None) -> Belief:
         n = 1 if one else int(row["trials"])
         passed = round(float(row["success_ratio"])) if one else int(row["passed"])
         tests[str(row.get("test"))].append((passed, n))
-    return belief(list(tests.values()), effect=_effect(cells, outcomes))
+    return belief(list(tests.values()), effect=_effect(cells))
 
 
-def _effect(cells: _Cells, outcomes: Tallies | None) -> float | None:
+def _effect(cells: _Cells) -> float | None:
     """Return by how much cells that share seeds go together; None where nothing is known of it."""
-    if outcomes is None or len({_sharing(row) for _, row in cells}) == len(cells):
+    if len({_sharing(row) for _, row in cells}) == len(cells):
         return None  # Each has seeds of its own: there is nothing to go together.
     of_test = Counter(str(row.get("test")) for _, row in cells)
     clusters: dict[tuple[str | int, int], NDArray[np.float64]] = {}
     alone = 0.0
     for _, row in cells:
-        found = _found(row, outcomes)
+        found = _tally(row)
         if found is None or _single(row):
             return None
         test = str(row.get("test"))
@@ -115,7 +115,7 @@ def _effect(cells: _Cells, outcomes: Tallies | None) -> float | None:
     return max(1.0, together / alone) if alone else None
 
 
-def _sharing(row: _StandingRow) -> str | int:
+def _sharing(row: _Row) -> str | int:
     """Return what all cells have in common whose trials of one seed may go together."""
     luck = luck_of(row)
     return str(row.get("test")) if luck is None else luck
@@ -131,7 +131,7 @@ def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArr
     return summed
 
 
-def _against(best: _Cells, other: _Cells, outcomes: Tallies) -> tuple[float | None, bool]:
+def _against(best: _Cells, other: _Cells) -> tuple[float | None, bool]:
     """Return the p-value of a row against the best, and whether it is the lower one of the two.
 
     On the points that both have, and there on as many cells as both have; not where only one side
@@ -143,12 +143,12 @@ def _against(best: _Cells, other: _Cells, outcomes: Tallies) -> tuple[float | No
         for one, row in _partners(best, other)
         if bool(one["greedy"]) is bool(row["greedy"]) and not (one_draw(one) or one_draw(row))
     ]
-    if (sums := _sums(partners, outcomes)) is not None:
+    if (sums := _sums(partners)) is not None:
         return sign_flip_p(sums), sum(sums) < 0
     strata: list[Stratum] = []
     adaptive = False
     for one, row in partners:
-        up, down = _passed(row, outcomes), _passed(one, outcomes)
+        up, down = _passed(row), _passed(one)
         if not up or not down:
             continue
         luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
@@ -161,9 +161,7 @@ def _against(best: _Cells, other: _Cells, outcomes: Tallies) -> tuple[float | No
     return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
 
 
-def _sums(
-    partners: Sequence[tuple[_StandingRow, _StandingRow]], outcomes: Tallies
-) -> list[int] | None:
+def _sums(partners: Sequence[tuple[_Row, _Row]]) -> list[int] | None:
     """Return what the row passed more than the best under each seed, where that is all.
 
     So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
@@ -173,7 +171,7 @@ def _sums(
     for one, row in partners:
         if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
             return None
-        up, down = _found(row, outcomes), _found(one, outcomes)
+        up, down = _tally(row), _tally(one)
         if up is None or down is None or up.first_seed != down.first_seed:
             return None
         common = up.measured & down.measured
@@ -187,33 +185,32 @@ def _sums(
     return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
 
 
-def _partners(best: _Cells, other: _Cells) -> list[tuple[_StandingRow, _StandingRow]]:
-    by_point: dict[tuple[str, ...], list[_StandingRow]] = defaultdict(list)
-    for point, row in best:
-        by_point[point].append(row)
-    mine: dict[tuple[str, ...], list[_StandingRow]] = defaultdict(list)
-    for point, row in other:
-        mine[point].append(row)
+def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
+    base, mine = defaultdict[_Point, list[_Row]](list), defaultdict[_Point, list[_Row]](list)
+    for found, cells in ((base, best), (mine, other)):
+        for point, row in cells:
+            found[point].append(row)
     return [
         pair
         for point, rows in mine.items()
-        if len(rows) == len(by_point.get(point, ()))
-        for pair in zip(by_point[point], rows, strict=True)
+        if len(rows) == len(base[point])
+        for pair in zip(base[point], rows, strict=True)
     ]
 
 
-def _passed(row: _StandingRow, outcomes: Tallies) -> Mapping[int, bool]:
-    found = _found(row, outcomes)
+def _passed(row: _Row) -> Mapping[int, bool]:
+    found = _tally(row)
     return {} if found is None else found.by_seed(one=_single(row))
 
 
-def _single(row: _StandingRow) -> bool:
+def _single(row: _Row) -> bool:
     """Return whether one trial of a cell says all: it is without chance, or one draw."""
     return isnan(row["low"]) or one_draw(row)
 
 
-def _found(row: _StandingRow, outcomes: Tallies) -> Tally | None:
-    found = outcomes.get((row["cell"], row["build"], label(row.get("test"))))
+def _tally(row: _Row) -> Tally | None:
+    """Return a cell's trials where they are known and one has a verdict."""
+    found: Tally | None = row.get("tally")
     return found if found is not None and found.measured else None
 
 
@@ -270,6 +267,9 @@ TOTAL_COLUMNS: Mapping[str, str] = {
 }
 """What stands in each column of `total_frame` that is not an axis, in the columns' order."""
 
+BY_ATTR = "by"
+"""Key of `DataFrame.attrs`: the axes whose values a row of totals stands for."""
+
 _COUNTS = ("trials", "passed", "failed", "rejected", "errored")
 _SPEEDS = (
     "latency_p50_s",
@@ -282,9 +282,6 @@ _SPEEDS = (
     "cached_share",
     "draft_accepted_share",
 )
-
-_Row: TypeAlias = "dict[str, Any]"
-_Point: TypeAlias = "tuple[str, ...]"
 
 
 def total_frame(
@@ -312,16 +309,10 @@ def total_frame(
     """
     import pandas as pd
 
-    outcomes: Tallies | None = None
     frame = cell_frame(source) if isinstance(source, Results) else source
-    if isinstance(source, Results):
-        outcomes = {
-            (cell.id, cell.build, label(cell.coordinates.get(TEST))): tally
-            for cell, tally in source.tallies.items()
-        }
-
+    tallies = list(source.tallies.values()) if isinstance(source, Results) else []
     axes = _known(frame, by) if by else ranked_axes(frame)
-    groups = _groups(with_pass_k(frame, ks), axes)
+    groups = _groups(with_pass_k(frame, ks), axes, tallies)
     points = _points(groups.values(), [axis for axis in axes_of(frame) if axis not in axes])
     if common and groups:
         groups, points = _in_common(groups, points)
@@ -338,17 +329,19 @@ def total_frame(
         for cells, where in zip(groups.values(), points, strict=True)
     ]
     found.sort(key=lambda one: _place(one[0]))
-    standing = standings([cells for _, cells in found], outcomes)
+    standing = standings([cells for _, cells in found])
     rows = [{**row, **stands} for (row, _), stands in zip(found, standing, strict=True)]
     columns = [*axes, *TOTAL_COLUMNS, *(name for k in ks for name in pass_columns(k))]
     objects = {*axes, "told_from_best"}
-    return pd.DataFrame(
+    totals = pd.DataFrame(
         {
             name: pd.Series([row[name] for row in rows], dtype=object if name in objects else None)
             for name in columns
         },
         columns=columns,
     )
+    totals.attrs[BY_ATTR] = axes
+    return totals
 
 
 def ranked_axes(frame: DataFrame) -> list[str]:
@@ -374,11 +367,15 @@ def _known(frame: DataFrame, by: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(by))
 
 
-def _groups(frame: DataFrame, axes: Sequence[str]) -> dict[_Point, list[_Row]]:
+def _groups(
+    frame: DataFrame, axes: Sequence[str], tallies: Sequence[Tally]
+) -> dict[_Point, list[_Row]]:
     groups: dict[_Point, list[_Row]] = {}
-    for record in frame.to_dict("records"):
+    # Cells that do not apply come last, and have none.
+    for record, tally in zip_longest(frame.to_dict("records"), tallies):
         if record["status"] != CellStatus.NOT_APPLICABLE:
             row = {str(name): value for name, value in record.items()}
+            row |= {} if tally is None else {"tally": tally}
             groups.setdefault(tuple(label(row[axis]) for axis in axes), []).append(row)
     return groups
 

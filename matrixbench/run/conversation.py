@@ -59,10 +59,6 @@ class _Result:
 class Conversation:
     """A test's script, compiled once and followed in every trial.
 
-    Args:
-        script: The script.
-        where: The test's name, for messages.
-
     Raises:
         CheckError: A matcher of a result's arguments is wrong.
     """

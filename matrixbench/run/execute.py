@@ -46,12 +46,7 @@ class Run:
     """A run whose store is open and locked, and whose plan is made; see `begun`.
 
     Args:
-        request: What is to be run.
-        mode: What to do with trials that are there.
-        store: The open store.
-        prepared: The plan.
         counts: What it has come to so far; is told of every event.
-        stop: Is set to stop in an orderly way.
         before: Number of the newest trial that was there.
     """
 
@@ -204,8 +199,6 @@ def record_cells(store: Store, prepared: Prepared, *, whole: bool) -> None:
     """Write down the selected cells of an experiment, so that its name is enough to find them.
 
     Args:
-        store: The store.
-        prepared: The plan.
         whole: Nothing was left out by a selector: cells that the file has no more are dropped
             from the record (their trials stay).
 

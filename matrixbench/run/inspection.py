@@ -21,6 +21,7 @@ from matrixbench.identity import digest, digest_bytes
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.plan.matrix import LaunchCells, Matrix
 from matrixbench.records import ChatRequest, Refusal
+from matrixbench.run.canary import CANARY, canary
 from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SamplingField
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from matrixbench.identity import Json
     from matrixbench.plan.cells import Cell, Launch, PresentBuild
     from matrixbench.plan.planner import CellWork
-    from matrixbench.records import ChatReply, JsonObject
+    from matrixbench.records import JsonObject
     from matrixbench.run.trials import Prompts
     from matrixbench.spec.load import TestCase
     from matrixbench.store.rows import LaunchNote
@@ -97,18 +98,8 @@ async def warm_up(session: Session, prompts: Sequence[Prompt], timeout_s: float)
     }
 
 
-CANARY, PROMPTS, PROMPTS_CHANGED = "canary", "prompts", "prompts_changed"
-NOT_APPLICABLE = "not_applicable"
-"""The names of the notes that a launch run gets."""
-
-QUESTION = "Write a list of random words."
-SEED, OTHER_SEED = 7_001, 7_002
-SHORT, LONG = 8, 64
-"""How many tokens the canary asks for, and where two seeds agree on those: models that think often
-begin alike."""
-
-CANARY_TIMEOUT_S = 30.0
-"""For each of its requests; one that takes longer is given up, and the trials begin."""
+PROMPTS, PROMPTS_CHANGED, NOT_APPLICABLE = "prompts", "prompts_changed", "not_applicable"
+"""The names of the notes that a launch run gets, beside the canary's."""
 
 Found = TypeVar("Found")
 Keep: TypeAlias = "Callable[[str, Json, Sequence[Noticed]], Awaitable[None]]"
@@ -134,11 +125,7 @@ class InspectionTarget:
     """What a server is looked at for.
 
     Args:
-        launch: The launch.
-        tests: The tests that it will be asked.
         dropped: Those that it will not, since their tools would not reach the prompt.
-        canary: Whether to send the canary.
-        timeout_s: How long one reply may take.
     """
 
     launch: Launch
@@ -154,29 +141,27 @@ def distinct_tests(cells: Iterable[Cell]) -> list[TestCase]:
 
 
 async def look(
-    session: Session, subject: InspectionTarget, earlier: Sequence[LaunchNote], found: Keep
+    session: Session, target: InspectionTarget, earlier: Sequence[LaunchNote], found: Keep
 ) -> None:
     """Look at what a server does before its trials begin.
 
     Args:
-        session: The server.
-        subject: What to look for.
         earlier: What earlier runs of the same launch and build noted of prompts, oldest first.
         found: Is given each finding's name, the finding, and what people should know of it.
     """
-    if subject.dropped:
-        reason, _ = tools_obstacle(subject.launch)
-        names = [test.name for test in subject.dropped]
-        noticed = of_dropped_tools(subject.launch, names)
+    if target.dropped:
+        reason, _ = tools_obstacle(target.launch)
+        names = [test.name for test in target.dropped]
+        noticed = of_dropped_tools(target.launch, names)
         await found(NOT_APPLICABLE, dict.fromkeys(names, reason), [noticed])
-    if not subject.tests or not subject.launch.spec.has_model:
+    if not target.tests or not target.launch.spec.has_model:
         return
-    if rendered := await prompts(session, subject.tests):
+    if rendered := await prompts(session, target.tests):
         await found(PROMPTS, rendered, [])
         if changed := changed_prompts(rendered, earlier):
             await found(PROMPTS_CHANGED, dict(changed), of_changed_prompts(changed))
-    if subject.canary:
-        heard = await canary(session, subject.timeout_s)
+    if target.canary:
+        heard = await canary(session, target.timeout_s)
         await found(CANARY, heard, [*filter(None, [of_canary(heard)])])
 
 
@@ -190,51 +175,6 @@ async def unless_stopped(looking: Coroutine[Any, Any, Found], stop: asyncio.Even
         task.cancel()
         watch.cancel()
         await asyncio.wait({task, watch})
-
-
-# The canary: does the seed decide?
-
-
-async def canary(session: Session, timeout_s: float) -> JsonObject:
-    """Return whether two seeds differ and one repeats; `refused` says why neither is known.
-
-    `seeds_differ` and `repeatable` are None where the replies show no text at all. Costs three
-    requests of few tokens; two longer ones where the short replies agree.
-    """
-    texts: list[str] = []
-    for seed in (SEED, OTHER_SEED, SEED):
-        answer = await _sing(session, seed, SHORT, timeout_s)
-        if isinstance(answer, Refusal):
-            return {"refused": answer.reason}
-        texts.append(_said(answer))
-    first, other, again = texts
-    if not any(texts):
-        return {"seeds_differ": None, "repeatable": None}
-    differ = first != other
-    if not differ:
-        longer = [await _sing(session, seed, LONG, timeout_s) for seed in (SEED, OTHER_SEED)]
-        for answer in longer:
-            if isinstance(answer, Refusal):
-                return {"refused": answer.reason}
-        differ = len({_said(answer) for answer in longer}) > 1
-    return {"seeds_differ": differ, "repeatable": first == again}
-
-
-async def _sing(session: Session, seed: int, tokens: int, timeout_s: float) -> ChatReply | Refusal:
-    messages = [{"role": "user", "content": QUESTION}]
-    return await session.ask(
-        ChatRequest(
-            body={"messages": messages, "temperature": 1, "max_tokens": tokens},
-            seed=seed,
-            trial=0,
-            test=CANARY,
-            timeout_s=min(timeout_s, CANARY_TIMEOUT_S),
-        )
-    )
-
-
-def _said(answer: ChatReply | Refusal) -> str:
-    return "" if isinstance(answer, Refusal) else (answer.reasoning or "") + (answer.content or "")
 
 
 def of_canary(found: JsonObject) -> Noticed | None:
@@ -343,7 +283,6 @@ def set_aside(
     """Return a matrix without the cells of which a run found that their tools would be dropped.
 
     Args:
-        matrix: All cells.
         builds: Launch name → the build that is there now.
         noted: What runs found not applicable; it holds for their launch under their build.
     """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.planner import Plan
     from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
+    from matrixbench.run.trials import Prompts
     from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 
@@ -39,7 +40,6 @@ class Partner:
 
     Args:
         name: What the file names it by.
-        cell: The cell.
         build: The build that its replies are taken from; None where none is known.
         greedy: Whether any of its replies will do, since all should be the same.
         marks: The marks of reasoning that its server leaves in the content.
@@ -63,7 +63,6 @@ class Replies:
     """The replies of a partner that are there.
 
     Args:
-        partner: The partner.
         trials: Seed → number of the trial.
         ahead: The partner's first seed less that of the cell that is compared: a trial is compared
             with the one of the same index, which in another test has another seed.
@@ -80,10 +79,8 @@ class CellChecks:
 
     Args:
         digest: What stands for the checks, and for the replies that they compare with.
-        checks: The checks of its test.
         others: Key of a `same_as` → the replies that it compares with; None is the reply itself.
         seeds: Number of the cell's trials → their seed.
-        load: Returns the reply of a trial.
     """
 
     digest: str
@@ -134,14 +131,11 @@ class ChecksByCell:
     """What judges each cell of a plan.
 
     Args:
-        checks: Test → its checks.
         compared: Cell → key of each `same_as` → whom it is compared with.
     """
 
-    def __init__(
-        self, checks: Mapping[TestCase, Checks], compared: Mapping[Cell, Mapping[str, Compared]]
-    ) -> None:
-        self._checks = checks
+    def __init__(self, prompts: Prompts, compared: Mapping[Cell, Mapping[str, Compared]]) -> None:
+        self._prompts = prompts
         self._compared = compared
         self._plain: dict[tuple[Launch, TestCase], CellChecks] = {}
         self._by_cell: dict[Cell, CellChecks] = {}
@@ -158,7 +152,7 @@ class ChecksByCell:
     def _without_others(self, cell: Cell) -> CellChecks:
         key = cell.launch, cell.test
         if key not in self._plain:
-            own = self._checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+            own = self._prompts.checks_of(cell)
             self._plain[key] = CellChecks(digest=own.digest, checks=own)
         return self._plain[key]
 
@@ -170,7 +164,6 @@ class ChecksByCell:
         Args:
             store: The store; None where nothing was ever run.
             experiment: Whose fresh starts and loads hold.
-            cells: The cells that may be compared.
             seeds: From which seed on the trials of each cell ask.
 
         Raises:
@@ -244,7 +237,6 @@ def partners_of(
     Args:
         cells: The cells that are judged; those that are not compared are left out.
         among: Returns all cells of the experiment, selected or not; asked if there is need.
-        checks: Test → its checks.
     """
     comparing = [cell for cell in cells if checks[cell.test].compares]
     if not comparing:
@@ -342,10 +334,6 @@ def rejudge(
     """Judge every stored reply that the present checks have not seen, and keep what they say.
 
     Args:
-        store: The store.
-        plan: The cells.
-        checks: What judges them.
-        loads: The experiment's.
         keep: Whether it is written; else it counts for as long as the store is open.
 
     Raises:

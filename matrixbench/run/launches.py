@@ -9,7 +9,9 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ModelError, ServerError
-from matrixbench.plan.planner import launch_work
+from matrixbench.plan.cells import NOTHING
+from matrixbench.plan.planner import CellWork, launch_work
+from matrixbench.records import Outcome
 from matrixbench.run.events import (
     Fetching,
     Interrupted,
@@ -19,6 +21,7 @@ from matrixbench.run.events import (
     LaunchReady,
     LaunchSkipped,
     LaunchStarting,
+    TrialsSpared,
     WarmingUp,
 )
 from matrixbench.run.inspection import (
@@ -33,25 +36,27 @@ from matrixbench.run.inspection import (
     warm_up,
 )
 from matrixbench.run.prepare import history_of
-from matrixbench.run.stopping import Stopping
 from matrixbench.run.trials import Batch, BatchRun, interleave, rounded_context
 from matrixbench.store.experiments import LOAD, load_note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.backends.registry import Session
     from matrixbench.identity import Json
-    from matrixbench.plan.cells import Cell, Launch
-    from matrixbench.plan.planner import CellWork, LaunchPlan
-    from matrixbench.records import Build, Refusal, Trial
+    from matrixbench.plan.cells import Cell, CellProgress, Launch
+    from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.records import Build, JsonObject, Refusal, Trial
     from matrixbench.run.events import Listener
     from matrixbench.run.inspection import Noticed
     from matrixbench.run.prepare import Prepared
     from matrixbench.run.servers import Servers
     from matrixbench.run.settings import Counts
+    from matrixbench.run.trials import Sink, Task
     from matrixbench.spec.load import Experiment
+    from matrixbench.stats.sequential import Precision
     from matrixbench.store.database import Store
+    from matrixbench.store.outcomes import Judges
     from matrixbench.store.writer import Writer
 
 
@@ -93,8 +98,6 @@ class StoreWatcher:
     """What the store knows, read anew where others have added to it.
 
     Args:
-        prepared: The plan and what it was made from.
-        store: The open store.
         counts: Is told how much is needless since others have done it.
     """
 
@@ -168,18 +171,99 @@ def to_run(prepared: Prepared, store: Store) -> list[LaunchPlan]:
     return [launch for launch in prepared.plan.launches if launch.remaining or unsure(launch)]
 
 
+@dataclass(slots=True, eq=False)
+class _CellCounts:
+    """What is known of a cell: passes and trials by each set of checks, and what is not sent."""
+
+    cell: Cell
+    unsent: int
+    passes: list[int]
+    n: list[int]
+    enough: bool = False
+    passed_over: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stopping:
+    """The cells of a launch whose trials are adaptive; a sink that counts what passes through.
+
+    Args:
+        until: When a cell has enough trials.
+        judges: The checks that judge a cell's trials; cells without any never stop early.
+        tell: Is told whenever trials become needless, or needful again.
+    """
+
+    until: Precision
+    judges: Judges
+    launch: str
+    sink: Sink
+    tell: Listener
+    _counts: dict[str, _CellCounts] = field(default_factory=dict)
+
+    def begin(self, work: Sequence[CellWork], known: Mapping[str, CellProgress]) -> None:
+        """Take over the cells that have trials to run, with what is known of them."""
+        for item in work:
+            if digests := self.judges.cells.get(item.cell.id):
+                judged = known.get(item.cell.id, NOTHING).judged
+                self._counts[item.cell.id] = _CellCounts(
+                    cell=item.cell,
+                    unsent=item.todo,
+                    passes=[one.passes for one in judged] or [0] * len(digests),
+                    n=[one.n for one in judged] or [0] * len(digests),
+                )
+
+    def tasks(self, work: Sequence[CellWork], seed: int) -> Iterator[Task]:
+        """Yield the trials in rounds, as `interleave` does, those of cells with enough left out.
+
+        A cell that was passed over once is so until the end: `rest` has what it lacks then.
+        """
+        for task in interleave(work, seed):
+            counts = self._counts.get(task.cell.id)
+            if counts is None:
+                yield task
+            elif counts.enough or counts.passed_over:
+                counts.passed_over = True
+            else:
+                counts.unsent &= ~(1 << task.trial)
+                yield task
+
+    def rest(self) -> list[CellWork]:
+        """Return the cells that were passed over, and lack something after all."""
+        found = [one for one in self._counts.values() if one.passed_over and not one.enough]
+        for counts in found:
+            counts.passed_over = False
+        return [CellWork(counts.cell, counts.unsent) for counts in found]
+
+    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
+        """Count a trial, and hand it on."""
+        if counts := self._counts.get(trial.key.cell):
+            self._count(counts, trial)
+        await self.sink.put(trial, body)
+
+    def _count(self, counts: _CellCounts, trial: Trial) -> None:
+        for place, digest in enumerate(self.judges.cells[trial.key.cell]):
+            outcome = trial.judgement.outcome
+            if trial.reply is not None and digest != trial.checks:
+                outcome = self.judges.judge(digest, trial.reply)
+            counts.n[place] += outcome is not Outcome.ERRORED
+            counts.passes[place] += outcome is Outcome.PASSED
+        before, counts.enough = counts.enough, self._reached(counts)
+        if change := counts.enough - before:
+            spared = change * counts.unsent.bit_count()
+            self.tell(TrialsSpared(launch=self.launch, cells=change, trials=spared))
+
+    def _reached(self, counts: _CellCounts) -> bool:
+        # A cell that has all its trials did not stop: nothing is left to be spared.
+        return counts.unsent > 0 and all(map(self.until.reached, counts.passes, counts.n))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Visits:
     """The visits to the launches of one plan, one after another.
 
     Args:
-        prepared: The plan and what it was made from.
-        store: The open store.
-        servers: The surroundings.
         generation: Gives the generation that new trials belong to, a fresh one opened if need be;
             asked once the first server answers, so that a start that fails hides no old trial.
-        counts: Is told of every event.
-        stop: Is set to stop in an orderly way.
     """
 
     prepared: Prepared

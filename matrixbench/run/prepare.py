@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Loads, PresentBuild
     from matrixbench.plan.planner import LaunchPlan
+    from matrixbench.plan.selector import Selector
     from matrixbench.run.settings import RunRequest, Settings
-    from matrixbench.spec.load import Experiment, TestCase
+    from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 
 
@@ -54,11 +55,7 @@ class Question:
     """What of an experiment the store is asked about.
 
     Args:
-        experiment: The experiment.
-        wanted: How many trials a cell should have.
-        loads: The loads of its launches.
         judges: What judges the trials of which cell, where cells may stop early.
-        any_build: Whether trials of any build count as done.
     """
 
     experiment: Experiment
@@ -100,26 +97,6 @@ def selected(matrix: Matrix) -> Iterator[Cell]:
     return (cell for group in matrix.launches for cell in group.cells)
 
 
-def starting_over(question: Question, store: Store | None, whole: Matrix) -> Seeds:
-    """Return the seeds of a fresh start: cells that start over have no trial that binds them.
-
-    Those that do not may: where a part of a test's cells starts over, it pairs with the rest.
-    """
-    experiment = question.experiment
-    seed, tests = experiment.file.seed, experiment.tests
-    if store is None or not whole.unselected:
-        return seeds_of(seed, tests)
-    return seeds_of(seed, tests, whole.unselected, question.held(store))
-
-
-def going_on(question: Question, store: Store | None, whole: Matrix) -> tuple[Seeds, Held | None]:
-    """Return the seeds of what goes on from what the store holds, and what that is."""
-    experiment = question.experiment
-    held = None if store is None else question.held(store)
-    every = chain(selected(whole), whole.unselected)
-    return seeds_of(experiment.file.seed, experiment.tests, every, held), held
-
-
 _MOST_JUDGED = 200_000
 """Trials whose verdicts are read for what a comparison will show: a second or two."""
 
@@ -129,16 +106,12 @@ class Prepared:
     """A plan, and all that it was made from.
 
     Args:
-        experiment: The experiment.
-        settings: Where things are kept.
         matrix: Its selected cells.
-        history: What the store knew.
         newest: Number of the newest trial that it knew of.
         prompts: What each cell sends, and how its replies are judged.
         of_cells: What judges the stored replies of each cell.
         question: What the store was asked.
         seeds: From which seed on the trials of each cell ask.
-        plan: What will run and why.
     """
 
     experiment: Experiment
@@ -205,7 +178,6 @@ def prepare(
     """Return the plan of what is asked for, against an open store if there is one.
 
     Args:
-        request: What is to be run.
         store: The store; None where nothing was ever run.
         fresh: Whether all of it starts over.
         rounds: The rounds that it is about; None for all.
@@ -220,9 +192,7 @@ def prepare(
     """
     experiment, servers = request.experiment, Servers(request.settings)
     file, prompts = experiment.file, Prompts(experiment.tests)
-    handles = known_handles(experiment)
-    selector = parse_where(request.where, known_axes(experiment), handles=handles)
-    whole = build_matrix(experiment, selector)
+    whole = build_matrix(experiment, selector_of(experiment, request.where))
     builds = present_builds(experiment, whole, servers, store)
     matrix = whole
     if store is not None:
@@ -230,10 +200,10 @@ def prepare(
     wanted = looking_first(wanted_of(file, request.trials), matrix)
     if rounds is not None:
         wanted = replace(wanted, trials=rounds.stop, first=rounds.start)
-    matrix, of_cells = _comparing(experiment, matrix, prompts.checks, builds, (servers, store))
+    matrix, of_cells = _comparing(experiment, matrix, prompts, builds, (servers, store))
     judges = None
     if wanted.until is not None or (judged and wanted.trials * matrix.cells <= _MOST_JUDGED):
-        judges = judges_of(matrix, prompts.checks)
+        judges = judges_of(matrix, prompts)
     question = Question(
         experiment=experiment,
         wanted=wanted,
@@ -242,13 +212,15 @@ def prepare(
         any_build=request.any_build,
     )
     newest = 0 if store is None else store.newest()
+    # Cells that start over have no trial that binds them. Those that do not may: where a part of
+    # a test's cells starts over, it pairs with the rest.
+    binding = whole.unselected if fresh else chain(selected(whole), whole.unselected)
+    asked = store if whole.unselected or not fresh else None
+    held = None if asked is None else question.held(asked)
+    seeds = seeds_of(file.seed, experiment.tests, binding, held)
     history = History(fresh=fresh)
-    if fresh:
-        seeds = starting_over(question, store, whole)
-    else:
-        seeds, held = going_on(question, store, whole)
-        if store is not None and held is not None:
-            history = question.history(store, seeds, matrix, held)
+    if store is not None and held is not None and not fresh:
+        history = question.history(store, seeds, matrix, held)
     of_cells.read(store, experiment, selected(matrix), seeds)
     plan = plan_matrix(file.name, matrix, wanted=wanted, history=history, builds=builds)
     old = seeds.old_cells(selected(matrix))
@@ -272,9 +244,18 @@ def prepare(
     )
 
 
+def selector_of(experiment: Experiment, where: str | Sequence[str]) -> Selector:
+    """Return what chooses among the cells of an experiment.
+
+    Raises:
+        UsageError: An expression is wrong.
+    """
+    return parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+
+
 def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> NothingSelectedError:
     """Return the error for a selection of an experiment that leaves no cell, with the reason."""
-    selector = parse_where(where, known_axes(experiment), handles=known_handles(experiment))
+    selector = selector_of(experiment, where)
     values: dict[str, Iterable[Any]] = {**written_values(experiment), **known_handles(experiment)}
     return nothing_selected(
         selector,
@@ -287,7 +268,7 @@ def nothing_in_file(experiment: Experiment, where: str | Sequence[str]) -> Nothi
 def _comparing(
     experiment: Experiment,
     matrix: Matrix,
-    checks: Mapping[TestCase, Checks],
+    prompts: Prompts,
     builds: Mapping[str, PresentBuild],
     sources: tuple[Servers, Store | None],
 ) -> tuple[Matrix, ChecksByCell]:
@@ -295,16 +276,16 @@ def _comparing(
 
     The cells that others are compared with may be left out by `--where`.
     """
-    if not any(own.compares for own in checks.values()):
-        return matrix, ChecksByCell(checks, {})
+    if not any(own.compares for own in prompts.checks.values()):
+        return matrix, ChecksByCell(prompts, {})
     servers, store = sources
     whole = build_matrix(experiment)
     missing = [group for group in whole.launches if group.launch.name not in builds]
     rest = Matrix(launches=tuple(missing), not_applicable=(), axes=whole.axes)
     every = {**present_builds(experiment, rest, servers, store), **builds}
-    partners = partners_of(selected(matrix), partial(selected, whole), checks)
-    compared = compared_with(partners, checks, every)
-    return comparable(matrix, compared), ChecksByCell(checks, compared)
+    partners = partners_of(selected(matrix), partial(selected, whole), prompts.checks)
+    compared = compared_with(partners, prompts.checks, every)
+    return comparable(matrix, compared), ChecksByCell(prompts, compared)
 
 
 def history_of(store: Store, prepared: Prepared) -> History:
@@ -313,7 +294,7 @@ def history_of(store: Store, prepared: Prepared) -> History:
     return question.history(store, prepared.seeds, prepared.matrix, question.held(store))
 
 
-def judges_of(matrix: Matrix, checks: Mapping[TestCase, Checks]) -> Judges:
+def judges_of(matrix: Matrix, prompts: Prompts) -> Judges:
     """Return which checks judge the trials of which cell, where it may stop early.
 
     Greedy cells have nothing to stop for, and those that are compared with other cells' replies
@@ -322,23 +303,17 @@ def judges_of(matrix: Matrix, checks: Mapping[TestCase, Checks]) -> Judges:
     by_digest: dict[str, Checks] = {}
     cells: dict[str, tuple[str, ...]] = {}
     comparing: set[str] = set()
-    for group in matrix.launches:
-        apart = {
-            test: of_test.taking_apart(group.launch.reasoning_marks)
-            for test, of_test in checks.items()
-        }
-        by_digest |= {of_test.digest: of_test for of_test in apart.values()}
-        own = {test: (of_test.digest,) for test, of_test in apart.items()}
-        for cell in group.cells:
-            if is_greedy(cell.point.fields):
-                continue
-            if checks[cell.test].compares:
-                comparing.add(cell.id)
-                continue
-            mine = own[cell.test]
-            known = cells.setdefault(cell.id, mine)
-            if mine[0] not in known:
-                cells[cell.id] = known + mine
+    for cell in selected(matrix):
+        if is_greedy(cell.point.fields):
+            continue
+        checks = prompts.checks_of(cell)
+        if checks.compares:
+            comparing.add(cell.id)
+            continue
+        by_digest[checks.digest] = checks
+        known = cells.setdefault(cell.id, (checks.digest,))
+        if checks.digest not in known:
+            cells[cell.id] = (*known, checks.digest)
     for cell_id in comparing & cells.keys():
         del cells[cell_id]
     return Judges(cells=cells, judge=lambda digest, reply: by_digest[digest].judge(reply).outcome)

@@ -103,8 +103,6 @@ class RunRequest:
     """What of an experiment is to be planned or run.
 
     Args:
-        experiment: The experiment.
-        settings: Where things are kept.
         where: Selector expressions; all must hold.
         trials: Trials per cell, over the file's.
         any_build: Whether trials of any build count as done, not only those of the present one.
@@ -122,9 +120,7 @@ class Rejection:
     """Why trials were rejected: those of one kind whose reasons differ in numbers alone.
 
     Args:
-        kind: The kind.
         reason: One of the reasons.
-        trials: How many trials.
     """
 
     kind: str
@@ -250,11 +246,13 @@ class Counts:
 
     def _count(self, trial: TrialDone) -> None:
         self.outcomes[trial.outcome] += 1
+        if trial.outcome not in {Outcome.ERRORED, Outcome.REJECTED}:
+            return
         kind = str(trial.kind or "unknown")
         if trial.outcome is Outcome.ERRORED:
             count, _ = self.errors.get(kind, (0, ""))
             self.errors[kind] = (count + 1, trial.reason)
-        elif trial.outcome is Outcome.REJECTED:
+        else:
             alike = kind, _NUMBERS.sub("#", trial.reason)
             self._rejected[alike] += 1
             self._reasons.setdefault(alike, trial.reason)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.registry import Session, SessionInfo
     from matrixbench.checks.judge import Checks
-    from matrixbench.plan.cells import Cell, RequestPoint
+    from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.plan.planner import CellWork
     from matrixbench.records import JsonObject
     from matrixbench.run.events import Listener
@@ -87,7 +87,6 @@ def noticing_full_context(session: Session, declared: int | None) -> Ask:
     """Return what asks a session, and marks the replies that filled its context.
 
     Args:
-        session: The server.
         declared: The context that the file says, where the server does not say its own.
     """
 
@@ -104,7 +103,6 @@ def marked(reply: ChatReply, most: object, context: int | None) -> ChatReply:
     """Return a reply that was cut off, with the context if that is what it filled.
 
     Args:
-        reply: The reply.
         most: The `max_tokens` that it was asked for with.
         context: Tokens that one request may use; None where nobody says.
     """
@@ -140,9 +138,6 @@ class Doubts:
     A 400 may be the request's fault, and then every seed gets it; or the model's, whose words the
     server could not read. So it stands for its cell once a second seed got the same, nothing else
     was ever said to one, and no other trial of the cell is under way.
-
-    Args:
-        answered: Cells that had an answer before.
     """
 
     def __init__(self, answered: frozenset[str] = frozenset()) -> None:
@@ -212,12 +207,8 @@ class Batch:
     """What the trials of one launch share.
 
     Args:
-        name: The launch's name.
         launch: Its number in the store.
-        build: The build's id.
-        generation: The generation that the trials belong to.
         first_seed: Returns the seed of a cell's trial 0; trial i asks for that plus i.
-        timeout_s: How long one reply may take.
         context: Tokens that one request may use, as the file says; None where it does not.
         extra: Fields that are sent as well, and are no part of the request that is stored.
     """
@@ -246,6 +237,7 @@ class Prompts:
     def __init__(self, tests: Iterable[TestCase]) -> None:
         self.checks: dict[TestCase, Checks] = {}
         self._conversations: dict[TestCase, Conversation] = {}
+        self._of_launch: dict[tuple[Launch, TestCase], Checks] = {}
         self._bodies: dict[tuple[RequestPoint, TestCase], tuple[JsonObject, str]] = {}
         self.add(tests)
 
@@ -266,7 +258,11 @@ class Prompts:
 
     def checks_of(self, cell: Cell) -> Checks:
         """Return what judges a cell's replies: its test's checks, for what its server writes."""
-        return self.checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+        key = cell.launch, cell.test
+        if key not in self._of_launch:
+            own = self.checks[cell.test].taking_apart(cell.launch.reasoning_marks)
+            self._of_launch[key] = own
+        return self._of_launch[key]
 
     def conversation(self, test: TestCase) -> Conversation | None:
         """Return a test's compiled script; None where a trial is one request."""
@@ -306,11 +302,6 @@ class BatchRun:
     """Runs the trials of one launch, a number of them at a time.
 
     Args:
-        session: The server.
-        batch: What its trials share.
-        prompts: What each cell sends, and how it is judged.
-        sink: Where the trials go.
-        listener: Is told what happens.
         answered: Cells that the store has answers of already.
         restarts: Whether a server that dies is started again.
     """
@@ -342,8 +333,6 @@ class BatchRun:
         """Send all trials; return the refusal that stopped the launch, or None.
 
         Args:
-            tasks: The trials.
-            interrupted: Is set to stop in an orderly way.
             count: How many there are at most; None where that is not known.
 
         Raises:

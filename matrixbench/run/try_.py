@@ -21,9 +21,8 @@ from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
 from matrixbench.identity import canonical_json
-from matrixbench.plan.matrix import build_matrix, known_axes, known_handles
+from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.seeds import SPAN, own_first_seed
-from matrixbench.plan.selector import parse_where
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal, Turn
 from matrixbench.run.conversation import history
 from matrixbench.run.events import LaunchNoticed, LaunchStarting
@@ -31,7 +30,7 @@ from matrixbench.run.inspection import Renders, of_dropped_tools, split_off_tool
 from matrixbench.run.judging import partners_of
 from matrixbench.run.launches import serving, tell_ready
 from matrixbench.run.preflight import check_options
-from matrixbench.run.prepare import nothing_in_file, selected
+from matrixbench.run.prepare import nothing_in_file, selected, selector_of
 from matrixbench.run.servers import Servers
 from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
@@ -74,9 +73,7 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
     """Return the first cell of each test that is named.
 
     Args:
-        experiment: The experiment.
         tests: Names of tests, or globs; may be empty where there is only one test.
-        where: Selector expressions; all must hold.
 
     Raises:
         UsageError: There is no such test, none is named, or a selector is wrong.
@@ -84,8 +81,7 @@ def choose_cells(experiment: Experiment, tests: Sequence[str], where: Sequence[s
         SpecError: The matrix is too large.
     """
     named = replace(experiment, tests=_named(experiment, tests))
-    handles = known_handles(experiment)
-    matrix = build_matrix(named, parse_where(where, known_axes(experiment), handles=handles))
+    matrix = build_matrix(named, selector_of(experiment, where))
     first: dict[TestCase, Cell] = {}
     for group in matrix.launches:
         for cell in group.cells:
@@ -132,9 +128,7 @@ def marks_of_all(experiment: Experiment, where: Sequence[str]) -> tuple[str, ...
         UsageError: A selector is wrong.
         SpecError: The matrix is too large.
     """
-    handles = known_handles(experiment)
-    selector = parse_where(where, known_axes(experiment), handles=handles)
-    groups = build_matrix(experiment, selector).launches
+    groups = build_matrix(experiment, selector_of(experiment, where)).launches
     marks = {group.launch.reasoning_marks for group in groups}
     return marks.pop() if len(marks) == 1 else ()
 
@@ -316,8 +310,6 @@ class Tried:
     """One trial that was sent, or a saved reply that stands for one.
 
     Args:
-        test: The test.
-        answer: What came back.
         judgement: What the checks say of it.
         cell: Its cell; None for a saved reply, and so are the next three.
         body: What was sent (of a conversation first), without model and seed.
@@ -326,7 +318,6 @@ class Tried:
         prompt: The prompt that the request is rendered to (of a conversation the first one, or the
             one that was refused), where the server does not tell it beside its reply.
         log: The server's log, where nothing was measured.
-        log_tail: Its end.
     """
 
     test: TestCase
@@ -365,58 +356,30 @@ def _place(cell: Cell) -> Place:
     return canonical_json(cell.coordinates())
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Memory:
-    """Where the trials of a `try` go, with the cells that others are compared with.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReferenceCells:
+    """Cells that are tried, with those that they are compared with.
 
     Args:
         cells: All of them, each after those that it is compared with.
         added: Those that are there for comparison alone.
         compared: Place → key of a `same_as` → the other cell, or why there is none.
-        trials: Place → what was answered there.
     """
 
     cells: list[Cell]
-    added: list[Cell] = field(default_factory=list)
-    compared: dict[Place, dict[str, Cell | Obstacle]] = field(default_factory=dict)
-    trials: dict[Place, Trial] = field(default_factory=dict)
-    newest: Trial | None = None
-
-    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
-        """Take the newest trial; `keep` says whose it is."""
-        del body
-        self.newest = trial
-
-    def keep(self, cell: Cell) -> Trial:
-        """Return the newest trial, which is a cell's, and keep it as that."""
-        assert self.newest is not None  # noqa: S101  a trial that was sent is put
-        self.trials[_place(cell)] = self.newest
-        return self.newest
-
-    def reference(self, cell: Cell) -> Reference:
-        """Return what looks up the replies that a cell's own is compared with."""
-
-        def reference(key: str) -> ChatReply:
-            other = self.compared[_place(cell)][key]
-            if isinstance(other, Obstacle):
-                raise UnjudgeableError(Kind.NO_REFERENCE, other.reason)
-            trial = self.trials.get(_place(other))
-            if trial is None or trial.reply is None:
-                reason = f"{other.launch.name} gave no reply to compare with"
-                raise UnjudgeableError(Kind.NO_REFERENCE, reason)
-            return taken_apart(trial.reply, other.launch.reasoning_marks)
-
-        return reference
+    added: list[Cell]
+    compared: dict[Place, dict[str, Cell | Obstacle]]
 
 
-def memory_for(experiment: Experiment, cells: Sequence[Cell], prompts: Prompts) -> Memory:
-    """Return a memory for cells, and for those that their checks compare with."""
-    checks = prompts.checks
+def with_references(
+    experiment: Experiment, cells: Sequence[Cell], prompts: Prompts
+) -> ReferenceCells:
+    """Return cells with those that their checks compare with, whose tests are compiled as well."""
 
     def whole() -> Iterator[Cell]:
         return selected(build_matrix(experiment))
 
-    partners = partners_of(cells, whole, checks)
+    partners = partners_of(cells, whole, prompts.checks)
     tried = {_place(cell) for cell in cells}
     others = {
         place: other
@@ -425,14 +388,12 @@ def memory_for(experiment: Experiment, cells: Sequence[Cell], prompts: Prompts) 
         if not isinstance(other, Obstacle) and (place := _place(other)) not in tried
     }
     added = list(others.values())
-    prompts.add({cell.test for cell in added} - checks.keys())
-    return Memory(
+    prompts.add({cell.test for cell in added} - prompts.checks.keys())
+    every = partners | partners_of(added, whole, prompts.checks)
+    return ReferenceCells(
         cells=[*added, *(cell for cell in cells if cell not in partners), *partners],
         added=added,
-        compared={
-            _place(cell): found
-            for cell, found in (partners | partners_of(added, whole, checks)).items()
-        },
+        compared={_place(cell): found for cell, found in every.items()},
     )
 
 
@@ -451,8 +412,6 @@ async def try_cells(
     kept only where something could not be measured.
 
     Args:
-        experiment: The experiment.
-        settings: The caches and the environment.
         cells: The cells, one launch after the other.
         seed: The seed to ask for; None for that of each test's trial 0.
         tell: Is told of servers that start and are ready, and of tests that do not apply.
@@ -465,8 +424,15 @@ async def try_cells(
         NothingSelectedError: None of the tests applies: their tools would not reach the prompt.
     """
     prompts = Prompts(dict.fromkeys(cell.test for cell in cells))
-    memory = memory_for(experiment, cells, prompts)
-    groups = [list(found) for _, found in groupby(memory.cells, key=_server)]
+    references = with_references(experiment, cells, prompts)
+    trying = _Trying(
+        experiment=experiment,
+        prompts=prompts,
+        compared=references.compared,
+        seed=seed,
+        tell=tell,
+    )
+    groups = [list(found) for _, found in groupby(references.cells, key=_server)]
     check_options(experiment, [found[0].launch for found in groups], Servers(settings))
     dropped: list[Cell] = []
     with _folder_for_logs() as folder:
@@ -482,15 +448,15 @@ async def try_cells(
                 dropped += toolless
                 seconds = monotonic() - began
                 tell_ready(launch, session, tell, trials=len(asked), seconds=seconds)
-                if any(cell in memory.added for cell in asked):
+                if any(cell in references.added for cell in asked):
                     message = "asked as well: same_as compares with its reply"
                     tell(LaunchNoticed(name=launch.name, message=message, hint=""))
-                trying = _Trying(experiment, launch, session, prompts, memory, seed, tell)
+                run = trying.batch_run(launch, session)
                 for cell in asked:
-                    tried = await trying.one(cell)
+                    tried = await trying.one(cell, run, session)
                     folder.keep |= not tried.measured
                     yield tried
-    _tell_dropped(dropped, tell, alone=not memory.trials)
+    _tell_dropped(dropped, tell, alone=not trying.heard)
 
 
 def _server(cell: Cell) -> str:
@@ -524,80 +490,102 @@ def _folder_for_logs() -> Iterator[_LogFolder]:
             shutil.rmtree(folder.path, ignore_errors=True)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Trying:
-    """The trials of one launch, as a run sends them, one by one.
+    """The sink of a `try`: it keeps trials in memory, where those that are compared find them.
 
-    A server that dies is not started again: its log says why.
+    Args:
+        seed: The seed to ask for; None for that of each test's trial 0.
+        heard: Place → the trial of the cell there.
+        newest: The one that was put last.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        launch: Launch,
-        session: Session,
-        prompts: Prompts,
-        memory: Memory,
-        seed: int | None,
-        tell: Listener,
-    ) -> None:
-        self._file = experiment.file
-        self._session = session
-        self._prompts = prompts
-        self._memory = memory
-        self._seed = seed
+    experiment: Experiment
+    prompts: Prompts
+    compared: dict[Place, dict[str, Cell | Obstacle]]
+    seed: int | None
+    tell: Listener
+    heard: dict[Place, Trial] = field(default_factory=dict)
+    newest: Trial | None = None
+
+    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
+        """Take a trial."""
+        del body  # is the cell's, by which it is shown
+        self.newest = trial
+
+    def batch_run(self, launch: Launch, session: Session) -> BatchRun:
+        """Return what sends the trials of a launch, as a run does.
+
+        A server that dies is not started again: its log says why.
+        """
         batch = Batch(
             name=launch.name,
             launch=0,
             build=session.info.build.id,
             generation=0,
-            first_seed=lambda cell: self._asked(cell.test) - self._trial(cell.test),
-            timeout_s=self._file.timeouts.request_s,
+            first_seed=lambda cell: self._asked(cell.test) - self._index(cell.test),
+            timeout_s=self.experiment.file.timeouts.request_s,
             context=launch.spec.context_given,
             extra={"verbose": True} if _is_llama_cpp(launch, session) else {},
         )
+        return BatchRun(session, batch, self.prompts, self, self._notice, restarts=False)
 
-        def notice(event: Event) -> None:
-            if isinstance(event, LaunchNoticed):
-                tell(event)
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, LaunchNoticed):
+            self.tell(event)
 
-        self._run = BatchRun(session, batch, prompts, memory, notice, restarts=False)
-
-    async def one(self, cell: Cell) -> Tried:
+    async def one(self, cell: Cell, run: BatchRun, session: Session) -> Tried:
         """Send a trial of a cell, and return what came of it."""
-        info = self._session.info
-        refusal = await self._run.one(Task(cell, self._trial(cell.test), 0))
+        refusal = await run.one(Task(cell, self._index(cell.test), 0))
         if refusal is not None:
             raise ServerError(refusal.reason, where=cell.launch.name)
-        trial, (body, _) = self._memory.keep(cell), self._prompts.body(cell)
+        trial, (body, _) = self.newest, self.prompts.body(cell)
+        assert trial is not None  # noqa: S101  what was sent is put
+        self.heard[_place(cell)] = trial
         answer = trial.reply or trial.refusal
-        assert answer is not None  # noqa: S101  a trial that was sent has one of them
-        checks = self._prompts.checks_of(cell)
-        if trial.reply is not None and checks.compares:
-            tried = judged(cell.test, answer, checks, self._memory.reference(cell))
-        else:
-            tried = Tried(test=cell.test, answer=answer, judgement=trial.judgement)
+        assert answer is not None  # noqa: S101  and has one of them
+        checks = self.prompts.checks_of(cell)
+        tried = Tried(test=cell.test, answer=answer, judgement=trial.judgement)
+        if checks.compares:
+            tried = judged(cell.test, answer, checks, self._reference(cell))
         return replace(
             tried,
             cell=cell,
             body=body,
             seed=trial.key.seed,
             build=trial.key.build,
-            prompt=await _prompt(self._session, body, answer),
-            log=None if tried.measured else info.log,
-            log_tail="" if tried.measured else _log_tail(self._session),
+            prompt=await _prompt(session, body, answer),
+            log=None if tried.measured else session.info.log,
+            log_tail="" if tried.measured else _log_tail(session),
         )
+
+    def _reference(self, cell: Cell) -> Reference:
+        """Return what looks up the replies that a cell's own is compared with."""
+
+        def reference(key: str) -> ChatReply:
+            other = self.compared[_place(cell)][key]
+            if isinstance(other, Obstacle):
+                raise UnjudgeableError(Kind.NO_REFERENCE, other.reason)
+            trial = self.heard.get(_place(other))
+            if trial is None or trial.reply is None:
+                reason = f"{other.launch.name} gave no reply to compare with"
+                raise UnjudgeableError(Kind.NO_REFERENCE, reason)
+            return taken_apart(trial.reply, other.launch.reasoning_marks)
+
+        return reference
 
     def _asked(self, test: TestCase) -> int:
         """Return the seed to ask a test with."""
-        return own_first_seed(self._file.seed, test) if self._seed is None else self._seed
+        first = own_first_seed(self.experiment.file.seed, test)
+        return first if self.seed is None else self.seed
 
-    def _trial(self, test: TestCase) -> int:
+    def _index(self, test: TestCase) -> int:
         """Return which trial of a test that is; where it is none, 0.
 
         Seeds from the file's on are those of trials of versions before.
         """
-        asked = self._asked(test)
-        indices = (asked - own_first_seed(self._file.seed, test), asked - self._file.seed)
+        asked, base = self._asked(test), self.experiment.file.seed
+        indices = (asked - own_first_seed(base, test), asked - base)
         return next((index for index in indices if 0 <= index < SPAN), 0)
 
 

@@ -335,35 +335,6 @@ class SameAsCheck(CheckPart):
     """Axis → value: the other cell has these, and is else like the reply's own."""
 
 
-_CHECKS: dict[str, type[Part]] = {
-    "tool_calls": ToolCallsCheck,
-    "no_tool_calls": NoToolCallsCheck,
-    "content": ContentCheck,
-    "reasoning": ReasoningCheck,
-    "json": JsonCheck,
-    "finish_reason": FinishReasonCheck,
-    "latency_s": LatencyCheck,
-    "completion_tokens": CompletionTokensCheck,
-    "cached_tokens": CachedTokensCheck,
-    "all": AllCheck,
-    "any": AnyCheck,
-    "not": NotCheck,
-    "python": PythonCheck,
-    "same_as": SameAsCheck,
-    "check": NamedCheck,
-}
-_NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
-
-CHECK_NAMES = tuple(_CHECKS)
-
-
-def check_name(value: object) -> str | None:
-    """Return the name of the check that a mapping or a model stands for, or None."""
-    if isinstance(value, dict):
-        return next((name for name in CHECK_NAMES if name in value), None)
-    return _NAMES.get(type(value))
-
-
 def _check_tag(value: object) -> str | None:
     name = check_name(value)
     return None if name is None else f"{TAG}{name}"
@@ -389,8 +360,22 @@ Check: TypeAlias = Annotated[
 ]
 """One check of any kind."""
 
+_CHECKS: dict[str, type[Part]] = {
+    tag.tag.removeprefix(TAG): part for part, tag in map(get_args, get_args(get_args(Check)[0]))
+}
+_NAMES: dict[type, str] = {check: name for name, check in _CHECKS.items()}
+
+CHECK_NAMES = tuple(_CHECKS)
+
 for _check in (AllCheck, AnyCheck, NotCheck):
     _check.model_rebuild()
+
+
+def check_name(value: object) -> str | None:
+    """Return the name of the check that a mapping or a model stands for, or None."""
+    if isinstance(value, dict):
+        return next((name for name in CHECK_NAMES if name in value), None)
+    return _NAMES.get(type(value))
 
 
 def parts_of(check: Check) -> tuple[tuple[str, Check], ...]:

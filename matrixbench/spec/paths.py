@@ -131,7 +131,7 @@ class Places:
         self.findings.append(node.told(message, hint))
 
 
-class PathProblem(ValueError):  # noqa: N818  not for users: the caller adds the place
+class UnresolvedPathError(ValueError):
     """A text that stands for no path: why, and the way out."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -146,13 +146,13 @@ def path_of(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
     It is for texts of which only a server's `--help` tells that they are paths.
 
     Raises:
-        PathProblem: It stands for none.
+        UnresolvedPathError: It stands for none.
     """
     places = Places(base=base, environ=environ)
     path = places.path(Node(place=Place(file="", line=0, column=0), value=text))
     if path is None:
         found = places.findings[0]
-        raise PathProblem(found.message, found.hint)
+        raise UnresolvedPathError(found.message, found.hint)
     return path
 
 

@@ -34,10 +34,11 @@ from matrixbench.spec.slips import (
     key_meant,
     kind_meant,
     long_name,
+    request_fields,
     usual_flags,
     words_for,
 )
-from matrixbench.spec.tests import Suite, SuiteReference, Test
+from matrixbench.spec.tests import Needs, Suite, SuiteReference, Test
 from matrixbench.spec.wording import (
     choose,
     dotted,
@@ -61,37 +62,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.base import Part
 
 _SAMPLING = frozenset(SAMPLING_FIELDS)
-_REQUEST = frozenset(
-    {
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "stop",
-        "stream",
-        "stream_options",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "chat_template_kwargs",
-        "reasoning_effort",
-        "reasoning_format",
-        "thinking",
-        "enable_thinking",
-        "think",
-        "cache_prompt",
-        "grammar",
-        "json_schema",
-        "ignore_eos",
-        "n_probs",
-        "user",
-        "metadata",
-        "service_tier",
-        "modalities",
-        "prediction",
-        "verbosity",
-    }
-)
-"""Fields of a chat request that people look for a place for; any other one may stand there too."""
 
 
 def _keys(*parts: type[Part]) -> frozenset[str]:
@@ -101,11 +71,6 @@ def _keys(*parts: type[Part]) -> frozenset[str]:
 
 
 _FILE, _TEST, _MODEL = _keys(ExperimentFile), _keys(Test), _keys(Model)
-
-
-@cache
-def _backend_keys() -> frozenset[str]:
-    return _keys(*kinds().known.values())
 
 
 @cache
@@ -140,76 +105,63 @@ class Home:
 
 Rule: TypeAlias = "tuple[frozenset[str], str, str]"
 
-_TOP = (_FILE, "", "at the top level of the file")
-_TOP_SAMPLING = (_SAMPLING, "sampling", "under sampling:")
-_TOP_REQUEST = (_REQUEST, "request", "under request:")
-_IN_TIMEOUTS = (_keys(Timeouts), "timeouts", "under timeouts:")
-_IN_LIMITS = (_keys(Limits), "limits", "under limits:")
-_IN_BACKEND = ("backends", "under a backend's name: backends: {NAME: {…}}")
-_IN_MODEL = (_MODEL, "models", "under a model's name: models: {NAME: {…}}")
-_IN_TEST = (_TEST, "tests", "in a test: tests: [{name: …, …}]")
-_IN_CHART = (_keys(Chart), "charts", "under a chart's name: charts: {NAME: {…}}")
-_OWN_REQUEST = (_SAMPLING | _REQUEST, "request", "under the test's request:")
-_OWN_CHECKS = (frozenset(CHECK_NAMES), "expect", "in the test's expect:, with a «-» before it")
-_OWN_NEEDS = (frozenset({"context"}), "needs", "under the test's needs:")
-_OWN_MATCHERS = (
-    _keys(Matcher) - _SAMPLING,
-    "expect",
-    "in the test's expect:, under content: of a check",
-)
+_AT_TOP = "at the top level of the file"
 
 
 @cache
 def _rules() -> Mapping[str, tuple[Rule, ...]]:
     """Return part of the file → keys that are looked for in it, and where they belong."""
-    backend = _backend_keys()
+    backend, request = _keys(*kinds().known.values()), request_fields()
+    sampling = (_SAMPLING, "", f"under sampling:, {_AT_TOP}")
+    top_request = (request, "", f"under request:, {_AT_TOP}")
+    in_backend = ("backends", "under a backend's name: backends: {NAME: {…}}")
+    in_model = ("models", "under a model's name: models: {NAME: {…}}")
+    in_test = ("tests", "in a test: tests: [{name: …, …}]")
+    own_request = ("request", "under the test's request:")
     return {
         "ExperimentFile": (
-            _TOP_SAMPLING,
-            (backend - _MODEL, *_IN_BACKEND),
-            (_TEST - _MODEL, *_IN_TEST[1:]),
-            _TOP_REQUEST,
-            _IN_TIMEOUTS,
-            _IN_LIMITS,
-            _IN_MODEL,
-            _IN_CHART,
+            (_SAMPLING, "sampling", "under sampling:"),
+            (backend - _MODEL, *in_backend),
+            (_TEST - _MODEL, *in_test),
+            (request, "request", "under request:"),
+            (_keys(Timeouts), "timeouts", "under timeouts:"),
+            (_keys(Limits), "limits", "under limits:"),
+            (_MODEL, *in_model),
+            (_keys(Chart), "charts", "under a chart's name: charts: {NAME: {…}}"),
         ),
         "backend": (
-            (_SAMPLING, "", "under sampling:, at the top level of the file"),
-            (_MODEL - backend - _FILE, *_IN_MODEL[1:]),
-            _TOP,
-            (_keys(Timeouts), "", "under timeouts:, at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
-            (_TEST - backend, *_IN_TEST[1:]),
+            sampling,
+            (_MODEL - backend - _FILE, *in_model),
+            (_FILE, "", _AT_TOP),
+            (_keys(Timeouts), "", f"under timeouts:, {_AT_TOP}"),
+            top_request,
+            (_TEST - backend, *in_test),
         ),
         "Model": (
-            (_SAMPLING, "", "under sampling:, at the top level of the file"),
-            (backend - _MODEL, *_IN_BACKEND),
-            (_FILE - _MODEL, "", "at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
+            sampling,
+            (backend - _MODEL, *in_backend),
+            (_FILE - _MODEL, "", _AT_TOP),
+            top_request,
         ),
         "Test": (
-            _OWN_REQUEST,
-            _OWN_CHECKS,
-            _OWN_NEEDS,
-            ((_FILE - _TEST) | {"max_tokens"}, "request", "under the test's request:"),
-            _OWN_MATCHERS,
+            (_SAMPLING | request, *own_request),
+            (frozenset(CHECK_NAMES), "expect", "in the test's expect:, with a «-» before it"),
+            (_keys(Needs), "needs", "under the test's needs:"),
+            ((_FILE - _TEST) | {"max_tokens"}, *own_request),
+            (
+                _keys(Matcher) - _SAMPLING,
+                "expect",
+                "in the test's expect:, under content: of a check",
+            ),
         ),
         "SuiteReference": (
-            (_SAMPLING | _REQUEST | {"max_tokens"}, "request", "under the entry's request:"),
+            (_SAMPLING | request | {"max_tokens"}, "request", "under the entry's request:"),
         ),
         "Suite": (
-            (
-                _FILE - {"name", "description", "tests"},
-                "",
-                "in the experiment's file, not in a suite",
-            ),
-            _IN_TEST,
+            (_FILE - _keys(Suite), "", "in the experiment's file, not in a suite"),
+            (_TEST, *in_test),
         ),
-        "sampling": (
-            (_FILE, "", "at the top level of the file"),
-            (_REQUEST, "", "under request:, at the top level of the file"),
-        ),
+        "sampling": ((_FILE, "", _AT_TOP), top_request),
     }
 
 
@@ -223,7 +175,7 @@ def home_of(part: type[Part] | None, key: str) -> Home | None:
     if part is not None and issubclass(part, Backend):
         level = "backend"
     if level == "Test" and key in _FILE - _TEST and key not in {"max_tokens", "seed"}:
-        return Home(key=key, under="", words=_TOP[2])
+        return Home(key=key, under="", words=_AT_TOP)
     field = words_for("sampling").get(key, key)
     for keys, under, words in _rules().get(level, ()):
         if key in keys:

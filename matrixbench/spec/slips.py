@@ -122,6 +122,12 @@ def usual_flags() -> frozenset[str]:
     return frozenset(_slips()["flags"]) | frozenset(_slips()["flags_alone"].split())
 
 
+@cache
+def request_fields() -> frozenset[str]:
+    """Return fields of a chat request that people look for a place for."""
+    return frozenset(_slips()["request_fields"].split())
+
+
 def long_name(name: str, own: Mapping[str, str] | None = None) -> str | None:
     """Return the long name of the option that another name stands for, without dashes.
 

@@ -18,7 +18,15 @@ from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.shapes import ROLES, sentence, several_in_one, whole_form
 from matrixbench.spec.tests import default_max_turns
-from matrixbench.spec.wording import PathProblem, choose, dotted, found, parse_path, quoted, written
+from matrixbench.spec.wording import (
+    ValuePathError,
+    choose,
+    dotted,
+    found,
+    parse_path,
+    quoted,
+    written,
+)
 from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Spot
 
 if TYPE_CHECKING:
@@ -327,7 +335,7 @@ def _json(at: Spot, expected: Mapping[str, Any]) -> Iterator[Finding]:
         loc = at["paths"][path]
         try:
             parse_path(path)
-        except PathProblem as problem:
+        except ValuePathError as problem:
             hint = "a path is a.b[0].c; a name with other signs is written ['a b']"
             yield loc.told(f"{quoted(path)}: {problem}", hint, key=True)
         yield from _matcher(loc, wanted)

@@ -78,6 +78,15 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(several[:CHOICES_SHOWN])}, … ({len(several)} in all)"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 cell`, `2,000 cells`, `2 launches`, `2 replies`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice that was probably meant, or None."""
     likely = nsmallest(CHOICES_COMPARED, choices, key=lambda choice: abs(len(choice) - len(name)))
@@ -168,7 +177,7 @@ _STEP = re.compile(
 )
 
 
-class PathProblem(ValueError):  # noqa: N818  not for users: the caller adds the place
+class ValuePathError(ValueError):
     """A text that is no path, and why."""
 
 
@@ -193,17 +202,17 @@ def parse_path(text: str) -> tuple[Step, ...]:
     """Return the steps of a path; none for the whole value.
 
     Raises:
-        PathProblem: The text is no path.
+        ValuePathError: The text is no path.
     """
     steps: list[Step] = []
     at = 1 if text.startswith("$") else 0
     if not text:
-        raise PathProblem("an empty path; the whole value is $")
+        raise ValuePathError("an empty path; the whole value is $")
     while at < len(text):
         found = _STEP.match(text, at)
         # A dot parts a name from what is before it: it must be there, and not at the beginning.
         if found is None or (found["name"] is not None and bool(found["dot"]) is (at == 0)):
-            raise PathProblem(f"no path from {text[at:][:20]!r} on")
+            raise ValuePathError(f"no path from {text[at:][:20]!r} on")
         steps.append(_step(found))
         at = found.end()
     return tuple(steps)
@@ -216,7 +225,7 @@ def _step(found: re.Match[str]) -> Step:
         case "name" | "single" | "double" as group:
             return found[group]
         case _:
-            raise PathProblem(f"no step: {found[0]!r}")
+            raise ValuePathError(f"no step: {found[0]!r}")
 
 
 def write_path(steps: Sequence[Step]) -> str:

@@ -48,7 +48,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 """What YAML's tags for scalars stand for."""
 
 
-class Wrong(Exception):  # noqa: N818  a finding, once its place is known
+class ScalarError(Exception):
     """What is wrong with a scalar, the way out, and what to read in its stead; its text if None."""
 
     def __init__(self, message: str, hint: str = "", value: int | None = None) -> None:
@@ -66,19 +66,19 @@ def read_scalar(text: str, *, tag: str | None, plain: bool) -> str | float | boo
         plain: Whether it stands without quotes and without `!`.
 
     Raises:
-        Wrong: It stands for nothing that JSON could say.
+        ScalarError: It stands for nothing that JSON could say.
     """
     if "\0" in text:
-        raise Wrong("a text may not hold a NUL character")
+        raise ScalarError("a text may not hold a NUL character")
     if tag in {None, "!", f"{_CORE}str"}:
         return _core(text) if plain and tag is None else text
     kind = str(tag).removeprefix(_CORE)
     if kind == tag or kind not in _TYPES:
         shown = tag if kind == tag else f"!!{kind}"
-        raise Wrong(f"the tag «{shown}» is not known here", "remove it")
+        raise ScalarError(f"the tag «{shown}» is not known here", "remove it")
     value = _core(text)
     if type(value) not in _TYPES[kind]:
-        raise Wrong(f"«{text}» is not what the tag !!{kind} says")
+        raise ScalarError(f"«{text}» is not what the tag !!{kind} says")
     return value
 
 
@@ -89,7 +89,7 @@ def _core(text: str) -> str | float | bool | None:
         return _BOOLEAN[text]
     if _NOT_FINITE.fullmatch(text):
         hint = f'put it in quotes where a text is meant: "{text}"'
-        raise Wrong(f"{text} is no number that JSON can carry", hint)
+        raise ScalarError(f"{text} is no number that JSON can carry", hint)
     if not (_FLOAT.fullmatch(text) or _BASED.fullmatch(text)):
         return text
     if len(text) <= MAX_DIGITS:
@@ -98,20 +98,22 @@ def _core(text: str) -> str | float | bool | None:
         number = int(text) if _DECIMAL.fullmatch(text) else float(text)
         if isfinite(number):
             return number
-    raise Wrong("the number is too big", value=0)  # a number, so that its type is not told of too
+    raise ScalarError(
+        "the number is too big", value=0
+    )  # a number, so that its type is not told of too
 
 
 def _whole(text: str) -> str:
     """Return a text whose halves of characters are joined, as JSON writes those beyond U+FFFF.
 
     Raises:
-        Wrong: One has no other half.
+        ScalarError: One has no other half.
     """
     if not _SURROGATE.search(text):
         return text
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if "\ufffd" in joined:
-        raise Wrong("an escape that is half a character")
+        raise ScalarError("an escape that is half a character")
     return joined
 
 
@@ -402,7 +404,7 @@ class _Builder:
         try:
             text = _whole(text)
             value = read_scalar(text, tag=event.tag, plain=plain)
-        except Wrong as wrong:
+        except ScalarError as wrong:
             self._tell(place, wrong.message, wrong.hint)
             value = text if wrong.value is None else wrong.value
         return Node(place=place, value=value, text=text)

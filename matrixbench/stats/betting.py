@@ -13,7 +13,7 @@ from bisect import bisect_left
 from math import exp, log, log1p
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, Interval
+from matrixbench.stats.proportions import CONFIDENCE, Interval, border
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,14 +128,10 @@ class Bets:
         def rich(rounds: int) -> bool:
             return float(self._after(each * rounds, mean, above=above)[0]) >= enough
 
-        # A mixture of powers is convex in its logarithm and begins at 0: it passes a level once.
-        low, high = 1, MOST_ROUNDS
-        if not rich(high):
+        if not rich(MOST_ROUNDS):
             return None
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if rich(middle) else (middle + 1, high)
-        return high
+        # A mixture of powers is convex in its logarithm and begins at 0: it passes a level once.
+        return bisect_left(range(MOST_ROUNDS), True, lo=1, key=rich)
 
     def ruled_out(self, mean: float, *, above: bool, confidence: float = CONFIDENCE) -> int | None:
         """Return after which round (1, 2, …) it is first shown that the mean is above, or below.
@@ -153,22 +149,18 @@ class Bets:
         rounds contradict each other, which is less likely than 1 − confidence, the low end is not
         below the high one.
         """
-        low, high = -1.0, 1.0
-        if self.ruled_out(-1 + 1e-9, above=True, confidence=confidence) is not None:
-            low = self._end(-1 + 1e-9, 1.0, above=True, confidence=confidence)
-        if self.ruled_out(1 - 1e-9, above=False, confidence=confidence) is not None:
-            high = self._end(1 - 1e-9, -1.0, above=False, confidence=confidence)
-        return Interval(low=low, high=high)
 
-    def _end(self, out: float, inside: float, *, above: bool, confidence: float) -> float:
-        """Return where means cease to be ruled out, on the side where they are."""
-        for _ in range(_HALVINGS):
-            middle = (out + inside) / 2
-            if self.ruled_out(middle, above=above, confidence=confidence) is not None:
-                out = middle
-            else:
-                inside = middle
-        return out
+        def below(mean: float) -> bool:
+            return self.ruled_out(mean, above=True, confidence=confidence) is not None
+
+        def beyond(mean: float) -> bool:
+            return self.ruled_out(mean, above=False, confidence=confidence) is not None
+
+        least, most = -1 + 1e-9, 1 - 1e-9
+        return Interval(
+            low=border(least, 1.0, below, _HALVINGS) if below(least) else -1.0,
+            high=border(most, -1.0, beyond, _HALVINGS) if beyond(most) else 1.0,
+        )
 
 
 def fewest_rounds(

@@ -25,9 +25,7 @@ class Mean:
 
     Args:
         estimate: The mean of the tests' own ratios.
-        interval: Its interval.
         standard_error: Cluster-robust; None for fewer than two tests.
-        tests: How many tests there are.
     """
 
     estimate: float
@@ -48,8 +46,6 @@ class Ratio:
     """A cell's success ratio with its interval.
 
     Args:
-        estimate: The ratio.
-        interval: Its interval.
         n: The trials behind it where the interval is Wilson's; None where it is another.
     """
 
@@ -160,10 +156,8 @@ def mean_of_these_tests(
     their design effect, up to complete dependence, at which the quantile is z.
 
     Args:
-        tests: Their cells' ratios.
         luck: The design effect of each test (`shared_luck.mean_effect`), 1 for those that share no
             seeds; empty where none does.
-        confidence: Of the interval.
 
     Raises:
         ValueError: There is no test, or one without cells.

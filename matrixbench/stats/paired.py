@@ -149,7 +149,6 @@ class Shared:
     """A cell whose seeds other tests have as well.
 
     Args:
-        test: Its test.
         luck: The seed of trial 0: cells of equal ones share their luck.
         passed: Index of a trial → whether it passed; not empty.
     """
@@ -179,7 +178,6 @@ def mean_effect(cells: Sequence[Shared], *, confidence: float = CONFIDENCE) -> f
 
     Args:
         cells: The cells that share seeds; at least one.
-        confidence: Of the interval that is to be widened.
     """
     groups: dict[int, list[Shared]] = defaultdict(list)
     for cell in cells:

@@ -16,7 +16,7 @@ from math import log, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, normal_quantile
+from matrixbench.stats.proportions import CONFIDENCE, border, normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,18 +118,12 @@ def drop_shown(
     Args:
         power: Drop → the share of runs that show it; it grows with the drop.
         most: The largest drop that there can be: the baseline's ratio.
-        share: The share of runs.
     """
-    if power(most) < share:
-        return None
-    low, high = 0.0, most
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if power(middle) >= share:
-            high = middle
-        else:
-            low = middle
-    return high
+
+    def shown(drop: float) -> bool:
+        return power(drop) >= share
+
+    return border(most, 0.0, shown, _HALVINGS) if shown(most) else None
 
 
 def trials_for(
@@ -161,7 +155,6 @@ def mcnemar_power(pairs: int, worse: float, better: float, *, alpha: float = _AL
         pairs: How many pairs there are, all independent.
         worse: The chance that a pair is worse.
         better: The chance that it is better.
-        alpha: The two-sided level.
     """
     import numpy as np
 
@@ -204,8 +197,6 @@ def stratified_power(
         cells: How many cells there are, or as many independent ones as they are worth.
         trials: Trials of each side of each.
         sides: What is known of them; unpaired, so that phi does not count.
-        drop: The drop.
-        alpha: The two-sided level.
     """
     down = sides.ratio * (1 - sides.ratio) if sides.variance is None else sides.variance
     up = max(0.0, down + drop * (2 * sides.ratio - 1) - drop * drop)
@@ -237,7 +228,6 @@ def gate_power(
         pairs: How many pairs there are, all independent.
         worse: The chance that a pair is worse.
         better: The chance that it is better.
-        max_drop: The gate's limit.
         decides: The gate's rule: numbers of worse and of better pairs, all pairs, the limit →
             whether it decides.
     """

@@ -110,61 +110,16 @@ def newcombe_difference(
     Args:
         candidate: Successes and trials.
         baseline: Successes and trials.
-        confidence: Of the interval.
 
     Raises:
         ValueError: As `wilson_interval` says.
     """
-    return _square_and_add(candidate, baseline, phi=0.0, confidence=confidence)
-
-
-def newcombe_paired_difference(
-    *, both: float, worse: float, better: float, neither: float, confidence: float = CONFIDENCE
-) -> Difference:
-    """Return the difference of two paired proportions with Newcombe's interval.
-
-    Source: R. G. Newcombe, Statistics in Medicine 17, 2635–2650 (1998), method 10: Wilson
-    intervals of the two ratios, combined under their correlation phi, which is taken to be
-    smaller than observed where it is positive (a continuity correction).
-
-    Args:
-        both: Pairs in which both passed.
-        worse: Pairs in which only the baseline passed.
-        better: Pairs in which only the candidate passed.
-        neither: Pairs in which none passed.
-        confidence: Of the interval.
-
-    Raises:
-        ValueError: A count is negative, or `confidence` is not between 0 and 1.
-    """
-    n = both + worse + better + neither
-    return _square_and_add(
-        (both + better, n),
-        (both + worse, n),
-        phi=_corrected_phi(both, worse, better, neither),
-        confidence=confidence,
-    )
-
-
-def _corrected_phi(both: float, worse: float, better: float, neither: float) -> float:
-    margins = (both + worse) * (better + neither) * (both + better) * (worse + neither)
-    if margins <= 0:
-        return 0.0
-    excess = both * neither - worse * better
-    if excess > 0:
-        excess = max(excess - (both + worse + better + neither) / 2, 0.0)
-    return excess / sqrt(margins)
-
-
-def _square_and_add(
-    candidate: tuple[float, float], baseline: tuple[float, float], *, phi: float, confidence: float
-) -> Difference:
     up, down = (wilson_interval(*side, confidence=confidence) for side in (candidate, baseline))
     if not candidate[1] or not baseline[1]:
         return Difference(estimate=0.0, interval=Interval(low=-1.0, high=1.0))
     p_up, p_down = candidate[0] / candidate[1], baseline[0] / baseline[1]
-    below = _combined(p_up - up.low, down.high - p_down, phi)
-    above = _combined(up.high - p_up, p_down - down.low, phi)
+    below = _together(p_up - up.low, down.high - p_down)
+    above = _together(up.high - p_up, p_down - down.low)
     estimate = p_up - p_down
     return Difference(
         estimate=estimate,
@@ -172,8 +127,8 @@ def _square_and_add(
     )
 
 
-def _combined(one: float, other: float, phi: float) -> float:
-    return sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+def _together(one: float, other: float) -> float:
+    return sqrt(one * one + other * other)
 
 
 @lru_cache(maxsize=65536)
@@ -191,7 +146,6 @@ def score_paired_difference(
         worse: Pairs in which only the baseline passed.
         better: Pairs in which only the candidate passed.
         n: All pairs. Counts need not be whole.
-        confidence: Of the interval.
 
     Raises:
         ValueError: A count is negative, there are more discordant pairs than pairs, or
@@ -210,19 +164,17 @@ def score_paired_difference(
     return Difference(
         estimate=estimate,
         interval=Interval(
-            low=_last_rejected(-1.0, estimate, rejected),
-            high=_last_rejected(1.0, estimate, rejected),
+            low=border(-1.0, estimate, rejected, _HALVINGS) if rejected(-1.0) else -1.0,
+            high=border(1.0, estimate, rejected, _HALVINGS) if rejected(1.0) else 1.0,
         ),
     )
 
 
-def _last_rejected(outside: float, inside: float, rejected: Callable[[float], bool]) -> float:
-    """Return where rejection ends on the way from `outside` to `inside`."""
-    if not rejected(outside):
-        return outside
-    for _ in range(_HALVINGS):
+def border(outside: float, inside: float, is_out: Callable[[float], bool], halvings: int) -> float:
+    """Return where a span that is out at `outside`, and not at `inside`, ends: the last one out."""
+    for _ in range(halvings):
         middle = (outside + inside) / 2
-        if rejected(middle):
+        if is_out(middle):
             outside = middle
         else:
             inside = middle

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, inf, lgamma, log
 from typing import TYPE_CHECKING
 
-from matrixbench.stats.proportions import CONFIDENCE, Difference, Interval
+from matrixbench.stats.proportions import CONFIDENCE, Difference, Interval, border
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
 _STEPS = 60
 """Halvings of [0, 1]: to the last digit of a float."""
@@ -38,23 +39,14 @@ def sequential_interval(successes: float, n: int, *, confidence: float = CONFIDE
     # p is inside where log(pˢ (1−p)ᶠ) lies above this.
     least = lgamma(1 + successes) + lgamma(1 + failures) - lgamma(2 + n) + log(1 - confidence)
     peak = successes / n if n else 0.5
-    low = _border(successes, failures, least, outside=0.0, inside=peak) if successes else 0.0
-    high = _border(successes, failures, least, outside=1.0, inside=peak) if failures else 1.0
+
+    def is_out(p: float) -> bool:
+        return _log_likelihood(successes, failures, p) <= least
+
+    # The last one outside: the interval never claims too much.
+    low = border(0.0, peak, is_out, _STEPS) if successes else 0.0
+    high = border(1.0, peak, is_out, _STEPS) if failures else 1.0
     return Interval(low=low, high=high)
-
-
-def _border(
-    successes: float, failures: float, least: float, *, outside: float, inside: float
-) -> float:
-    """Return where the likelihood, which falls from `inside` to `outside`, passes `least`."""
-    for _ in range(_STEPS):
-        middle = (outside + inside) / 2
-        if _log_likelihood(successes, failures, middle) > least:
-            inside = middle
-        else:
-            outside = middle
-    # The outer one: the interval never claims too much.
-    return outside
 
 
 def _log_likelihood(successes: float, failures: float, p: float) -> float:
@@ -64,25 +56,6 @@ def _log_likelihood(successes: float, failures: float, p: float) -> float:
     if failures:
         total += failures * log(1 - p) if p < 1 else -inf
     return total
-
-
-def running_intervals(
-    outcomes: Iterable[bool], *, confidence: float = CONFIDENCE
-) -> Iterator[Interval]:
-    """Yield the interval after each trial: the intersection of all so far.
-
-    The intersection holds as surely as each one. Where drift makes it empty (which happens with a
-    chance of at most α where nothing drifts) it starts anew with the newest interval.
-    """
-    low, high = 0.0, 1.0
-    passed = 0
-    for n, outcome in enumerate(outcomes, 1):
-        passed += outcome
-        newest = sequential_interval(passed, n, confidence=confidence)
-        low, high = max(low, newest.low), min(high, newest.high)
-        if low > high:
-            low, high = newest.low, newest.high
-        yield Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,16 +91,7 @@ def trials_to_precision(
         found = sequential_interval(ratio * n, n, confidence=confidence)
         return found.half_width <= half_width
 
-    low, high = 1, most
-    if not enough(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if enough(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
+    return bisect_left(range(most), True, lo=1, key=enough) if enough(most) else None
 
 
 _MOST_EVIDENCE = 700.0
@@ -147,10 +111,6 @@ def independent_evidence(candidate: tuple[int, int], baseline: tuple[int, int]) 
     """Return the evidence of two independent cells against a common success ratio.
 
     The product of both mixtures, at that common ratio which it speaks against the least.
-
-    Args:
-        candidate: Successes and trials.
-        baseline: Successes and trials.
     """
     both = (candidate[0] + baseline[0], candidate[1] + baseline[1])
     likelihood = sum(k * log(k / both[1]) for k in (both[0], both[1] - both[0]) if k)
@@ -173,11 +133,6 @@ def sequential_difference(
     """Return the difference of two cells, paired or not, with an interval that always holds.
 
     From the two confidence sequences, each of which may miss half as often (Bonferroni).
-
-    Args:
-        candidate: Successes and trials; at least one.
-        baseline: Successes and trials; at least one.
-        confidence: Of the interval.
     """
     each = 1 - (1 - confidence) / 2
     up, down = (sequential_interval(s, n, confidence=each) for s, n in (candidate, baseline))
@@ -200,7 +155,6 @@ def mean_difference(
     Args:
         cells: Of each, the candidate's successes and trials and the baseline's; at least one.
         weights: Of each; their sum is 1.
-        confidence: Of the interval.
     """
     each = 1 - (1 - confidence) / len(cells)
     found = [sequential_difference(*cell, confidence=each) for cell in cells]

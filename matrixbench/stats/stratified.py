@@ -48,7 +48,6 @@ class Stratum:
     """One cell on both sides.
 
     Args:
-        test: The test that it is a cell of.
         candidate: Seed → whether the trial passed; not empty.
         baseline: The same; not empty.
         paired: Whether the two are pairs: then both have the same seeds.
@@ -170,7 +169,6 @@ def stratified_difference(
         strata: The cells; at least one.
         n: Trials a side of each cell, to see what they would give if the ratios stayed; None for
             those that there are.
-        confidence: Of the interval.
     """
     worse, better = _pooled(strata)
     pairs = effective_pairs(strata, n=n, confidence=confidence)
@@ -229,9 +227,7 @@ def design_effect(
     what complete dependence of all that may go together gives; 1 where nothing may.
 
     Args:
-        strata: The cells.
         n: Trials a side of each cell to which that is scaled; None for those that there are.
-        confidence: Of the interval that it is for.
     """
     groups: dict[str | int, Counter[str]] = defaultdict(Counter)
     for stratum in strata:

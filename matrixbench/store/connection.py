@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import StoreError
@@ -16,7 +15,7 @@ from matrixbench.store.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
+    from pathlib import Path
 
     from matrixbench.store.migrations import Migration
 
@@ -24,44 +23,69 @@ _HELD = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'"}
 """What a column of a type may hold."""
 
 _JSON = {
-    "build": ("details",),
-    "launch": ("command", "effective", "host", "versions"),
-    "note": ("value",),
-    "request": ("body",),
-    "reply": ("message", "reading"),
-    "verdict": ("verdicts",),
-    "experiment_launch": ("coordinates",),
-    "experiment_coordinates": ("coordinates",),
-    "turn": ("sent", "message", "reading"),
+    "build": {"details": "object"},
+    "launch": {
+        "command": "array",
+        "effective": "object",
+        "host": "object",
+        "versions": "object",
+        "origin": "object",
+    },
+    "note": {"value": ""},
+    "request": {"body": "object"},
+    "reply": {"message": "object", "reading": "array"},
+    "verdict": {"verdicts": "array"},
+    "experiment_launch": {"coordinates": "object", "origin": "object"},
+    "experiment_coordinates": {"coordinates": "object"},
+    "turn": {"sent": "array", "message": "object", "reading": "array"},
 }
-_HERE = Path(__file__).parent
+"""Table → column → what the JSON in it is; empty for any. NULL and empty text are none."""
+
+_READING = "json_array_length(reading) < 3 OR json_type(reading, '$[2]') IS NOT 'array'"
+_CALL = "WHERE type <> 'array' OR json_array_length(value) <> 3"
+_READING_PARTS = f"{_READING} OR EXISTS (SELECT 1 FROM json_each(reading, '$[2]') {_CALL})"
+_VERDICT = (
+    "WHERE type <> 'object' OR json_type(value, '$.check') IS NOT 'text' "
+    "OR coalesce(json_type(value, '$.passed'), '') NOT IN ('true', 'false')"
+)
+_ORIGIN = (
+    "json_type(origin, '$.kind') IS NOT 'text' "
+    "OR coalesce(json_type(origin, '$.argv'), 'array') <> 'array'"
+)
+_PARTS = (
+    ("launch", "origin", _ORIGIN),
+    ("experiment_launch", "origin", _ORIGIN),
+    ("trial", "trial_index", "trial_index < 0"),
+    ("reply", "reading", _READING_PARTS),
+    ("turn", "reading", _READING_PARTS),
+    ("turn", "sent", "EXISTS (SELECT 1 FROM json_each(sent) WHERE type <> 'object')"),
+    ("verdict", "verdicts", f"EXISTS (SELECT 1 FROM json_each(verdicts) {_VERDICT})"),
+)
+"""Table, column, and where what is inside is wrong."""
+
+_WITHOUT_VERDICT = "outcome IS NULL AND id NOT IN (SELECT trial FROM verdict)"
+
 _HINT = "Restore a copy, or take the row out; nothing was changed."
 
 
-def blamed(error: BaseException, connection: sqlite3.Connection, path: Path) -> StoreError | None:
+def damage(connection: sqlite3.Connection, path: Path) -> StoreError | None:
     """Return what is wrong with a store that something was stumbled over in; None if nothing is.
 
-    Args:
-        error: What happened.
-        connection: To the store.
-        path: The store.
+    Then it was our own fault, and the store is not to blame.
     """
     try:
         found = find_damage(connection)
-    except sqlite3.Error as damage:
-        found = str(damage)
-    if found:
-        return StoreError(f"the store is damaged: {found}", where=str(path), hint=_HINT)
-    if _while_reading(error.__traceback__):
-        what = f"{type(error).__name__}: {error}"
-        return StoreError(
-            f"the store holds what cannot be read ({what})", where=str(path), hint=_HINT
-        )
-    return None
+    except sqlite3.Error as error:
+        found = str(error)
+    if not found:
+        return None
+    return StoreError(f"the store is damaged: {found}", where=str(path), hint=_HINT)
 
 
 def find_damage(connection: sqlite3.Connection) -> str:
     """Return the first thing that is wrong with a store's rows; empty if nothing is found.
+
+    What passes here can be read: whoever stumbles all the same is at fault himself.
 
     Raises:
         sqlite3.Error: SQLite itself sees the damage.
@@ -71,35 +95,43 @@ def find_damage(connection: sqlite3.Connection) -> str:
         if table.startswith("sqlite_"):
             continue
         for _, name, kind, needed, _, _ in connection.execute(f"PRAGMA table_info({table})"):
-            held = f"{_HELD.get(kind, 'typeof(1)')}{'' if needed else ', ' + repr('null')}"
-            wrong = f'typeof("{name}") NOT IN ({held})'
-            if kind in _HELD and _any(connection, table, wrong):
-                return f"{table}.{name} holds a value of another type"
-            known = ", ".join(f"'{outcome}'" for outcome in Outcome)
-            if name == "outcome" and _any(connection, table, f"outcome NOT IN ({known})"):
-                return f"{table}.outcome holds no outcome"
-            if name in _JSON.get(table, ()) and _any(
-                connection, table, f'"{name}" IS NOT NULL AND NOT json_valid("{name}")'
-            ):
-                return f"{table}.{name} holds text that is no JSON"
+            if found := _wrong_column(connection, table, name, (kind, bool(needed))):
+                return f"{table}.{name} holds {found}"
+    for table, column, wrong in _PARTS:
+        if _any(connection, table, f"coalesce({column}, '') <> '' AND ({wrong})"):
+            return f"{table}.{column} holds what cannot be read"
     if missing := connection.execute("PRAGMA foreign_key_check").fetchone():
         return f"a row of {missing[0]} names a row of {missing[2]} that is not there"
+    query = f"SELECT count(*) FROM trial WHERE {_WITHOUT_VERDICT}"
+    (lost,) = connection.execute(query).fetchone()
+    return f"{lost} trials have neither an outcome nor a verdict" if lost else ""
+
+
+def _wrong_column(
+    connection: sqlite3.Connection, table: str, name: str, column: tuple[str, bool]
+) -> str:
+    """Return what a column holds that it must not; `column` is its type, and if it is needed."""
+    kind, needed = column
+    held = f"{_HELD.get(kind, 'typeof(1)')}{'' if needed else ', ' + repr('null')}"
+    if kind in _HELD and _any(connection, table, f'typeof("{name}") NOT IN ({held})'):
+        return "a value of another type"
+    known = ", ".join(f"'{outcome}'" for outcome in Outcome)
+    if name == "outcome" and _any(connection, table, f"outcome NOT IN ({known})"):
+        return "no outcome"
+    shape = _JSON.get(table, {}).get(name)
+    if shape is None:
+        return ""
+    there = f"coalesce(\"{name}\", '') <> ''"
+    if _any(connection, table, f'{there} AND NOT json_valid("{name}")'):
+        return "text that is no JSON"
+    if shape and _any(connection, table, f"{there} AND json_type(\"{name}\") <> '{shape}'"):
+        return "JSON of another shape"
     return ""
 
 
 def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
     query = f'SELECT EXISTS (SELECT 1 FROM "{table}" WHERE {condition})'
     return bool(connection.execute(query).fetchone()[0])
-
-
-def _while_reading(trace: TracebackType | None) -> bool:
-    """Return whether an error arose in this package, or in what it called."""
-    files = []
-    while trace is not None:
-        files.append(Path(trace.tb_frame.f_code.co_filename))
-        trace = trace.tb_next
-    ours = [file for file in files if _HERE.parent in file.parents]
-    return bool(ours) and ours[-1].parent == _HERE
 
 
 APPLICATION_ID = 0x6D62656E

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from matrixbench.errors import MatrixbenchError, StoreError
-from matrixbench.plan.cells import ANY_LOAD
+from matrixbench.plan.cells import ANY_LOAD, LaunchRun, Origin
+from matrixbench.spec.axes import name_as_now
 from matrixbench.store import reading
 from matrixbench.store.connection import (
-    blamed,
     check_header,
     connect_reading,
     connect_writing,
     create_file,
+    damage,
     migrate,
     one_transaction,
     translated,
     version_of,
 )
+from matrixbench.store.encoding import BUILD_COLUMNS, LAUNCH_COLUMNS, build_from, launch_from
 from matrixbench.store.experiments import newest_keys, run_loads
 from matrixbench.store.locks import WriteLock
 from matrixbench.store.migrations import MIGRATIONS
 from matrixbench.store.outcomes import (
     add_for_now,
     add_judgements,
-    add_look,
-    looks,
     read_judged_progress,
-    replies_to_seeds,
     stale_replies,
 )
 from matrixbench.store.reading import WantedAttempts, current_ids, floors_of, read_progress
+from matrixbench.store.rows import KeptLook, LaunchNote, SeedReplies, StoredLaunch
 from matrixbench.store.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
+    from array import array
     from collections.abc import (
         Callable,
         Collection,
@@ -49,24 +51,82 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from matrixbench.plan.cells import CellProgress, LaunchRun, Loads
+    from matrixbench.plan.cells import CellProgress, Loads
     from matrixbench.records import Build, ChatReply, Judgement, Trial
-    from matrixbench.store.outcomes import Judges, KeptLook
+    from matrixbench.store.encoding import Row
+    from matrixbench.store.experiments import RunLoads
+    from matrixbench.store.outcomes import Judges
     from matrixbench.store.rows import (
         KeptReply,
-        LaunchNote,
-        SeedReplies,
-        StoredLaunch,
         Transcript,
         TrialRow,
     )
+
+
+_Parameters: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
+
+_BUILD = ", ".join(f"build.{name}" for name in BUILD_COLUMNS)
+
+_LAUNCHES = f"""
+    SELECT launch.id, ended_at, error, {", ".join(LAUNCH_COLUMNS)}, {_BUILD}
+    FROM launch LEFT JOIN build ON build.number = launch.build
+    WHERE :experiment IS NULL OR experiment = :experiment ORDER BY launch.id
+"""
+
+_RUNS = """
+    SELECT experiment, name, digest, build.id, origin
+    FROM launch JOIN build ON build.number = launch.build
+    GROUP BY experiment, name, digest, build.id, origin ORDER BY max(launch.id) DESC
+"""
+
+_STARTS = """
+    SELECT name, digest, build IS NULL AND error IS NOT NULL FROM launch
+    WHERE experiment = ? ORDER BY id
+"""
+
+_NOTED = """
+    SELECT digest, build.id, started_at, value FROM note
+    JOIN launch ON launch.id = note.launch LEFT JOIN build ON build.number = launch.build
+    WHERE note.name = ? ORDER BY launch.id
+"""
+
+_OTHERS_STORED = """
+    SELECT EXISTS (
+        SELECT 1 FROM trial JOIN launch ON launch.id = trial.launch
+        WHERE trial.id > ? AND launch.experiment <> ?
+    )
+"""
+
+_DURATIONS = """
+    SELECT cell, {sums} FROM trial
+    WHERE launch IN (SELECT value FROM json_each(?))
+        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
+    GROUP BY cell{by}
+"""
+
+# A reply is its text and calls (the digest) and its length: models that think may say the same
+# after other thoughts. Conversations are left out, for a row has the figures of all their turns.
+_BY_REQUEST = """
+    SELECT launch.digest, build.id, request.body,
+        count(DISTINCT trial.seed),
+        count(DISTINCT trial.reply_digest || ' ' || coalesce(trial.completion_tokens, '')),
+        CASE WHEN count(trial.completion_tokens) = count(*)
+            THEN min(trial.completion_tokens - coalesce(trial.reasoning_tokens, 0)) END
+    FROM trial
+    JOIN launch ON launch.id = trial.launch
+    JOIN build ON build.number = trial.build
+    LEFT JOIN request ON request.digest = trial.request
+    WHERE launch.digest IN (SELECT value FROM json_each(?)) AND trial.reply_digest IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.trial = trial.id)
+    GROUP BY launch.digest, trial.build, trial.cell, trial.request
+    HAVING count(DISTINCT trial.seed) > 1
+"""
 
 
 def open_store(path: Path, *, create: bool) -> Store:
     """Open a store; an older one is brought up to date first.
 
     Args:
-        path: The file.
         create: Make it, and its folder, where it is missing.
 
     Raises:
@@ -153,9 +213,9 @@ class Store:
         """
         try:
             if isinstance(error, Exception) and not isinstance(error, (MatrixbenchError, OSError)):
-                damage = blamed(error, self._connection, self.path)
-                if damage is not None:
-                    raise damage from error
+                found = damage(self._connection, self.path)
+                if found is not None:
+                    raise found from error
         finally:
             self.close()
 
@@ -167,21 +227,21 @@ class Store:
         """Return a writer for this store; see `Writer`."""
         return Writer(self.path, on_stored=on_stored)
 
+    def _rows(self, query: str, parameters: _Parameters = ()) -> list[Row]:
+        with translated(self.path):
+            return self._connection.execute(query, parameters).fetchall()
+
     # Fresh starts.
 
     def generation(self) -> int:
         """Return the newest generation of the store, to which new trials belong; 0 at first."""
-        with translated(self.path):
-            (number,) = self._connection.execute(
-                "SELECT coalesce(max(number), 0) FROM generation"
-            ).fetchone()
-            return int(number)
+        ((number,),) = self._rows("SELECT coalesce(max(number), 0) FROM generation")
+        return int(number)
 
     def start_fresh(self, experiment: str, cells: Iterable[str] | None = None) -> int:
         """Open a generation and return its number: older trials no longer count.
 
         Args:
-            experiment: For whom they don't.
             cells: For which of its cells; None for all.
         """
         with one_transaction(self.path) as connection:
@@ -229,18 +289,26 @@ class Store:
 
     def builds(self) -> dict[str, Build]:
         """Return every build by its id, oldest first."""
-        with translated(self.path):
-            return reading.builds(self._connection)
+        rows = self._rows(f"SELECT {_BUILD} FROM build ORDER BY number")
+        return {build.id: build for build in map(build_from, rows)}
 
     def launch_runs(self) -> list[LaunchRun]:
-        """Return under which builds and from where launches ran, the newest first."""
-        with translated(self.path):
-            return reading.launch_runs(self._connection)
+        """Return under which builds and from where launches ran, once each, the newest first."""
+        return [
+            LaunchRun(experiment, name_as_now(name), digest, build, Origin.from_text(origin))
+            for experiment, name, digest, build, origin in self._rows(_RUNS)
+        ]
 
     def failed_starts(self, experiment: str) -> set[tuple[str, str]]:
-        """Return name and digest of an experiment's launches that could not be started last."""
-        with translated(self.path):
-            return reading.failed_starts(self._connection, experiment)
+        """Return name and digest of the launches whose newest run ended before a server answered.
+
+        They are an experiment's.
+        """
+        newest = {
+            (name_as_now(name), digest): failed
+            for name, digest, failed in self._rows(_STARTS, (experiment,))
+        }
+        return {launch for launch, failed in newest.items() if failed}
 
     def newest_loads(self) -> dict[tuple[str, str], str]:
         """Return name and digest of a launch → the key of the load that it ran under last."""
@@ -249,44 +317,70 @@ class Store:
 
     def noted(self, name: str) -> list[LaunchNote]:
         """Return what launch runs, oldest first, wrote down under a name (see `Writer.note`)."""
-        with translated(self.path):
-            return reading.noted(self._connection, name)
+        return [
+            LaunchNote(launch_digest=digest, build=build, started_at=began, value=json.loads(value))
+            for digest, build, began, value in self._rows(_NOTED, (name,))
+        ]
 
     def replies_to_seeds(self, digests: Iterable[str]) -> list[SeedReplies]:
-        """Return what launches said to each request that was asked with several seeds."""
-        with translated(self.path):
-            return replies_to_seeds(self._connection, digests)
+        """Return what launches said to each request that was asked with several seeds.
+
+        Trials of every generation and experiment are among them: what a server does with a seed
+        is its own.
+        """
+        return [
+            SeedReplies(
+                launch_digest=digest,
+                build=build,
+                body=json.loads(body) if body else {},
+                seeds=seeds,
+                distinct=distinct,
+                tokens=tokens,
+            )
+            for digest, build, body, seeds, distinct, tokens in self._rows(
+                _BY_REQUEST, (json.dumps(sorted(set(digests))),)
+            )
+        ]
 
     def launches(self, experiment: str | None = None) -> list[StoredLaunch]:
         """Return the launch runs of an experiment, or all of the store, oldest first."""
-        with translated(self.path):
-            return reading.launches(self._connection, experiment)
-
-    def launch_latencies(self) -> dict[str, float]:
-        """Return launch digest → mean seconds of its measured trials."""
-        with translated(self.path):
-            return dict(
-                self._connection.execute(
-                    """SELECT digest, sum(total) / sum(n) FROM (
-                        SELECT launch, sum(latency_s) AS total, count(latency_s) AS n FROM trial
-                        WHERE outcome IS NOT 'errored' GROUP BY launch
-                    ) JOIN launch ON launch.id = launch GROUP BY digest HAVING sum(n) > 0"""
+        found, width = [], len(LAUNCH_COLUMNS)
+        for number, ended_at, error, *row in self._rows(_LAUNCHES, {"experiment": experiment}):
+            build = None if row[width] is None else build_from(row[width:])
+            notes = self._rows("SELECT name, value FROM note WHERE launch = ?", (number,))
+            found.append(
+                StoredLaunch(
+                    id=number,
+                    record=launch_from(row[:width], build),
+                    ended_at=ended_at,
+                    error=error,
+                    notes={name: json.loads(value) for name, value in notes},
                 )
             )
+        return found
 
     def durations(
         self, launch_digests: Collection[str] | None = None, loads: Loads = ANY_LOAD
     ) -> dict[str, float]:
         """Return cell id → mean seconds of its measured trials, of some launches or all."""
+        rows = self._rows("SELECT id, digest FROM launch")
+        chosen = [
+            number for number, digest in rows if launch_digests is None or digest in launch_digests
+        ]
         with translated(self.path):
             runs = run_loads(self._connection, loads)
-            rows = self._connection.execute("SELECT id, digest FROM launch")
-            chosen = [
-                str(number)
-                for number, digest in rows
-                if launch_digests is None or digest in launch_digests
-            ]
-            return reading.durations(self._connection, f"[{','.join(chosen)}]", runs)
+        given = (json.dumps(chosen),)
+        if not runs.marks:
+            return dict(self._rows(_DURATIONS.format(sums="avg(latency_s)", by=""), given))
+        means: dict[str, tuple[float, int]] = {}
+        sums = "launch, sum(latency_s), count(latency_s)"
+        for plain, run, total, count in self._rows(
+            _DURATIONS.format(sums=sums, by=", launch"), given
+        ):
+            cell = runs.cell(plain, run)
+            before, times = means.get(cell, (0.0, 0))
+            means[cell] = (before + total, times + count)
+        return {cell: total / count for cell, (total, count) in means.items()}
 
     # Attempts, and their texts.
 
@@ -307,17 +401,25 @@ class Store:
             first_seed: The seed of trial 0; lower ones are left out. Or cell id → the seed of its
                 trial 0; then other cells are left out.
             trials: How many per cell; None for all that are there.
-            cells: Cells to read; None for all.
             checks: Cell id → digest of its present checks. The newest judgement by these
                 counts; where there is none, and for cells that are missing, the newest of all.
             loads: The experiment's: trials under its own come before others.
         """
-        wanted = WantedAttempts(first_seed=first_seed, trials=trials)
         with translated(self.path):
-            floors = floors_of(self._connection, experiment)
-            runs = run_loads(self._connection, loads)
-            ids = current_ids(self._connection, floors, wanted, cells, runs)
+            wanted = WantedAttempts(first_seed=first_seed, trials=trials)
+            ids, runs = self._counting(experiment, wanted, cells, loads)
             yield from reading.trial_rows(self._connection, ids, checks or {}, first_seed, runs)
+
+    def _counting(
+        self,
+        experiment: str,
+        wanted: WantedAttempts,
+        cells: Container[str] | None,
+        loads: Loads,
+    ) -> tuple[array[int], RunLoads]:
+        """Return the attempts that count, and what the loads that they ran under mean."""
+        floors, runs = floors_of(self._connection, experiment), run_loads(self._connection, loads)
+        return current_ids(self._connection, floors, wanted, cells, runs), runs
 
     def transcript(self, trial: int, *, checks: str = "") -> Transcript:
         """Return an attempt's texts, by its number.
@@ -349,27 +451,19 @@ class Store:
 
         The arguments are those of `trials`.
         """
-        wanted = WantedAttempts(first_seed=first_seed)
         with translated(self.path):
-            floors = floors_of(self._connection, experiment)
-            runs = run_loads(self._connection, loads)
-            ids = current_ids(self._connection, floors, wanted, cells, runs)
+            wanted = WantedAttempts(first_seed=first_seed)
+            ids, runs = self._counting(experiment, wanted, cells, loads)
             yield from reading.kept(self._connection, ids, runs)
 
     def newest(self) -> int:
         """Return the number of the newest attempt; 0 where there is none."""
-        with translated(self.path):
-            ((number,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM trial")
+        ((number,),) = self._rows("SELECT coalesce(max(id), 0) FROM trial")
         return int(number)
 
     def others_stored(self, experiment: str, *, after: int) -> bool:
         """Return whether other experiments have stored attempts since the one of a number."""
-        query = """SELECT EXISTS (
-            SELECT 1 FROM trial JOIN launch ON launch.id = trial.launch
-            WHERE trial.id > ? AND launch.experiment <> ?
-        )"""
-        with translated(self.path):
-            ((found,),) = self._connection.execute(query, (after, experiment))
+        ((found,),) = self._rows(_OTHERS_STORED, (after, experiment))
         return bool(found)
 
     def reply(self, trial: int) -> ChatReply:
@@ -385,7 +479,6 @@ class Store:
 
         Args:
             checks: Cell id → digest of its present checks; other cells are left alone.
-            loads: The experiment's.
 
         Only the newest attempts count. Those at which a check raised come again each time.
         """
@@ -416,12 +509,15 @@ class Store:
 
     def looks(self, compared: str) -> list[KeptLook]:
         """Return the looks that were taken at what is compared, oldest first."""
-        with translated(self.path):
-            return looks(self._connection, compared)
+        query = "SELECT trials, max_drop, verdict, at FROM look WHERE compared = ? ORDER BY id"
+        return [KeptLook(*row) for row in self._rows(query, (compared,))]
 
     def add_look(self, compared: str, look: KeptLook) -> None:
         """Keep that what is compared was looked at; the same look is kept once."""
         if any(look[:3] == kept[:3] for kept in self.looks(compared)):
             return
         with one_transaction(self.path) as connection:
-            add_look(connection, compared, look)
+            connection.execute(
+                "INSERT INTO look (compared, trials, max_drop, verdict, at) VALUES (?, ?, ?, ?, ?)",
+                (compared, *look),
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +27,7 @@ from matrixbench.spec.axes import name_as_now
 from matrixbench.store.rows import LaunchRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.records import Attempt, JsonObject, Judgement, Trial
 
@@ -76,7 +77,7 @@ def _whole_usage(usages: list[Usage]) -> Usage:
     if all(usage is NO_USAGE for usage in usages):
         return NO_USAGE
     sums: dict[str, Any] = {}
-    for name in (one.name for one in fields(Usage)):
+    for name in _USAGE:
         values = [getattr(usage, name) for usage in usages]
         if name in _DRAFTS:
             values = [value for value in values if value is not None] or values
@@ -112,28 +113,28 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 Row: TypeAlias = tuple[Any, ...]
 
+Named: TypeAlias = "Mapping[str, Any]"
+"""A row by the names of its columns."""
+
+BUILD_COLUMNS = tuple(one.name for one in fields(Build))
+"""The columns of the table `build` after its number."""
+
+_LAUNCH_JSON = ("command", "effective", "host", "versions")
+LAUNCH_COLUMNS = (
+    *("experiment", "digest", "name", "started_at", "request_timeout_s", "order_seed"),
+    *_LAUNCH_JSON,
+    *("log", "imported", "origin"),
+)
+"""The columns of the table `launch` that say what was written down when a server answered."""
+
+_TIMING = tuple(one.name for one in fields(Timing))
+_USAGE = tuple(one.name for one in fields(Usage))
+_timing_values, _usage_values = attrgetter(*_TIMING), attrgetter(*_USAGE)
+
 MEASURED_COLUMNS = (
-    "latency_s",
-    "time_to_first_token_s",
-    "prompt_tokens_per_s",
-    "completion_tokens_per_s",
-    "prompt_tokens",
-    "completion_tokens",
-    "finish_reason",
-    "fingerprint",
-    "token_gap_p50_s",
-    "token_gap_max_s",
-    "model",
-    "cached_tokens",
-    "computed_tokens",
-    "predicted_tokens",
-    "prompt_s",
-    "predicted_s",
-    "draft_tokens",
-    "draft_accepted_tokens",
-    "reasoning_tokens",
-    "accepted_prediction_tokens",
-    "rejected_prediction_tokens",
+    *_TIMING,
+    *("prompt_tokens", "completion_tokens", "finish_reason", "fingerprint", "model"),
+    *_USAGE,
 )
 """The columns that the tables `trial` and `turn` share, in the order of `measured_values`."""
 
@@ -179,72 +180,33 @@ def plain(text: str | None) -> str | None:
 
 
 def build_values(build: Build) -> Row:
-    """Return `id, kind, server, model, device, version, details`."""
-    return (
-        build.id,
-        build.kind,
-        build.server,
-        build.model,
-        build.device,
-        build.version,
-        json_text(build.details),
-    )
+    """Return the values of `BUILD_COLUMNS`."""
+    return (*(getattr(build, name) for name in BUILD_COLUMNS[:-1]), json_text(build.details))
 
 
-def build_from(row: Row) -> Build:
+def build_from(row: Sequence[Any]) -> Build:
     """Turn what `build_values` gave back into the build."""
-    name, kind, server, model, device, version, details = row
-    return Build(
-        id=name,
-        kind=kind,
-        server=server,
-        model=model,
-        device=device,
-        version=version,
-        details=json.loads(details),
-    )
+    said = dict(zip(BUILD_COLUMNS, row, strict=True))
+    return Build(**said | {"details": json.loads(said["details"])})
 
 
 def launch_values(record: LaunchRecord) -> Row:
-    """Return everything but the build, in the order of the fields."""
-    return (
-        record.experiment,
-        record.digest,
-        record.name,
-        record.started_at,
-        record.request_timeout_s,
-        record.order_seed,
-        json_text(record.command),
-        json_text(record.effective),
-        json_text(record.host),
-        json_text(record.versions),
-        record.log,
-        record.imported,
-        "" if record.origin is None else record.origin.to_text(),
-    )
+    """Return the values of `LAUNCH_COLUMNS`."""
+    said: dict[str, Any] = {name: getattr(record, name) for name in LAUNCH_COLUMNS}
+    said |= {name: json_text(said[name]) for name in _LAUNCH_JSON}
+    said["origin"] = "" if record.origin is None else record.origin.to_text()
+    return tuple(said.values())
 
 
-def launch_from(row: Row, build: Build | None) -> LaunchRecord:
+def launch_from(row: Sequence[Any], build: Build | None) -> LaunchRecord:
     """Turn what `launch_values` gave back into the record."""
-    experiment, digest, name, started_at, timeout_s, order_seed, *texts = row
-    *texts, log, imported, origin = texts
-    command, effective, host, versions = (json.loads(text) for text in texts)
-    return LaunchRecord(
-        experiment=experiment,
-        digest=digest,
-        name=name_as_now(name),
-        build=build,
-        started_at=started_at,
-        request_timeout_s=timeout_s,
-        order_seed=order_seed,
-        command=tuple(command),
-        effective=effective,
-        host=host,
-        versions=versions,
-        log=log,
-        imported=bool(imported),
-        origin=Origin.from_text(origin),
-    )
+    said = dict(zip(LAUNCH_COLUMNS, row, strict=True))
+    said |= {name: json.loads(said[name]) for name in _LAUNCH_JSON}
+    said["name"] = name_as_now(said["name"])
+    said["command"] = tuple(said["command"])
+    said["imported"] = bool(said["imported"])
+    said["origin"] = Origin.from_text(said["origin"])
+    return LaunchRecord(build=build, **said)
 
 
 def trial_values(trial: Trial, build: int) -> Row:
@@ -294,29 +256,14 @@ def asked(answer: ChatReply | Refusal) -> int:
 
 def measured_values(reply: ChatReply) -> Row:
     """Return the values of `MEASURED_COLUMNS`."""
-    timing, usage = reply.timing, reply.usage
     return (
-        timing.latency_s,
-        timing.time_to_first_token_s,
-        timing.prompt_tokens_per_s,
-        timing.completion_tokens_per_s,
+        *_timing_values(reply.timing),
         reply.prompt_tokens,
         reply.completion_tokens,
         plain(reply.finish_reason),
         plain(reply.fingerprint),
-        timing.token_gap_p50_s,
-        timing.token_gap_max_s,
         plain(reply.model),
-        usage.cached_tokens,
-        usage.computed_tokens,
-        usage.predicted_tokens,
-        usage.prompt_s,
-        usage.predicted_s,
-        usage.draft_tokens,
-        usage.draft_accepted_tokens,
-        usage.reasoning_tokens,
-        usage.accepted_prediction_tokens,
-        usage.rejected_prediction_tokens,
+        *_usage_values(reply.usage),
     )
 
 
@@ -366,12 +313,12 @@ def _reading(message: JsonObject) -> tuple[Any, Any, list[list[Any]]]:
     return message.get("content"), message.get("reasoning_content"), calls
 
 
-def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
-    """Turn stored texts and measurements, the values of `MEASURED_COLUMNS`, back into the reply."""
-    said: JsonObject = json.loads(message)
+def reply_from(row: Named) -> ChatReply:
+    """Turn `message`, `reading` and the measured columns back into the reply."""
+    said: JsonObject = json.loads(row["message"])
+    reading = row["reading"]
     content, reasoning, calls, *more = json.loads(reading) if reading else _reading(said)
     told: JsonObject = more[0] if more else {}
-    prompt_tokens, tokens, finish, fingerprint = row[4:8]
     return ChatReply(
         message=said,
         content=content,
@@ -379,33 +326,25 @@ def reply_from(message: str, reading: str | None, row: Row) -> ChatReply:
         tool_calls=tuple(
             ToolCall(name=name, arguments=arguments, id=call) for name, arguments, call in calls
         ),
-        finish_reason=finish,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=tokens,
+        finish_reason=row["finish_reason"],
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
         timing=timing_from(row),
-        fingerprint=fingerprint,
-        model=row[10],
+        fingerprint=row["fingerprint"],
+        model=row["model"],
         usage=usage_from(row),
         filled_context=told.get("filled_context"),
     )
 
 
-def timing_from(row: Row) -> Timing:
-    """Turn the values of `MEASURED_COLUMNS` back into the timing."""
-    latency_s, first_s, prompt_rate, rate = row[:4]
-    return Timing(
-        latency_s=latency_s,
-        time_to_first_token_s=first_s,
-        prompt_tokens_per_s=prompt_rate,
-        completion_tokens_per_s=rate,
-        token_gap_p50_s=row[8],
-        token_gap_max_s=row[9],
-    )
+def timing_from(row: Named) -> Timing:
+    """Turn measured columns back into the timing."""
+    return Timing(**{name: row[name] for name in _TIMING})
 
 
-def usage_from(row: Row) -> Usage:
-    """Turn the values of `MEASURED_COLUMNS` back into the usage."""
-    counted = dict(zip(MEASURED_COLUMNS[11:], row[11:], strict=True))
+def usage_from(row: Named) -> Usage:
+    """Turn measured columns back into the usage."""
+    counted = {name: row[name] for name in _USAGE}
     return NO_USAGE if all(value is None for value in counted.values()) else Usage(**counted)
 
 

@@ -153,8 +153,6 @@ class RecordedLaunch:
     """A launch of an experiment, as its cells know it.
 
     Args:
-        name: Its name, for people.
-        digest: The launch's digest.
         coordinates: The axes of this level.
         build: The id of the build that was there; None where only its run could tell.
         imported: Its trials were measured by another tool.
@@ -220,8 +218,6 @@ def record_experiment(path: Path, record: ExperimentRecord, *, whole: bool) -> N
     """Write down the cells of an experiment, in one transaction; nothing where nothing changed.
 
     Args:
-        path: The store.
-        record: The cells.
         whole: These are all cells of its file: others that are recorded are so no more (imported
             ones stay). Their trials stay in any case.
 
@@ -293,14 +289,14 @@ def read_experiment(path: Path, name: str) -> ExperimentRecord | None:
         name=name,
         launches=[
             RecordedLaunch(
-                name=name_as_now(row[1]),
-                digest=row[2],
-                coordinates=json.loads(row[3]),
-                build=row[4],
-                imported=row[5] == 1,
-                origin=Origin.from_text(row[6]),
+                name=name_as_now(launch),
+                digest=digest,
+                coordinates=json.loads(coordinates),
+                build=build,
+                imported=imported == 1,
+                origin=Origin.from_text(origin),
             )
-            for row in rows
+            for _, launch, digest, coordinates, build, imported, origin in rows
         ],
         requests=requests.values,
         tests=tests.values,

@@ -118,8 +118,6 @@ class ExperimentLock:
     A context manager. Its file says who holds it: pid, host, since when, command.
 
     Args:
-        store: The store's file.
-        experiment: The experiment, as the store calls it.
         command: What the holder runs, for the message that another one gets.
     """
 

@@ -1,11 +1,11 @@
-"""What checks made of stored trials: outcomes, judging again, one draw, looks that were taken."""
+"""What checks made of stored trials: their outcomes, and judging them again."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from matrixbench.plan.cells import CellProgress, Judged
 from matrixbench.plan.seeds import SPAN
@@ -14,31 +14,33 @@ from matrixbench.store.connection import one_transaction
 from matrixbench.store.encoding import JUDGEMENT_COLUMNS, judgement_values
 from matrixbench.store.reading import (
     ERRORED,
+    NO_TRIAL,
     SHORT,
     WORTH,
     Floors,
-    Tallies,
+    Tally,
     WantedAttempts,
     chunks,
     current_ids,
+    progress_of,
     replies,
     rows_by_pass,
+    then,
     unjudged,
 )
-from matrixbench.store.rows import SeedReplies
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from matrixbench.records import ChatReply, Judgement
-    from matrixbench.store.encoding import Row
     from matrixbench.store.experiments import RunLoads
 
 _JUDGED = f"""
-    SELECT trial.id, build.id, trial.cell, {{index}}, trial.generation, {WORTH},
-        trial.outcome IS NOT NULL, verdict.checks, verdict.outcome, trial.launch
+    SELECT trial.cell, trial.generation, trial.launch,
+        trial.id, build.id, {{index}}, {WORTH},
+        trial.outcome IS NOT NULL, verdict.checks, verdict.outcome
     FROM trial INDEXED BY trial_generation
     CROSS JOIN build ON build.number = trial.build
     LEFT JOIN verdict ON verdict.trial = trial.id
@@ -70,13 +72,13 @@ def read_judged_progress(
 ) -> dict[str, dict[str, CellProgress]]:
     """Return what `attempts.read_progress` does, with what the present checks make of it."""
     reading = _Reading(judges, wanted.trials or SPAN)
-    for row in rows_by_pass(connection, _JUDGED, floors, wanted, runs):
-        cell = runs.cell(row[2], row[9]) if runs.marks else row[2]
-        if floors.cells and floors.hide(cell, row[4]):
-            continue
-        reading.add(row, cell)
+    for row in rows_by_pass(connection, _JUDGED, floors, wanted, runs.passes()):
+        plain, generation, run, *rest = row
+        cell = runs.cell(plain, run) if runs.marks else plain
+        if not (floors.cells and floors.hide(cell, generation)):
+            reading.add(cell, rest)
     reading.judge_rest(connection)
-    return reading.progress
+    return reading.progress()
 
 
 class _Reading:
@@ -87,24 +89,23 @@ class _Reading:
     """
 
     def __init__(self, judges: Judges, width: int) -> None:
-        self.progress: dict[str, dict[str, CellProgress]] = {}
         self._judges = judges
         self._width = width
-        self._tallies = Tallies()
+        self._tallies: dict[str, dict[str, Tally]] = {}
         self._outcomes: dict[str, dict[str, int]] = {}
         self._unjudged: dict[tuple[str, str, int], int] = {}
         self._first_bits: dict[int, tuple[int, int]] = {}
         self._number = -1
 
-    def add(self, row: Row, cell: str) -> None:
-        """Take a row of `_JUDGED` into account: an attempt, and one judgement of its reply."""
-        number, build, _, index, _, worth, refused, checks, outcome, _ = row
+    def add(self, cell: str, row: Sequence[Any]) -> None:
+        """Take the rest of a row into account: an attempt, and one judgement of its reply."""
+        number, build, index, worth, refused, checks, outcome = row
         digests = self._judges.cells.get(cell)
         first = number != self._number
         if first:
             self._number = number
-            cells = self.progress.setdefault(build, {})
-            cells[cell] = self._tallies.step(cells.get(cell, self._tallies.nothing), index, worth)
+            cells = self._tallies.setdefault(build, {})
+            cells[cell] = then(cells.get(cell, NO_TRIAL), index, worth)
         if digests is None:
             return
         place = build, cell, index
@@ -123,14 +124,13 @@ class _Reading:
             self._unjudged.pop(place, None)
 
     def judge_rest(self, connection: sqlite3.Connection) -> None:
-        """Judge the replies that the present checks have not judged, or raised at, and finish."""
+        """Judge the replies that the present checks have not judged, or raised at."""
         places = {number: place for place, number in self._unjudged.items()}
         for ids in chunks(places):
             for number, _, reply in replies(connection, ids):
                 cell = places[number][1]
                 for position, digest in enumerate(self._judges.cells[cell]):
                     self._set(places[number], position, self._judges.judge(digest, reply))
-        self._share()
 
     def _set_alone(
         self,
@@ -190,20 +190,25 @@ class _Reading:
         measured = self._places(count)[1] << index
         return self._outcomes[build][cell] & measured == measured
 
-    def _share(self) -> None:
-        """Add the outcomes to what is known of cells; equal ones are kept once."""
-        seen: dict[tuple[int, int, int], CellProgress] = {}
-        for build, outcomes in self._outcomes.items():
-            cells = self.progress[build]
-            while outcomes:
-                cell, packed = outcomes.popitem()
-                known, count = cells[cell], len(self._judges.cells[cell])
-                key = id(known), packed, count
-                told = seen.get(key)
-                if told is None:
-                    judged = tuple(self._unpacked(packed, place) for place in range(count))
-                    told = seen[key] = replace(known, judged=judged)
-                cells[cell] = told
+    def progress(self) -> dict[str, dict[str, CellProgress]]:
+        """Return what is known of cells; equal ones are kept once."""
+        told = lru_cache(maxsize=None)(self._told)
+        return {
+            build: {
+                cell: told(tally, self._outcomes.get(build, {}).get(cell), self._count(cell))
+                for cell, tally in cells.items()
+            }
+            for build, cells in self._tallies.items()
+        }
+
+    def _count(self, cell: str) -> int:
+        return len(self._judges.cells.get(cell, ()))
+
+    def _told(self, tally: Tally, packed: int | None, count: int) -> CellProgress:
+        known = progress_of(tally)
+        if packed is None:
+            return known
+        return replace(known, judged=tuple(self._unpacked(packed, at) for at in range(count)))
 
     def _unpacked(self, packed: int, position: int) -> Judged:
         whole = (1 << self._width) - 1
@@ -286,78 +291,3 @@ def _add(connection: sqlite3.Connection, trial: int, checks: str, judgement: Jud
     before = (by_these or turns)[-1] if turns else None
     connection.execute(_INSERT, (trial, len(turns), *values))
     return before is not None and before[2] != values[1]
-
-
-# A reply is its text and calls (the digest) and its length: models that think may say the same
-# after other thoughts. Conversations are left out, for a row has the figures of all their turns.
-_BY_REQUEST = """
-    SELECT launch.digest, build.id, request.body,
-        count(DISTINCT trial.seed),
-        count(DISTINCT trial.reply_digest || ' ' || coalesce(trial.completion_tokens, '')),
-        CASE WHEN count(trial.completion_tokens) = count(*)
-            THEN min(trial.completion_tokens - coalesce(trial.reasoning_tokens, 0)) END
-    FROM trial
-    JOIN launch ON launch.id = trial.launch
-    JOIN build ON build.number = trial.build
-    LEFT JOIN request ON request.digest = trial.request
-    WHERE launch.digest IN (SELECT value FROM json_each(?)) AND trial.reply_digest IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.trial = trial.id)
-    GROUP BY launch.digest, trial.build, trial.cell, trial.request
-    HAVING count(DISTINCT trial.seed) > 1
-"""
-
-
-def replies_to_seeds(connection: sqlite3.Connection, digests: Iterable[str]) -> list[SeedReplies]:
-    """Return what launches said to each request that was asked with several seeds.
-
-    Trials of every generation and experiment are among them: what a server does with a seed is its
-    own.
-    """
-    rows = connection.execute(_BY_REQUEST, (json.dumps(sorted(set(digests))),))
-    return [
-        SeedReplies(
-            launch_digest=digest,
-            build=build,
-            body=json.loads(body) if body else {},
-            seeds=seeds,
-            distinct=distinct,
-            tokens=tokens,
-        )
-        for digest, build, body, seeds, distinct, tokens in rows
-    ]
-
-
-class KeptLook(NamedTuple):
-    """A look that was taken.
-
-    Args:
-        trials: Trials of each cell that it rested on.
-        max_drop: The drop that was allowed.
-        verdict: What was said.
-        at: When, in seconds since 1970.
-    """
-
-    trials: int
-    max_drop: float
-    verdict: str
-    at: float
-
-
-def looks(connection: sqlite3.Connection, compared: str) -> list[KeptLook]:
-    """Return the looks that were taken at what is compared, oldest first."""
-    rows = connection.execute(
-        "SELECT trials, max_drop, verdict, at FROM look WHERE compared = ? ORDER BY id", (compared,)
-    )
-    return [KeptLook(*row) for row in rows]
-
-
-def add_look(connection: sqlite3.Connection, compared: str, look: KeptLook) -> None:
-    """Keep a look; looking at the same trials again is the same look."""
-    connection.execute(
-        """INSERT INTO look (compared, trials, max_drop, verdict, at) SELECT ?, ?, ?, ?, ?
-        WHERE NOT EXISTS (
-            SELECT 1 FROM look
-            WHERE compared = ? AND trials = ? AND max_drop = ? AND verdict = ?
-        )""",
-        (compared, *look, compared, look.trials, look.max_drop, look.verdict),
-    )

@@ -8,34 +8,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matrixbench.errors import StoreError
-from matrixbench.plan.cells import CellProgress, LaunchRun, Origin, load_in, plain_id
+from matrixbench.plan.cells import CellProgress, load_in, plain_id
 from matrixbench.plan.seeds import SPAN
 from matrixbench.records import Attempt, Outcome
-from matrixbench.spec.axes import name_as_now
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
     MEASURED_COLUMNS,
     NOTE,
     Row,
-    build_from,
     kind_from,
-    launch_from,
     notes_from,
     reply_from,
     verdicts_from,
 )
 from matrixbench.store.experiments import UNKNOWN_LOADS
-from matrixbench.store.rows import KeptReply, LaunchNote, StoredLaunch, Transcript, TrialRow
+from matrixbench.store.rows import KeptReply, Transcript, TrialRow
 from matrixbench.store.turns import Turns
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-    from matrixbench.records import Build, ChatReply, JsonObject
+    from matrixbench.records import ChatReply, JsonObject
     from matrixbench.store.experiments import RunLoads
 
 KEPT, STANDS, ERRORED, SHORT = range(4)
@@ -105,55 +102,43 @@ def floors_of(connection: sqlite3.Connection, experiment: str) -> Floors:
     return Floors(cells.pop("", 0), cells)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
+class Tally(NamedTuple):
+    """What the newest attempts at a cell's trials are worth: masks, bit i stands for trial i."""
+
     kept: int = 0
     errored: int = 0
     short: int = 0
     stood: int = 0
 
-    def then(self, bit: int, worth: int) -> _Tally:
-        """Return the tally after a newer attempt at one trial."""
-        kept, errored, short, stood = (
-            mask & ~bit for mask in (self.kept, self.errored, self.short, self.stood)
-        )
-        if worth == ERRORED:
-            errored |= bit
-        elif worth == SHORT:
-            short |= bit
-        else:
-            kept |= bit
-            stood |= bit if worth == STANDS else 0
-        return _Tally(kept, errored, short, stood)
+
+_SHARED = 1 << 16
+"""How many tallies are remembered: a million cells share a few."""
 
 
-class Tallies:
-    """Every tally that occurs, once, and what the plan sees of it: a million cells share a few."""
+@lru_cache(maxsize=_SHARED)
+def then(tally: Tally, index: int, worth: int) -> Tally:
+    """Return a tally after a newer attempt at one trial."""
+    bit = 1 << index
+    kept, errored, short, stood = (mask & ~bit for mask in tally)
+    if worth == ERRORED:
+        errored |= bit
+    elif worth == SHORT:
+        short |= bit
+    else:
+        kept |= bit
+        stood |= bit if worth == STANDS else 0
+    return Tally(kept, errored, short, stood)
 
-    def __init__(self) -> None:
-        self._seen: dict[_Tally, CellProgress] = {}
-        self._tallies: dict[int, _Tally] = {}
-        self._steps: dict[tuple[int, int, int], CellProgress] = {}
-        self.nothing = self._share(_Tally())
 
-    def step(self, before: CellProgress, index: int, worth: int) -> CellProgress:
-        """Return what is known after an attempt at trial `index`; `before` came from here."""
-        try:
-            return self._steps[id(before), index, worth]
-        except KeyError:
-            after = self._share(self._tallies[id(before)].then(1 << index, worth))
-            self._steps[id(before), index, worth] = after
-            return after
+@lru_cache(maxsize=_SHARED)
+def progress_of(tally: Tally) -> CellProgress:
+    """Return what the plan sees of a tally."""
+    return CellProgress(
+        kept=tally.kept, errored=tally.errored, short=tally.short, stands=tally.stood != 0
+    )
 
-    def _share(self, tally: _Tally) -> CellProgress:
-        if tally not in self._seen:
-            progress = CellProgress(
-                kept=tally.kept, errored=tally.errored, short=tally.short, stands=tally.stood != 0
-            )
-            self._seen[tally] = progress
-            # By identity: two tallies may look the same to the plan, and differ in what stood.
-            self._tallies[id(progress)] = tally
-        return self._seen[tally]
+
+NO_TRIAL = Tally()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,31 +197,32 @@ def rows_by_pass(
     query: str,
     floors: Floors,
     wanted: WantedAttempts,
-    runs: RunLoads,
+    passes: Iterable[str],
 ) -> Iterator[Row]:
-    """Yield the rows of a query, those that matter less first."""
-    parameters = wanted.parameters(floors)
-    for condition in runs.passes():
+    """Yield the rows of a query, pass by pass."""
+    for condition in passes:
         text = query.format(index=wanted.index, wanted=wanted.condition, runs=condition)
-        yield from connection.execute(text, parameters)
+        yield from connection.execute(text, wanted.parameters(floors))
 
 
 def read_progress(
     connection: sqlite3.Connection, floors: Floors, wanted: WantedAttempts, runs: RunLoads
 ) -> dict[str, dict[str, CellProgress]]:
     """Return build id → cell id → what is known of its trials."""
-    rows = rows_by_pass(connection, _ATTEMPTS, floors, wanted, runs)
-    tallies = Tallies()
-    progress: dict[str, dict[str, CellProgress]] = {}
+    rows = rows_by_pass(connection, _ATTEMPTS, floors, wanted, runs.passes())
+    tallies: dict[str, dict[str, Tally]] = {}
     for build, plain, index, generation, worth, run in rows:
         cell = runs.cell(plain, run) if runs.marks else plain
         if floors.cells and floors.hide(cell, generation):
             continue
-        cells = progress.get(build)
+        cells = tallies.get(build)
         if cells is None:
-            cells = progress[build] = {}
-        cells[cell] = tallies.step(cells.get(cell, tallies.nothing), index, worth)
-    return progress
+            cells = tallies[build] = {}
+        cells[cell] = then(cells.get(cell, NO_TRIAL), index, worth)
+    return {
+        build: {cell: progress_of(tally) for cell, tally in cells.items()}
+        for build, cells in tallies.items()
+    }
 
 
 def current_ids(
@@ -251,9 +237,8 @@ def current_ids(
     # One mask a cell for each block of seeds: nearly always one block, whatever the first seed.
     blocks: dict[tuple[int, int], dict[str, int]] = {}
     by_cell = isinstance(wanted.first_seed, Mapping)
-    for number, build, plain, seed, generation, run in _newest_first(
-        connection, floors, wanted, runs
-    ):
+    newest_first = rows_by_pass(connection, _KEYS, floors, wanted, reversed(runs.passes()))
+    for number, build, plain, seed, generation, run in newest_first:
         cell = runs.cell(plain, run) if runs.marks else plain
         if (cells is not None and cell not in cells) or floors.hide(cell, generation):
             continue
@@ -269,15 +254,6 @@ def current_ids(
         return array("q", sorted(ids))
     ids.reverse()
     return ids
-
-
-def _newest_first(
-    connection: sqlite3.Connection, floors: Floors, wanted: WantedAttempts, runs: RunLoads
-) -> Iterator[Row]:
-    for condition in reversed(runs.passes()):
-        yield from connection.execute(
-            _KEYS.format(wanted=wanted.condition, runs=condition), wanted.parameters(floors)
-        )
 
 
 CHUNK = 512
@@ -301,8 +277,6 @@ _WANTED = """
     CROSS JOIN trial ON trial.id = wanted.id
 """
 
-_MEASURED = ", ".join(f"trial.{name}" for name in MEASURED_COLUMNS)
-
 _ASKED_AGAIN = """
     SELECT group_concat(kind, ' ') FROM (
         SELECT coalesce(attempt.kind, 'reply') AS kind FROM attempt
@@ -311,27 +285,45 @@ _ASKED_AGAIN = """
 """
 """The kinds of all answers that are kept; a refusal's own is the last of them."""
 
+_ROW = {
+    "id": "trial.id",
+    "cell": "trial.cell",
+    "build": "build.id",
+    "seed": "trial.seed",
+    "trial": "trial.trial_index",
+    "generation": "trial.generation",
+    "launch": "trial.launch",
+    "order": "trial.order_index",
+    "request": "trial.request",
+    "started_at": "trial.started_at",
+    "outcome": "coalesce(trial.outcome, verdict.outcome)",
+    "kind": "CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END",
+    "reason": "coalesce(trial.reason, verdict.reason, '')",
+    "by_request": "trial.by_request",
+    "checks": "coalesce(verdict.checks, '')",
+    "score": "verdict.score",
+    "reply_digest": "trial.reply_digest",
+    "imported": "launch.imported",
+    "turns": "max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id))",
+    "asked": "trial.asked",
+    "concurrency": "trial.concurrency",
+    "noted": f"CASE WHEN instr(verdict.verdicts, '\"{NOTE}\":') THEN verdict.verdicts END",
+    "asked_again": f"CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END",
+    **{name: f"trial.{name}" for name in MEASURED_COLUMNS},
+}
+"""Field of a `TrialRow` → where it comes from; what is there as text is turned over afterwards."""
+
 _TRIALS = f"""
-    SELECT trial.id, trial.cell, build.id, trial.seed, trial.trial_index, trial.generation,
-        trial.launch, trial.order_index, trial.request, trial.started_at,
-        coalesce(trial.outcome, verdict.outcome),
-        CASE WHEN trial.outcome IS NULL THEN verdict.kind ELSE trial.kind END,
-        coalesce(trial.reason, verdict.reason, ''),
-        trial.by_request, coalesce(verdict.checks, ''), verdict.score,
-        trial.reply_digest, launch.imported,
-        max(1, (SELECT count(*) FROM turn WHERE turn.trial = trial.id)),
-        trial.asked, trial.concurrency,
-        CASE WHEN instr(verdict.verdicts, '"{NOTE}":') THEN verdict.verdicts END,
-        CASE WHEN trial.asked > 1 THEN ({_ASKED_AGAIN}) END,
-        {_MEASURED}
+    SELECT {", ".join(_ROW.values())}
     {_WANTED}
     CROSS JOIN build ON build.number = trial.build
     CROSS JOIN launch ON launch.id = trial.launch
     {_COUNTING}
 """
 
+_REPLY = ("message", "reading", *MEASURED_COLUMNS)
 _REPLIES = f"""
-    SELECT trial.id, trial.cell, trial.launch, reply.message, reply.reading, {_MEASURED}
+    SELECT trial.id, trial.cell, trial.launch, {", ".join(_REPLY)}
     {_WANTED}
     CROSS JOIN reply ON reply.trial = trial.id
 """
@@ -365,24 +357,6 @@ _UNJUDGED = f"""
     )
 """
 
-_LAUNCHES = """
-    SELECT launch.id, ended_at, error,
-        build.id, build.kind, server, model, device, version, details,
-        experiment, digest, name, started_at, request_timeout_s, order_seed,
-        command, effective, host, versions, log, imported, origin
-    FROM launch LEFT JOIN build ON build.number = launch.build
-"""
-
-_DURATIONS = """
-    SELECT cell, {sums} FROM trial
-    WHERE launch IN (SELECT value FROM json_each(?))
-        AND latency_s IS NOT NULL AND outcome IS NOT 'errored'
-    GROUP BY cell{by}
-"""
-
-_ID, _CELL, _RUN, _CHECKS = 0, 1, 6, 14
-"""Where they stand in a row of `_TRIALS`."""
-
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -406,21 +380,31 @@ def trial_rows(
     `first_seed`, that of all cells or of each; with None it is the index as it was stored.
     """
     for piece in chunks(ids):
-        rows = _fetch(connection, _TRIALS, [(number, "") for number in piece])
+        rows = _named(connection, [(number, "") for number in piece], runs)
         others: list[tuple[int, str]] = []
+        for row in rows if checks else ():
+            judged_by = row["checks"]
+            present = checks.get(row["cell"], judged_by)
+            if judged_by and present != judged_by:
+                others.append((row["id"], present))
+        by_present = {row["id"]: row for row in _named(connection, others, runs)}
         for row in rows:
-            if judged_by := row[_CHECKS]:
-                present = checks.get(runs.cell(row[_CELL], row[_RUN]), judged_by)
-                if present != judged_by:
-                    others.append((row[_ID], present))
-        by_present = {row[_ID]: row for row in _fetch(connection, _TRIALS, others)}
-        for row in rows:
-            yield _trial_row(by_present.get(row[_ID], row), first_seed, runs)
+            yield _trial_row(by_present.get(row["id"], row), first_seed, runs)
 
 
-def _asked_again(kinds: str | None, *, beyond: int) -> str | None:
+def _named(
+    connection: sqlite3.Connection, wanted: Sequence[tuple[int, str]], runs: RunLoads
+) -> list[dict[str, Any]]:
+    """Return the rows of some attempts by name, as `_ROW` says, with their cells' whole ids."""
+    rows = [dict(zip(_ROW, row, strict=True)) for row in _fetch(connection, _TRIALS, wanted)]
+    for row in rows if runs.marks else ():
+        row["cell"] = runs.cell(row["cell"], row["launch"])
+    return rows
+
+
+def _asked_again(kinds: str, *, beyond: int) -> str | None:
     """Return the kinds of the answers after which it was asked again: the first so many."""
-    return " ".join((kinds or "").split()[:beyond]) or None if beyond > 0 else None
+    return " ".join(kinds.split()[: max(0, beyond)]) or None
 
 
 def _fetch(
@@ -430,38 +414,23 @@ def _fetch(
     return connection.execute(query, (json.dumps(wanted),)).fetchall() if wanted else []
 
 
-def _trial_row(row: Row, first_seed: int | Mapping[str, int] | None, runs: RunLoads) -> TrialRow:
-    kind, by_request, imported = row[11], row[13], row[17]
-    cell = runs.cell(row[1], row[6])
+def _trial_row(
+    row: dict[str, Any], first_seed: int | Mapping[str, int] | None, runs: RunLoads
+) -> TrialRow:
+    kind, noted, again = row["kind"], row["noted"], row["asked_again"]
     if isinstance(first_seed, Mapping):
-        first_seed = first_seed[cell]
-    return TrialRow(
-        id=row[0],
-        cell=cell,
-        build=row[2],
-        seed=row[3],
-        trial=row[4] if first_seed is None else row[3] - first_seed,
-        generation=row[5],
-        launch=row[6],
-        order=row[7],
-        request=row[8],
-        started_at=row[9],
-        outcome=_OUTCOMES[row[10]],
-        kind=None if kind is None else kind_from(kind),
-        reason=row[12],
-        by_request=by_request == 1,
-        checks=row[14],
-        score=row[15],
-        reply_digest=row[16],
-        imported=imported == 1,
-        turns=row[18],
-        asked=row[19],
-        concurrency=row[20],
-        noted="" if row[21] is None else _noted(row[21]),
-        load=runs.keys.get(row[6]),
-        asked_again=_asked_again(row[22], beyond=(row[19] or 0) - row[18]),
-        **dict(zip(MEASURED_COLUMNS, row[23:], strict=True)),
-    )
+        first_seed = first_seed[row["cell"]]
+    if first_seed is not None:
+        row["trial"] = row["seed"] - first_seed
+    row["outcome"] = _OUTCOMES[row["outcome"]]
+    row["by_request"] = row["by_request"] == 1
+    row["imported"] = row["imported"] == 1
+    row["noted"] = "" if noted is None else _noted(noted)
+    if kind is not None:
+        row["kind"] = kind_from(kind)
+    if again is not None:
+        row["asked_again"] = _asked_again(again, beyond=row["asked"] - row["turns"])
+    return TrialRow(**row, load=runs.keys.get(row["launch"]))
 
 
 @lru_cache(maxsize=1024)
@@ -474,17 +443,11 @@ def replies(
     connection: sqlite3.Connection, ids: list[int], runs: RunLoads = UNKNOWN_LOADS
 ) -> list[tuple[int, str, ChatReply]]:
     """Return id, cell and reply of those attempts that have one, with the turns before it."""
-    turns = Turns(connection, ids)
-    return [
-        (
-            number,
-            runs.cell(cell, run),
-            turns.whole(number, reply_from(message, reading, tuple(measured))),
-        )
-        for number, cell, run, message, reading, *measured in _fetch(
-            connection, _REPLIES, [(number, "") for number in ids]
-        )
-    ]
+    turns, found = Turns(connection, ids), []
+    for number, cell, run, *row in _fetch(connection, _REPLIES, [(one, "") for one in ids]):
+        reply = reply_from(dict(zip(_REPLY, row, strict=True)))
+        found.append((number, runs.cell(cell, run), turns.whole(number, reply)))
+    return found
 
 
 def kept(connection: sqlite3.Connection, ids: Iterable[int], runs: RunLoads) -> Iterator[KeptReply]:
@@ -510,7 +473,7 @@ def unjudged(
 
 def transcript(connection: sqlite3.Connection, number: int, checks: str) -> Transcript | None:
     """Return one attempt with its texts, or None where there is no such attempt."""
-    found = _fetch(connection, _TRIALS, [(number, checks)])
+    found = _named(connection, [(number, checks)], UNKNOWN_LOADS)
     if not found:
         return None
     trial = _trial_row(found[0], None, UNKNOWN_LOADS)
@@ -548,86 +511,3 @@ def _object(text: str) -> JsonObject:
     if not isinstance(value, dict):
         raise StoreError("a stored request is not a JSON object", hint="The store is damaged.")
     return value
-
-
-def builds(connection: sqlite3.Connection) -> dict[str, Build]:
-    """Return every build by its id, oldest first."""
-    rows = connection.execute(
-        "SELECT id, kind, server, model, device, version, details FROM build ORDER BY number"
-    )
-    return {row[0]: build_from(row) for row in rows}
-
-
-def launches(connection: sqlite3.Connection, experiment: str | None) -> list[StoredLaunch]:
-    """Return the launch runs of an experiment, or all, oldest first."""
-    rows = connection.execute(
-        _LAUNCHES + "WHERE :experiment IS NULL OR experiment = :experiment ORDER BY launch.id",
-        {"experiment": experiment},
-    ).fetchall()
-    return [_stored_launch(connection, row) for row in rows]
-
-
-def durations(connection: sqlite3.Connection, launches: str, runs: RunLoads) -> dict[str, float]:
-    """Return cell id → mean seconds of its measured trials; `launches` is a list of them, JSON."""
-    if not runs.marks:
-        return dict(connection.execute(_DURATIONS.format(sums="avg(latency_s)", by=""), [launches]))
-    means: dict[str, tuple[float, int]] = {}
-    sums = "launch, sum(latency_s), count(latency_s)"
-    for plain, run, total, count in connection.execute(
-        _DURATIONS.format(sums=sums, by=", launch"), [launches]
-    ):
-        cell = runs.cell(plain, run)
-        before, times = means.get(cell, (0.0, 0))
-        means[cell] = (before + total, times + count)
-    return {cell: total / count for cell, (total, count) in means.items()}
-
-
-def launch_runs(connection: sqlite3.Connection) -> list[LaunchRun]:
-    """Return all launch runs whose server answered, equal ones once, the newest first."""
-    rows = connection.execute(
-        """SELECT experiment, name, digest, build.id, origin
-        FROM launch JOIN build ON build.number = launch.build
-        GROUP BY experiment, name, digest, build.id, origin ORDER BY max(launch.id) DESC"""
-    )
-    return [
-        LaunchRun(experiment, name_as_now(name), digest, build, Origin.from_text(origin))
-        for experiment, name, digest, build, origin in rows
-    ]
-
-
-def failed_starts(connection: sqlite3.Connection, experiment: str) -> set[tuple[str, str]]:
-    """Return name and digest of the launches whose newest run ended before its server answered."""
-    rows = connection.execute(
-        """SELECT name, digest, build IS NULL AND error IS NOT NULL FROM launch
-        WHERE experiment = ? ORDER BY id""",
-        (experiment,),
-    )
-    newest = {(name_as_now(name), digest): failed for name, digest, failed in rows}
-    return {launch for launch, failed in newest.items() if failed}
-
-
-def noted(connection: sqlite3.Connection, name: str) -> list[LaunchNote]:
-    """Return the notes of a name of all launch runs, the oldest first."""
-    rows = connection.execute(
-        """SELECT digest, build.id, started_at, value FROM note
-        JOIN launch ON launch.id = note.launch LEFT JOIN build ON build.number = launch.build
-        WHERE note.name = ? ORDER BY launch.id""",
-        (name,),
-    )
-    return [
-        LaunchNote(launch_digest=row[0], build=row[1], started_at=row[2], value=json.loads(row[3]))
-        for row in rows
-    ]
-
-
-def _stored_launch(connection: sqlite3.Connection, row: Row) -> StoredLaunch:
-    number, ended_at, error = row[:3]
-    build = build_from(row[3:10]) if row[3] is not None else None
-    notes = connection.execute("SELECT name, value FROM note WHERE launch = ?", (number,))
-    return StoredLaunch(
-        id=number,
-        record=launch_from(row[10:], build),
-        ended_at=ended_at,
-        error=error,
-        notes={name: json.loads(value) for name, value in notes},
-    )

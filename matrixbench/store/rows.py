@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matrixbench.records import accepted_share, cached_share
 
@@ -29,18 +29,14 @@ class LaunchRecord:
     """One launch run, as it is written down when its server answers (or when it gave up).
 
     Args:
-        experiment: The experiment, as the store calls it.
         digest: The launch's digest (`plan.cells.Launch.digest`).
-        name: Its name, for people.
         build: What really runs; None where no server came up.
         started_at: Unix time in seconds.
         request_timeout_s: How long a reply may take in it.
         order_seed: What the order of its trials was shuffled with.
         command: The server's command line, without secrets.
-        effective: What the server reports of itself.
         host: The machine: CPU, memory, system.
         versions: Name → version of the software that matters.
-        log: The server's log file.
         imported: Its trials were measured by another tool.
         origin: Where its server came from; None where nobody knows.
     """
@@ -66,8 +62,6 @@ class StoredLaunch:
     """A launch run, with what became of it.
 
     Args:
-        id: The store's number.
-        record: What was written at its start.
         ended_at: Unix time in seconds; None while it runs, and where its process was killed.
         error: Why it was given up; None where it was not.
         notes: Name → what was found out under way: the canary, prompts' hashes, warnings.
@@ -85,7 +79,6 @@ class LaunchNote:
     """What one launch run found out of its server, under the name that was asked for.
 
     Args:
-        launch_digest: Which launch.
         build: The id of the build that ran; None where no server came up.
         started_at: When the run began; Unix time in seconds.
         value: What was found, as it was written.
@@ -102,8 +95,6 @@ class SeedReplies:
     """What the trials of one request said to several seeds, in one launch under one build.
 
     Args:
-        launch_digest: The launch.
-        build: The build's id.
         body: What was sent, but for model and seed; empty where it was not kept.
         seeds: How many seeds have a reply.
         distinct: How many of the replies differ, in what they say or in how many tokens they took.
@@ -235,3 +226,17 @@ class KeptReply:
     cell: str
     build: str
     seed: int
+
+
+class KeptLook(NamedTuple):
+    """A look that was taken.
+
+    Args:
+        trials: Trials of each cell that it rested on.
+        at: When, in seconds since 1970.
+    """
+
+    trials: int
+    max_drop: float
+    verdict: str
+    at: float

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from matrixbench.records import ChatReply, Turn
+from matrixbench.records import Turn
 from matrixbench.store.encoding import (
     MEASURED_COLUMNS,
     json_text,
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from matrixbench.records import JsonObject, Trial
-    from matrixbench.store.encoding import Row
+    from matrixbench.records import ChatReply, Trial
+    from matrixbench.store.encoding import Named, Row
 
 TURN_COLUMNS = (
     "number",
@@ -34,9 +34,6 @@ TURN_COLUMNS = (
     "cut_off",
 )
 """The columns of the table `turn` after the trial, in the order of `turn_rows`."""
-
-_MEASURED = slice(4, 4 + len(MEASURED_COLUMNS))
-"""Where the measured values stand in a row of `TURN_COLUMNS`."""
 
 _READ = f"""
     SELECT trial, {", ".join(TURN_COLUMNS)} FROM turn
@@ -67,15 +64,16 @@ class Turns:
     """The turns of some attempts, read at once."""
 
     def __init__(self, connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-        self._rows: dict[int, list[Row]] = {}
-        for number, *row in connection.execute(_READ, (json.dumps(list(ids)),)):
-            self._rows.setdefault(number, []).append(tuple(row))
+        self._rows: dict[int, list[Named]] = {}
+        for trial, *row in connection.execute(_READ, (json.dumps(list(ids)),)):
+            named = dict(zip(TURN_COLUMNS, row, strict=True))
+            self._rows.setdefault(trial, []).append(named)
 
     def earlier(self, trial: int) -> tuple[Turn, ...]:
         """Return an attempt's turns before its last request."""
         rows = self._rows.get(trial, ())
         return tuple(
-            Turn(reply=_reply(row), then=tuple(_messages(after[1])))
+            Turn(reply=reply_from(row), then=tuple(json.loads(after["sent"])))
             for row, after in pairwise(rows)
         )
 
@@ -87,19 +85,10 @@ class Turns:
         last = rows[-1]
         return replace(
             reply,
-            prompt_tokens=last[8],
-            completion_tokens=last[9],
-            timing=timing_from(last[_MEASURED]),
-            usage=usage_from(last[_MEASURED]),
+            prompt_tokens=last["prompt_tokens"],
+            completion_tokens=last["completion_tokens"],
+            timing=timing_from(last),
+            usage=usage_from(last),
             earlier=self.earlier(trial),
-            turn_limit=bool(last[-1]),
+            turn_limit=bool(last["cut_off"]),
         )
-
-
-def _reply(row: Row) -> ChatReply:
-    return reply_from(row[2], row[3], row[_MEASURED])
-
-
-def _messages(sent: str) -> list[JsonObject]:
-    messages: Any = json.loads(sent)
-    return list(messages)

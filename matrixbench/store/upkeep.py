@@ -570,8 +570,6 @@ def check(path: Path) -> Inventory:
         damage = [line for (line,) in told if line != "ok"]
         if not damage and (found := find_damage(connection)):
             damage.append(found)
-        if not damage and (lost := _without_verdict(connection)):
-            damage.append(f"{lost} trials have neither an outcome nor a verdict")
         counts = [
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("trial", "reply", "launch", "build")
@@ -589,14 +587,6 @@ def check(path: Path) -> Inventory:
         bytes=size_of(path),
         free=pages * size,
     )
-
-
-def _without_verdict(connection: sqlite3.Connection) -> int:
-    ((count,),) = connection.execute(
-        """SELECT count(*) FROM trial WHERE outcome IS NULL
-        AND NOT EXISTS (SELECT 1 FROM verdict WHERE verdict.trial = trial.id)"""
-    )
-    return int(count)
 
 
 def size_of(path: Path) -> int:

@@ -14,7 +14,9 @@ from matrixbench.records import Judgement, Kind, Outcome, Refusal
 from matrixbench.store.connection import connect_writing, one_transaction, transaction, translated
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
+    BUILD_COLUMNS,
     JUDGEMENT_COLUMNS,
+    LAUNCH_COLUMNS,
     TRIAL_COLUMNS,
     attempt_rows,
     build_values,
@@ -54,28 +56,8 @@ _TURN = _insert("turn", ("trial", *TURN_COLUMNS))
 _ATTEMPT = _insert("attempt", ("trial", *ATTEMPT_COLUMNS))
 _VERDICT = _insert("verdict", ("trial", "turn", *JUDGEMENT_COLUMNS))
 _REQUEST = _insert("request", ("digest", "body"), or_ignore=True)
-_BUILD = _insert(
-    "build", ("id", "kind", "server", "model", "device", "version", "details"), or_ignore=True
-)
-_LAUNCH = _insert(
-    "launch",
-    (
-        "experiment",
-        "digest",
-        "name",
-        "started_at",
-        "request_timeout_s",
-        "order_seed",
-        "command",
-        "effective",
-        "host",
-        "versions",
-        "log",
-        "imported",
-        "origin",
-        "build",
-    ),
-)
+_BUILD = _insert("build", BUILD_COLUMNS, or_ignore=True)
+_LAUNCH = _insert("launch", (*LAUNCH_COLUMNS, "build"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +152,8 @@ class ImportedTrial:
     """One repeat that another tool made.
 
     Args:
-        cell: The cell's id.
         number: Its number in the cell, from 0; it stands for the seed, which is not known.
         source: Digest of the line that told of it.
-        outcome: What became of it.
         kind: Why it did not pass, where the tool tells.
         reason: One line; empty where nothing was recorded.
         latency_s: How long it took, or None where that was not recorded.

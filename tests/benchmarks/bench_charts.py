@@ -22,7 +22,7 @@ from matrixbench.charts import draw, save
 from matrixbench.records import Kind, Outcome
 from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import BUILD, attempt, cell_frame, trial_frame
+from tests.results.cells import BUILD, attempt, cell_frame, trial_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def squares(across: int, down: int) -> list[ResultCell]:
 
 def trials(cells: list[ResultCell], each: int) -> Iterator[TrialRow]:
     """Return trials of all cells; some fail, some are errored."""
-    random = Random(1)  # noqa: S311  not for secrets
+    random = Random(1)
     made = [
         {},
         {"outcome": Outcome.FAILED, "kind": Kind.WRONG_TOOL, "reason": "called get_time"},

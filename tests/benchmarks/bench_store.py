@@ -169,11 +169,8 @@ def stale(path: Path, count: int) -> None:
 
 
 def durations(path: Path, count: int) -> None:
-    """Read how long cells and launches took."""
+    """Read how long cells took."""
     with open_store(path, create=False) as store:
-        started = time.perf_counter()
-        store.launch_latencies()
-        _say("latencies by launch", count, time.perf_counter() - started)
         started = time.perf_counter()
         store.durations()
         _say("latencies by cell", count, time.perf_counter() - started)

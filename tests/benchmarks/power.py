@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from matrixbench.comparison.values import Comparison
+    from matrixbench.comparison.data import Comparison
 
 SHAPES = ((1, 30), (3, 12), (3, 30), (20, 5), (57, 5))
 """Tests, and trials of each."""

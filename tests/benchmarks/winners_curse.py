@@ -17,6 +17,7 @@ from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
 from matrixbench.results.tally import Tally
 from matrixbench.results.totals import standings
+from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,6 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     _, tests, trials = table.shape
     weights = [1 << index for index in range(trials)]
     every = sum(weights)
-    passed: dict[tuple[str, str | None, str], Tally] = {}
     rows = []
     for place in order.tolist():
         cells = []
@@ -57,9 +57,7 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
             outcome = table[place, test].tolist()
             mask = sum(weight for weight, good in zip(weights, outcome, strict=True) if good)
             name = f"t{test}"
-            passed[f"r{place}", "b", name] = Tally(
-                first_seed=1 + 1_000_000 * test, measured=every, passes=mask
-            )
+            tally = Tally(first_seed=1 + 1_000_000 * test, measured=every, passes=mask)
             count = sum(outcome)
             row = {
                 "cell": f"r{place}",
@@ -69,9 +67,9 @@ def stood(table: Table) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
                 "draws": trials,
             }
             row |= {"passed": count, "success_ratio": count / trials, "low": 0.0}
-            cells.append(((name,), row | {"greedy": False, "interval": "wilson"}))
+            cells.append(((name,), row | {"greedy": False, "interval": "wilson", "tally": tally}))
         rows.append(cells)
-    return order, cast("list[dict[str, Any]]", standings(rows, passed))
+    return order, cast("list[dict[str, Any]]", standings(rows))
 
 
 def equal_rows(shape: tuple[int, int, int, float], runs: int, seed: int = 1) -> tuple[float, ...]:
@@ -131,8 +129,8 @@ def unequal_rows(
 def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int) -> float:
     """Return how often `compare` shows some row in bold though all candidates are equal."""
     draw = np.random.default_rng(candidates)
-    return (
-        sum(
+    with no_forecasts():
+        bold = sum(
             any(
                 cell.stands_out
                 for one in compared(draw.random((candidates + 1, tests, trials)) < ratio).candidates
@@ -140,8 +138,7 @@ def false_bold(candidates: int, tests: int, trials: int, ratio: float, runs: int
             )
             for _ in range(runs)
         )
-        / runs
-    )
+    return bold / runs
 
 
 def compared(table: Table) -> Any:

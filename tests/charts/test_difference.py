@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from matrixbench.charts.difference import difference_map
 from matrixbench.charts.metrics import CHANGE
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Comparison, Trials
+from matrixbench.comparison.values import Candidate, CellPair, Trials
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.data import Comparison
 
 OUTCOMES = {
     "lost": ("0" * 20, "1" * 20, False),

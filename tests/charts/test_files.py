@@ -15,7 +15,7 @@ from matrixbench.errors import UsageError
 from matrixbench.records import Kind, Outcome
 from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import BUILD, attempt, cell_frame, table
+from tests.results.cells import BUILD, attempt, cell_frame, table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from matrixbench.charts.layers import hatching
 from matrixbench.charts.metrics import SUCCESS, percent, seconds
 from matrixbench.spec.experiment import Chart, ChosenInterval, Metric
 from matrixbench.stats.sequential import Precision
-from tests.charts.cells import table
+from tests.results.cells import table
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,7 +10,7 @@ from matrixbench.charts.sides import Keys, joined, resolve_sides
 from matrixbench.errors import UsageError
 from matrixbench.results.tally import ResultCell
 from matrixbench.spec.experiment import Chart
-from tests.charts.cells import cell_frame, table
+from tests.results.cells import cell_frame, table
 
 FULL: dict[str, list[Any]] = {
     "backend": ["candidate", "baseline"],

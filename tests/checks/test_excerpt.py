@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.checks.verdicts import one_line, shorten, shown
@@ -25,7 +25,6 @@ def test_what_a_terminal_would_obey_is_escaped() -> None:
     assert one_line("a\x1b[31m\n\u202eb") == "a\\x1b[31m\\n\\u202eb"
 
 
-@settings(deadline=None)
 @given(ANY_TEXT, st.integers(6, 200))
 def test_every_line_can_be_printed_and_stored(text: str, limit: int) -> None:
     """Whatever a model writes, the line is short, printable and valid UTF-8."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -248,7 +248,6 @@ def test_an_error_names_the_test_and_the_place() -> None:
     assert caught.value.where == "capital: expect[1].content.matches"
 
 
-@settings(deadline=None)
 @given(REPLIES)
 def test_no_reply_makes_a_shipped_check_raise(reply: ChatReply) -> None:
     """Whatever a model writes is judged, with a reason that fits on a line and can be stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.checks.json_values import json_equal
@@ -268,21 +268,18 @@ def test_a_wrong_regular_expression_is_an_error_at_once(name: str) -> None:
     assert caught.value.where == f"expect[0].{name}"
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_equality_is_reflexive(value: object) -> None:
     """Every JSON value equals itself."""
     assert json_equal(value, value)
 
 
-@settings(deadline=None)
 @given(JSON_VALUES, JSON_VALUES)
 def test_equality_is_symmetric(left: object, right: object) -> None:
     """Which of the two was expected makes no difference."""
     assert json_equal(left, right) == json_equal(right, left)
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_a_literal_matches_itself(value: object) -> None:
     """Whatever `equals` is given, that very value matches."""

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from matrixbench.checks import matchers
 from matrixbench.checks.judge import Checks, compile_checks
 from matrixbench.checks.verdicts import FaultError
 from matrixbench.errors import CheckError
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, ToolCall, Turn
 from matrixbench.spec.checks import Check
 from matrixbench.spec.suites import list_suite, shipped_suites
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -193,7 +195,7 @@ def look_at(judgement: Judgement, *allowed: Kind) -> None:
         assert "cannot be looked at" not in verdict.reason, verdict.reason
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(REPLIES, ALONE)
 def test_no_reply_makes_a_check_or_a_matcher_raise(reply: ChatReply, other: ChatReply) -> None:
     """Whatever stands in a reply is passed or failed, and never leaves the count."""
@@ -201,7 +203,7 @@ def test_no_reply_makes_a_check_or_a_matcher_raise(reply: ChatReply, other: Chat
         look_at(checks.judge(reply, lambda _: other))
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(REPLIES)
 def test_no_reply_makes_a_figure_raise(reply: ChatReply) -> None:
     """A figure that is no number is one that the server does not report."""
@@ -209,7 +211,7 @@ def test_no_reply_makes_a_figure_raise(reply: ChatReply) -> None:
         look_at(checks.judge(reply), Kind.NOT_REPORTED)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(REPLIES)
 def test_no_reply_makes_a_shipped_suite_raise(reply: ChatReply) -> None:
     """Nor does one of their tests set a trial aside."""
@@ -285,6 +287,13 @@ LONG = "a" * 40 + "!"
 SLOW: dict[str, Any] = {"content": {"matches": "^(a|a)*$"}}
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a search up sooner; that it is given up after a second is told elsewhere."""
+    monkeypatch.setattr(matchers, "REGEX_TIMEOUT_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("entry", "outcome"),
     [
@@ -308,11 +317,13 @@ def test_a_pattern_that_takes_for_ever_is_a_no_whatever_stands_around_it(
     assert kind is (None if outcome is Outcome.PASSED else Kind.WRONG_CONTENT)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_was_cut_off_says_so_first_also_where_a_check_stumbled() -> None:
     """As every other no to such a reply."""
     assert said(LONG, SLOW, finish_reason="length") == (Outcome.FAILED, Kind.TRUNCATED)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "schema",
     [
@@ -353,8 +364,9 @@ def test_the_last_guard_keeps_a_fault_that_nobody_foresaw_in_the_count() -> None
 
         __hash__ = str.__hash__
 
-    reply = ChatReply(message={}, content=Odd("y"), timing=Timing(latency_s=1.0))
-    judgement = checks.judge(reply)
+    # No other test's text: what is kept of texts would be compared with this one.
+    odd = Odd("a text that cannot be compared")
+    judgement = checks.judge(ChatReply(message={}, content=odd, timing=Timing(latency_s=1.0)))
     assert (judgement.outcome, judgement.kind) == (Outcome.FAILED, Kind.WRONG_CONTENT)
     assert judgement.reason == "the reply cannot be looked at: ZeroDivisionError: odd"
     assert [verdict.passed for verdict in judgement.verdicts] == [False, False]

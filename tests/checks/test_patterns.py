@@ -8,7 +8,7 @@ import warnings
 from unicodedata import category
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.checks.matchers import compile_pattern
@@ -62,7 +62,6 @@ def test_signs_that_only_the_engine_knows_are_characters(pattern: str, text: str
     st.lists(st.sampled_from(PIECES + MORE_PIECES), min_size=1, max_size=6).map("".join),
     st.text("ae[]{}:1<=-lph", max_size=8),
 )
-@settings(deadline=None)
 def test_any_pattern_finds_what_re_finds(pattern: str, text: str) -> None:
     """Both engines agree on whether and where a pattern is found."""
     with warnings.catch_warnings():

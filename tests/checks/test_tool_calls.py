@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.checks.tool_calls import (
@@ -285,7 +285,6 @@ def test_a_wrong_matcher_is_named_with_its_place() -> None:
     assert caught.value.where == "expect[0].tool_calls[1].arguments.x.matches"
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_any_order_equals_trying_every_assignment(table: tuple[int, list[list[bool]]]) -> None:
     """Calls match in any order exactly where some assignment of distinct calls fits."""
@@ -298,7 +297,6 @@ def test_any_order_equals_trying_every_assignment(table: tuple[int, list[list[bo
     assert (missing is None) == possible
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_exact_order_equals_trying_every_choice_in_order(
     table: tuple[int, list[list[bool]]],
@@ -313,7 +311,6 @@ def test_exact_order_equals_trying_every_choice_in_order(
     assert (missing is None) == possible
 
 
-@settings(deadline=None)
 @given(TABLES, st.sampled_from(["exact", "any"]))
 def test_as_many_match_as_in_the_best_choice(
     table: tuple[int, list[list[bool]]], order: Literal["exact", "any"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -43,6 +44,20 @@ class CommandLine:
         if not self.apart and can_run_here():
             return run_here(words, folder=self.folder, environment=self.environment)
         return self.process(*words, timeout_s=timeout_s)
+
+    def unread(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end whose output nobody reads."""
+        if not self.apart and can_run_here():
+            return run_here(words, folder=self.folder, environment=self.environment, read=False)
+        command = shlex.join(self.command(*words))
+        return subprocess.run(
+            ["/bin/bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def process(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command as a process, to its end, and return what it printed."""

@@ -35,6 +35,8 @@ ENDING_S = 30
 """What a thread may take to end after a command did; a process would wait for it without limit."""
 
 STOPPED_BY_A_BUG = 1
+NOT_WRITTEN = 120
+"""What the interpreter ends with that cannot write the rest of its output."""
 
 
 def can_run_here() -> bool:
@@ -49,15 +51,25 @@ def can_run_here() -> bool:
 
 
 def run_here(
-    words: tuple[str, ...], *, folder: Path, environment: Mapping[str, str]
+    words: tuple[str, ...], *, folder: Path, environment: Mapping[str, str], read: bool = True
 ) -> CompletedProcess[str]:
     """Run a command to its end and return its exit code and what it printed.
+
+    Args:
+        words: Its arguments.
+        folder: Where it runs.
+        environment: All of its environment.
+        read: Whether somebody reads what it prints; otherwise its output is a pipe that is closed
+            at the other end.
 
     Raises:
         AssertionError: A thread of its own is left.
     """
     threads = set(threading.enumerate())
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with (
+        tempfile.TemporaryFile() if read else _closed_pipe() as out,
+        tempfile.TemporaryFile() as err,
+    ):
         with (
             _environment(environment, folder),
             _modules(environment, folder),
@@ -66,7 +78,26 @@ def run_here(
         ):
             code = contextvars.copy_context().run(_main, words)
             _wait_for_threads(threads)
-        return CompletedProcess(["matrixbench", *words], code, _text(out), _text(err))
+            code = _flushed(code)
+        printed = _text(out) if read else ""
+        return CompletedProcess(["matrixbench", *words], code, printed, _text(err))
+
+
+def _closed_pipe() -> BinaryIO:
+    """Return the end to write to of a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "wb", buffering=0)
+
+
+def _flushed(code: int) -> int:
+    """Return the exit code after what the interpreter does last: it writes what is left."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_WRITTEN
+    return code
 
 
 def _main(words: tuple[str, ...]) -> int:

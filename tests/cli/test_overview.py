@@ -17,7 +17,7 @@ from tests.cli.conftest import ROOT, CommandLine
 if TYPE_CHECKING:
     from tests.conftest import Write
 
-HEAVY = "{'pandas', 'altair', 'vl_convert', 'huggingface_hub'}"
+HEAVY = "{'aiohttp', 'pandas', 'altair', 'vl_convert', 'huggingface_hub'}"
 EXPERIMENT = """
 name: demo
 backends: {fake: {kind: scripted, replies: [London]}}

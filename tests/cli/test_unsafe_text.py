@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -16,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from matrixbench.charts import draw
-from matrixbench.charts.files import write as write_picture
-from tests.charts.cells import table
+from matrixbench.charts import draw, save
+from tests.properties import examples
+from tests.results.cells import table
 from tests.test_safe_text import unsafe
 
 if TYPE_CHECKING:
@@ -35,14 +36,15 @@ CONTROLS = (
     )
     + "\ufeff\ufffe\uffff\u200b\u200e"
 )
-BAD = f"=a{CONTROLS}z"
-"""Also what a spreadsheet takes for a formula."""
+FORGED = "error: forged"
+BAD = f"=a{CONTROLS}z\n{FORGED}\n"
+"""Also what a spreadsheet takes for a formula, and a line that looks like one of ours."""
 
 WORSE = f"{BAD}\0\ud800"
 """What only servers can say: an experiment file has no half characters and no NUL."""
 
 
-def experiment(folder: Path) -> None:
+def experiment(folder: Path, bad: str = BAD) -> None:
     """Write an experiment whose texts are all bad, with a server that does not start."""
     server = folder / "llama-server"
     server.write_text(
@@ -54,21 +56,21 @@ def experiment(folder: Path) -> None:
         "name": "bad",
         "trials": 2,
         "backends": {
-            "one": {"kind": "scripted", "replies": [BAD, "fine"]},
+            "one": {"kind": "scripted", "replies": [bad, "fine"]},
             "two": {
                 "kind": "scripted",
-                "replies": [{"tool_calls": [{"name": BAD, "arguments": {BAD: BAD}}]}],
+                "replies": [{"tool_calls": [{"name": bad, "arguments": {bad: bad}}]}],
             },
         },
         "sampling": {"temperature": [1]},
-        "request": {"user": [BAD, f"{BAD}2"]},
-        "charts": {"heatmap": {"title": BAD}, "other": {"x": "request.user"}},
+        "request": {"user": [bad, f"{bad}2"]},
+        "charts": {"heatmap": {"title": bad}, "other": {"x": "request.user"}},
         "tests": [
             {
                 "name": "t{{ p|string|length }}",
-                "parameters": {"p": [BAD, 2]},
-                "messages": [{"role": "user", "content": BAD}],
-                "expect": [{"content": {"equals": BAD}}],
+                "parameters": {"p": [bad, 2]},
+                "messages": [{"role": "user", "content": bad}],
+                "expect": [{"content": {"equals": bad}}],
             }
         ],
     }
@@ -84,12 +86,18 @@ def lines(text: str) -> None:
     assert not unsafe(text, kept="\n\t"), unsafe(text, kept="\n\t")
 
 
+def printed(text: str) -> None:
+    """Assert the same, and that no line is what somebody else's text says it is."""
+    lines(text)
+    assert not [line for line in text.splitlines() if line.startswith(FORGED)], text
+
+
 def test_every_output_of_a_bad_experiment_is_safe(cli: CommandLine) -> None:
     """Terminals, pictures, CSV, JSON lines, Markdown: all are drawn, and none has a bad sign."""
     experiment(cli.folder)
     done = cli("execute", "exp.yaml")
     assert done.returncode in {0, 7}, done.stderr
-    lines(done.stdout + done.stderr)
+    printed(done.stdout + done.stderr)
     words = [
         ("plan", "exp.yaml", "--cells"),
         ("plan", "exp.yaml", "--json", "--cells"),
@@ -115,11 +123,53 @@ def test_every_output_of_a_bad_experiment_is_safe(cli: CommandLine) -> None:
     for command in words:
         done = cli(*command)
         assert done.returncode == 0, (command, done.stderr)
-        lines(done.stdout + done.stderr)
+        check = lines if command[0] == "export" else printed
+        check(done.stdout + done.stderr)
     for written in cli.folder.glob("?*.*.svg"):
         ET.fromstring(written.read_text())  # noqa: S314  our own
     for written in [*cli.folder.glob("*.json"), *cli.folder.glob("*.svg"), cli.folder / "c.md"]:
         lines(written.read_text())
+
+
+ONE_CELL = "backend=two and request.user=~2 and parameters.p=~first"
+PRINTING = (
+    ("plan", "exp.yaml"),
+    ("plan", "exp.yaml", "--cells"),
+    ("plan", "exp.yaml", "--where", "request.user=~a"),
+    ("execute", "exp.yaml"),
+    ("validate", "exp.yaml"),
+    ("status", "exp.yaml"),
+    ("show", "exp.yaml"),
+    ("show", "exp.yaml", "--distinct"),
+    ("show", "exp.yaml", "--launch"),
+    ("show", "exp.yaml", "--trial", "0", "--where", ONE_CELL),
+    ("rank", "exp.yaml", "--by", "request.user"),
+    ("rank", "exp.yaml", "--by", "test,request.user"),
+    ("compare", "exp.yaml", "--baseline", "backend=one"),
+    ("compare", "exp.yaml", "--baseline", "backend=one", "--by", "test"),
+    ("try", "exp.yaml", "--test", "t*"),
+)
+"""Every command that prints what somebody else wrote, for people."""
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    signs=st.text(st.sampled_from(f"ab \t\n{CONTROLS}"), max_size=12),
+    columns=st.sampled_from(["40", "80", "120", "200"]),
+)
+def test_no_text_moves_the_cursor_or_forges_a_line(
+    cli: CommandLine, signs: str, columns: str
+) -> None:
+    """Whatever names, values, prompts and replies hold, on a terminal of any width."""
+    experiment(cli.folder, f"first{signs}\n{FORGED}\n{signs}\r\n{FORGED}\x85{FORGED}")
+    (cli.folder / ".matrixbench" / "results.db").unlink(missing_ok=True)
+    wide = replace(cli, env={"COLUMNS": columns})
+    for command in PRINTING:
+        done = wide(*command)
+        assert done.returncode in {0, 3, 7}, (command, done.stderr)
+        printed(done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("command", ["execute", "try", "status", "show", "plan"])
@@ -131,7 +181,7 @@ def test_a_servers_log_is_no_command_to_the_terminal(cli: CommandLine, command: 
     test = ["--test", "t1"] if command == "try" else []
     done = cli(command, "dead.yaml", *test)
     assert done.returncode != 1, done.stderr
-    lines(done.stdout + done.stderr)
+    printed(done.stdout + done.stderr)
     if command in {"execute", "try"}:
         assert "\\x1b]0;owned\\x07" in done.stderr
 
@@ -176,8 +226,8 @@ NASTY = st.text(st.sampled_from("\\x01a" + CONTROLS + "\ud800"), max_size=4)
 """Escapes as texts too: what was escaped may read like what was not."""
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=st.lists(NASTY, min_size=1, max_size=4, unique=True), text=NASTY)
+@settings(examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(NASTY, min_size=1, max_size=16, unique=True), text=NASTY)
 def test_any_values_of_axes_are_drawn(tmp_path: Path, values: list[str], text: str) -> None:
     """Each value keeps its own column, whatever is escaped, and the SVG is XML."""
     frame = table({"test": values, "model": [f"{text}{value}" for value in values]})
@@ -185,6 +235,6 @@ def test_any_values_of_axes_are_drawn(tmp_path: Path, values: list[str], text: s
     spec = drawn.to_dict()
     (rows,) = spec["datasets"].values() if "datasets" in spec else (spec["data"]["values"],)
     assert len({row["x"] for row in rows}) == len(values)
-    write_picture(drawn, tmp_path / "p.svg")
+    save(drawn, tmp_path / "p.svg")
     ET.parse(tmp_path / "p.svg")  # noqa: S314  our own
     lines((tmp_path / "p.svg").read_text())

@@ -275,7 +275,6 @@ def test_rejected_trials_are_told_with_the_line_that_opens_them(
     assert "rejected" in shown.stdout
 
 
-@pytest.mark.process
 def test_the_version_and_h(cli: CommandLine) -> None:
     """`--version` and `-h` are there, the latter for each command."""
     assert cli("--version").stdout.startswith("matrixbench ")

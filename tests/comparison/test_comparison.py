@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +13,13 @@ from matrixbench.comparison.values import (
     Candidate,
     CandidateResult,
     CellPair,
-    Comparison,
     GateVerdict,
     Trials,
 )
 from matrixbench.output.compare import verdict_line
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.data import Comparison
 
 
 def trials(
@@ -234,6 +237,18 @@ def test_certain_cells_need_no_statistics() -> None:
     assert (
         compared(fine, pair("11", "11", greedy=(True, True))).gate.verdict is GateVerdict.NO_WORSE
     )
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(1, GateVerdict.NO_WORSE), (2, GateVerdict.REGRESSION)]
+)
+def test_certain_cells_may_drop_by_what_is_allowed(lost: int, verdict: GateVerdict) -> None:
+    """One of ten is a tenth, as is allowed; two are more."""
+    cells = [
+        pair("00" if place < lost else "11", "11", test=f"t{place}", greedy=(True, True))
+        for place in range(10)
+    ]
+    assert compared(*cells).gate.verdict is verdict
 
 
 def test_cells_that_were_not_measured_leave_it_undecided() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 import matrixbench as mb
 from matrixbench.cli.compare import EXIT_CODES
-from matrixbench.comparison.gate import judge_rounds
 from matrixbench.comparison.pairs import compare
+from matrixbench.comparison.rounds import judge_rounds
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.errors import UsageError
@@ -24,12 +24,14 @@ from matrixbench.stats.paired import mcnemar_exact
 from matrixbench.stats.proportions import score_paired_difference
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.database import open_store
+from tests.benchmarks.forecasts import no_forecasts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from matrixbench.comparison.values import CandidateResult, Comparison
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import CandidateResult
     from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
@@ -73,13 +75,14 @@ class Grid:
 
     def against(self, baseline: str, max_drop: float, missing: str = "worst") -> Comparison:
         """Return the comparison of all states with one."""
-        return compare(
-            self.experiment,
-            self.settings,
-            baseline=f"backend={baseline}",
-            max_drop=max_drop,
-            missing=missing,
-        )
+        with no_forecasts():
+            return compare(
+                self.experiment,
+                self.settings,
+                baseline=f"backend={baseline}",
+                max_drop=max_drop,
+                missing=missing,
+            )
 
 
 def ran(folder: Path, trials: str, states: Mapping[str, str]) -> Grid:
@@ -199,7 +202,7 @@ def test_each_side_is_counted(grid: Grid) -> None:
         assert (count.due, whole.due, whole.missing) == (N, N, 0)
         assert count.rejected == outcomes.count("R")
         assert count.errored == outcomes.count("E") + outcomes.count("C")
-        assert count.raised == outcomes.count("C")
+        assert count.check_raised == outcomes.count("C")
         assert count.never_asked == outcomes.count("-")
         assert count.missing == count.errored + count.never_asked == N - count.counted
 
@@ -271,13 +274,14 @@ def sequential(candidate: str, baseline: str, max_drop: float) -> GateVerdict:
             )
         ]
         pair = CellPair(coordinates={}, test="t", candidate=sides[0], baseline=sides[1])
-        whole = compare_cells(
-            [Candidate(name="c", pairs=[pair])],
-            experiment="e",
-            axis="a",
-            baseline="b",
-            max_drop=max_drop,
-        )
+        with no_forecasts():
+            whole = compare_cells(
+                [Candidate(name="c", pairs=[pair])],
+                experiment="e",
+                axis="a",
+                baseline="b",
+                max_drop=max_drop,
+            )
         ends.add(whole.verdict)
     return ends.pop() if len(ends) == 1 else GateVerdict.UNDECIDED
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.comparison.data import comparison_json
 from matrixbench.comparison.gate import compared, trials_of
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import (
@@ -24,7 +23,8 @@ from matrixbench.output.compare import By, markdown, verdict_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrixbench.comparison.values import Comparison, Gate
+    from matrixbench.comparison.data import Comparison
+    from matrixbench.comparison.values import Gate
 
 TESTS = 10
 
@@ -203,7 +203,7 @@ def test_what_is_compared_is_known_by_cells_builds_and_seeds() -> None:
 def test_every_output_says_which_look_it_was() -> None:
     """JSON has the look and the interval of the bets, Markdown says it in words."""
     found = comparison(candidate(["1" * 5 + "?" * 35] * TESTS))
-    told = comparison_json(found)["candidates"][0]["gate"]
+    told = found.to_dict()["candidates"][0]["gate"]
     assert (told["look"], told["once"], told["looked"]) == ("any", None, None)
     assert told["anytime"]["decided_after"] == 5
     assert told["anytime"]["low"] > -0.1
@@ -219,4 +219,4 @@ def test_a_look_that_is_not_remembered_is_told(*, remembered: bool) -> None:
     """Where the store cannot be written the report says so."""
     found = replace(comparison(candidate(PERFECT)), remembered=remembered)
     assert ("this look is not remembered" in markdown(found, By.CELL)) is not remembered
-    assert comparison_json(found)["look_remembered"] is remembered
+    assert found.to_dict()["look_remembered"] is remembered

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Comparison, GateVerdict, Trials
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.output.compare import By, markdown, verdict_line
 from matrixbench.stats.paired import mcnemar_exact
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.data import Comparison
 
 
 def beside(*losses: int, trials: int = 40) -> Comparison:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.comparison.power import given as known
 from matrixbench.comparison.power import hundredths, power_of
 from matrixbench.stats.power import Sides
+from tests.properties import examples
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.integers(1, 60), st.integers(1, 10))
 def test_more_trials_and_more_tests_show_more(trials: int, tests: int) -> None:
     """The detectable drop of the mean shrinks with both; that of a cell does not know of tests."""

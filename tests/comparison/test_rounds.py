@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from matrixbench.comparison.gate import judge_rounds, look, rounds_from
+from matrixbench.comparison.rounds import judge_rounds, look
 from matrixbench.comparison.values import Anytime, CellPair, GateVerdict, Trials
 
 
@@ -110,6 +110,15 @@ def test_rounds_that_contradict_each_other_decide_nothing() -> None:
     assert (found.verdict, found.decided_after) == (GateVerdict.UNDECIDED, None)
 
 
+def test_a_verdict_does_not_stand_against_the_mean_of_all_rounds() -> None:
+    """Five perfect rounds show it, and bad ones take the mean below the limit again."""
+    good, bad = [[0.0] * 10] * 5, [[-1.0] * 3 + [0.0] * 7]
+    assert judge_rounds(good + bad * 2, max_drop=0.1).decided_after == 5
+    found = judge_rounds(good + bad * 3, max_drop=0.1)
+    assert found.difference.estimate < -0.1
+    assert (found.verdict, found.decided_after) == (GateVerdict.UNDECIDED, None)
+
+
 def test_common_seeds_make_a_round_one_bet() -> None:
     """Tests that share their luck take 38 rounds where independent ones take 5."""
     cells = [
@@ -131,13 +140,6 @@ def test_cells_without_chance_are_left_out() -> None:
     one = pair("1" * 5, "1" * 5)
     assert look([replace(one, greedy=(True, True))], max_drop=0.1) is None
     assert look([replace(one, baseline=one.candidate)], max_drop=0.1) is None
-
-
-def test_rows_become_complete_rounds() -> None:
-    """Cells of a test are averaged, and rounds end where a test is missing."""
-    rows = [("a", 0, 1.0), ("a", 0, 0.0), ("b", 0, -1.0), ("a", 1, 0.0), ("b", 2, 0.0)]
-    assert rounds_from(rows) == [[0.5, -1.0]]
-    assert rounds_from([]) == []
 
 
 @pytest.mark.parametrize(

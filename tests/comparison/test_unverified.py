@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from matrixbench.comparison.data import comparison_json, comparison_rows
 from matrixbench.comparison.totals import compare_cells
-from matrixbench.comparison.values import Candidate, CellPair, Comparison, GateVerdict, Trials
+from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Trials
 from matrixbench.output.compare import By, markdown, verdict_line
+
+if TYPE_CHECKING:
+    from matrixbench.comparison.data import Comparison
 
 DOUBT = "shown is the build that ran last (unverified): there is no such file"
 
@@ -70,8 +74,8 @@ def test_what_is_undecided_by_itself_says_both() -> None:
 def test_data_and_rows_say_which_side_is_unverified() -> None:
     """By pair of cells, and for the gate."""
     found = compared("111", "111", "", DOUBT)
-    told = comparison_json(found)["candidates"][0]
+    told = found.to_dict()["candidates"][0]
     assert told["gate"]["unverified"] == [DOUBT]
     assert told["cells"][0]["candidate_unverified"] is None
     assert told["cells"][0]["baseline_unverified"] == DOUBT
-    assert comparison_rows(found)[0]["baseline_unverified"] == DOUBT
+    assert found.rows()[0]["baseline_unverified"] == DOUBT

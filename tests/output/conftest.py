@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import cli, fake_binary
-
 if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine
     from tests.conftest import Write
-
-__all__ = ["cli", "fake_binary"]
 
 EXPERIMENT = """
 name: demo

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from matrixbench.output.notebook import UPDATE_EVERY_S, NotebookProgress, show_progress
-from matrixbench.output.progress import Patient
+from matrixbench.output.progress import (
+    UPDATE_EVERY_S,
+    LogProgress,
+    NotebookProgress,
+    show_progress,
+)
 from matrixbench.records import Outcome
 from matrixbench.run.events import LaunchFailed, LaunchStarting, RunStarted, TrialDone
 
@@ -60,4 +64,4 @@ def test_updates_are_spared() -> None:
 
 def test_without_a_notebook_it_is_the_command_lines_view() -> None:
     """On a terminal live, else in lines, on standard error."""
-    assert isinstance(show_progress(), Patient)
+    assert isinstance(show_progress(), LogProgress)

@@ -30,7 +30,7 @@ from matrixbench.spec.axes import (
 from matrixbench.spec.experiment import Chart
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.spec.schema import experiment_schema
-from tests.charts.cells import table
+from tests.results.cells import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -63,6 +63,13 @@ def test_what_does_not_decide_the_answer_keeps_the_id(load: Load, old: str, new:
     assert ids(load, BASE.replace(old, new)) == ids(load, BASE)
 
 
+def test_a_models_file_counts_by_its_name(load: Load) -> None:
+    """Not by its folder, whose content the build tells; another name is another model."""
+    text = BASE.replace("hf: org/repo:Q4_K_M", "gguf: here/a.gguf")
+    assert ids(load, text.replace("here/", "there/deep/")) == ids(load, text)
+    assert ids(load, text.replace("a.gguf", "b.gguf")) != ids(load, text)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -255,6 +255,12 @@ def test_trials_that_errored_bind_as_well(load: Load) -> None:
     cells = cells_of(experiment)
     held = Held(old={"b": {cells[0].id: known(errored=1)}}, own={})
     assert seeds_of(7, experiment.tests, cells, held).is_old(cells[0])
+    # As well as those that were kept, where the store holds some of either rule.
+    one, two = known(kept=0b1), known(errored=0b10, kept=0b1)
+    held = Held(old={"b": {cells[0].id: two}}, own={"b": {cells[1].id: one}})
+    assert seeds_of(7, experiment.tests, cells, held).is_old(cells[2])
+    held = Held(old={"b": {cells[1].id: one}}, own={"b": {cells[0].id: two}})
+    assert not seeds_of(7, experiment.tests, cells, held).is_old(cells[2])
 
 
 def test_progress_is_that_of_each_cells_rule(load: Load) -> None:

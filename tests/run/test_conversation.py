@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import CheckError
@@ -216,7 +216,6 @@ replies_ = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(replies_, min_size=1, max_size=9), st.lists(texts, max_size=3), st.integers(1, 9))
 def test_any_model_is_followed_to_an_end(
     replies: list[ChatReply], turns: list[str], most: int
@@ -239,7 +238,6 @@ def test_any_model_is_followed_to_an_end(
     assert [message["content"] for message in questions] == turns[: len(questions)]
 
 
-@settings(deadline=None)
 @given(st.lists(replies_, min_size=1, max_size=6))
 def test_what_goes_back_is_a_conversation(replies: list[ChatReply]) -> None:
     """Ids of calls and results agree and are unique in a reply; arguments are JSON objects."""

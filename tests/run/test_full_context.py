@@ -11,7 +11,12 @@ from matrixbench.checks.judge import compile_checks
 from matrixbench.records import Build, ChatReply, Kind, Outcome, Timing
 from matrixbench.run.trials import context_in, marked, rounded_context
 from matrixbench.spec.checks import ContentCheck, FinishReasonCheck
-from matrixbench.store.encoding import measured_values, reply_from, reply_values
+from matrixbench.store.encoding import (
+    MEASURED_COLUMNS,
+    measured_values,
+    reply_from,
+    reply_values,
+)
 
 BUILD = Build(id="b", kind="llama-server", server="s")
 
@@ -66,7 +71,8 @@ def test_it_is_kept_in_the_store() -> None:
     for one in (marked(reply(45, 211), 512, 256), reply(45, 16)):
         message, reading = reply_values(one)
         assert (reading is None) is (one.filled_context is None)
-        assert reply_from(message, reading, measured_values(one)) == one
+        row = dict(zip(MEASURED_COLUMNS, measured_values(one), strict=True))
+        assert reply_from({**row, "message": message, "reading": reading}) == one
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from matrixbench.plan.matrix import Matrix, build_matrix
 from matrixbench.plan.planner import CellWork
 from matrixbench.records import ChatReply, JsonObject, Judgement, Outcome, Timing, Trial, TrialKey
 from matrixbench.run.events import Event, TrialsSpared
-from matrixbench.run.stopping import Stopping
+from matrixbench.run.launches import Stopping
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.outcomes import Judges
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 UNTIL = Precision(half_width=0.2, least=3)
 MAX = 24
-ANY_ORDER = Random(1)  # noqa: S311  an order, not a secret
+ANY_ORDER = Random(1)
 ERRORED = Judgement(outcome=Outcome.ERRORED)
 BY = {"p": Judgement(outcome=Outcome.PASSED), "f": Judgement(outcome=Outcome.FAILED), "e": ERRORED}
 

@@ -133,7 +133,7 @@ class Fuzzer:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._seed = seed
-        self._random = random.Random(seed)  # noqa: S311  no secret
+        self._random = random.Random(seed)
         self._environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
@@ -152,7 +152,7 @@ class Fuzzer:
 
     def round(self, number: int) -> Iterator[Broken]:
         """Damage one thing, run the commands that read it, and yield those that broke."""
-        self._random = random.Random(f"{self._seed}/{number}")  # noqa: S311  no secret
+        self._random = random.Random(f"{self._seed}/{number}")
         kinds: tuple[Callable[[], Commands], ...] = (
             self._experiment,
             self._where,

@@ -195,7 +195,7 @@ def soak(folder: Path, *, runs: int, trials: int, victim: str, seed: int) -> dic
     Raises:
         AssertionError: A trial is lost or doubled, the store is damaged, or a process stays.
     """
-    chance = random.Random(seed)  # noqa: S311  moments, not secrets
+    chance = random.Random(seed)
     fire = Soak(folder, trials, victim, runs)
     fire.prepare()
     for run in range(runs):

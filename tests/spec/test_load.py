@@ -18,6 +18,7 @@ from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import ExitCode, SpecError
 from matrixbench.spec.load import load_experiment
 from matrixbench.spec.suites import shipped_suites
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -641,9 +642,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_mutilated_file_never_does_more_than_raise_a_spec_error(
     full: str, load: Load, data: st.DataObject
 ) -> None:
@@ -658,9 +657,7 @@ def test_a_mutilated_file_never_does_more_than_raise_a_spec_error(
 
 
 @given(st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_value_of_any_other_type_never_does_more_than_raise_a_spec_error(
     full: str, load: Load, data: st.DataObject
 ) -> None:

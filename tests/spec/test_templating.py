@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.spec.templating import Renderer
@@ -105,7 +105,6 @@ WORDS = [
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=25))
-@settings(deadline=None)
 def test_no_template_does_more_than_fail(words: list[str]) -> None:
     """Whatever the template, it renders or is a problem."""
     with suppress(TemplateProblem):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.stats.betting import APART, TOGETHER, Bets
+from tests.properties import examples
 
 DROP = 0.1
 ROUNDS = st.integers(1, 3).flatmap(
@@ -91,7 +92,7 @@ def test_what_was_ruled_out_stays_so() -> None:
     assert Bets([*shown, [-1.0], [-1.0]]).ruled_out(-DROP, above=True) == 47
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(ROUNDS, st.floats(-0.95, 0.95), st.booleans())
 def test_the_interval_is_what_is_not_ruled_out(
     rounds: list[list[float]], mean: float, together: bool
@@ -104,7 +105,7 @@ def test_the_interval_is_what_is_not_ruled_out(
             assert (bets.ruled_out(mean, above=above) is not None) is (outside > 0)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(ROUNDS)
 def test_both_directions_are_alike(rounds: list[list[float]]) -> None:
     """Swapping the two sides turns the interval round."""

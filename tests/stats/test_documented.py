@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.benchmarks import (
     total_coverage,
     winners_curse,
 )
+from tests.benchmarks.forecasts import no_forecasts
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics" / "simulations.md"
 
@@ -65,11 +67,23 @@ def test_the_fixed_number_is_the_smallest() -> None:
     assert any(wilson_interval(k, fixed - 1).half_width > 0.1 for k in range(fixed))
 
 
-def test_the_figures_of_missing_trials_are_current() -> None:
+@pytest.mark.parametrize("pattern", missing_trials.PATTERNS)
+def test_the_figures_of_missing_trials_are_current(pattern: str) -> None:
     """No decided gate is contradicted by the complete data, and the rows stand in the page."""
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    rows = missing_trials.table([(3, 1, 30)], [missing_trials.LIMIT])
+    rows = missing_trials.table([(3, 1, 30)], [missing_trials.LIMIT], patterns=[pattern])
     assert [row for row in (*missing_trials.HEADER, *rows) if row not in lines] == []
+
+
+@pytest.mark.parametrize("pattern", missing_trials.PATTERNS)
+def test_verdicts_are_the_same_without_forecasts(pattern: str) -> None:
+    """What simulations leave out of a comparison is no part of what it decides."""
+    rng = Random(pattern)
+    data = missing_trials.made_up(rng, tests=2, cells=1, n=20, drop=0.2)
+    away = [missing_trials.PATTERNS[pattern](rng, pair) for _, pair in data]
+    with no_forecasts():
+        told = missing_trials.verdict(data, away)
+    assert missing_trials.verdict(data, away) is told
 
 
 @pytest.mark.parametrize("shape", missing_trials.SHAPES)

@@ -7,13 +7,14 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, boschloo_exact, fisher_exact, pearsonr
 
 from matrixbench.stats.clustered import pass_at_k, pass_hat_k
 from matrixbench.stats.paired import Pairs, holm, mcnemar_exact, phi, pooled_phi
 from matrixbench.stats.proportions import boschloo
+from tests.properties import examples
 
 SIDE = st.integers(1, 25).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 TABLE = st.builds(
@@ -79,7 +80,7 @@ def test_boschloo_of_many_trials_is_scipys(
     assert boschloo(candidate, baseline) == pytest.approx(wanted, rel=1e-8)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(SIDE, SIDE)
 def test_boschloo_has_no_less_power_than_fisher(
     candidate: tuple[int, int], baseline: tuple[int, int]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matrixbench.comparison.gate import judge_rounds
+from matrixbench.comparison.rounds import judge_rounds
 from matrixbench.comparison.values import GateVerdict
 from matrixbench.stats.stratified import Stratum, no_worse, stratified_difference, worse
 from tests.benchmarks import gate_error, peeking

@@ -7,7 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.stats.paired import mcnemar_exact
@@ -24,6 +24,7 @@ from matrixbench.stats.power import (
 )
 from matrixbench.stats.proportions import boschloo, score_paired_difference
 from matrixbench.stats.stratified import exact_cmh_p
+from tests.properties import examples
 
 SIDES = st.builds(Sides, ratio=st.floats(0.3, 1.0), phi=st.floats(-0.2, 0.8), variance=st.none())
 
@@ -74,7 +75,7 @@ def test_discordant_pairs_make_up_the_drop(sides: Sides, drop: float) -> None:
     assert worse + better <= 1 + 1e-12
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(SIDES, st.integers(10, 200))
 def test_the_drop_that_is_shown_is_shown_in_four_of_five_runs(sides: Sides, pairs: int) -> None:
     """A little less is shown less often, as long as nothing but the drop changes."""

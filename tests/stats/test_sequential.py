@@ -12,7 +12,6 @@ from scipy.special import betaln, xlogy
 from matrixbench.stats.proportions import Interval, wilson_interval
 from matrixbench.stats.sequential import (
     Precision,
-    running_intervals,
     sequential_interval,
     trials_to_precision,
 )
@@ -83,28 +82,6 @@ def test_what_precision_costs(ratio: float, trials: int) -> None:
     assert Precision(half_width=0.1).reached(29, 29)
     assert not Precision(half_width=0.1).reached(28, 28)
     assert not Precision(half_width=0.1, least=30).reached(29, 29)
-
-
-@given(st.lists(st.booleans(), max_size=80))
-def test_running_intervals_only_narrow(outcomes: list[bool]) -> None:
-    """Each is within the one before, unless they contradict each other."""
-    found = list(running_intervals(outcomes))
-    assert len(found) == len(outcomes)
-    passed = 0
-    before = Interval(low=0.0, high=1.0)
-    for n, (outcome, now) in enumerate(zip(outcomes, found, strict=True), 1):
-        passed += outcome
-        newest = sequential_interval(passed, n)
-        inside = before.low <= now.low <= now.high <= before.high
-        assert inside or now == newest  # which is where it starts anew
-        before = now
-
-
-def test_a_drift_does_not_leave_an_empty_interval() -> None:
-    """Where the past contradicts the present, the intersection starts anew."""
-    *_, last = running_intervals([True] * 100 + [False] * 400)
-    newest = sequential_interval(100, 500)
-    assert newest.low <= last.low < last.high <= newest.high
 
 
 def test_impossible_counts_are_refused() -> None:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, fisher_exact, norm
+from scipy.stats import binomtest, fisher_exact, norm, ttest_1samp
 from scipy.stats import t as student
 
 from matrixbench.stats.clustered import Ratio, mean_of_these_tests, mean_over_tests, ratio_of
-from matrixbench.stats.proportions import score_paired_difference, wilson_interval
+from matrixbench.stats.proportions import (
+    Difference,
+    Interval,
+    score_paired_difference,
+    wilson_interval,
+)
 from matrixbench.stats.stratified import (
     Stratum,
     across_tests,
@@ -28,6 +33,7 @@ from matrixbench.stats.stratified import (
     worse,
 )
 from tests.benchmarks.total_coverage import coverage, truths
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +49,6 @@ def stratum(candidate: str, baseline: str, *, test: str = "t", paired: bool = Tr
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=9))
 def test_sign_flips_agree_with_enumeration(sums: list[int]) -> None:
     """The p-value is the share of all sign choices that are at least as extreme."""
@@ -120,7 +125,7 @@ def test_copies_of_a_cell_know_no_more() -> None:
     assert stratified_difference(other).interval.half_width < alone.half_width
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 255), st.integers(0, 255), st.booleans()),
@@ -184,6 +189,34 @@ def test_tests_of_common_seeds_share_their_luck() -> None:
     assert overall_p(worse) == 0.5
     perfect = [replace(stratum("1" * 10, "1" * 10, test=f"t{n}"), luck=0) for n in range(10)]
     assert design_effect(perfect) == pytest.approx(2.8)
+
+
+def test_a_mean_difference_over_tests_is_students() -> None:
+    """Tests that differ more than chance explains: Student's interval of their differences."""
+    lost = (4, 20, 30, 12)
+    cells = [stratum("0" * n + "1" * (40 - n), "1" * 40, test=f"t{n}") for n in lost]
+    found = across_tests(cells)
+    expected = ttest_1samp([-n / 40 for n in lost], 0).confidence_interval(0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert across_tests(cells[:1]) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-0.1, 0.1, (True, False)),
+        (-0.1 - 1e-9, 0.1, (False, False)),
+        (-0.5, -0.1, (False, False)),
+        (-0.5, -0.1 - 1e-9, (False, True)),
+    ],
+)
+def test_a_drop_of_what_is_allowed_is_allowed(
+    low: float, high: float, shown: tuple[bool, bool]
+) -> None:
+    """An interval that ends at the limit is no worse, and no drop that is larger."""
+    found = Difference(estimate=(low + high) / 2, interval=Interval(low=low, high=high))
+    assert (no_worse(found, 0.1), worse(found, 0.1)) == shown
 
 
 def test_a_decision_needs_trials() -> None:

@@ -57,7 +57,7 @@ def told(output: str) -> set[tuple[str, int]]:
 
 def test_sigkill_loses_and_doubles_nothing(path: Path) -> None:
     """However often the writer is killed, every trial reported as stored is there, once."""
-    moments = random.Random(20261123)  # noqa: S311  no secret
+    moments = random.Random(20261123)
     reported: set[tuple[str, int]] = set()
     for turn in range(15):
         with start("write", path, f"turn{turn}", 100_000) as process:

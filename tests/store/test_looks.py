@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from matrixbench.store.connection import APPLICATION_ID
 from matrixbench.store.database import open_store
 from matrixbench.store.migrations import MIGRATIONS
-from matrixbench.store.outcomes import KeptLook
+from matrixbench.store.rows import KeptLook
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.plan.cells import CellProgress
 from matrixbench.records import Judgement, Kind, Outcome
 from matrixbench.store.database import open_store
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from matrixbench.store.database import Store
@@ -183,7 +184,7 @@ def naive(
     return known
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(ATTEMPTS, max_size=25), st.lists(FRESH, max_size=3), st.sampled_from([300.0, 400.0])
 )

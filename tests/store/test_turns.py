@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.records import ChatReply, Outcome, Timing, ToolCall, Turn
@@ -177,7 +177,6 @@ figures = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(figures, min_size=2, max_size=5))
 def test_sums_are_of_all_or_missing(replies: list[ChatReply]) -> None:
     """A figure that one request lacks is not known of the whole."""
@@ -218,7 +217,6 @@ then = st.lists(
 earlier_turns = st.lists(st.builds(Turn, reply=said, then=then), max_size=4).map(tuple)
 
 
-@settings(deadline=None)
 @given(earlier_turns, said, st.booleans(), st.booleans())
 def test_any_conversation_comes_back(
     earlier: tuple[Turn, ...], last: ChatReply, limit: bool, refused: bool

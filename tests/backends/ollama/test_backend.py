@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Write
 
-PROGRAM = Path(__file__).parents[1] / "fake_ollama.py"
+PROGRAM = Path(__file__).parents[2] / "fake_ollama.py"
 PROJECT = PROGRAM.parents[1]
 LONG_S = 60.0
 WEIGHTS = b"GGUF weights"

@@ -19,7 +19,7 @@ from matrixbench.results.tables import (
 from matrixbench.results.tally import ResultCell
 from matrixbench.stats.proportions import wilson_interval
 from matrixbench.stats.sequential import Precision, sequential_interval
-from tests.charts.cells import BUILD, attempt, attempts, cell_frame, table, trial_frame
+from tests.results.cells import BUILD, attempt, attempts, cell_frame, table, trial_frame
 
 HERE = {"backend": "candidate", "temperature": None, "options.cache-type-k": "q8_0", "test": "t"}
 

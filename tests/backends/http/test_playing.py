@@ -28,7 +28,7 @@ from tests.fake_servers import listening_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SERVER = Path(__file__).parents[1] / "wire_server.py"
+SERVER = Path(__file__).parents[2] / "wire_server.py"
 TRIALS = 4
 
 

@@ -64,7 +64,9 @@ def test_one_reply_to_several_seeds_is_flagged(cli: CommandLine, write: Write) -
     cli("execute", "exp.yaml")
     said = cli("status", "exp.yaml").stdout
     assert "one reply to several seeds: 1 cell (look with show --distinct)" in said
-    assert "  4 trials, 1 distinct reply: " in said
+    assert "  4 trials, 1 distinct reply: temperature=1 · capital\n" in said
+    part = cli("status", "exp.yaml", "--where", "test=capital and temperature=1").stdout
+    assert "  4 trials, 1 distinct reply: temperature=1 · capital\n" in part
     (found,) = json.loads(cli("status", "exp.yaml", "--json").stdout)["one_reply"]
     assert (found["coordinates"]["test"], found["trials"]) == ("capital", 4)
     told = cli("show", "exp.yaml", "--where", "test=capital").stdout

@@ -12,7 +12,7 @@ from matrixbench.charts import draw
 from matrixbench.results.tally import ResultCell
 from matrixbench.results.totals import total_frame
 from matrixbench.spec.experiment import Chart, Metric
-from tests.charts.cells import BUILD, attempt, cell_frame, trial_frame
+from tests.results.cells import BUILD, attempt, cell_frame, trial_frame
 
 if TYPE_CHECKING:
     from matrixbench.store.rows import TrialRow

@@ -11,7 +11,7 @@ from matrixbench.errors import UsageError
 from matrixbench.results.totals import TOTAL_COLUMNS, ranked_axes, total_frame
 from matrixbench.stats.clustered import mean_over_tests, ratio_of
 from matrixbench.stats.sequential import Precision
-from tests.charts.cells import table
+from tests.results.cells import table
 
 if TYPE_CHECKING:
     from matrixbench.spec.axes import Coordinates

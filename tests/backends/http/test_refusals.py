@@ -16,7 +16,7 @@ from matrixbench.backends.http.refusals_page import page
 from matrixbench.backends.ollama.chat import understand
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = [(row, text) for row in TEXTS for text in row.examples]
 OVERFLOW = "Input does not fit in the context window of 512 tokens"
 R, E = Outcome.REJECTED, Outcome.ERRORED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import matrixbench
-from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.errors import NothingSelectedError, StoreError, UsageError
 from matrixbench.results.tables import COLUMNS, TRIAL_COLUMNS, axes_of
 
 if TYPE_CHECKING:
@@ -89,6 +89,46 @@ def test_a_drawing_is_named_after_its_experiment(load: Load, tmp_path: Path) -> 
     assert drawing.to_dict()["title"]["text"] == ["demo"]
     matrixbench.save(drawing, f"{tmp_path}/map.json")
     assert (tmp_path / "map.json").exists()
+
+
+def test_results_that_are_open_serve_every_question(load: Load) -> None:
+    """Tables, totals, a comparison and a picture of one opening say what each says by itself."""
+    experiment = load(TWINS)
+    matrixbench.run(experiment)
+    with matrixbench.open_results(experiment, where="test=paris") as results:
+        cells, trials = matrixbench.cell_frame(results), matrixbench.trial_frame(results)
+        totals = matrixbench.total_frame(results, ["backend"])
+        comparison = matrixbench.compare(results, baseline="backend=a")
+        drawing = matrixbench.draw(results)
+    assert repr(results) == "<results of demo: 4 cells>"
+    assert cells.equals(matrixbench.cell_frame(experiment, where="test=paris"))
+    assert len(trials) == 4 * 4
+    assert comparison.frame()["difference"].tolist() == [0.25, 0.25]
+    assert drawing.to_dict() == matrixbench.draw(cells).to_dict()
+    # A table does not say which of the trials passed.
+    assert totals["p_vs_best"].notna().tolist() == [False, True]
+    assert matrixbench.total_frame(cells, ["backend"])["p_vs_best"].isna().all()
+
+
+def test_results_close_their_store_and_are_selected_once(load: Load) -> None:
+    """What is open has its selection; what is closed is read no more."""
+    experiment = load(TWINS)
+    matrixbench.run(experiment)
+    with matrixbench.open_results(experiment) as results:
+        with pytest.raises(UsageError, match="results are selected where they are opened"):
+            matrixbench.cell_frame(results, where="test=paris")
+        assert matrixbench.cell_frame(results)["trials"].tolist() == [4] * 8
+    with pytest.raises(StoreError):
+        matrixbench.trial_frame(results)
+
+
+def test_an_experiment_that_never_ran_has_results_where_one_asks_for_them(load: Load) -> None:
+    """Empty ones, of which a table is an error all the same."""
+    experiment = load(TWINS)
+    with matrixbench.open_results(experiment, unmeasured=True) as results:
+        assert not any(tally.asked for tally in results.tallies.values())
+        with pytest.raises(NothingSelectedError, match="nothing has been measured of demo yet"):
+            matrixbench.cell_frame(results)
 
 
 def test_what_is_shown_of_values_holds_no_secret(

@@ -12,10 +12,8 @@ from matrixbench.backends.scripted import SCRIPTED_BUILD
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing
+from matrixbench.run.canary import LONG, SHORT, canary
 from matrixbench.run.inspection import (
-    LONG,
-    SHORT,
-    canary,
     changed_prompts,
     drops_tools,
     of_canary,

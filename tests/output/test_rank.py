@@ -9,10 +9,10 @@ from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, Trials
 from matrixbench.output.compare import By, print_comparison
 from matrixbench.output.rank import Fresh, print_ranking
-from matrixbench.output.tables import console
+from matrixbench.output.text import console
 from matrixbench.results.totals import total_frame
 from matrixbench.stats.sequential import Precision
-from tests.charts.cells import table
+from tests.results.cells import table
 
 FRESH = Fresh(target="exp.yaml", seed_offset=10)
 AXES: dict[str, list[Any]] = {"model": ["small"], "temperature": [0, 1], "test": ["a", "b"]}
@@ -27,7 +27,7 @@ def told(outcomes: str, ks: tuple[int, ...] = (), **options: Any) -> str:
 
 
 def test_cells_without_chance_have_one_name_in_rank_and_compare() -> None:
-    """Greedy cells are among them, in either command."""
+    """Greedy cells are among them, in either command; the verdict stands first and last."""
     assert "2 cells without chance (greedy, or decided by the request)" in told("pp", planned=2)
     side = Trials(cell="c", build="new", passed={1: True}, replies={1: "r"})
     other = Trials(cell="c", build="old", passed={1: True}, replies={1: "r"})
@@ -39,7 +39,12 @@ def test_cells_without_chance_have_one_name_in_rank_and_compare() -> None:
     )
     out = io.StringIO()
     print_comparison(found, By.CELL, console(out))
-    assert "1 cell without chance (greedy, decided by the request, or" in out.getvalue()
+    said = out.getvalue()
+    assert "1 cell without chance (greedy, decided by the request, or" in said
+    verdict = "shown no worse than a drop of 0.1"
+    first, *_, last = [line for line in said.splitlines() if verdict in line]
+    assert first == said.splitlines()[1]
+    assert last == f"new: {verdict}" == said.splitlines()[-1]
 
 
 def test_one_draw_is_told() -> None:

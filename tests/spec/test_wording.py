@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.spec.wording import Missing, PathProblem, look_up, parse_path, write_path
+from matrixbench.spec.wording import Missing, ValuePathError, look_up, parse_path, write_path
 
 NAMES = st.text() | st.sampled_from(["a", "b.c", "0", "-1", "$", "[0]", "it's", " "])
 QUOTABLE = NAMES.filter(lambda name: not {"'", '"'} <= set(name))
@@ -60,7 +60,7 @@ def test_a_path_is_names_and_places(text: str, steps: tuple[str | int, ...]) -> 
 )
 def test_what_is_no_path_is_a_problem(text: str) -> None:
     """Nothing is guessed."""
-    with pytest.raises(PathProblem):
+    with pytest.raises(ValuePathError):
         parse_path(text)
 
 
@@ -75,7 +75,7 @@ def test_a_text_is_a_path_or_a_problem(text: str) -> None:
     """No text makes the reader fail in another way."""
     try:
         steps = parse_path(text)
-    except PathProblem:
+    except ValuePathError:
         return
     assert parse_path(write_path(steps)) == steps
 

@@ -1,117 +1,75 @@
-"""Which cells need no more trials, and which launches are shown to ignore seeds."""
+"""Does a server heed seeds? The canary that asks it, and the replies of its trials that tell."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from matrixbench.plan.cells import NOTHING
-from matrixbench.plan.planner import CellWork
-from matrixbench.records import Outcome
-from matrixbench.run.events import TrialsSpared
-from matrixbench.run.inspection import CANARY
-from matrixbench.run.trials import interleave
+from matrixbench.records import ChatRequest, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from matrixbench.plan.cells import Cell, CellProgress
-    from matrixbench.records import JsonObject, Trial
-    from matrixbench.run.events import Listener
-    from matrixbench.run.trials import Sink, Task
-    from matrixbench.stats.sequential import Precision
+    from matrixbench.backends.registry import Session
+    from matrixbench.records import ChatReply, JsonObject
     from matrixbench.store.database import Store
-    from matrixbench.store.outcomes import Judges
     from matrixbench.store.rows import SeedReplies
 
+CANARY = "canary"
+"""The name of the note that a launch run gets of it."""
 
-@dataclass(slots=True, eq=False)
-class _Counts:
-    """What is known of a cell: passes and trials by each set of checks, and what is not sent."""
+QUESTION = "Write a list of random words."
+SEED, OTHER_SEED = 7_001, 7_002
+SHORT, LONG = 8, 64
+"""How many tokens the canary asks for, and where two seeds agree on those: models that think often
+begin alike."""
 
-    cell: Cell
-    unsent: int
-    passes: list[int]
-    n: list[int]
-    enough: bool = False
-    passed_over: bool = False
+CANARY_TIMEOUT_S = 30.0
+"""For each of its requests; one that takes longer is given up, and the trials begin."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Stopping:
-    """The cells of a launch whose trials are adaptive; a sink that counts what passes through.
+async def canary(session: Session, timeout_s: float) -> JsonObject:
+    """Return whether two seeds differ and one repeats; `refused` says why neither is known.
 
-    Args:
-        until: When a cell has enough trials.
-        judges: The checks that judge a cell's trials; cells without any never stop early.
-        launch: The launch's name.
-        sink: Where the trials go.
-        tell: Is told whenever trials become needless, or needful again.
+    `seeds_differ` and `repeatable` are None where the replies show no text at all. Costs three
+    requests of few tokens; two longer ones where the short replies agree.
     """
+    texts: list[str] = []
+    for seed in (SEED, OTHER_SEED, SEED):
+        answer = await _answer(session, seed, SHORT, timeout_s)
+        if isinstance(answer, Refusal):
+            return {"refused": answer.reason}
+        texts.append(_said(answer))
+    first, other, again = texts
+    if not any(texts):
+        return {"seeds_differ": None, "repeatable": None}
+    differ = first != other
+    if not differ:
+        longer = [await _answer(session, seed, LONG, timeout_s) for seed in (SEED, OTHER_SEED)]
+        for answer in longer:
+            if isinstance(answer, Refusal):
+                return {"refused": answer.reason}
+        differ = len({_said(answer) for answer in longer}) > 1
+    return {"seeds_differ": differ, "repeatable": first == again}
 
-    until: Precision
-    judges: Judges
-    launch: str
-    sink: Sink
-    tell: Listener
-    _counts: dict[str, _Counts] = field(default_factory=dict)
 
-    def begin(self, work: Sequence[CellWork], known: Mapping[str, CellProgress]) -> None:
-        """Take over the cells that have trials to run, with what is known of them."""
-        for item in work:
-            if digests := self.judges.cells.get(item.cell.id):
-                judged = known.get(item.cell.id, NOTHING).judged
-                self._counts[item.cell.id] = _Counts(
-                    cell=item.cell,
-                    unsent=item.todo,
-                    passes=[one.passes for one in judged] or [0] * len(digests),
-                    n=[one.n for one in judged] or [0] * len(digests),
-                )
+async def _answer(
+    session: Session, seed: int, tokens: int, timeout_s: float
+) -> ChatReply | Refusal:
+    messages = [{"role": "user", "content": QUESTION}]
+    return await session.ask(
+        ChatRequest(
+            body={"messages": messages, "temperature": 1, "max_tokens": tokens},
+            seed=seed,
+            trial=0,
+            test=CANARY,
+            timeout_s=min(timeout_s, CANARY_TIMEOUT_S),
+        )
+    )
 
-    def tasks(self, work: Sequence[CellWork], seed: int) -> Iterator[Task]:
-        """Yield the trials in rounds, as `interleave` does, those of cells with enough left out.
 
-        A cell that was passed over once is so until the end: `rest` has what it lacks then.
-        """
-        for task in interleave(work, seed):
-            counts = self._counts.get(task.cell.id)
-            if counts is None:
-                yield task
-            elif counts.enough or counts.passed_over:
-                counts.passed_over = True
-            else:
-                counts.unsent &= ~(1 << task.trial)
-                yield task
-
-    def rest(self) -> list[CellWork]:
-        """Return the cells that were passed over, and lack something after all."""
-        found = [one for one in self._counts.values() if one.passed_over and not one.enough]
-        for counts in found:
-            counts.passed_over = False
-        return [CellWork(counts.cell, counts.unsent) for counts in found]
-
-    async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
-        """Count a trial, and hand it on."""
-        if counts := self._counts.get(trial.key.cell):
-            self._count(counts, trial)
-        await self.sink.put(trial, body)
-
-    def _count(self, counts: _Counts, trial: Trial) -> None:
-        for place, digest in enumerate(self.judges.cells[trial.key.cell]):
-            outcome = trial.judgement.outcome
-            if trial.reply is not None and digest != trial.checks:
-                outcome = self.judges.judge(digest, trial.reply)
-            counts.n[place] += outcome is not Outcome.ERRORED
-            counts.passes[place] += outcome is Outcome.PASSED
-        before, counts.enough = counts.enough, self._reached(counts)
-        if change := counts.enough - before:
-            spared = change * counts.unsent.bit_count()
-            self.tell(TrialsSpared(launch=self.launch, cells=change, trials=spared))
-
-    def _reached(self, counts: _Counts) -> bool:
-        # A cell that has all its trials did not stop: nothing is left to be spared.
-        return counts.unsent > 0 and all(map(self.until.reached, counts.passes, counts.n))
+def _said(answer: ChatReply | Refusal) -> str:
+    return "" if isinstance(answer, Refusal) else (answer.reasoning or "") + (answer.content or "")
 
 
 LaunchKey: TypeAlias = "tuple[str, str | None]"
@@ -147,7 +105,6 @@ def ignoring(store: Store, launches: Mapping[LaunchKey, bool]) -> dict[LaunchKey
     Of several canaries of a launch and build the newest that found it out counts.
 
     Args:
-        store: The store.
         launches: The launches to look at → whether trials of theirs are known already in which two
             seeds gave two replies. It spares reading all of the store's trials.
 
