@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model, Template
     from matrixbench.spec.yaml_source import Entry, Finding, Node
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 _BUILD_DIGITS = 12
 
