@@ -22,19 +22,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "matrixbench"
 
 ALLOWED = {
-    ("models/hub.py", "endpoint"): "a key of huggingface_hub's",
-    ("models/hub_worker.py", "endpoint"): "the same",
-    ("output/show.py", "command"): "a heading, and a key of the JSON",
-    ("plan/launches.py", "ollama"): "a key of a model",
-    ("spec/load.py", "ollama_file"): "a key of a chat template",
-    ("spec/rules.py", "ollama"): "a key of a model",
-    ("spec/shapes.py", "{kind: llama-server, binary: "): "what a path alone is likely to mean",
-    ("spec/shapes.py", "{ollama: "): "a key of a model",
-    ("store/connection.py", "command"): "a column",
-    ("store/locks.py", "command"): "a key of a lock's file",
-    ("store/writer.py", "command"): "a column",
+    ("models", "endpoint"): "a key of huggingface_hub's",
+    ("output", "command"): "a heading, and a key of the JSON",
+    ("plan", "ollama"): "a key of a model",
+    ("spec", "ollama"): "the same",
+    ("spec", "ollama_file"): "a key of a chat template",
+    ("spec", "{kind: llama-server, binary: "): "what a path alone is likely to mean",
+    ("spec", "{ollama: "): "a key of a model",
+    ("store", "command"): "a column, and a key of a lock's file",
 }
-"""Texts that are no kind's name though they read like it, and why."""
+"""Room and text of what is no kind's name though it reads like it, and why."""
 
 WORDS = "spec/slips.py"
 """Holds what people write for the names of our kinds."""
@@ -81,7 +78,7 @@ def test_nothing_but_its_own_room_names_a_kind() -> None:
     modules = {found.value.partition(":")[0] for found in extensions(BACKENDS).values()}
     rooms = {module.removesuffix(".backend") for module in modules}
     named = [
-        (str(path.relative_to(PACKAGE)), text)
+        (path.relative_to(PACKAGE).parts[0], text)
         for path in sorted(PACKAGE.rglob("*.py"))
         if not path.is_relative_to(PACKAGE / "backends") and path != PACKAGE / WORDS
         for text in texts(path)
@@ -89,4 +86,4 @@ def test_nothing_but_its_own_room_names_a_kind() -> None:
         or re.search(r"llama-server|ollama", text, re.IGNORECASE)
         or any(text == room or text.startswith(f"{room}.") for room in rooms)
     ]
-    assert set(named) == ALLOWED.keys()
+    assert set(named) <= ALLOWED.keys()

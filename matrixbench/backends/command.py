@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model, Template
     from matrixbench.spec.yaml_source import Entry, Finding, Node
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 PATH = r"^(/[^\s?#]*)?$"
 """A path on a server: empty, or from a slash on."""

@@ -6,6 +6,7 @@ import json
 import shlex
 import socket
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model, Template
     from matrixbench.spec.yaml_source import Entry
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 KIND = "endpoint"
 DEFAULT_CONCURRENCY = 4
@@ -358,7 +358,7 @@ async def _models(chat: OpenAiChat, address: Address) -> Any:
             where=address.shown,
             hint="wait until its model is loaded, then run again",
         )
-    return data if status == 200 else None  # noqa: PLR2004  OK
+    return data if status == HTTPStatus.OK else None
 
 
 async def _takes_chats(chat: OpenAiChat, address: Address) -> bool:

@@ -560,6 +560,12 @@ def present_build(launch: Launch, around: Surroundings) -> PresentBuild:
         return unknown(origin, error, gone=True)
 
 
+def binary_at(launch: Launch) -> Loc:
+    """Return where the file names a launch's executable."""
+    label = launch.coordinates.get("binary")
+    return ("backends", launch.backend, "binary", *(() if label is None else (str(label),)))
+
+
 def at_file(origin: Origin, path: Path) -> Origin:
     """Return an origin whose server is this executable."""
     with contextlib.suppress(OSError):

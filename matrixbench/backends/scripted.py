@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matrixbench.records import ChatRequest, JsonObject
     from matrixbench.spec.models import Model, Template
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 SCRIPTED_BUILD = Build(
     id=digest({"kind": "scripted", "server": "scripted", "model": "", "device": ""}),

@@ -25,6 +25,7 @@ from matrixbench.results.tables import LEANS
 from matrixbench.results.tally import IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
 from matrixbench.spec.experiment import OF_ONE_LOAD, PROMPT_TIMES
+from matrixbench.spec.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def _of_times(frame: DataFrame, chart: Chart) -> list[str]:
         found.append(f"{' to '.join(ends)} of a square's prompt tokens from the cache")
     other = int(frame["speed_reason"].notna().sum())
     if chart.metric in OF_ONE_LOAD and other:
-        dashed = "1 square" if other == 1 else f"{other:,} squares"
+        dashed = counted(other, "square")
         found.append(f"{dashed} with a dash: measured under another load")
     return found
 

@@ -157,7 +157,7 @@ class _Layers:
                 values=ramp.ticks(),
             ),
         )
-        gap = 1 if self._layout.width >= 20 else 0.5  # noqa: PLR2004  looked at
+        gap = 1 if self._layout.width >= 20 else 0.5
         return self._placed(
             self._on_squares("status", MEASURED).mark_rect(
                 stroke="white", strokeWidth=gap, aria=False
@@ -185,7 +185,7 @@ class _Layers:
         width, height = self._layout.width - 2, self._layout.height - 2
         return self._placed(
             self._on_squares("status", NOT_APPLICABLE).mark_point(
-                shape=hatching(width, height, gap=7 if width >= 20 else 4),  # noqa: PLR2004
+                shape=hatching(width, height, gap=7 if width >= 20 else 4),
                 size=width * width,
                 stroke=HATCH,
                 strokeWidth=0.8,

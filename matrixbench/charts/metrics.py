@@ -90,7 +90,7 @@ def channels(colour: str) -> tuple[float, float, float]:
 def luminance(colour: tuple[float, float, float]) -> float:
     """Return the relative luminance of an sRGB colour (WCAG 2.2), between 0 and 1."""
     red, green, blue = (
-        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4  # noqa: PLR2004  IEC 61966-2-1
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
         for share in (channel / 255 for channel in colour)
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -206,7 +206,7 @@ class Style:
 def percent(part: float, whole: float) -> str:
     """Return a share in whole percent: 100 % only if it is all, 0 % only if it is nothing."""
     rounded = round(100 * part / whole)
-    if rounded == 100 and part < whole:  # noqa: PLR2004  per cent
+    if rounded == 100 and part < whole:
         return ">99%"
     return "<1%" if rounded == 0 < part else f"{rounded}%"
 
@@ -218,7 +218,7 @@ def number(value: float) -> str:
 
 def seconds(value: float) -> str:
     """Return a span of time with its unit: `850 ms`, `1.2 s`, `12 min`."""
-    if value < 0.9995:  # noqa: PLR2004  what does not round to a second
+    if value < 0.9995:
         return f"{number(value * 1000)} ms"
     return f"{number(value)} s" if value < _MINUTES_FROM_S else f"{number(value / 60)} min"
 

@@ -99,7 +99,7 @@ def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
     width = max(width, _for_facets(labels))
     longest = max(len(text) for text in labels.x)
     needed = ceil(longest * LABEL_SIZE * EM) + 8
-    if needed * across <= _PAGE and needed <= 150:  # noqa: PLR2004  wider ones look like bars
+    if needed * across <= _PAGE and needed <= 150:
         width = max(width, needed)
     flat = needed <= width
     text, small, detail = _font_sizes(width, height, longest_text) if not dense else (0, 0, False)
@@ -109,7 +109,7 @@ def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
         text=text,
         small=small,
         detail=detail,
-        angle=0 if flat else -45 if width >= 24 else -90,  # noqa: PLR2004  no room to lean
+        angle=0 if flat else -45 if width >= 24 else -90,
         label=min(LABEL_SIZE, width if not flat else LABEL_SIZE, height),
         facet_width=width * len(labels.x),
         facet_height=height * len(labels.y),
@@ -118,10 +118,10 @@ def lay_out(labels: Labels, longest_text: int, longest_count: int) -> Layout:
 
 
 def _font_sizes(width: int, height: int, longest_text: int) -> tuple[int, int, bool]:
-    detail = width >= 64 and height >= 44  # noqa: PLR2004  looked at
+    detail = width >= 64 and height >= 44
     if detail and width >= _bold(longest_text, 15):
         return 15, 10, True
-    if width >= 44 and height >= 32 and width >= _bold(longest_text, 12):  # noqa: PLR2004  the same
+    if width >= 44 and height >= 32 and width >= _bold(longest_text, 12):
         return 12, 10 if detail else 9, detail
     return 10, 10 if detail else 8, detail
 

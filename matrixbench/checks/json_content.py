@@ -49,8 +49,8 @@ def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, best_match
     from jsonschema.validators import extend
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
-    from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415  the same
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import EMPTY_REGISTRY
 
     try:
         Draft202012Validator.check_schema(schema)
@@ -79,7 +79,7 @@ def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None
 
 
 def _refuse_circles(validator: Validator, where: str) -> None:
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415  heavy: few tests need it
+    from referencing.exceptions import Unresolvable
 
     try:
         for value in _SIMPLEST:

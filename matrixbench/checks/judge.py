@@ -56,6 +56,7 @@ from matrixbench.spec.checks import (
     every_check,
     parts_of,
 )
+from matrixbench.spec.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -189,7 +190,7 @@ def _at_number(turn: int, rule: NamedRule) -> Judging:
         meant = reply_at(reply, turn)
         if meant is None:
             turns = len(reply.earlier) + 1
-            found = f"found {turns} {'reply' if turns == 1 else 'replies'}"
+            found = f"found {counted(turns, 'reply')}"
             return no(rule.name, Kind.NO_TURN, f"expected a reply at turn {turn}, {found}")
         return _named(turn, rule.rule(meant, _reference_at(reference, turn)))
 

@@ -107,10 +107,7 @@ app = typer.Typer(
 def _print_version(asked: bool) -> None:
     if not asked:
         return
-    from importlib.metadata import (  # noqa: PLC0415  deferred: --help stays fast
-        PackageNotFoundError,
-        version,
-    )
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  --help is fast
 
     try:
         typer.echo(f"matrixbench {version('matrixbench')}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from matrixbench.comparison.cells import PAIRING_PAYS, SEQUENTIAL_PAIRS
 from matrixbench.comparison.values import MAX_DROP
 from matrixbench.plan.matrix import is_greedy
+from matrixbench.spec.wording import counted
 from matrixbench.stats.paired import ALPHA, Pairs, pooled_phi
 from matrixbench.stats.power import (
     POWER,
@@ -74,9 +75,9 @@ class Power:
     @property
     def line(self) -> str:
         """All of it in a sentence or two."""
-        tests = "1 test" if self.tests == 1 else f"{self.tests:,} tests"
+        tests = counted(self.tests, "test")
         verb = "shows" if self.trials == 1 and self.tests == 1 else "show"
-        trials = "1 trial" if self.trials == 1 else f"{self.trials:,} trials"
+        trials = counted(self.trials, "trial")
         mean = (
             "no drop of the mean"
             if self.mean is None

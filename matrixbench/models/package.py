@@ -129,7 +129,7 @@ async def fetch_package(
 @asynccontextmanager
 async def _alone(shelf: _Shelf, report: Report) -> AsyncIterator[None]:
     """Wait until no other process works in the package's folder; the lock ends with its process."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415  heavy: it loads asyncio and sqlite
+    from filelock import FileLock, Timeout
 
     lock = FileLock(shelf.folder / ".lock")
     while True:

@@ -79,16 +79,12 @@ def verdict_line(candidate: CandidateResult) -> str:
         said += f", trials without a verdict left out ({IGNORED})"
     elif gate.worst and gate.look is not Look.ANY and decided:
         said += ", whatever the trials without a verdict would have said"
-    if decided:
-        return f"{said}{_by_look(gate)}: {_why(gate)}"
-    return _undecided(candidate, said)
-
-
-def _by_look(gate: Gate) -> str:
-    """Say in which round bets showed it, where they decided."""
-    if gate.look is not Look.ANY or gate.anytime is None or gate.anytime.decided_after is None:
-        return ""
-    return f" in round {gate.anytime.decided_after}"
+    if not decided:
+        return _undecided(candidate, said)
+    bets = gate.anytime if gate.look is Look.ANY else None
+    if bets is not None and bets.decided_after is not None:
+        said += f" in round {bets.decided_after}"
+    return f"{said}: {_why(gate)}"
 
 
 def _why(gate: Gate) -> str:
@@ -105,19 +101,18 @@ def _undecided(candidate: CandidateResult, said: str) -> str:
     if gate.unverified:  # no number of trials would decide
         return f"{said}: unverified build"
     if gate.only_bets:
-        return f"{said} after {complete_rounds(gate)}{rounds_needed(gate)}: {gate.only_bets}"
+        return f"{said} after {_complete_rounds(gate)}{_rounds_needed(gate)}: {gate.only_bets}"
     if (shown := shown_drop(candidate)) is not None:
         said = f"{DROP_SHOWN} (p = {p_value(shown.p_holm)}); {said}"
     said = f"{said}: {_why(gate) or 'no cell was compared'}"
-    if gate.one_draw or (gate.unsettled and _missing_may_decide(gate)):
+    # Once all trials that were due are there, they may show it to be no worse.
+    by_missing = gate.best is not None and gate.best.verdict is GateVerdict.NO_WORSE
+    if gate.one_draw or (gate.unsettled and by_missing):
         return said
     if gate.trials_per_cell is None:
-        settled = gate.unsettled or overall is None
-        return (
-            said
-            if settled
-            else f"{said}; no number of trials would decide: the drop is too close to the limit"
-        )
+        if gate.unsettled or overall is None:
+            return said
+        return f"{said}; no number of trials would decide: the drop is too close to the limit"
     fixed = "a fixed number of " if overall is not None and overall.adaptive else ""
     trials = counted(gate.trials_per_cell, "trial")
     return (
@@ -126,17 +121,12 @@ def _undecided(candidate: CandidateResult, said: str) -> str:
     )
 
 
-def _missing_may_decide(gate: Gate) -> bool:
-    """Return whether the trials that were due could show it to be no worse, once all are there."""
-    return gate.best is not None and gate.best.verdict is GateVerdict.NO_WORSE
-
-
-def complete_rounds(gate: Gate) -> str:
+def _complete_rounds(gate: Gate) -> str:
     """Return how many rounds count."""
     return counted(0 if gate.anytime is None else gate.anytime.rounds, "complete round")
 
 
-def rounds_needed(gate: Gate) -> str:
+def _rounds_needed(gate: Gate) -> str:
     """Say how many rounds would decide by bets, if that is known."""
     if gate.anytime is None or gate.anytime.rounds_to_decide is None:
         return ""
@@ -144,24 +134,13 @@ def rounds_needed(gate: Gate) -> str:
     return f" ({rounds} would decide by bets if ratios stay as they are)"
 
 
-def cell_tests(comparison: Comparison) -> int:
-    """Return over how many cells, of all candidates, Holm's correction runs."""
-    return sum(cell.p is not None for found in comparison.candidates for cell in found.cells)
-
-
-def lines_of(comparison: Comparison, candidate: CandidateResult, tests: int) -> list[str]:
-    """Return what is said of a candidate before the verdict.
-
-    Args:
-        comparison: The comparison.
-        candidate: One of its candidates.
-        tests: Over how many cells Holm's correction runs (`cell_tests`).
-    """
+def lines_of(comparison: Comparison, candidate: CandidateResult) -> list[str]:
+    """Return what is said of a candidate beside the verdict."""
     lines = [] if candidate.overall is None else _overall(candidate, candidate.overall)
     for whose, count in zip(("candidate", "baseline"), candidate.counts, strict=True):
         lines.append(_count(whose, count))
     if not _to_come(candidate):
-        lines += _ends(candidate.gate)
+        lines += _missing(candidate.gate)
     lines += _look(candidate.gate)
     sampled = [cell.pair for cell in candidate.cells if cell.p is not None]
     if alike := sum(pair.candidate.one_reply or pair.baseline.one_reply for pair in sampled):
@@ -177,7 +156,12 @@ def lines_of(comparison: Comparison, candidate: CandidateResult, tests: int) -> 
         up, down = candidate.without_partner
         lines.append(f"without a partner: {up} cells of the candidate, {down} of the baseline")
     lines += [f"unverified build: {doubt}" for doubt in candidate.gate.unverified]
-    return [*lines, *_hint(candidate, tests), *_forgotten(comparison, candidate)]
+    lines += _hint(comparison, candidate)
+    if not comparison.remembered and candidate.gate.once is not None:
+        lines.append(
+            "the store cannot be written, so that this look is not remembered: do not add trials"
+        )
+    return lines
 
 
 def _to_come(candidate: CandidateResult) -> bool:
@@ -191,23 +175,24 @@ def _to_come(candidate: CandidateResult) -> bool:
 
 
 def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:
-    interval = overall.difference.interval
     up, down = overall.trials
     sampled = counted(overall.cells, "sampled cell")
-    lines: list[str] = []
-    lines.append(
+    pairs = (
         f"{sampled} of {counted(overall.tests, 'test')}, {up:,} against {down:,} trials; mean "
         f"success ratio {overall.ratios[0]:.3f} against {overall.ratios[1]:.3f}"
     )
-    lines.append(
-        f"difference {signed(overall.difference.estimate)}, 95 % {signed(interval.low)} to "
-        f"{signed(interval.high)} for these tests{_across(overall)}"
-    )
+    difference = f"{_difference(overall)} for these tests"
+    if (such := overall.across_tests) is not None and overall.tests >= TESTS_ACROSS:
+        difference += f"; {_ends(such)} for such tests"
+    lines = [pairs, difference]
     tested = f"{'test' if overall.adaptive else 'exact stratified test'}: p = {p_value(overall.p)}"
     if overall.p_holm != overall.p:
         tested += f", {p_value(overall.p_holm)} over all candidates (Holm)"
     lines.append(tested)
-    lines += _detectable(candidate, overall)
+    if candidate.sides is not None:
+        drop = _drop(overall.detectable_drop, "mean drop")
+        fixed = "with as many trials in fixed number " if overall.adaptive else ""
+        lines.append(f"{fixed}{OFTEN} would show {drop} ({given(candidate.sides)})")
     if overall.adaptive:
         lines.append(
             "trials are adaptive: test and interval are those that hold although cells stop early; "
@@ -219,16 +204,6 @@ def _overall(candidate: CandidateResult, overall: Overall) -> list[str]:
             f"{overall.pairs.better} better, phi {number(overall.phi)}"
         )
     return lines
-
-
-def _detectable(candidate: CandidateResult, overall: Overall) -> list[str]:
-    """Say which mean drop the test shows in 80 % of runs, and of which baseline and phi."""
-    if candidate.sides is None:
-        return []
-    drop = overall.detectable_drop
-    what = "no mean drop" if drop is None else f"a mean drop of {hundredths(drop)}"
-    fixed = "with as many trials in fixed number " if overall.adaptive else ""
-    return [f"{fixed}{OFTEN} would show {what} ({given(candidate.sides)})"]
 
 
 def _count(whose: str, count: Count) -> str:
@@ -243,7 +218,7 @@ def _count(whose: str, count: Count) -> str:
     return said
 
 
-def _ends(gate: Gate) -> list[str]:
+def _missing(gate: Gate) -> list[str]:
     """Say what all trials would say with the missing ones at either end, or that nobody asked."""
     if gate.missing is Missing.IGNORE:
         return [f"trials without a verdict are left out, as if by chance ({IGNORED})"]
@@ -255,11 +230,8 @@ def _look(gate: Gate) -> list[str]:
     """Say by what the gate decides, and what bets on the rounds so far show."""
     if gate.anytime is None:
         return []
-    interval = gate.anytime.difference.interval
-    bets = (
-        f"bets on {complete_rounds(gate)}: 95 % {signed(interval.low)} to {signed(interval.high)}, "
-        "however often one looks"
-    )
+    ends = _ends(gate.anytime.difference.interval)
+    bets = f"bets on {_complete_rounds(gate)}: 95 % {ends}, however often one looks"
     if gate.anytime.together:
         bets += "; tests share their seeds, so that a round is one bet"
     decided = gate.verdict is not GateVerdict.UNDECIDED
@@ -273,35 +245,26 @@ def _look(gate: Gate) -> list[str]:
             f"one more look after the one at {counted(gate.looked.trials, 'trial')} per cell errs "
             f"more often than it says; {FRESH}"
         )
-    return [said, f"{bets}{'' if decided else rounds_needed(gate)}"]
+    return [said, f"{bets}{'' if decided else _rounds_needed(gate)}"]
 
 
-def _forgotten(comparison: Comparison, candidate: CandidateResult) -> list[str]:
-    """Say where a look was taken of which the store knows nothing."""
-    if comparison.remembered or candidate.gate.once is None:
-        return []
-    return ["the store cannot be written, so that this look is not remembered: do not add trials"]
+def _difference(overall: Overall) -> str:
+    difference = overall.difference
+    return f"difference {signed(difference.estimate)}, 95 % {_ends(difference.interval)}"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def _end(end: Extreme) -> str:
     said = []
     if end.overall is not None:
-        (up, down), difference = end.overall.ratios, end.overall.difference
-        low, high = difference.interval.low, difference.interval.high
-        said.append(
-            f"{up:.3f} against {down:.3f}, difference {signed(difference.estimate)}, "
-            f"95 % {signed(low)} to {signed(high)}"
-        )
+        up, down = end.overall.ratios
+        said.append(f"{up:.3f} against {down:.3f}, {_difference(end.overall)}")
     if end.certain.cells:
         said.append(f"difference {signed(end.certain.mean)} over cells without chance")
     return "; ".join(said) or "nothing could be compared"
-
-
-def _across(overall: Overall) -> str:
-    found = overall.across_tests
-    if found is None or overall.tests < TESTS_ACROSS:
-        return ""
-    return f"; {signed(found.low)} to {signed(found.high)} for such tests"
 
 
 def _certain(certain: Deterministic) -> str:
@@ -312,13 +275,17 @@ def _certain(certain: Deterministic) -> str:
     )
 
 
-def _hint(candidate: CandidateResult, tests: int) -> list[str]:
-    """Say what drop of a single cell is shown in 80 % of runs, alone and among so many."""
+def _hint(comparison: Comparison, candidate: CandidateResult) -> list[str]:
+    """Say what drop of a single cell is shown in 80 % of runs, alone and among so many.
+
+    Holm's correction runs over the cells of all candidates.
+    """
     tested = [cell for cell in candidate.cells if cell.p is not None and cell.evidence is None]
     if not tested or candidate.sides is None:
         return []
     n = max(min(cell.trials) for cell in tested)
     paired = all(cell.test == "mcnemar" for cell in tested)
+    tests = sum(cell.p is not None for one in comparison.candidates for cell in one.cells)
     trials, cells = counted(n, "trial"), counted(tests, "cell")
     first = ALPHA / tests
     if smallest_significant_drop(n, paired=paired, alpha=first) is None:
@@ -330,8 +297,8 @@ def _hint(candidate: CandidateResult, tests: int) -> list[str]:
     return [f"{said}, {_drop(among)} of the first of {cells} (Holm)"]
 
 
-def _drop(drop: float | None) -> str:
-    return "no drop" if drop is None else f"a drop of {hundredths(drop)}"
+def _drop(drop: float | None, noun: str = "drop") -> str:
+    return f"no {noun}" if drop is None else f"a {noun} of {hundredths(drop)}"
 
 
 _COLUMNS = {
@@ -360,10 +327,7 @@ class Row:
 def rows_of(candidate: CandidateResult, by: By, axis: str) -> tuple[list[Row], int]:
     """Return the rows that are shown, those that differ most first, and how many are not.
 
-    Args:
-        candidate: The candidate.
-        by: What a row is.
-        axis: What is compared.
+    Cells are named by the axes in which they differ beside the one that is compared.
     """
     if by is By.TEST:
         rows = [_test_row(test) for test in candidate.tests]
@@ -461,12 +425,11 @@ def print_comparison(comparison: Comparison, by: By, out: Console) -> None:
 
     At the end the verdicts stand again, where the eye is when the tables have passed.
     """
-    tests = cell_tests(comparison)
     for candidate in comparison.candidates:
         style = _STYLES[candidate.gate.verdict]
         whole(_headline(comparison, candidate), out, "bold")
         prose(verdict_line(candidate), out, style, indent=2)
-        for line in lines_of(comparison, candidate, tests):
+        for line in lines_of(comparison, candidate):
             prose(line, out, indent=2)
         out.print()
         rows, hidden = rows_of(candidate, by, comparison.axis)
@@ -492,13 +455,12 @@ def _print_rows(rows: Sequence[Row], by: By, out: Console) -> None:
 
 def markdown(comparison: Comparison, by: By) -> str:
     """Return the comparison as Markdown, for a pull request."""
-    tests = cell_tests(comparison)
     said = f"{comparison.experiment}: {comparison.axis} against {comparison.baseline}"
     parts = [f"## {for_markdown(said)}"]
     for candidate in comparison.candidates:
         parts.append(f"### {for_markdown(candidate.name)}: {candidate.gate.verdict}")
         parts.append(for_markdown(verdict_line(candidate)))
-        lines = lines_of(comparison, candidate, tests)
+        lines = lines_of(comparison, candidate)
         parts.append("\n".join(f"- {for_markdown(line)}" for line in lines))
         rows, hidden = rows_of(candidate, by, comparison.axis)
         if rows:

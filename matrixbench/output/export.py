@@ -82,13 +82,6 @@ def exported(
     `trials`, `frame.TRIAL_COLUMNS`.
     A value that is missing is null in JSON and empty in CSV; it is never NaN.
 
-    Args:
-        results: The cells.
-        form: How the rows are written.
-        trials: One row a trial, not one a cell.
-        ks: Numbers of attempts for pass@k and pass^k, from 1 on.
-        interval: Which interval cells have whose number of trials is fixed.
-
     Raises:
         UsageError: The format has no rows for trials.
         StoreError: The store cannot be read.

@@ -40,9 +40,7 @@ _MOST_KS = 3
 class Fresh:
     """How to measure the best anew: a mean that was picked for being the best is too high.
 
-    Args:
-        target: The experiment as it was named.
-        seed_offset: The fewest seeds on from which no trial was measured or planned.
+    From `seed_offset` seeds on, no trial was measured or planned.
     """
 
     target: str
@@ -102,7 +100,7 @@ def print_ranking(
     if len(rows) > ROWS:
         whole(f"and {counted(len(rows) - ROWS, 'row')} more (--json lists all)", out)
     out.print()
-    prose(_explained(across=across), out, "dim")
+    prose(_explained(across=across, speeds="latency" in names), out, "dim")
     if len(ks) > _MOST_KS:
         prose(f"--json has all {len(ks)} numbers of attempts", out, "dim")
     if several:
@@ -166,7 +164,7 @@ def _columns(ks: Sequence[int], *, across: bool, several: bool) -> list[str]:
 
 def _texts(row: Mapping[Any, Any], ks: Sequence[int], *, first: bool) -> dict[str, str]:
     """Return what stands in each column of a row."""
-    latency, rate = _speeds(row)
+    latency, rate = row["latency_p50_s"], row["completion_tokens_per_s"]
     attempts = {
         f"pass{sign}{k}": _number(row[name], LEANS + "{:.2f}" if row["adaptive"] else "{:.2f}")
         for k in ks
@@ -182,8 +180,8 @@ def _texts(row: Mapping[Any, Any], ks: Sequence[int], *, first: bool) -> dict[st
         "vs best": _versus(row, first=first),
         "rej.": f"{row['rejected']:,}",
         "err.": f"{row['errored']:,}",
-        "latency": latency,
-        "tok/s": rate,
+        "latency": ABSENT if isnan(latency) else seconds(latency),
+        "tok/s": ABSENT if isnan(rate) else number(rate),
     }
 
 
@@ -197,14 +195,6 @@ def _versus(row: Mapping[Any, Any], *, first: bool) -> str:
     return f"{'below' if row['told_from_best'] else '≈'} {p_value(p)}"
 
 
-def _speeds(row: Mapping[Any, Any]) -> list[str]:
-    latency, rate = row["latency_p50_s"], row["completion_tokens_per_s"]
-    return [
-        ABSENT if isnan(latency) else seconds(latency),
-        ABSENT if isnan(rate) else number(rate),
-    ]
-
-
 _STANDING = (
     "P(best): the chance to have the highest true mean. vs best: p of the exact test by seed, over "
     "all pairs of rows (Holm); ≈: cannot be told from the best; –: not tested (nothing measured on "
@@ -213,7 +203,7 @@ _STANDING = (
 )
 
 
-def _explained(*, across: bool) -> str:
+def _explained(*, across: bool, speeds: bool) -> str:
     said = (
         "mean: of the tests' success ratios, each test weighing the same. 95 % for these tests: "
         "their trials are chance"
@@ -223,7 +213,7 @@ def _explained(*, across: bool) -> str:
             "; for such tests: the tests are a sample too (clustered by test), and tests that fail "
             "rarely but wholly are not seen"
         )
-    return f"{said}. latency, tok/s: medians over cells."
+    return f"{said}.{' latency, tok/s: medians over cells.' if speeds else ''}"
 
 
 def _warnings(rows: Sequence[Mapping[Any, Any]], ks: Sequence[int]) -> list[str]:

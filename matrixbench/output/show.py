@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -291,7 +292,7 @@ def _launch(shown: ShownLaunch) -> JsonObject:
         "experiment": record.experiment,
         "name": record.name,
         "trials": shown.trials,
-        "build": None if record.build is None else _build(record.build),
+        "build": None if record.build is None else asdict(record.build),
         "command": list(record.command),
         "effective": record.effective,
         "host": record.host,
@@ -304,16 +305,4 @@ def _launch(shown: ShownLaunch) -> JsonObject:
         "request_timeout_s": record.request_timeout_s,
         "imported": record.imported,
         "origin": None if record.origin is None else record.origin.to_json(),
-    }
-
-
-def _build(build: Build) -> JsonObject:
-    return {
-        "id": build.id,
-        "kind": build.kind,
-        "server": build.server,
-        "version": build.version,
-        "model": build.model,
-        "device": build.device,
-        "details": build.details,
     }

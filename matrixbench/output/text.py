@@ -42,8 +42,8 @@ ABSENT = "–"
 _SMALLEST_P = 0.0001
 _APART = 2
 _INDENT = "  "
-_WORD = re.compile(r"\S+(?: ·)?")
-"""What stays on one line: a separator ends a line and begins none."""
+_WORD = re.compile(r"\s*\S+(?: ·)?")
+"""What stays on one line, with the blanks before it: a separator ends a line and begins none."""
 
 
 def console(file: TextIO) -> Console:
@@ -151,7 +151,7 @@ class Column:
         if not self.prose:
             return self.widest
         words = (word for text in (self.name, *self.texts) for word in _WORD.findall(text))
-        return max(map(cell_len, words), default=0)
+        return max((cell_len(word.lstrip()) for word in words), default=0)
 
     def lines(self, text: str, width: int) -> list[str]:
         """Return a text of it in lines that fill the width."""
@@ -255,14 +255,13 @@ def _filled(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text in lines of a width, no word of it broken."""
+    """Return a text of one line in lines of a width, no word of it broken, all blanks kept."""
     lines = [""]
     for word in _WORD.findall(text):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and cell_len(longer) > width:
-            lines.append(word)
+        if lines[-1] and cell_len(lines[-1] + word) > width:
+            lines.append(word.lstrip())
         else:
-            lines[-1] = longer
+            lines[-1] += word
     return lines
 
 

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from matrixbench.charts.metrics import percent
 from matrixbench.checks.verdicts import one_line
-from matrixbench.output.text import heading, whole
+from matrixbench.output.text import heading, whole, wrapped
 from matrixbench.records import Kind, Outcome
 from matrixbench.safe_text import for_line, visible
 
@@ -155,7 +155,7 @@ def print_prompt(prompt: str | None, out: Console, *, before: str | None = None)
 def _print_raw(text: str, out: Console) -> None:
     """Print what a server was given or gave: not wrapped, for each blank of it may matter."""
     for line in visible(text).split("\n"):
-        whole(f"  {line}", out)
+        whole(Text(f"  {line}"), out)
 
 
 def _print_message(message: JsonObject, out: Console) -> None:
@@ -276,19 +276,24 @@ def title(text: str, out: Console) -> None:
 
 def print_block(text: str, out: Console) -> None:
     """Print a text that is safe already, indented and whole."""
-    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+    for line in _lines(text, out.width - 2):
+        whole(Text(f"  {line}"), out)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]], out: Console) -> None:
     """Print names with their values, those without a value left out."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold", max_width=_LONGEST_NAME)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        if value:
-            table.add_row(Text(for_line(visible(name)), "dim"), Text(visible(value)))
-    if table.row_count:
-        out.print(table)
+    named = [(for_line(visible(name)), visible(value)) for name, value in pairs if value]
+    width = max((min(cell_len(name), _LONGEST_NAME) for name, _ in named), default=0)
+    for name, value in named:
+        first = Text(f"{name}{' ' * (width - cell_len(name))}  ", "dim")
+        for line in _lines(value, out.width - width - 2):
+            whole(first.append(line, "not dim"), out)
+            first = Text(" " * (width + 2))
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """Return the lines of a text, wrapped between words: a digest or a path can be copied."""
+    return [part for line in text.split("\n") for part in wrapped(line, width)]
 
 
 def _content_text(content: object) -> str:

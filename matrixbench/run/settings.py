@@ -65,7 +65,7 @@ def settings_in(
     The store is the one named, else `$MATRIXBENCH_STORE`, else `.matrixbench/results.db` in
     the folder; the cache `$MATRIXBENCH_CACHE`, else the user's cache folder.
     """
-    from platformdirs import user_cache_path  # noqa: PLC0415  only where a run needs it
+    from platformdirs import user_cache_path
 
     named = environ.get(STORE_VARIABLE)
     beside = folder / ".matrixbench" / "results.db"

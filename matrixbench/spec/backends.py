@@ -198,6 +198,11 @@ class Backend(Part):
         binary = getattr(self, "binary", None)
         return tuple(binary.items()) if isinstance(binary, dict) else ((None, binary),)
 
+    def binary_of(self, chosen: str | None) -> str | None:
+        """Return the executable that the file names: the one of its axis, else the only one."""
+        binary = getattr(self, "binary", None)
+        return chosen or (binary if isinstance(binary, str) else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Kinds:

@@ -139,9 +139,6 @@ TextMatcher: TypeAlias = Annotated[
 """A matcher, or the exact text."""
 
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
-
-
 AnyTurn: TypeAlias = Literal["any", "every"]
 
 

@@ -61,17 +61,17 @@ class Metric(StrEnum):
     SUCCESS_RATIO_LOW = "success_ratio_low"
     SUCCESS_RATIO_WITHOUT_REJECTED = "success_ratio_without_rejected"
     DIFFERENCE = "difference"
-    PASS_AT_K = "pass_at_k"  # noqa: S105  no password
-    PASS_HAT_K = "pass_hat_k"  # noqa: S105  no password
+    PASS_AT_K = "pass_at_k"
+    PASS_HAT_K = "pass_hat_k"
     SCORE = "score"
     LATENCY_P50_S = "latency_p50_s"
     LATENCY_P90_S = "latency_p90_s"
-    TIME_TO_FIRST_TOKEN_P50_S = "time_to_first_token_p50_s"  # noqa: S105  no password
-    TIME_TO_FIRST_TOKEN_P90_S = "time_to_first_token_p90_s"  # noqa: S105  no password
-    TOKEN_GAP_P50_S = "token_gap_p50_s"  # noqa: S105  no password
-    TOKEN_GAP_P90_S = "token_gap_p90_s"  # noqa: S105  no password
-    TOKEN_GAP_MAX_P50_S = "token_gap_max_p50_s"  # noqa: S105  no password
-    TOKEN_GAP_MAX_P90_S = "token_gap_max_p90_s"  # noqa: S105  no password
+    TIME_TO_FIRST_TOKEN_P50_S = "time_to_first_token_p50_s"
+    TIME_TO_FIRST_TOKEN_P90_S = "time_to_first_token_p90_s"
+    TOKEN_GAP_P50_S = "token_gap_p50_s"
+    TOKEN_GAP_P90_S = "token_gap_p90_s"
+    TOKEN_GAP_MAX_P50_S = "token_gap_max_p50_s"
+    TOKEN_GAP_MAX_P90_S = "token_gap_max_p90_s"
     PROMPT_TOKENS_PER_S = "prompt_tokens_per_s"
     COMPLETION_TOKENS_PER_S = "completion_tokens_per_s"
     COMPLETION_TOKENS = "completion_tokens"
@@ -142,9 +142,6 @@ class Chart(Part):
 
     title: str | None = None
     """The title. Default: the experiment's name and the chart's."""
-
-
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 
 MAX_SEED = 2**32 - 2

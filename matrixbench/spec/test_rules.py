@@ -456,9 +456,9 @@ def _schema(at: Spot, schema: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _references(at: Spot, schema: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the `$ref`s of a schema that lead nowhere; with an `$id` in it, nothing is said."""
-    from referencing import Registry  # noqa: PLC0415  heavy: few tests need it
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
-    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415  the same
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
     found = list(_keywords(schema))
     if any(loc[-1] == "$id" for loc, _ in found):

@@ -162,9 +162,6 @@ def _text(said: Return) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
-
-
 class Needs(Part):
     """What a test needs of a server; where it is not there, the test does not apply."""
 

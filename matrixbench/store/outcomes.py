@@ -18,7 +18,7 @@ from matrixbench.store.reading import (
     SHORT,
     WORTH,
     Floors,
-    Tally,
+    TrialMasks,
     WantedAttempts,
     chunks,
     current_ids,
@@ -91,7 +91,7 @@ class _Reading:
     def __init__(self, judges: Judges, width: int) -> None:
         self._judges = judges
         self._width = width
-        self._tallies: dict[str, dict[str, Tally]] = {}
+        self._tallies: dict[str, dict[str, TrialMasks]] = {}
         self._outcomes: dict[str, dict[str, int]] = {}
         self._unjudged: dict[tuple[str, str, int], int] = {}
         self._first_bits: dict[int, tuple[int, int]] = {}
@@ -204,7 +204,7 @@ class _Reading:
     def _count(self, cell: str) -> int:
         return len(self._judges.cells.get(cell, ()))
 
-    def _told(self, tally: Tally, packed: int | None, count: int) -> CellProgress:
+    def _told(self, tally: TrialMasks, packed: int | None, count: int) -> CellProgress:
         known = progress_of(tally)
         if packed is None:
             return known

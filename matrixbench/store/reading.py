@@ -102,7 +102,7 @@ def floors_of(connection: sqlite3.Connection, experiment: str) -> Floors:
     return Floors(cells.pop("", 0), cells)
 
 
-class Tally(NamedTuple):
+class TrialMasks(NamedTuple):
     """What the newest attempts at a cell's trials are worth: masks, bit i stands for trial i."""
 
     kept: int = 0
@@ -116,7 +116,7 @@ _SHARED = 1 << 16
 
 
 @lru_cache(maxsize=_SHARED)
-def then(tally: Tally, index: int, worth: int) -> Tally:
+def then(tally: TrialMasks, index: int, worth: int) -> TrialMasks:
     """Return a tally after a newer attempt at one trial."""
     bit = 1 << index
     kept, errored, short, stood = (mask & ~bit for mask in tally)
@@ -127,18 +127,18 @@ def then(tally: Tally, index: int, worth: int) -> Tally:
     else:
         kept |= bit
         stood |= bit if worth == STANDS else 0
-    return Tally(kept, errored, short, stood)
+    return TrialMasks(kept, errored, short, stood)
 
 
 @lru_cache(maxsize=_SHARED)
-def progress_of(tally: Tally) -> CellProgress:
+def progress_of(tally: TrialMasks) -> CellProgress:
     """Return what the plan sees of a tally."""
     return CellProgress(
         kept=tally.kept, errored=tally.errored, short=tally.short, stands=tally.stood != 0
     )
 
 
-NO_TRIAL = Tally()
+NO_TRIAL = TrialMasks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ def read_progress(
 ) -> dict[str, dict[str, CellProgress]]:
     """Return build id → cell id → what is known of its trials."""
     rows = rows_by_pass(connection, _ATTEMPTS, floors, wanted, runs.passes())
-    tallies: dict[str, dict[str, Tally]] = {}
+    tallies: dict[str, dict[str, TrialMasks]] = {}
     for build, plain, index, generation, worth, run in rows:
         cell = runs.cell(plain, run) if runs.marks else plain
         if floors.cells and floors.hide(cell, generation):

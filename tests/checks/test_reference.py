@@ -34,7 +34,7 @@ TESTS: TypeAdapter[list[TestEntry]] = TypeAdapter(list[TestEntry])
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_example_compiles(block: str, tmp_path: Path) -> None:
-    """A list holds entries of `expect`; a mapping holds `tests`."""
+    """A list holds entries of `expect`, as does a mapping of that name; another holds `tests`."""
     (tmp_path / "politeness.py").write_text("def thanks(reply): return True\n", encoding="utf-8")
     (tmp_path / "my_evals").mkdir()
     (tmp_path / "my_evals" / "text.py").write_text(
@@ -43,6 +43,8 @@ def test_every_example_compiles(block: str, tmp_path: Path) -> None:
     content = yaml.safe_load(block)
     if isinstance(content, list):
         compile_checks(EXPECT.validate_python(content), origin=Origin(folder=tmp_path))
+    elif "expect" in content:  # with a check that a package would bring
+        assert EXPECT.validate_python(content["expect"])
     else:
         assert TESTS.validate_python(content["tests"])
 

@@ -9,6 +9,7 @@ import math
 import re
 import time
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -187,7 +188,7 @@ async def page(chat: OpenAiChat, url: str) -> Any:
         status, data = await chat.get(url, PROBE_TIMEOUT_S)
     except ConnectionError:
         return None
-    return data if status == 200 else None  # noqa: PLR2004  OK
+    return data if status == HTTPStatus.OK else None
 
 
 async def rendered(chat: OpenAiChat, root: str, body: JsonObject) -> str | None:
@@ -205,7 +206,7 @@ async def rendered(chat: OpenAiChat, root: str, body: JsonObject) -> str | None:
     except ConnectionError:
         return None
     prompt = data.get("prompt") if isinstance(data, dict) else None
-    return prompt if status == 200 and isinstance(prompt, str) else None  # noqa: PLR2004  OK
+    return prompt if status == HTTPStatus.OK and isinstance(prompt, str) else None
 
 
 def of_model(listed: object, model: str | None) -> JsonObject:

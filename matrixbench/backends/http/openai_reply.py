@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from matrixbench.backends.http.faults import fault_in, fault_of_text, without_prompt
@@ -378,10 +379,10 @@ def classify(answer: Answer) -> ChatReply | Refusal:
         data = decoded(answer)
         if (fault := fault_in(answer.status, data)) is not None:
             return refusal_of(fault, answer)
-        if answer.status < 300:  # noqa: PLR2004  the statuses of success
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return _reply(data, answer)
     except (ValueError, RecursionError) as error:
-        if answer.status < 300:  # noqa: PLR2004  the statuses of success
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return broken(answer, error)
     html = is_html(answer.body)
     return refusal_of(fault_of_text(answer.status, answer.body, html=html), answer)

@@ -20,6 +20,7 @@ from matrixbench.backends.registry import (
     ServerProgram,
     Severity,
     at_file,
+    binary_at,
     jinja_obstacle,
     names_files,
     ok,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model, Template
     from matrixbench.spec.yaml_source import Entry, Finding, Node
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 _BUILD_DIGITS = 12
 
@@ -130,8 +130,7 @@ class LlamaServerBackend(ServerKind):
         return True
 
     def _executable(self, binary: str | None, around: Surroundings) -> Executable:
-        named = self.binary if isinstance(self.binary, str) else None
-        return find_executable(binary or named, self.env, environ=around.environ)
+        return find_executable(self.binary_of(binary), self.env, environ=around.environ)
 
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
         """Return an origin with the executable."""
@@ -180,13 +179,11 @@ class LlamaServerBackend(ServerKind):
 
     def program(self, launch: Launch, around: Surroundings) -> ServerProgram | None:
         """Return the executable."""
-        label = launch.coordinates.get("binary")
-        way = ("backends", launch.backend, "binary", *(() if label is None else (str(label),)))
 
         def find() -> Path:
             return self._executable(launch.binary, around).path
 
-        return ServerProgram(find, way, by_path=launch.binary is not None)
+        return ServerProgram(find, binary_at(launch), by_path=launch.binary is not None)
 
     @property
     def takes_jinja(self) -> bool:

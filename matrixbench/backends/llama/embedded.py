@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(version_text() + "\n")
         return 0
     _wait_without_spinning()
-    import xllamacpp  # noqa: PLC0415  heavy: 100 MB, not for --help
+    import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.port = 0

@@ -67,8 +67,7 @@ def _prepare(
     order: LaunchRequest, environ: Mapping[str, str], hashes: FileHashes
 ) -> LlamaServerRecipe:
     backend = order.backend
-    named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
-    executable = find_executable(named, backend.env, environ=environ)
+    executable = find_executable(backend.binary_of(order.binary), backend.env, environ=environ)
     if (file := order.template_file) is not None:
         write_own(file, order.template.text or "")
     known = server_help(executable, hashes)

@@ -51,6 +51,7 @@ from matrixbench.backends.registry import (
     SessionInfo,
     Severity,
     at_file,
+    binary_at,
     found_at,
     ok,
     request_line,
@@ -325,7 +326,7 @@ def _server(
     if backend.url is not None:
         url = root_of(backend.url)
         return Attached(url=url, shown=shown_url(url))
-    named = order.binary or (backend.binary if isinstance(backend.binary, str) else None)
+    named = backend.binary_of(order.binary)
     return Managed(
         order=order,
         backend=backend,
@@ -500,14 +501,11 @@ class OllamaBackend(OllamaPart):
         """Where it runs already, without the `/v1` of its other API."""
         return None if self.url is None else root_of(self.url)
 
-    def _binary(self, binary: str | None) -> str | None:
-        return binary or (self.binary if isinstance(self.binary, str) else None)
-
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
         """Return an origin with the executable."""
         if self.url is not None:
             return origin
-        path = find_ollama(self._binary(launch.binary), environ=around.environ)
+        path = find_ollama(self.binary_of(launch.binary), environ=around.environ)
         return at_file(origin, path)
 
     def present(self, launch: Launch, origin: Origin, around: Surroundings) -> PresentBuild:
@@ -521,7 +519,7 @@ class OllamaBackend(OllamaPart):
                 origin = replace(origin, model=sha256 or "")
             build = present_build(
                 self,
-                self._binary(launch.binary),
+                self.binary_of(launch.binary),
                 ModelSource(name=launch.model, id=tag, sha256=sha256),
                 environ=around.environ,
                 hashes=around.hashes,
@@ -535,14 +533,12 @@ class OllamaBackend(OllamaPart):
         """Return the executable; None where it runs already."""
         if self.url is not None:
             return None
-        label = launch.coordinates.get("binary")
-        way = ("backends", launch.backend, "binary", *(() if label is None else (str(label),)))
-        named = self._binary(launch.binary)
+        named = self.binary_of(launch.binary)
 
         def find() -> Path:
             return find_ollama(named, environ=around.environ)
 
-        return ServerProgram(find, way, by_path=launch.binary is not None)
+        return ServerProgram(find, binary_at(launch), by_path=launch.binary is not None)
 
     def open(
         self, order: LaunchRequest, around: Surroundings
@@ -574,7 +570,7 @@ class OllamaBackend(OllamaPart):
         for label, binary in self.builds:
             named = what if label is None else f"{what} {label}"
             yield found_at(
-                named, partial(find_ollama, self._binary(binary), environ=around.environ)
+                named, partial(find_ollama, self.binary_of(binary), environ=around.environ)
             )
 
     @classmethod

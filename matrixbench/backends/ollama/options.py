@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matrixbench.spec.models import Model, Template
     from matrixbench.spec.yaml_source import Entry, Node
 
-# ruff: noqa: RUF012  pydantic copies mutable defaults
 
 SERVER_OPTIONS: Mapping[str, str] = {
     "flash-attention": "OLLAMA_FLASH_ATTENTION",

@@ -1,15 +1,27 @@
-"""Progress as a notebook shows it, without a notebook."""
+"""What the events of a run add up to, and how a notebook and a log show it."""
 
 from __future__ import annotations
+
+from io import StringIO
 
 from matrixbench.output.progress import (
     UPDATE_EVERY_S,
     LogProgress,
     NotebookProgress,
+    ProgressCounts,
+    lasting_line,
     show_progress,
 )
+from matrixbench.output.text import console
 from matrixbench.records import Outcome
-from matrixbench.run.events import LaunchFailed, LaunchStarting, RunStarted, TrialDone
+from matrixbench.run.events import (
+    LaunchFailed,
+    LaunchReady,
+    LaunchStarting,
+    RunStarted,
+    TrialDone,
+    TrialsSpared,
+)
 
 Bundle = dict[str, str]
 
@@ -65,3 +77,43 @@ def test_updates_are_spared() -> None:
 def test_without_a_notebook_it_is_the_command_lines_view() -> None:
     """On a terminal live, else in lines, on standard error."""
     assert isinstance(show_progress(), LogProgress)
+
+
+def test_the_total_shrinks_as_cells_stop() -> None:
+    """What need not be sent is not waited for: the time left is that of what is left at most."""
+    now = 0.0
+    tally = ProgressCounts(clock=lambda: now)
+    started = RunStarted(experiment="e", trials=100, done=0, launches=1, adaptive=True)
+    assert lasting_line(started) == "e: at most 100 trials to run"
+    tally.add(started)
+    tally.add(LaunchStarting(name="l", index=1, count=1, trials=100))
+    tally.add(LaunchReady(name="l", trials=100, build="b", concurrency=1, log=None, seconds=0.0))
+    for now in (0.0, 1.0, 2.0):  # noqa: B007  the clock
+        tally.add(TrialDone(launch="l", outcome=Outcome.PASSED))
+    assert tally.time_left_s == 97.0
+    tally.add(TrialsSpared(launch="l", cells=1, trials=47))
+    assert (tally.trials, tally.launch_trials) == (53, 53)
+    assert tally.time_left_s == 50.0
+    assert tally.numbers() == (
+        "3/53 trials · 1.0/s · at most 50 s left · 100% passed · 1 cell stopped early"
+    )
+    tally.add(TrialsSpared(launch="l", cells=-1, trials=-47))
+    assert (tally.trials, tally.stopped) == (100, 0)
+
+
+def test_what_a_server_said_begins_no_line_of_a_log() -> None:
+    """A message of several lines is one message, and its hint belongs to it."""
+    out = StringIO()
+    log = LogProgress(console(out))
+    log(LaunchFailed(name="a", message="died\nstored in /", hint="look"))
+    assert out.getvalue() == "a: given up: died\n  stored in /\n  look\n"
+
+
+def test_a_view_that_fails_is_silent() -> None:
+    """A closed stream ends what is shown, and no run."""
+    out = StringIO()
+    log = LogProgress(console(out))
+    out.close()
+    with log:
+        log(RunStarted(experiment="demo", trials=1, done=0, launches=1))
+        log(TrialDone(launch="a", outcome=Outcome.PASSED))
