@@ -17,16 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from io import StringIO
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from matrixbench.checks.own import OwnFunction, ask, loaded_again, told
 from matrixbench.checks.verdicts import UnjudgeableError, yes
@@ -102,9 +101,10 @@ def stop_worker() -> None:
 
 
 async def beside(judge: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what judging returns, without holding up what else goes on; first come, first served."""
-    work = partial(judge, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+    """Return what judging returns, without holding up what else goes on; in the order of calls."""
+    loop = asyncio.get_running_loop()
+    async with _QUEUES.setdefault(loop, asyncio.Lock()):
+        return await asyncio.to_thread(judge, *args, **kwargs)
 
 
 class _LostError(Exception):
@@ -241,7 +241,7 @@ class _Workers:
 
 
 _WORKERS = _Workers()
-_THREAD = ThreadPoolExecutor(1, "checks")
+_QUEUES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 atexit.register(stop_worker)
 os.register_at_fork(after_in_child=_WORKERS.forget)
 
