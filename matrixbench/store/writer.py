@@ -278,7 +278,7 @@ _NODE = 100
 """Bytes that a dict, a list or a number of a message takes, about."""
 
 
-def size_of(trial: Trial) -> int:
+def answer_size(trial: Trial) -> int:
     """Return how many bytes a trial's answer takes in memory, about.
 
     The request's body does not count: its texts are the experiment's, which holds them anyway.
@@ -419,7 +419,7 @@ class Writer:
         number = self._builds.get(trial.key.build)
         if number is None:
             raise ValueError(f"no launch was started on build {trial.key.build!r}")
-        size = size_of(trial)
+        size = answer_size(trial)
         with self._room:
             self._waiting_bytes += size
         self._queue.put(_Entry(trial, body, number, size))

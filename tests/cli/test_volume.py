@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.cli.shared import json_parts
+from matrixbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,3 +72,13 @@ def test_json_that_is_written_bit_by_bit_is_the_same(
 
     written = "".join(json_parts(value(lazy)))
     assert written == json.dumps(value(list), ensure_ascii=False, indent=2)
+
+
+def test_of_many_problems_the_first_are_told(cli: CommandLine, write: Write) -> None:
+    """A mistake that a script made in 30,000 lines fills no screen, and is counted."""
+    write("name: twice\nx-keys:\n" + "  a: 1\n" * 30_001)
+    done = cli("validate", "exp.yaml")
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.count("duplicate key «a»") == 18
+    assert done.stderr.endswith("\n30,002 problems: these are the first 20\n")
+    assert len(done.stderr) < 5_000

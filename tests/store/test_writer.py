@@ -14,7 +14,7 @@ import pytest
 from matrixbench.errors import StoreError
 from matrixbench.records import Attempt, Turn
 from matrixbench.store.locks import WriteLock
-from matrixbench.store.writer import BACKLOG, BACKLOG_BYTES, GROUP, GROUP_BYTES, Writer, size_of
+from matrixbench.store.writer import BACKLOG, BACKLOG_BYTES, GROUP, GROUP_BYTES, Writer, answer_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ async def test_put_waits_while_too_much_waits(
     groups: list[int] = []
     long = "x" * (GROUP_BYTES // 4)
     count = BACKLOG_BYTES // len(long)
-    writer = store.writer(lambda trials: groups.append(sum(map(size_of, trials))))
+    writer = store.writer(lambda trials: groups.append(sum(map(answer_size, trials))))
     with closing(WriteLock(path)) as lock:
         with lock:
             for seed in range(count):
@@ -107,15 +107,15 @@ def test_the_size_of_a_trial_is_that_of_its_texts(make: Make, launch: int) -> No
     """Earlier turns, other answers and refusals hold texts too; letters beyond Latin take more."""
     long = "x" * 10_000
     said = make.reply(long)
-    plain = size_of(make.trial(launch, reply=said))
+    plain = answer_size(make.trial(launch, reply=said))
     assert 10_000 <= plain < 12_000
-    assert size_of(make.trial(launch, reply=make.reply("東" * 10_000))) > 20_000
+    assert answer_size(make.trial(launch, reply=make.reply("東" * 10_000))) > 20_000
     attempts = (Attempt(kind=None, reason="", body=long),)
     turn = Turn(reply=said, then=({"role": "user", "content": long},))
     whole = make.reply(long, attempts=attempts, earlier=(turn,))
-    assert 40_000 <= size_of(make.trial(launch, reply=whole)) < 44_000
+    assert 40_000 <= answer_size(make.trial(launch, reply=whole)) < 44_000
     refusal = replace(make.errored(), body=long, attempts=attempts, earlier=(turn,))
-    assert 40_000 <= size_of(make.trial(launch, refusal=refusal)) < 44_000
+    assert 40_000 <= answer_size(make.trial(launch, refusal=refusal)) < 44_000
 
 
 def test_a_failure_stops_the_writer_and_is_told(
