@@ -13,7 +13,7 @@ from matrixbench.run.servers import Servers
 from matrixbench.spec.axes import varying_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matrixbench.backends.registry import Reproduction
     from matrixbench.results.experiment import Results
@@ -46,7 +46,8 @@ class ShownCell:
         one_reply: Whether several trials gave one reply although the sampling is not greedy.
         seeds_ignored: What shows that its launch ignores seeds, so that its trials are one draw;
             empty where nothing does, and where the sampling is greedy.
-        shown: The replies; with equal ones together the most frequent first.
+        shown: The replies; with equal ones together the most frequent first. Each is read from the
+            store when its turn comes, once: all of them need not fit into memory.
     """
 
     cell: ResultCell
@@ -56,7 +57,7 @@ class ShownCell:
     distinct: int
     one_reply: bool
     seeds_ignored: str
-    shown: tuple[ShownReply, ...]
+    shown: Iterator[ShownReply]
     left_out: int
 
 
@@ -133,7 +134,7 @@ def _shown(
         distinct=len({row.reply_digest for row in rows} - {None}),
         one_reply=not (cell.greedy or wish.outcomes) and tally.one_reply,
         seeds_ignored="" if cell.greedy else seeds_ignored,
-        shown=tuple(
+        shown=(
             ShownReply(
                 trials=tuple(group),
                 transcript=results.opened_store.transcript(group[0].id, checks=cell.checks),
