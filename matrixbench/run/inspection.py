@@ -187,9 +187,6 @@ def of_canary(found: JsonObject) -> Noticed | None:
     )
 
 
-# The prompts: are they those of last time?
-
-
 async def prompts(session: Session, tests: Iterable[TestCase]) -> JsonObject:
     """Return test → the digest of what it asks and of the prompt that it is rendered to.
 
@@ -239,9 +236,6 @@ def of_changed_prompts(changed: Mapping[str, str]) -> list[Noticed]:
         )
         for test, date in changed.items()
     ]
-
-
-# The tools: has the template a place for them?
 
 
 def drops_tools(effective: JsonObject) -> bool:
