@@ -67,6 +67,7 @@ class Kind(StrEnum):
     WRONG_MODEL = "wrong_model"
     BAD_REPLY = "bad_reply"
     CHECK_RAISED = "check_raised"
+    CHECK_TIMEOUT = "check_timeout"
     NOT_REPORTED = "not_reported"
     NO_REFERENCE = "no_reference"
 

@@ -127,16 +127,16 @@ def draw_files(
         NothingSelectedError: Nothing has been measured.
         StoreError: The store cannot be read.
     """
-    charts = _charts(results, name, wish or Wish())
+    charts = charts_of(results, name, wish)
     frames: dict[bool, DataFrame] = {}
     for chart_name, written in charts.items():
-        title = _title(results, chart_name)
+        title = title_of(results, chart_name)
         chart = _selected(written, title, results.where)
         path = _path(results, output, chart_name, alone=len(charts) == 1)
         if chart.metric is Metric.DIFFERENCE:
             save(_difference(results, chart, title), path)
         else:
-            split = _names_build(chart)
+            split = names_build(chart)
             if split not in frames:
                 frames[split] = cell_frame(results, by_build=split)
             save(heatmap(frames[split], chart, title=title), path)
@@ -149,12 +149,20 @@ def _difference(results: Results, chart: Chart, title: str) -> Drawing:
     return difference_map(found, chart, title=title)
 
 
-def _names_build(chart: Chart) -> bool:
+def names_build(chart: Chart) -> bool:
+    """Return whether a chart tells builds apart."""
     sides = (chart.x, chart.y, chart.row, chart.column)
     return any(BUILD in ([side] if isinstance(side, str) else side or ()) for side in sides)
 
 
-def _charts(results: Results, name: str | None, wish: Wish) -> Mapping[str, Chart]:
+def charts_of(
+    results: Results, name: str | None = None, wish: Wish | None = None
+) -> Mapping[str, Chart]:
+    """Return the charts of an experiment's file, else the default one, by their names.
+
+    Raises:
+        UsageError: There is none of the name, or no such metric or interval.
+    """
     experiment = None if results.prepared is None else results.prepared.experiment
     charts = {} if experiment is None else dict(experiment.file.charts)
     charts = charts or {DEFAULT_CHART: Chart()}
@@ -166,10 +174,11 @@ def _charts(results: Results, name: str | None, wish: Wish) -> Mapping[str, Char
         )
     if name is not None:
         charts = {name: charts[name]}
-    return {key: wish.over(chart) for key, chart in charts.items()}
+    return {key: (wish or Wish()).over(chart) for key, chart in charts.items()}
 
 
-def _title(results: Results, chart: str) -> str:
+def title_of(results: Results, chart: str) -> str:
+    """Return what a chart is called that has no title of its own."""
     name = results.experiment
     return name if chart == DEFAULT_CHART else f"{name}: {chart}"
 
@@ -307,11 +316,14 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 body {{ margin: 0; font-family: sans-serif; background: white; }}
+p {{ margin: 12px; font-size: 12px; color: #555; }}
 #vg-tooltip-element table tr td.value {{ max-width: 36em; white-space: normal; }}
 </style>
 </head>
 <body>
 <div id="chart"></div>
+<p>What stands behind a square: <code>matrixbench report</code> makes a page in which each one opens
+onto its replies.</p>
 <script type="application/json" id="spec">{data}</script>
 <script type="module">{script}</script>
 </body>

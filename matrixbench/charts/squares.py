@@ -284,6 +284,7 @@ def arranged(frame: DataFrame, sides: Sides, contents: Sequence[Row], ramp: Ramp
         at = tuple(placed[side].ranks[place] for side in ("row", "column", "y", "x"))
         row: Row = {side: placed[side].labels[placed[side].ranks[place]] for side in placed}
         row["row rank"], row["column rank"] = at[:2]
+        row["place"] = place  # by which a report knows whose square it is
         rows[at] = row | content
     labels = Labels(**{side: placed[side].labels for side in placed})
     return Squares(rows=tuple(_without_gaps(rows, labels)), labels=labels, ramp=ramp)

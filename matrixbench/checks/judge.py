@@ -17,7 +17,7 @@ from matrixbench.checks.content import (
 )
 from matrixbench.checks.json_content import compile_json
 from matrixbench.checks.matchers import guarded
-from matrixbench.checks.own import compile_own, load_named, load_own
+from matrixbench.checks.own import load_named, load_own
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.same import compile_same_as, reference_key
 from matrixbench.checks.tool_calls import compile_no_tool_calls, compile_tool_calls
@@ -31,6 +31,7 @@ from matrixbench.checks.verdicts import (
     one_line,
     shown,
 )
+from matrixbench.checks.workers import beside, compile_own
 from matrixbench.errors import CheckError
 from matrixbench.identity import canonical_json, digest
 from matrixbench.records import Judgement, Kind, Outcome, Verdict
@@ -410,7 +411,7 @@ CHECKS_VERSION = 3
 """Part of every checks' digest. Raise it when the same text of a check may now give another
 verdict, kind or reason: stored replies are then judged again."""
 
-UNJUDGED = frozenset({Kind.CHECK_RAISED, Kind.NOT_REPORTED, Kind.NO_REFERENCE})
+UNJUDGED = frozenset({Kind.CHECK_RAISED, Kind.CHECK_TIMEOUT, Kind.NOT_REPORTED, Kind.NO_REFERENCE})
 """Kinds of verdicts that say neither yes nor no: the trial is `errored`."""
 
 
@@ -429,6 +430,7 @@ class Checks:
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
         marks: The marks of reasoning that are taken apart before the checks see a reply.
+        slow: Whether judging waits for another process, so that it is done beside other work.
     """
 
     digest: str
@@ -437,6 +439,7 @@ class Checks:
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
     marks: tuple[str, ...] = ()
+    slow: bool = False
 
     def taking_apart(self, marks: tuple[str, ...]) -> Checks:
         """Return the checks for replies whose content may hold reasoning between such marks.
@@ -448,12 +451,16 @@ class Checks:
         meant = digest({"checks": self.digest, "reasoning_in_content": list(marks)})
         return replace(self, digest=meant, marks=marks)
 
+    async def judge_beside(self, reply: ChatReply) -> Judgement:
+        """Return what `judge` does; where functions of one's own are asked, in a thread."""
+        return await beside(self.judge, reply) if self.slow else self.judge(reply)
+
     def judge(self, reply: ChatReply, reference: Reference = no_reference) -> Judgement:
         """Return what all checks make of a reply; never raises.
 
         Every check runs. The first one that says no names kind and reason. A function of one's own
-        that raises makes the trial `errored`, whatever the others say, for then nothing was
-        measured; a shipped check that stumbles over a reply says no.
+        that raises, or does not end, makes the trial `errored`, whatever the others say, for then
+        nothing was measured; a shipped check that stumbles over a reply says no.
         """
         notes = notes_of(reply, self.marks, self.find)
         seen = taken_apart(reply, self.marks)
@@ -513,6 +520,7 @@ def compile_checks(
         rules=rules,
         accepted=accepted,
         find=find,
+        slow=bool(own),
         compares={
             reference_key(check.same_as): check.same_as
             for _, check in every_check(expect)

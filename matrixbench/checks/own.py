@@ -13,9 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout
-from contextvars import ContextVar
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb
@@ -26,13 +24,11 @@ from matrixbench.checks.verdicts import UnjudgeableError, no, one_line, shown, y
 from matrixbench.errors import CheckError
 from matrixbench.extensions import CHECKS, ExtensionError, extensions
 from matrixbench.identity import digest, digest_bytes
-from matrixbench.records import ChatReply, Kind, Turn, Verdict
+from matrixbench.records import ChatReply, Kind, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from matrixbench.checks.verdicts import Rule
-    from matrixbench.records import JsonObject
     from matrixbench.spec.checks import NamedCheck, PythonCheck
 
 PYTHON = "python"
@@ -60,12 +56,18 @@ class OwnFunction:
         name: `package.module:function`.
         source: Digest of the files that it was loaded from; empty where they cannot be read.
         check: What its verdicts call the check.
+        at: `module:path` of the function, from which the worker process loads it.
+        folder: Where its module lies; None where it is on the import path.
+        code: Digest of the module's files, by which the worker knows that it has the same.
     """
 
     name: str
     function: Callable[..., object]
     source: str
     check: str = PYTHON
+    at: str = ""
+    folder: Path | None = None
+    code: str = ""
 
 
 def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> OwnFunction:
@@ -82,7 +84,7 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
     home = folder if folder is not None and _is_in(folder, module_name) else None
     try:
         with _aside():
-            module = _of_folder(home, module_name) if home else importlib.import_module(module_name)
+            module = _module(module_name, home)
     except (Exception, *_LEAVING) as error:
         raise _not_imported(error, module_name, folder, where) from error
     function: Any = module
@@ -91,7 +93,15 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
             raise _not_there(function, module_name, step, where)
         function = getattr(function, step)
     _check_callable(check.python, check.arguments, function, where)
-    return OwnFunction(name=check.python, function=function, source=_source(module))
+    source = _source(module)
+    return OwnFunction(
+        name=check.python,
+        function=function,
+        source=source,
+        at=check.python,
+        folder=home,
+        code=source,
+    )
 
 
 def load_named(check: NamedCheck, *, where: str = "") -> OwnFunction:
@@ -121,46 +131,60 @@ def load_named(check: NamedCheck, *, where: str = "") -> OwnFunction:
     module = sys.modules.get(getattr(function, "__module__", ""))
     file = "" if module is None else _source(module)
     source = digest([extension.package, extension.version, file])
-    return OwnFunction(name=check.check, function=function, source=source, check=check.check)
+    at = extension.value.partition("[")[0].strip()  # without the extras that it may name
+    return OwnFunction(
+        name=check.check,
+        function=function,
+        source=source,
+        check=check.check,
+        at=at,
+        code=_source(sys.modules[at.partition(":")[0]]),
+    )
 
 
-def compile_own(check: PythonCheck | NamedCheck, own: OwnFunction) -> Rule:
-    """Return the rule that a function of one's own says yes.
+def loaded_again(at: str, folder: Path | None) -> tuple[Callable[..., object], str]:
+    """Return a function that was loaded elsewhere, and the digest of its files. This runs code."""
+    module_name, _, path = at.partition(":")
+    module = _module(module_name, folder)
+    function: Any = module
+    for step in path.split("."):
+        function = getattr(function, step)
+    return function, _source(module)
 
-    The rule raises where the function raises or returns something else than it may.
+
+def ask(own: OwnFunction, arguments: dict[str, Any], threshold: float, reply: ChatReply) -> Verdict:
+    """Return what a function says of a reply, both of which it may change.
+
+    Raises:
+        UnjudgeableError: It raised.
+        TypeError: It returned something else than it may.
+        ValueError: It returned a score that is none.
     """
-    function, arguments, threshold = own.function, check.arguments, check.threshold
-    passed = yes(own.check)
-
-    def rule(reply: ChatReply) -> Verdict:
-        try:
-            with _aside(), _running():
-                said = _plain(function(copied_reply(reply), **deepcopy(arguments)))
-        except (Exception, *_LEAVING) as error:
-            reason = f"{own.name} raised {_told(error)}{_line_of(error)}"
-            raise UnjudgeableError(Kind.CHECK_RAISED, reason) from error
-        match said:
-            case True:
-                return passed
-            case False:
-                return no(
-                    own.check, Kind.OWN_CHECK, f"{own.name} says no of {shown(reply.content)}"
-                )
-            case str():
-                return no(own.check, Kind.OWN_CHECK, said or f"{own.name} says no")
-            case Verdict():
-                return _own_verdict(said, own)
-            case int() | float():
-                score = _score(said, own.name)
-                if score >= threshold:
-                    return yes(own.check, score)
-                reason = f"expected a score of at least {threshold:g}, found {score:.3g}"
-                return no(own.check, Kind.OWN_CHECK, reason, score)
-            case _:
-                kind = type(said).__name__
-                raise TypeError(f"{own.name} returned {kind}, not a bool, number, text or Verdict")
-
-    return rule
+    found = shown(reply.content)
+    try:
+        with _aside():
+            said = _plain(own.function(reply, **arguments))
+    except BaseException as error:
+        reason = f"{own.name} raised {told(error)}{_line_of(error)}"
+        raise UnjudgeableError(Kind.CHECK_RAISED, reason) from error
+    match said:
+        case True:
+            return yes(own.check)
+        case False:
+            return no(own.check, Kind.OWN_CHECK, f"{own.name} says no of {found}")
+        case str():
+            return no(own.check, Kind.OWN_CHECK, said or f"{own.name} says no")
+        case Verdict():
+            return _own_verdict(said, own)
+        case int() | float():
+            score = _score(said, own.name)
+            if score >= threshold:
+                return yes(own.check, score)
+            reason = f"expected a score of at least {threshold:g}, found {score:.3g}"
+            return no(own.check, Kind.OWN_CHECK, reason, score)
+        case _:
+            kind = type(said).__name__
+            raise TypeError(f"{own.name} returned {kind}, not a bool, number, text or Verdict")
 
 
 @contextmanager
@@ -168,60 +192,6 @@ def _aside() -> Iterator[None]:
     """Send what somebody's code prints to where logs go: standard output is for results."""
     with redirect_stdout(sys.stderr):
         yield
-
-
-_IS_RUNNING: ContextVar[bool] = ContextVar("_IS_RUNNING", default=False)
-
-
-@contextmanager
-def _running() -> Iterator[None]:
-    token = _IS_RUNNING.set(True)
-    try:
-        yield
-    finally:
-        _IS_RUNNING.reset(token)
-
-
-def interrupt_own() -> None:
-    """End a function of somebody's that is running here; for handlers of signals.
-
-    Without that, one that never ends could be ended by nothing but `kill -9`.
-
-    Raises:
-        InterruptedError: There is one. It makes the trial `errored`; its reply is judged again.
-    """
-    if _IS_RUNNING.get():
-        raise InterruptedError("interrupted")
-
-
-def copied_reply(reply: ChatReply) -> ChatReply:
-    """Return a copy of a reply that may be changed, however deeply its messages are nested."""
-    return replace(
-        reply,
-        message=_copied(reply.message),
-        earlier=tuple(
-            Turn(reply=copied_reply(turn.reply), then=tuple(map(_copied, turn.then)))
-            for turn in reply.earlier
-        ),
-    )
-
-
-def _copied(value: JsonObject) -> JsonObject:
-    copy: JsonObject = {}
-    waiting: list[tuple[Any, Any]] = [(value, copy)]
-    while waiting:
-        original, target = waiting.pop()
-        items = original.items() if isinstance(original, dict) else enumerate(original)
-        for key, item in items:
-            holds = isinstance(item, dict | list)
-            new = ({} if isinstance(item, dict) else []) if holds else item
-            if isinstance(target, dict):
-                target[key] = new
-            else:
-                target.append(new)
-            if holds:
-                waiting.append((item, new))
-    return copy
 
 
 def _plain(said: object) -> object:
@@ -251,6 +221,10 @@ def _score(number: float, name: str) -> float:
 def _is_in(folder: Path, module: str) -> bool:
     place = folder.joinpath(*module.split("."))
     return place.with_name(f"{place.name}.py").is_file() or (place / "__init__.py").is_file()
+
+
+def _module(name: str, folder: Path | None) -> ModuleType:
+    return importlib.import_module(name) if folder is None else _of_folder(folder, name)
 
 
 def _of_folder(folder: Path, name: str) -> ModuleType:
@@ -356,13 +330,13 @@ def _not_imported(error: BaseException, module: str, folder: Path | None, where:
                 hint=f"a module of its own folder is imported as: from . import {error.name}",
             )
     return CheckError(
-        f"the module {module} cannot be imported: {one_line(_told(error), 200)}",
+        f"the module {module} cannot be imported: {one_line(told(error), 200)}",
         where=where,
         hint=f"it fails{_line_of(error)}" if _line_of(error) else "",
     )
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """Return an error as people know it: without the private name of the folder's package."""
     said = _PRIVATE.sub(lambda found: "" if found[1] else ".", str(error))
     return f"{type(error).__name__}: {said}".removesuffix(": ")

@@ -40,6 +40,8 @@ COMMANDS = {  # in the order in which one meets them
     "show": ("show:show", "Show replies and why they failed, one trial whole, or what ran."),
     "rank": ("rank:rank", "Say what does best over all tests, each test weighing the same."),
     "compare": ("compare:compare", "Say what differs from a baseline, and whether it got worse."),
+    "report": ("report:report", "Write one page from the map to the transcript."),
+    "watch": ("watch:watch", "Serve the report of a run that goes on, to this machine alone."),
     "export": ("export:export", "Write results for other programs: a row a cell, or a trial."),
     "import": ("import_:import_", "Read another tool's results into the store, beside new ones."),
     "validate": (

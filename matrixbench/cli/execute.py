@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.opening import OfFile, settings_of
+from matrixbench.cli.opening import OfFile, OfFileOrStore, settings_of
+from matrixbench.cli.report import Against, say_left_out
 from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json, say
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import UsageError
 from matrixbench.gated import execute as run
 from matrixbench.output.execute import print_summary, summary_json
 from matrixbench.output.progress import progress_for
+from matrixbench.output.report.making import write_report
 from matrixbench.output.text import console
 from matrixbench.run.settings import Mode
 
@@ -38,6 +41,12 @@ def execute(
     ] = False,
     trials: Trials = None,
     any_build: AnyBuild = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="PATH", help="Write the report of it as well, as `report` does."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the servers, run what is missing, and store each trial."""
@@ -65,9 +74,24 @@ def execute(
         print_summary(summary, console(sys.stdout))
         if summary.rejections:
             say(f"to look at them: {_showing(source)}")
+    if report is not None and summary.store is not None:
+        _write_report(source, report)
     if summary.interrupted and summary.remaining:
         say(f"to go on: {_continuing(source, trials, any_build=any_build)}")
     raise typer.Exit(summary.exit_code)
+
+
+def _write_report(source: OfFile, output: Path) -> None:
+    of_file = OfFileOrStore(
+        target=str(source.file),
+        where=source.where,
+        seed_offset=source.seed_offset,
+        store=source.store,
+    )
+    with of_file.results() as results:
+        left_out = write_report([Against().source(of_file.target, results)], output)
+    say(f"report: {output}")
+    say_left_out(left_out)
 
 
 def _mode(*, resume: bool, fresh: bool) -> Mode:

@@ -7,7 +7,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from matrixbench.checks.own import interrupt_own
+from matrixbench.checks.workers import at_ease, hurry
 from matrixbench.cli.shared import InterruptedByUser
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ def stopping() -> Iterator[asyncio.Event]:
     # Not `loop.add_signal_handler`: that waits for the loop, which somebody's check may hold up.
     def handle(_signal: int, _frame: object) -> None:
         loop.call_soon_threadsafe(on_signal)
-        interrupt_own()
+        hurry()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    at_ease()  # not at the end: a function may run until then
     before = {number: signal.getsignal(number) for number in signals}
     for number in signals:
         signal.signal(number, handle)

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 PREVIOUS = "previous"
 """The newest build of a launch before the present one."""
 
+_AT_CHECKS = frozenset({Kind.CHECK_RAISED, Kind.CHECK_TIMEOUT})
+"""Why a reply that is there has no verdict: one of the user's own checks is to be mended."""
+
 _LOOKS = (Look.ONCE, Look.ANY)
 """What may be asked for."""
 
@@ -260,7 +263,7 @@ def _trials(results: Results, cell: ResultCell, asked: int) -> Trials:
         missing=frozenset(cell.first_seed + trial for trial in lacking),
         rejected=tally.outcomes[Outcome.REJECTED],
         errored=tally.outcomes[Outcome.ERRORED],
-        raised=sum(n for (kind, _), n in tally.errors.items() if kind == Kind.CHECK_RAISED),
+        raised=sum(n for (kind, _), n in tally.errors.items() if kind in _AT_CHECKS),
         never_asked=sum(not tally.unmeasured >> trial & 1 for trial in lacking),
         adaptive=cell.until is not None,
         first_seed=cell.first_seed,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import UsageError
 from matrixbench.importers.tool_bench import theirs
+from matrixbench.output.transcript import transcript_json
 from matrixbench.records import Outcome
 from matrixbench.results.tables import (
     COLUMNS,
@@ -26,7 +27,7 @@ from matrixbench.safe_text import for_csv, for_json
 from matrixbench.spec.axes import MODEL_AXES, Level, cell_name, label, level_of, varying_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from matrixbench.records import JsonObject
@@ -42,7 +43,33 @@ class ExportFormat(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     TOOL_BENCH = "tool-bench"
+    JUNIT = "junit"
+    MARKDOWN = "markdown"
 
+
+GATES = {ExportFormat.JUNIT, ExportFormat.MARKDOWN}
+"""Formats that are no rows: the gate's verdict, and what a pull request is told."""
+
+_SUFFIXES = {
+    ".jsonl": ExportFormat.JSONL,
+    ".ndjson": ExportFormat.JSONL,
+    ".csv": ExportFormat.CSV,
+    ".xml": ExportFormat.JUNIT,
+    ".md": ExportFormat.MARKDOWN,
+}
+
+TEXT_COLUMNS: Mapping[str, str] = {
+    "request": "What was sent, but for model and seed; missing where it was not kept.",
+    "content": "The reply's text; missing where it has none, and where no reply came.",
+    "reasoning": "Its reasoning.",
+    "tool_calls": "Its calls: `name`, `arguments` as the model wrote them, `id`.",
+    "earlier": "The turns of a conversation before it, each with what was sent after it in `then`.",
+    "turn_limit": "Whether the conversation was stopped at `max_turns`.",
+    "attempts": "Answers that are kept beside the replies: `kind`, `reason`, `body` as it came.",
+    "verdicts": "What each check said: `check`, `passed`, `kind`, `reason`, `score`.",
+    "notes": "What was noticed of the reply whatever its checks say.",
+}
+"""What stands in the columns that `--replies` adds to a trial's."""
 
 _TOOL_BENCH_AXES = {"backend", "model", "temperature", "test"}
 
@@ -59,10 +86,10 @@ def format_for(name: str | None, output: Path | None) -> ExportFormat:
             return ExportFormat(name)
         except ValueError:
             raise UsageError(f"there is no format «{name}»", hint=f"formats are {known}") from None
-    if output is None or output.suffix in {".jsonl", ".ndjson"}:
+    if output is None:
         return ExportFormat.JSONL
-    if output.suffix == ".csv":
-        return ExportFormat.CSV
+    if output.suffix in _SUFFIXES:
+        return _SUFFIXES[output.suffix]
     raise UsageError(
         f"the suffix of «{output}» says no format", hint=f"name one with --format: {known}"
     )
@@ -73,6 +100,7 @@ def exported(
     form: ExportFormat,
     *,
     trials: bool = False,
+    replies: bool = False,
     ks: Sequence[int] = DEFAULT_K,
     interval: IntervalKind = IntervalKind.WILSON,
 ) -> Iterator[str]:
@@ -82,20 +110,28 @@ def exported(
     with `trials`, `tables.TRIAL_COLUMNS`. A value that is missing is null in JSON and empty in
     CSV; it is never NaN.
 
+    Args:
+        replies: One row a trial, with all texts: what was sent, said and judged.
+
     Raises:
         UsageError: The format has no rows for trials.
         StoreError: The store cannot be read.
     """
     if form is ExportFormat.TOOL_BENCH:
-        if trials:
+        if trials or replies:
             raise UsageError("the format tool-bench has one line a cell, not one a trial")
         yield from _json_lines(tool_bench_rows(results))
         return
-    rows = trial_rows(results) if trials else cell_rows(results, ks, interval)
+    if trials or replies:
+        rows = trial_rows(results, replies=replies)
+        names = [*TRIAL_COLUMNS, *(TEXT_COLUMNS if replies else ())]
+    else:
+        rows = cell_rows(results, ks, interval)
+        names = cell_columns(ks)
     if form is ExportFormat.JSONL:
         yield from _json_lines(rows)
     else:
-        columns = [*results.axes, *(TRIAL_COLUMNS if trials else cell_columns(ks))]
+        columns = [*results.axes, *names]
         yield from _csv_lines(columns, rows)
 
 
@@ -133,12 +169,16 @@ def cell_rows(
         yield {name: _plain(record.get(name)) for name in names}
 
 
-def trial_rows(results: Results) -> Iterator[JsonObject]:
-    """Yield one row a trial, in the order in which they were stored."""
+def trial_rows(results: Results, *, replies: bool = False) -> Iterator[JsonObject]:
+    """Yield one row a trial, in the order in which they were stored; with its texts if asked."""
     for cell, row in results.rows():
         coordinates = cell.coordinates
         axes = {axis: _plain(coordinates.get(axis)) for axis in results.axes}
-        yield {**axes, **trial_record(cell, row)}
+        texts: JsonObject = {}
+        if replies:
+            transcript = results.opened_store.transcript(row.id, checks=cell.checks)
+            texts = {"request": transcript.body, **transcript_json(transcript)}
+        yield {**axes, **trial_record(cell, row), **texts}
 
 
 def trial_record(cell: ResultCell, row: TrialRow) -> JsonObject:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
+from matrixbench.checks.workers import beside
 from matrixbench.errors import ModelError, ServerError
 from matrixbench.plan.cells import NOTHING
 from matrixbench.plan.planner import CellWork, launch_work
@@ -237,14 +238,14 @@ class Stopping:
     async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
         """Count a trial, and hand it on."""
         if counts := self._counts.get(trial.key.cell):
-            self._count(counts, trial)
+            await self._count(counts, trial)
         await self.sink.put(trial, body)
 
-    def _count(self, counts: _CellCounts, trial: Trial) -> None:
+    async def _count(self, counts: _CellCounts, trial: Trial) -> None:
         for place, digest in enumerate(self.judges.cells[trial.key.cell]):
             outcome = trial.judgement.outcome
             if trial.reply is not None and digest != trial.checks:
-                outcome = self.judges.judge(digest, trial.reply)
+                outcome = await beside(self.judges.judge, digest, trial.reply)
             counts.n[place] += outcome is not Outcome.ERRORED
             counts.passes[place] += outcome is Outcome.PASSED
         before, counts.enough = counts.enough, self._reached(counts)

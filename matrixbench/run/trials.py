@@ -537,7 +537,9 @@ class BatchRun:
         batch = self._batch
         checks = self._prompts.checks_of(task.cell)
         judgement = (
-            checks.judge(answer) if isinstance(answer, ChatReply) else Judgement.of_refusal(answer)
+            await checks.judge_beside(answer)
+            if isinstance(answer, ChatReply)
+            else Judgement.of_refusal(answer)
         )
         trial = Trial(
             key=TrialKey(

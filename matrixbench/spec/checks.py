@@ -305,6 +305,9 @@ class PythonCheck(CheckPart):
     threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The score from which on the check holds, where the function returns a number."""
 
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How long the function may take for one reply; 10 seconds unless it is given."""
+
 
 def _installed(schema: dict[str, Any]) -> None:
     """Let an editor complete the checks that are installed."""
@@ -323,6 +326,9 @@ class NamedCheck(CheckPart):
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The score from which on the check holds, where the function returns a number."""
+
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How long the function may take for one reply; 10 seconds unless it is given."""
 
 
 class SameAsCheck(CheckPart):

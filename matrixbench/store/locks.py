@@ -154,6 +154,22 @@ class ExperimentLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a process executes the experiment at this moment."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared, so that two who ask do not take each other for the executor.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _TAKEN
+        finally:
+            os.close(descriptor)
+        return False
+
     def _take(self, descriptor: int) -> None:
         if not _try_lock(descriptor, self.path):
             raise _taken(descriptor, self.path, self._experiment)

@@ -340,7 +340,8 @@ _VERDICTS = f"""
 """
 
 _NEWEST = f"""
-    SELECT trial.id, trial.cell, trial.launch, verdict.checks, verdict.kind IS 'check_raised'
+    SELECT trial.id, trial.cell, trial.launch, verdict.checks,
+        coalesce(verdict.kind IN ('check_raised', 'check_timeout'), 0)
     {_WANTED} {_COUNTING}
     WHERE trial.outcome IS NULL
 """
@@ -349,7 +350,7 @@ _UNJUDGED = f"""
     SELECT trial.id {_WANTED}
     WHERE trial.outcome IS NULL AND coalesce(
         (
-            SELECT kind IS 'check_raised' FROM verdict
+            SELECT coalesce(kind IN ('check_raised', 'check_timeout'), 0) FROM verdict
             WHERE verdict.trial = trial.id AND verdict.checks = wanted.checks
             ORDER BY turn DESC LIMIT 1
         ),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from matrixbench.checks.judge import Checks, compile_checks
-from matrixbench.checks.own import copied_reply
+from matrixbench.checks.workers import LOST_AFTER, stop_worker
 from matrixbench.errors import CheckError, ExitCode
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Timing, Turn
 from matrixbench.spec.checks import PythonCheck
@@ -16,8 +19,6 @@ from matrixbench.spec.paths import Origin
 from matrixbench.spec.yaml_source import Place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matrixbench.checks.own import CheckResult, OwnCheck
 
 MODULE = """\
@@ -64,6 +65,31 @@ def scalar(reply, what):
 async def slow(reply):
     return True
 
+def interrupts(reply):
+    raise KeyboardInterrupt
+
+def cancels(reply):
+    import asyncio
+    raise asyncio.CancelledError("odd")
+
+class Odd(BaseException):
+    pass
+
+def is_odd(reply):
+    raise Odd
+
+def dies(reply):
+    import os
+    os._exit(3)
+
+def sleeps(reply):
+    import time
+    time.sleep(3600)
+
+def backtracks(reply):
+    import re
+    return bool(re.match("(a+)+$", "a" * 64 + "b"))
+
 class Nested:
     @staticmethod
     def fine(reply):
@@ -87,10 +113,28 @@ def compiled(folder: Path | None, name: str, **more: Any) -> Checks:
     return compile_checks([check], origin=origin)
 
 
+PARIS = ChatReply(message={}, content="It is Paris.", timing=Timing(latency_s=1.0))
+
+DEEP = """\
+def is_whole(reply):
+    for message in (reply.message, reply.earlier[0].reply.message):
+        depth, inner = 0, message["odd"]
+        while inner:
+            depth, inner = depth + 1, inner["x"][0]
+        if depth != 5_000 or message["role"] != "assistant":
+            return "another depth"
+    return reply.earlier[0].then == ({"content": "?"},)
+"""
+
+
 def judge(folder: Path | None, name: str, **more: Any) -> Judgement:
     """Return what a check of one's own makes of a reply about Paris."""
-    reply = ChatReply(message={}, content="It is Paris.", timing=Timing(latency_s=1.0))
-    return compiled(folder, name, **more).judge(reply)
+    return compiled(folder, name, **more).judge(PARIS)
+
+
+def judge_reply(folder: Path, name: str, reply: ChatReply) -> Judgement:
+    """Return what a check of one's own makes of a reply."""
+    return compiled(folder, name).judge(reply)
 
 
 @pytest.mark.parametrize(
@@ -265,14 +309,85 @@ def test_a_function_that_leaves_the_process_does_not_end_the_run(folder: Path) -
     assert judgement.reason.startswith("mine:leaves raised SystemExit: 3 at mine.py:")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("interrupts", "mine:interrupts raised KeyboardInterrupt at mine.py:"),
+        ("cancels", "mine:cancels raised CancelledError: odd at mine.py:"),
+        ("is_odd", "mine:is_odd raised Odd at mine.py:"),
+        ("dies", "mine:dies ended its process with exit status 3"),
+    ],
+)
+def test_nothing_that_a_function_raises_is_taken_for_the_users_signal(
+    folder: Path, name: str, said: str
+) -> None:
+    """Neither an interruption nor a cancellation nor the end of its process; others go on."""
+    judgement = judge(folder, f"mine:{name}")
+    assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.CHECK_RAISED)
+    assert judgement.reason.startswith(said)
+    assert judge(folder, "mine:quotes").outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("name", ["sleeps", "backtracks"])
+def test_a_function_that_does_not_end_is_ended(folder: Path, name: str) -> None:
+    """The trial is errored, also under a `not`, and after three in a row it is not asked again."""
+    checks = compiled(folder, f"mine:{name}", timeout_s=0.1)
+    for _ in range(LOST_AFTER):
+        judgement = checks.judge(PARIS)
+        assert (judgement.outcome, judgement.kind) == (Outcome.ERRORED, Kind.CHECK_TIMEOUT)
+        assert judgement.reason == f"mine:{name} did not end in 0.1 s"
+    assert checks.judge(PARIS).reason == (
+        f"mine:{name} did not end 3 times in a row, and was not asked again"
+    )
+    assert judge(folder, "mine:quotes").outcome is Outcome.PASSED
+
+
+def test_a_function_that_changed_after_it_was_read_is_not_asked(folder: Path) -> None:
+    """Its verdict would go under the digest of another text."""
+    checks = compiled(folder, "mine:quotes")
+    (folder / "mine.py").write_text("def quotes(reply): return False\n", encoding="utf-8")
+    judgement = checks.judge(PARIS)
+    assert judgement.kind is Kind.CHECK_RAISED
+    assert judgement.reason.startswith("mine:quotes was changed after it was read")
+
+
+def test_the_worker_ends_with_its_process(folder: Path) -> None:
+    """Also where that is killed while a function runs."""
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from tests.checks.test_own import judge\n"
+        "judge(Path(sys.argv[1]), 'mine:lasts')"
+    )
+    (folder / "mine.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def lasts(reply):\n"
+        "    with Path(__file__).with_name('alive').open('w') as alive:\n"
+        "        print('x', file=alive, flush=True)\n"
+        "        time.sleep(3600)\n",
+        encoding="utf-8",
+    )
+    os.mkfifo(folder / "alive")
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), str(Path(__file__).parents[2])]
+        ) as process,
+        (folder / "alive").open() as alive,
+    ):
+        assert alive.readline() == "x\n"
+        process.kill()
+        assert alive.read() == ""  # its end, which comes when the worker is gone
+
+
 def test_what_a_function_prints_is_kept_from_the_results(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It goes to standard error, so that `--json` stays JSON; so does what its module prints."""
+    stop_worker()  # the next one has the standard error of this test
     module = folder / "mine.py"
     module.write_text(module.read_text("utf-8") + '\nprint("said at import")\n', encoding="utf-8")
     assert judge(folder, "mine:prints").outcome is Outcome.PASSED
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
+    stop_worker()
     assert (out, err) == ("", "said at import\nsaid by a check\n")
 
 
@@ -303,10 +418,8 @@ def test_a_function_is_given_a_copy_however_deep_the_reply_is_nested(folder: Pat
     judgement = compiled(folder, "mine:spoils", arguments={"words": []}).judge(reply)
     assert judgement.outcome is Outcome.PASSED
     assert message["role"] == "assistant"
-    copy = copied_reply(reply)
-    assert copy.message.keys() == message.keys()
-    assert copy.earlier[0].then == earlier.then
-    assert copy.message is not message
+    (folder / "mine.py").write_text(DEEP, encoding="utf-8")
+    assert judge_reply(folder, "mine:is_whole", reply).reason == ""
 
 
 def test_a_verdict_of_a_kind_that_is_none_is_the_functions_fault(folder: Path) -> None:

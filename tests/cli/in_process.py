@@ -25,6 +25,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, BinaryIO
 
+from matrixbench.checks.workers import stop_worker
 from matrixbench.cli import main
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ def run_here(
             _handlers(),
             _streams(out, err),
         ):
+            stop_worker()  # a process has a worker of its own, with its streams and environment
             code = contextvars.copy_context().run(_main, words)
             _wait_for_threads(threads)
+            stop_worker()
             code = _flushed(code)
         printed = _text(out) if read else ""
         return CompletedProcess(["matrixbench", *words], code, printed, _text(err))

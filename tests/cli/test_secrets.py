@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.output.report.reading import read_report
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,7 +43,9 @@ LATER = [
     ("show", "exp.yaml", "--launch"),
     ("export", "exp.yaml", "-o", "rows.jsonl"),
     ("export", "exp.yaml", "-o", "rows.csv"),
+    ("export", "exp.yaml", "--replies", "-o", "replies.jsonl"),
     ("chart", "exp.yaml", "-o", "chart.svg"),
+    ("report", "exp.yaml", "-o", "report.html"),
     ("doctor", "exp.yaml", "--json"),
     # Nobody answers any more.
     ("execute", "exp.yaml", "--fresh"),
@@ -145,6 +149,8 @@ def test_a_key_is_written_nowhere(cli: CommandLine, write: Write, url: str, more
     assert len(trials(cli)) == 7
     everything = "".join(done.stdout + done.stderr for done in said).encode()
     everything += b"".join(path.read_bytes() for path in cli.folder.rglob("*") if path.is_file())
+    if "api_key_env" in more and not cli.apart:
+        everything += json.dumps(read_report(cli.folder / "report.html").records).encode()
     header = b64encode(f"me:{KEY}".encode())
     for secret in (KEY.encode(), quoted.encode(), KEY[3:20].encode(), header):
         assert secret not in everything

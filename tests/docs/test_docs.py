@@ -35,6 +35,8 @@ COMMANDS = (  # in the order of the overview: what is needed first, first
     "show",
     "rank",
     "compare",
+    "report",
+    "watch",
     "export",
     "import",
     "validate",

@@ -1,0 +1,1 @@
+"""The report: one page from the map to the transcript, and what it is made of."""
