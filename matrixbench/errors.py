@@ -71,6 +71,10 @@ class Problem:
         return "; ".join(part.rstrip(".") for part in str(self).split("\n  "))
 
 
+PROBLEMS_SHOWN = 20
+"""So many problems of one file are printed; one mistake of a script may be made in each line."""
+
+
 class SpecError(MatrixbenchError):
     """The experiment file is wrong; holds every problem at once, in the file's order."""
 
@@ -86,9 +90,12 @@ class SpecError(MatrixbenchError):
 
     @property
     def messages(self) -> Sequence[str]:
-        """Each problem, and how many there are."""
-        several = [f"{len(self.problems)} problems"] if len(self.problems) > 1 else []
-        return [*map(str, self.problems), *several]
+        """Each problem, the first ones only where there are many, and how many there are."""
+        count = len(self.problems)
+        told = [str(problem) for problem in self.problems[:PROBLEMS_SHOWN]]
+        if count > PROBLEMS_SHOWN:
+            return [*told, f"{count:,} problems: these are the first {PROBLEMS_SHOWN}"]
+        return [*told, f"{count} problems"] if count > 1 else told
 
 
 class UsageError(MatrixbenchError):

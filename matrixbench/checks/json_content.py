@@ -23,7 +23,7 @@ from matrixbench.checks.verdicts import (
 )
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
-from matrixbench.spec.wording import Missing, ValuePathError, look_up, parse_path, write_path
+from matrixbench.spec.value_paths import Nowhere, ValuePathError, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, JsonObject, Verdict
     from matrixbench.spec.checks import JsonContent
-    from matrixbench.spec.wording import Step
+    from matrixbench.spec.value_paths import Step
 
 TOO_DEEP = "nested too deeply to be held against the schema"
 
@@ -399,7 +399,7 @@ def _at_path(steps: Sequence[Step], match: Match) -> Match:
 
     def matches(value: Any) -> str | None:
         found = look_up(value, steps)
-        if isinstance(found, Missing):
+        if isinstance(found, Nowhere):
             there = f"{one_line(write_path(found.at), 24)} is " if found.at else ""
             return f"{name}: expected a value, found none: {there}{shown(found.found, 40)}"
         reason = match(found)

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -133,9 +134,48 @@ class InterruptedByUser(BaseException):
     """Ctrl-C outside a run; not a KeyboardInterrupt, which typer would turn into exit code 1."""
 
 
+_AT_A_TIME = 64 * 1024
+
+
 def print_json(value: object) -> None:
-    """Print a result for a machine; on a terminal, too, what a model wrote stays text."""
-    put_data(for_json(json.dumps(value, ensure_ascii=False, indent=2, default=_damaged)))
+    """Print a result for a machine; on a terminal, too, what a model wrote stays text.
+
+    An iterator in it is a list that is written as its items come, so that it may be larger than
+    memory. It stands in another one, or in a dict that holds one.
+    """
+    waiting: list[str] = []
+    letters = 0
+    for part in json_parts(value):
+        waiting.append(part)
+        letters += len(part)
+        if letters >= _AT_A_TIME:
+            if not put_data(for_json("".join(waiting)), nl=False):
+                return
+            waiting.clear()
+            letters = 0
+    put_data(for_json("".join(waiting)))
+
+
+def json_parts(value: object, margin: str = "\n") -> Iterator[str]:
+    """Yield the JSON of a value as `json.dumps` with an indent of 2 writes it, bit by bit."""
+    inner = f"{margin}  "
+    if isinstance(value, Iterator):
+        before = f"[{inner}"
+        for item in value:
+            yield before
+            yield from json_parts(item, inner)
+            before = f",{inner}"
+        yield "[]" if before[0] == "[" else f"{margin}]"
+    elif isinstance(value, dict) and any(isinstance(item, Iterator) for item in value.values()):
+        before = f"{{{inner}"
+        for key, item in value.items():
+            yield f"{before}{json.dumps(key, ensure_ascii=False)}: "
+            yield from json_parts(item, inner)
+            before = f",{inner}"
+        yield f"{margin}}}"
+    else:
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=_damaged)
+        yield text.replace("\n", margin)  # no text in JSON has a line break of its own
 
 
 def _damaged(value: object) -> NoReturn:

@@ -223,10 +223,13 @@ def moment(seconds: float) -> str:
 
 
 def replies_json(experiment: str, cells: Iterable[ShownCell]) -> JsonObject:
-    """Return the replies of cells: for each its counts, and `replies` with their `count`."""
+    """Return the replies of cells: for each its counts, and `replies` with their `count`.
+
+    Lists are iterators, for `print_json` writes what comes before the next reply is read.
+    """
     return {
         "experiment": experiment,
-        "cells": [
+        "cells": (
             {
                 **_cell(shown.cell),
                 "trials": shown.trials,
@@ -235,10 +238,10 @@ def replies_json(experiment: str, cells: Iterable[ShownCell]) -> JsonObject:
                 "one_reply": shown.one_reply,
                 "seeds_ignored": shown.seeds_ignored or None,
                 "left_out": shown.left_out,
-                "replies": [_shown_reply(reply) for reply in shown.shown],
+                "replies": map(_shown_reply, shown.shown),
             }
             for shown in cells
-        ],
+        ),
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from matrixbench.errors import StoreError
-from matrixbench.records import Judgement, Kind, Outcome, Refusal
+from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal
 from matrixbench.store.connection import connect_writing, one_transaction, transaction, translated
 from matrixbench.store.encoding import (
     ATTEMPT_COLUMNS,
@@ -225,8 +226,17 @@ GROUP = 512
 BACKLOG = 4096
 """Trials that may wait to be written before `put` makes its caller wait."""
 
+GROUP_BYTES = 4_000_000
+"""Size of the trials in one transaction, about, at most: so much is encoded at a time."""
+
+BACKLOG_BYTES = 32_000_000
+"""Size of the trials that may wait, about; replies can be long, and then few of them are much."""
+
 CHECKPOINT_TRIALS = 8192
 """How many trials the log may gather before it is worked into the file."""
+
+CHECKPOINT_BYTES = 64_000_000
+"""How large these trials may be together."""
 
 _LAST_CHECKPOINT_TIMEOUT_MS = 1000
 
@@ -238,6 +248,7 @@ class _Entry:
     trial: Trial
     body: JsonObject | None
     build: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +272,48 @@ def _without_answer(trial: Trial, error: Exception) -> Trial:
     return replace(
         trial, reply=None, refusal=refusal, judgement=Judgement.of_refusal(refusal), checks=""
     )
+
+
+_NODE = 100
+"""Bytes that a dict, a list or a number of a message takes, about."""
+
+
+def answer_size(trial: Trial) -> int:
+    """Return how many bytes a trial's answer takes in memory, about.
+
+    The request's body does not count: its texts are the experiment's, which holds them anyway.
+    """
+    answer = trial.reply or trial.refusal
+    if answer is None:
+        return 0
+    size = _size_of_answer(answer)
+    for turn in answer.earlier:
+        size += _size_of_answer(turn.reply) + _bytes_of(turn.then)
+    return size
+
+
+def _size_of_answer(answer: ChatReply | Refusal) -> int:
+    size = sum(_bytes_of(attempt.body) for attempt in answer.attempts) if answer.attempts else 0
+    if isinstance(answer, Refusal):
+        return size + _bytes_of(answer.body)
+    if answer.view is not None:
+        size += _bytes_of(answer.view.prompt) + _bytes_of(answer.view.output)
+    return size + _bytes_of(answer.message)
+
+
+def _bytes_of(value: Any) -> int:
+    size, values = 0, [value]
+    while values:  # no recursion: what a server sends may be nested as deep as it likes
+        value = values.pop()
+        if isinstance(value, str):
+            size += sys.getsizeof(value)
+        else:
+            size += _NODE
+            if isinstance(value, dict):
+                values += value.values()
+            elif isinstance(value, list | tuple):
+                values += value
+    return size
 
 
 _Item: TypeAlias = "_Entry | _Job"
@@ -291,7 +344,8 @@ class Writer:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._room = threading.Condition()
         self._requests: set[str] = set()
-        self._unchecked = 0
+        self._waiting_bytes = 0
+        self._unchecked = self._unchecked_bytes = 0
         self._closed = False
         self._ended = False
         try:
@@ -339,14 +393,18 @@ class Writer:
             self._end()
             self._run.result()
 
+    @property
+    def _full(self) -> bool:
+        return self.backlog >= BACKLOG or self._waiting_bytes >= BACKLOG_BYTES
+
     async def put(self, trial: Trial, body: JsonObject | None = None) -> None:
-        """Hand over a trial; wait only while too many wait already.
+        """Hand over a trial; wait only while too many, or too large ones, wait already.
 
         Raises:
             StoreError: The writer has failed.
             ValueError: No launch was started on the trial's build.
         """
-        while self.backlog >= BACKLOG and not self._ended:
+        while self._full and not self._ended:
             await asyncio.to_thread(self._await_room)
         self.offer(trial, body)
 
@@ -361,7 +419,10 @@ class Writer:
         number = self._builds.get(trial.key.build)
         if number is None:
             raise ValueError(f"no launch was started on build {trial.key.build!r}")
-        self._queue.put(_Entry(trial, body, number))
+        size = answer_size(trial)
+        with self._room:
+            self._waiting_bytes += size
+        self._queue.put(_Entry(trial, body, number, size))
 
     def start_launch(self, record: LaunchRecord) -> int:
         """Write down a launch run and its build; return the store's number for it.
@@ -418,7 +479,7 @@ class Writer:
 
     def _await_room(self) -> None:
         with self._room:
-            self._room.wait_for(lambda: self.backlog < BACKLOG or self._ended)
+            self._room.wait_for(lambda: not self._full or self._ended)
 
     # What follows runs in the writer's thread.
 
@@ -442,6 +503,7 @@ class Writer:
         if entries:
             self._store(entries)
             with self._room:
+                self._waiting_bytes -= sum(entry.size for entry in entries)
                 self._room.notify_all()
         if job is None:
             return True
@@ -453,12 +515,14 @@ class Writer:
         return True
 
     def _take(self) -> tuple[list[_Entry], _Job | None]:
-        """Wait for something to write; return all trials that wait, and a job that ends them."""
+        """Wait for something to write; return a group of what waits, and a job that ends it."""
         entries: list[_Entry] = []
+        size = 0
         item = self._queue.get()
         while isinstance(item, _Entry):
             entries.append(item)
-            if len(entries) == GROUP:
+            size += item.size
+            if len(entries) == GROUP or size >= GROUP_BYTES:
                 return entries, None
             try:
                 item = self._queue.get_nowait()
@@ -487,7 +551,8 @@ class Writer:
                 group.insert(self._connection)
                 insert_requests(self._connection, bodies)
             self._unchecked += len(entries)
-            if self._unchecked >= CHECKPOINT_TRIALS:
+            self._unchecked_bytes += sum(entry.size for entry in entries)
+            if self._unchecked >= CHECKPOINT_TRIALS or self._unchecked_bytes >= CHECKPOINT_BYTES:
                 self._checkpoint("PASSIVE")
         self._requests.update(bodies)
         if self._on_stored is not None:
@@ -506,4 +571,4 @@ class Writer:
         """Work the log into the file; what a reader still needs stays for the next time."""
         with self._lock:
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        self._unchecked = 0
+        self._unchecked = self._unchecked_bytes = 0

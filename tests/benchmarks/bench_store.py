@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,25 @@ async def _write_beside_work(path: Path, count: int) -> None:
     _say_groups(groups)
 
 
+def write_long(path: Path, count: int) -> None:
+    """Write replies of 200 KB, handed over as fast as they can be made."""
+    asyncio.run(_write_long(path, min(count, 3_000)))
+
+
+async def _write_long(path: Path, count: int) -> None:
+    with open_store(path, create=True) as store:
+        with store.writer() as writer:
+            launch = await asyncio.to_thread(writer.start_launch, _launch())
+            started = time.perf_counter()
+            for number in range(count):
+                text = f"{number:<10}" * 20_000
+                said = {"role": "assistant", "content": text}
+                reply = ChatReply(message=said, content=text, timing=Timing(latency_s=0.4))
+                await writer.put(replace(_trial(number, launch), reply=reply), BODY)
+        seconds = time.perf_counter() - started
+    _say("replies of 200 KB stored", count, seconds)
+
+
 def fill(path: Path, count: int) -> None:
     """Make a store with one trial in each of `count` cells."""
     with open_store(path, create=True) as store, store.writer() as writer:
@@ -201,6 +221,7 @@ def main() -> None:
         for part, path in (
             (write, full),
             (write_beside_work, Path(made, "beside.db")),
+            (write_long, Path(made, "long.db")),
             (fill, big),
             (progress, big),
             (trials, big),

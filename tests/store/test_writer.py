@@ -6,13 +6,15 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from matrixbench.errors import StoreError
+from matrixbench.records import Attempt, Turn
 from matrixbench.store.locks import WriteLock
-from matrixbench.store.writer import BACKLOG, GROUP, Writer
+from matrixbench.store.writer import BACKLOG, BACKLOG_BYTES, GROUP, GROUP_BYTES, Writer, answer_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tests.store.conftest import Make
 
 
-def count(path: Path) -> int:
+def count_trials(path: Path) -> int:
     """Return how many trials another connection sees."""
     with closing(sqlite3.connect(path)) as connection:
         (number,) = connection.execute("SELECT count(*) FROM trial").fetchone()
@@ -39,7 +41,7 @@ def test_trials_are_reported_after_their_commit(
 
     def on_stored(trials: Sequence[Trial]) -> None:
         reported.extend(trial.key.seed for trial in trials)
-        seen.append(count(path) - len(reported))
+        seen.append(count_trials(path) - len(reported))
 
     with store.writer(on_stored) as writer:
         for seed in range(1200):
@@ -77,7 +79,43 @@ async def test_put_waits_while_too_many_wait(
             assert not stored.is_set()
         await waiting
     await asyncio.to_thread(writer.close)
-    assert count(path) == BACKLOG + GROUP + 1
+    assert count_trials(path) == BACKLOG + GROUP + 1
+
+
+async def test_put_waits_while_too_much_waits(
+    store: Store, path: Path, make: Make, launch: int
+) -> None:
+    """Few long replies fill the backlog as many short ones do, and go to the disk bit by bit."""
+    groups: list[int] = []
+    long = "x" * (GROUP_BYTES // 4)
+    count = BACKLOG_BYTES // len(long)
+    writer = store.writer(lambda trials: groups.append(sum(map(answer_size, trials))))
+    with closing(WriteLock(path)) as lock:
+        with lock:
+            for seed in range(count):
+                writer.offer(make.trial(launch, seed=seed, reply=make.reply(long)))
+            waiting = asyncio.create_task(writer.put(make.trial(launch, "c2")))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+    await asyncio.to_thread(writer.close)
+    assert count_trials(path) == count + 1
+    assert max(groups) < GROUP_BYTES + 2 * len(long)
+
+
+def test_the_size_of_a_trial_is_that_of_its_texts(make: Make, launch: int) -> None:
+    """Earlier turns, other answers and refusals hold texts too; letters beyond Latin take more."""
+    long = "x" * 10_000
+    said = make.reply(long)
+    plain = answer_size(make.trial(launch, reply=said))
+    assert 10_000 <= plain < 12_000
+    assert answer_size(make.trial(launch, reply=make.reply("東" * 10_000))) > 20_000
+    attempts = (Attempt(kind=None, reason="", body=long),)
+    turn = Turn(reply=said, then=({"role": "user", "content": long},))
+    whole = make.reply(long, attempts=attempts, earlier=(turn,))
+    assert 40_000 <= answer_size(make.trial(launch, reply=whole)) < 44_000
+    refusal = replace(make.errored(), body=long, attempts=attempts, earlier=(turn,))
+    assert 40_000 <= answer_size(make.trial(launch, refusal=refusal)) < 44_000
 
 
 def test_a_failure_stops_the_writer_and_is_told(
@@ -101,7 +139,7 @@ def test_a_failure_stops_the_writer_and_is_told(
     with pytest.raises(StoreError):
         writer.close()
     assert reported == [1]
-    assert count(path) == 1
+    assert count_trials(path) == 1
 
 
 async def test_a_failure_wakes_who_waits(store: Store, path: Path, make: Make, launch: int) -> None:
@@ -128,7 +166,7 @@ def test_a_bug_is_not_taken_for_the_stores_fault(
     writer.offer(make.trial(launch, seed=2), {"messages": object()})
     with pytest.raises(TypeError):
         writer.close()
-    assert count(path) == 1
+    assert count_trials(path) == 1
 
 
 def test_an_error_inside_is_not_hidden_by_the_writers(
