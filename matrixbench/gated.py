@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matrixbench.store.database import Store
 
 NOTES_SHOWN = 20
-"""What is wrong with a file, or doubtful, as far as a plan notes it one by one."""
+"""So many things that are wrong with a file, or doubtful, are noted by a plan one by one."""
 
 
 async def execute(

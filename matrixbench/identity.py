@@ -1,8 +1,4 @@
-"""How deep JSON is nested: what is read has to be masked, judged, stored and shown as well.
-
-Each of those goes down level by level, and Python ends a program that goes down a thousand. No chat
-server has a reason to send a reply that comes near; what does is refused as a whole.
-"""
+"""What makes an id: JSON in one form, digests of it and of files; and how deep JSON may be."""
 
 from __future__ import annotations
 
@@ -77,7 +73,12 @@ def file_sha256(path: Path) -> str:
 
 
 DEEPEST = 128
-"""How many lists and objects may stand within each other."""
+"""How many lists and objects may stand within each other.
+
+What is read has to be masked, judged, stored and shown as well. Each of those goes down level by
+level, and Python ends a program that goes down a thousand. No chat server has a reason to send a
+reply that comes near: what does is refused as a whole.
+"""
 
 _OUTSIDE_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 

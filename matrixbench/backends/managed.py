@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, ask_watching, rendered
-from matrixbench.backends.process import ServerProcess, free_port, shorten
+from matrixbench.backends.process import ServerProcess, free_port, shorten_log
 from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal
@@ -345,7 +345,7 @@ class ManagedSession(RestartingSession):
             return None
         self._asked += 1
         if self._asked % LOG_SEEN_EVERY == 0:
-            await asyncio.to_thread(shorten, process.command.log)
+            await asyncio.to_thread(shorten_log, process.command.log)
         pages = (f"{self._url}{self._recipe.ready_path}", f"{self._url}/v1/models")
         answer = await ask_watching(self._chats[-1], request, pages=pages, root=self._url)
         self._hung = isinstance(answer, Refusal) and answer.kind is Kind.SERVER_HUNG

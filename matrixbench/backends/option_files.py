@@ -252,9 +252,6 @@ def _quoted(text: str) -> str:
     return written.getvalue()
 
 
-# What is in them.
-
-
 def file_contents(files: Sequence[OptionFile], hashes: FileHashes) -> dict[str, str]:
     """Return option and path → the digest of what is there, of files that may decide an answer.
 

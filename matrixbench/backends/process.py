@@ -21,36 +21,6 @@ from matrixbench.safe_files import open_own
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-LONGEST_BYTES = 64 << 20
-"""Some 10,000 requests of a llama-server that tells most, 60,000 of one that tells the usual."""
-
-KEPT_BYTES = 1 << 20
-"""Of the beginning, and of the end."""
-
-
-def shorten(log: Path, longest: int = LONGEST_BYTES, kept: int = KEPT_BYTES) -> bool:
-    """Take the middle out of a log that has grown too long; return whether it had.
-
-    Its server goes on writing at its end, since it was opened for appending. Lines that it writes
-    in the moment between are lost.
-    """
-    with contextlib.suppress(OSError), os.fdopen(open_own(log, os.O_RDWR), "r+b") as file:
-        size = file.seek(0, 2)
-        if size <= longest:
-            return False
-        file.seek(kept)
-        head = kept + len(file.readline())
-        file.seek(size - kept)
-        file.readline()
-        tail = file.read()
-        file.truncate(head)
-        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as end:
-            end.write(f"[matrixbench took {size - head - len(tail)} bytes out here]\n".encode())
-            end.write(tail)
-        return True
-    return False
-
-
 GUARDIAN = Path(__file__).with_name("guardian.py")
 TAIL_LINES = 20
 TAIL_BYTES = 16_384
@@ -61,6 +31,12 @@ MARGIN_S = 15.0
 
 HIDDEN_PREFIXES = ("LLAMA_", "GGML_")
 HIDDEN_NAMES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+
+LONGEST_BYTES = 64 << 20
+"""Some 10,000 requests of a llama-server that tells most, 60,000 of one that tells the usual."""
+
+KEPT_BYTES = 1 << 20
+"""Of the beginning, and of the end."""
 
 Probe: TypeAlias = "Callable[[], Awaitable[bool]]"
 """Says whether the server answers already; raises ServerError when it never will."""
@@ -95,6 +71,29 @@ def log_tail(log: Path, lines: int = TAIL_LINES) -> str:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     return ""
+
+
+def shorten_log(log: Path, longest: int = LONGEST_BYTES, kept: int = KEPT_BYTES) -> bool:
+    """Take the middle out of a log that has grown too long; return whether it had.
+
+    Its server goes on writing at its end, since it was opened for appending. Lines that it writes
+    in the moment between are lost.
+    """
+    with contextlib.suppress(OSError), os.fdopen(open_own(log, os.O_RDWR), "r+b") as file:
+        size = file.seek(0, 2)
+        if size <= longest:
+            return False
+        file.seek(kept)
+        head = kept + len(file.readline())
+        file.seek(size - kept)
+        file.readline()
+        tail = file.read()
+        file.truncate(head)
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as end:
+            end.write(f"[matrixbench took {size - head - len(tail)} bytes out here]\n".encode())
+            end.write(tail)
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ _SVG_SIZE = re.compile(r'<svg[^>]*?\swidth="([\d.]+)"[^>]*?\sheight="([\d.]+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ChartOptions:
     """What the colour should mean, over what a chart says; None leaves the chart as it is.
 
     Args:
@@ -77,7 +77,7 @@ class Wish:
             chosen_interval(self.interval)
 
     def over(self, chart: Chart) -> Chart:
-        """Return the chart with what is wished.
+        """Return the chart with these options.
 
         Raises:
             UsageError: As for `check`; or a difference lacks its baseline.
@@ -111,7 +111,7 @@ def draw_files(
     *,
     output: Path | None = None,
     name: str | None = None,
-    wish: Wish | None = None,
+    options: ChartOptions | None = None,
 ) -> Iterator[Path]:
     """Draw the charts of an experiment and yield the files as they are written.
 
@@ -120,7 +120,7 @@ def draw_files(
     Args:
         output: The file; with several charts each one's name is put into it. Default: a PNG
             beside the experiment's file; without a file one of its name in this folder.
-        wish: What the colour means, over the file's.
+        options: What the colour means, over the file's.
 
     Raises:
         UsageError: An unknown chart, metric, axis or kind of file, a file that cannot be written,
@@ -128,7 +128,7 @@ def draw_files(
         NothingSelectedError: Nothing has been measured.
         StoreError: The store cannot be read.
     """
-    charts = charts_of(results, name, wish)
+    charts = charts_of(results, name, options)
     frames: dict[bool, DataFrame] = {}
     for chart_name, written in charts.items():
         title = title_of(results, chart_name)
@@ -165,7 +165,7 @@ def names_build(chart: Chart) -> bool:
 
 
 def charts_of(
-    results: Results, name: str | None = None, wish: Wish | None = None
+    results: Results, name: str | None = None, options: ChartOptions | None = None
 ) -> Mapping[str, Chart]:
     """Return the charts of an experiment's file, else the default one, by their names.
 
@@ -183,7 +183,7 @@ def charts_of(
         )
     if name is not None:
         charts = {name: charts[name]}
-    return {key: (wish or Wish()).over(chart) for key, chart in charts.items()}
+    return {key: (options or ChartOptions()).over(chart) for key, chart in charts.items()}
 
 
 def title_of(results: Results, chart: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +17,7 @@ from matrixbench.records import Kind, Note
 from matrixbench.spec.checks import ALL_MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from matrixbench.checks.verdicts import Judging, Reference
     from matrixbench.records import ChatReply, Verdict

@@ -7,14 +7,23 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from math import isfinite
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.checks.json_values import has_equal_items, read_json
 from matrixbench.checks.matchers import as_matcher, compile_matcher, found_in
-from matrixbench.checks.verdicts import EXPECTED_CHARS, UnjudgeableError, no, one_line, shown, yes
+from matrixbench.checks.verdicts import (
+    EXPECTED_CHARS,
+    FaultError,
+    UnjudgeableError,
+    no,
+    one_line,
+    shown,
+    yes,
+)
 from matrixbench.errors import CheckError
 from matrixbench.records import Kind
-from matrixbench.spec.wording import Missing, ValuePathError, look_up, parse_path, write_path
+from matrixbench.spec.value_paths import Nowhere, ValuePathError, look_up, parse_path, write_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,12 +35,18 @@ if TYPE_CHECKING:
     from matrixbench.checks.verdicts import Rule
     from matrixbench.records import ChatReply, JsonObject, Verdict
     from matrixbench.spec.checks import JsonContent
-    from matrixbench.spec.wording import Step
+    from matrixbench.spec.value_paths import Step
 
 TOO_DEEP = "nested too deeply to be held against the schema"
 
 ERRORS_LOOKED_AT = 1_000
 """The worst is chosen among so many: a long list may break a schema at each of its items."""
+
+STEPS = 100_000
+"""So many references and combinations of schemas are followed for a small value."""
+
+STEPS_BY_PART = 50
+"""So many more are for each part of a large one."""
 
 _SIMPLEST: tuple[Any, ...] = (None, True, 0, "", [], {})
 """One value of each type. A schema that cannot be held against these leads in a circle."""
@@ -40,11 +55,12 @@ _SIMPLEST: tuple[Any, ...] = (None, True, 0, "", [], {})
 def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None]:
     """Return a function that says where a value breaks the schema, or None.
 
-    It raises `TimeoutError` where a regular expression takes too long, and `UnjudgeableError` where
-    a `$ref` leads nowhere.
+    It raises `TimeoutError` where a regular expression takes too long, `FaultError` where the
+    schema takes too many steps on a value, and `UnjudgeableError` where a `$ref` leads nowhere.
 
     Raises:
-        CheckError: It is no JSON Schema, or its `$ref`s lead in a circle.
+        CheckError: It is no JSON Schema, its `$ref`s lead in a circle, or every value takes too
+            many steps.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, best_match
@@ -61,10 +77,12 @@ def compile_schema(schema: JsonObject, where: str) -> Callable[[Any], str | None
             hint="Schemas are read as JSON Schema, draft 2020-12.",
         ) from error
     # A registry of its own: the default one would fetch what a $ref names from the network.
-    kind = extend(Draft202012Validator, _OWN)  # type: ignore[no-untyped-call]
+    counted = {name: _counted(Draft202012Validator.VALIDATORS[name]) for name in _COUNTED}
+    kind = extend(Draft202012Validator, counted | _OWN)  # type: ignore[no-untyped-call]
     validator = kind(schema, registry=EMPTY_REGISTRY)
 
     def complaint(value: Any) -> str | None:
+        _BUDGET.begin(value)
         try:
             error = best_match(islice(validator.iter_errors(value), ERRORS_LOOKED_AT))
         except RecursionError:
@@ -83,7 +101,14 @@ def _refuse_circles(validator: Validator, where: str) -> None:
 
     try:
         for value in _SIMPLEST:
+            _BUDGET.begin(value)
             validator.is_valid(value)
+    except FaultError as fault:
+        raise CheckError(
+            f"no value could ever be held against this schema: {fault.reason}",
+            where=f"{where}.schema",
+            hint="References that refer to each other twice or more multiply with each level.",
+        ) from fault
     except RecursionError as error:
         raise CheckError(
             "a $ref leads back to itself, so no value could ever be held against this schema",
@@ -92,6 +117,58 @@ def _refuse_circles(validator: Validator, where: str) -> None:
         ) from error
     except Unresolvable:  # said of each reply, for others may not get there
         return
+
+
+class _Budget(local):
+    """How many steps a value's validation may still take; each thread has its own.
+
+    Steps and not seconds, so that a verdict is the same on every machine.
+    """
+
+    def begin(self, value: Any) -> None:
+        """Start with a value."""
+        self._value = value
+        self._limit = STEPS
+        self._steps = 0
+
+    def step(self) -> None:
+        """Count one step.
+
+        Raises:
+            FaultError: There were too many.
+        """
+        self._steps += 1
+        if self._steps <= self._limit:
+            return
+        self._limit = STEPS + STEPS_BY_PART * _parts_of(self._value)
+        if self._steps > self._limit:
+            reason = f"given up: the schema takes more than {self._limit:,} steps on it"
+            raise FaultError(Kind.SCHEMA_MISMATCH, reason)
+
+
+_BUDGET = _Budget()
+
+_COUNTED = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas")
+"""Only by these can one value be held against one schema more than once."""
+
+
+def _parts_of(value: Any) -> int:
+    """Return of how many values a JSON value consists."""
+    waiting = [value]
+    for part in waiting:  # which grows meanwhile
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return len(waiting)
+
+
+def _counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
+    def held(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
+        _BUDGET.step()
+        return keyword(validator, wanted, value, schema)
+
+    return held
 
 
 def _pattern(
@@ -143,6 +220,70 @@ def _additional_properties(
         yield _error(f"Additional properties are not allowed ({names} {verb} unexpected)")
 
 
+def _unevaluated_properties(
+    validator: Any,
+    wanted: JsonObject | bool,
+    value: Any,
+    schema: JsonObject,
+) -> Iterator[ValidationError]:
+    """Do what `unevaluatedProperties` means, likewise."""
+    if not isinstance(value, dict):
+        return
+    evaluated = _evaluated(validator, value, schema)
+    extras = [
+        name
+        for name, item in value.items()
+        if name not in evaluated and not _holds(validator, item, wanted)
+    ]
+    if not extras:
+        return
+    verb = "was" if len(extras) == 1 else "were"
+    if wanted is False:
+        names = ", ".join(map(repr, sorted(extras)))
+        yield _error(f"Unevaluated properties are not allowed ({names} {verb} unexpected)")
+    else:
+        names = ", ".join(map(repr, extras))
+        yield _error(
+            "Unevaluated properties are not valid under the given schema "
+            f"({names} {verb} unevaluated and invalid)"
+        )
+
+
+def _holds(validator: Any, value: Any, schema: JsonObject | bool) -> bool:
+    return next(iter(validator.descend(value, schema)), None) is None
+
+
+def _evaluated(validator: Any, value: JsonObject, schema: JsonObject | bool) -> set[str]:
+    """Return the names of an object of which a schema, or a part of it that holds, says something.
+
+    As jsonschema has it (`find_evaluated_property_keys_by_schema`), with our search of patterns.
+    """
+    if isinstance(schema, bool):
+        return set()
+    _BUDGET.step()
+    found = set(schema.get("properties", {}).keys() & value.keys())
+    for keyword in ("additionalProperties", "unevaluatedProperties"):
+        if keyword in schema:
+            wanted = schema[keyword]
+            found |= {name for name, item in value.items() if _holds(validator, item, wanted)}
+    for pattern in schema.get("patternProperties", ()):
+        found |= {name for name in value if found_in(pattern, name)}
+    for keyword in ("$ref", "$dynamicRef"):
+        if keyword in schema:
+            there = validator._resolver.lookup(schema[keyword])  # noqa: SLF001  as its keywords do
+            inner = validator.evolve(schema=there.contents, _resolver=there.resolver)
+            found |= _evaluated(inner, value, there.contents)
+    dependent = schema.get("dependentSchemas", {})
+    parts = [part for name, part in dependent.items() if name in value]
+    for keyword in ("allOf", "oneOf", "anyOf"):
+        parts += [part for part in schema.get(keyword, ()) if _holds(validator, value, part)]
+    if "if" in schema:
+        holds = _holds(validator, value, schema["if"])
+        parts += [schema["if"]] if holds else []
+        parts += [schema[name] for name in ("then" if holds else "else",) if name in schema]
+    return found.union(*(_evaluated(validator, value, part) for part in parts))
+
+
 def _multiple_of(
     _validator: Validator,
     of: float,
@@ -186,6 +327,7 @@ _OWN = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
+    "unevaluatedProperties": _unevaluated_properties,
     "multipleOf": _multiple_of,
     "uniqueItems": _unique_items,
 }
@@ -194,7 +336,7 @@ _OWN = {
 JSON = "json"
 
 _FENCED = re.compile(
-    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^`\n]*\n(?P<body>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t\r]*$|\Z)",
+    r"^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^`\n]*\n(?P<body>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t\r]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 """A fenced code block as in CommonMark: it is closed by a fence at least as long, or by the end."""
@@ -257,7 +399,7 @@ def _at_path(steps: Sequence[Step], match: Match) -> Match:
 
     def matches(value: Any) -> str | None:
         found = look_up(value, steps)
-        if isinstance(found, Missing):
+        if isinstance(found, Nowhere):
             there = f"{one_line(write_path(found.at), 24)} is " if found.at else ""
             return f"{name}: expected a value, found none: {there}{shown(found.found, 40)}"
         reason = match(found)

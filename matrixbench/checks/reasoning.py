@@ -199,7 +199,7 @@ TABLE: tuple[Marks, ...] = (
         begin_alone=False,
     ),
 )
-"""The marks that are known. Each name of `spec.reasoning` has a row, `harmony` has two."""
+"""The marks that are known. Each of `ReasoningMarks` has a row, `harmony` has two."""
 
 
 class Role(Enum):

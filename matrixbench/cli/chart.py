@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from matrixbench.charts.files import Wish, draw_files
+from matrixbench.charts.files import ChartOptions, draw_files
 from matrixbench.cli.opening import OfFileOrStore
 from matrixbench.cli.shared import IntervalName, put
 from matrixbench.errors import UsageError
@@ -58,12 +58,12 @@ def chart(
     source: OfFileOrStore,
 ) -> None:
     """Draw the heatmaps: every square says how sure it is."""
-    wish = Wish(
+    options = ChartOptions(
         metric=colour.metric, baseline=colour.baseline, k=colour.k, interval=colour.interval
     )
-    wish.check()
+    options.check()
     if name is not None and not source.is_file:
         raise UsageError("--chart names a chart of a file", where=source.target)
     with source.results() as results:
-        for path in draw_files(results, output=output, name=name, wish=wish):
+        for path in draw_files(results, output=output, name=name, options=options):
             put(str(path))

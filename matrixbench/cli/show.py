@@ -21,7 +21,7 @@ from matrixbench.output.show import (
 )
 from matrixbench.output.text import console
 from matrixbench.records import Outcome
-from matrixbench.results.replies import Wish, shown_cells, shown_launches, shown_trial
+from matrixbench.results.replies import ReplyFilter, shown_cells, shown_launches, shown_trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class WhichReplies:
         int | None, typer.Option("--limit", min=1, help="Replies of each cell, at most.")
     ] = None
 
-    def wish(self) -> Wish:
+    def filter(self) -> ReplyFilter:
         """Return the same as the results know it.
 
         Raises:
@@ -56,7 +56,7 @@ class WhichReplies:
                     f"there is no outcome «{name}»", hint=f"outcomes are {', '.join(Outcome)}"
                 )
         outcomes = tuple(map(Outcome, self.outcome or ()))
-        return Wish(outcomes=outcomes, distinct=self.distinct, limit=self.limit)
+        return ReplyFilter(outcomes=outcomes, distinct=self.distinct, limit=self.limit)
 
 
 def show(
@@ -75,7 +75,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show replies and why they failed, one trial whole, or what ran."""
-    wish, out = which.wish(), console(sys.stdout)
+    wanted, out = which.filter(), console(sys.stdout)
     if launch and trial is not None:
         raise UsageError("--launch and --trial exclude each other")
     with source.results() as results:
@@ -87,5 +87,5 @@ def show(
             whole = shown_trial(results, trial)
             print_json(trial_json(name, whole)) if as_json else print_trial(whole, out)
         else:
-            cells = shown_cells(results, wish)
+            cells = shown_cells(results, wanted)
             print_json(replies_json(name, cells)) if as_json else print_replies(cells, out)

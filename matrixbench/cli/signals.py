@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.checks.workers import at_ease, hurry
 from matrixbench.cli.shared import InterruptedByUser
+from matrixbench.run.interruption import is_breakable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def stopping() -> Iterator[asyncio.Event]:
     """Yield an event that the first Ctrl-C or SIGTERM sets; the second one ends the run at once.
 
-    «At once» cancels everything, which still stops the servers, without waiting for replies.
+    «At once» cancels everything, which still stops the servers, without waiting for replies. The
+    first one does so while files are hashed or stored replies judged again: nothing is in flight.
     """
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
@@ -31,6 +33,8 @@ def stopping() -> Iterator[asyncio.Event]:
 
     # Not `loop.add_signal_handler`: that waits for the loop, which somebody's check may hold up.
     def handle(_signal: int, _frame: object) -> None:
+        if is_breakable():
+            raise InterruptedByUser
         loop.call_soon_threadsafe(on_signal)
         hurry()
 

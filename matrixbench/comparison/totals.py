@@ -127,7 +127,7 @@ def compare_cells(
 
     Args:
         max_drop: The drop of the mean success ratio that the gate allows, 0 … 1.
-        look: By what the gate decides, once or at any time; None: as `looks.choose` says.
+        look: By what the gate decides, once or at any time; None: as `gate.choose` says.
 
     Raises:
         ValueError: `max_drop` is not within [0, 1].

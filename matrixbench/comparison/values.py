@@ -480,7 +480,7 @@ class Candidate:
         name: The candidate's name.
         pairs: Its cells with the baseline's.
         alone: Cells that one side only has, each with an empty other side of which every trial is
-            missing (`pairing.sides.alone`).
+            missing.
         earlier: Whether the baseline is an earlier build, which cannot be asked any more.
         looks: The looks that were taken at these very cells and seeds, the newest last.
     """

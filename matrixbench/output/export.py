@@ -106,9 +106,9 @@ def exported(
 ) -> Iterator[str]:
     """Yield the lines of an export, each with its line end.
 
-    Columns are the axes, then those of `frame.COLUMNS` and `frame.pass_columns` of each k or, with
-    `trials`, `frame.TRIAL_COLUMNS`.
-    A value that is missing is null in JSON and empty in CSV; it is never NaN.
+    Columns are the axes, then those of `tables.COLUMNS` and `tables.pass_columns` of each k or,
+    with `trials`, `tables.TRIAL_COLUMNS`. A value that is missing is null in JSON and empty in
+    CSV; it is never NaN.
 
     Args:
         replies: One row a trial, with all texts: what was sent, said and judged.
@@ -182,7 +182,7 @@ def trial_rows(results: Results, *, replies: bool = False) -> Iterator[JsonObjec
 
 
 def trial_record(cell: ResultCell, row: TrialRow) -> JsonObject:
-    """Return what `frame.TRIAL_COLUMNS` names of a trial of a cell; an empty text is missing."""
+    """Return what `tables.TRIAL_COLUMNS` names of a trial of a cell; an empty text is missing."""
     doubt = cell.unverified
     return {
         name: _plain(doubt if name == "unverified" else getattr(row, name))

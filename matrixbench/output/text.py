@@ -41,7 +41,6 @@ ABSENT = "–"
 
 _SMALLEST_P = 0.0001
 _APART = 2
-_INDENT = "  "
 _WORD = re.compile(r"\s*\S+(?: ·)?")
 """What stays on one line, with the blanks before it: a separator ends a line and begins none."""
 

@@ -14,11 +14,14 @@ from matrixbench.spec.axes import Several, axes_that, is_glob, label, level_of, 
 from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SAMPLING_FIELDS
 from matrixbench.spec.load import TestCase
+from matrixbench.spec.patterns import REGEX_TIMEOUT_S, PatternError, compiled
 from matrixbench.spec.slips import words_for
 from matrixbench.spec.wording import choose, listed, nearest, nearest_first, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    import regex
 
     from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.spec.axes import Coordinates, Level
@@ -121,10 +124,20 @@ def _scalar(text: str) -> Any:
         return text
 
 
-def _found(pattern: re.Pattern[str], value: object) -> bool:
+def _found(pattern: regex.Pattern[str], value: object) -> bool:
     """Return whether a pattern is found in a value's label, or in that of one of several."""
     values = value if isinstance(value, Several) else (value,)
-    return any(pattern.search(label(item)) is not None for item in values)
+    try:
+        return any(
+            pattern.search(label(item), timeout=REGEX_TIMEOUT_S) is not None for item in values
+        )
+    except TimeoutError as error:
+        raise UsageError(
+            f"the regular expression takes longer than {REGEX_TIMEOUT_S:g} s "
+            f"on «{label(value):.60}»",
+            where="--where",
+            hint="Nested repetitions such as (a+)+ try every way; write a+.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +318,10 @@ class _Parser:
             case _:
                 return self._ordered(axis, sign, value)
 
-    def _regex(self, value: object, at: int) -> re.Pattern[str]:
+    def _regex(self, value: object, at: int) -> regex.Pattern[str]:
         try:
-            return re.compile(label(value))
-        except re.error as error:
+            return compiled(label(value))
+        except PatternError as error:
             raise self._error(f"the regular expression is wrong: {error}", at) from error
 
     def _ordered(self, axis: str, sign: _Token, value: object) -> Predicate:

@@ -73,7 +73,7 @@ class ShownTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ReplyFilter:
     """What is to be shown of each cell.
 
     Args:
@@ -86,7 +86,7 @@ class Wish:
     limit: int | None = None
 
 
-def shown_cells(results: Results, wish: Wish) -> list[ShownCell]:
+def shown_cells(results: Results, wanted: ReplyFilter) -> list[ShownCell]:
     """Return the cells that have a trial to show, in the file's order.
 
     Raises:
@@ -95,10 +95,10 @@ def shown_cells(results: Results, wish: Wish) -> list[ShownCell]:
     """
     rows: dict[ResultCell, list[TrialRow]] = {}
     for cell, row in results.rows():
-        if not wish.outcomes or row.outcome in wish.outcomes:
+        if not wanted.outcomes or row.outcome in wanted.outcomes:
             rows.setdefault(cell, []).append(row)
     if not rows:
-        found = f"no {' or '.join(wish.outcomes)} trial" if wish.outcomes else "no trial"
+        found = f"no {' or '.join(wanted.outcomes)} trial" if wanted.outcomes else "no trial"
         raise _nothing(
             results,
             f"{found} of {results.experiment} is selected",
@@ -108,7 +108,7 @@ def shown_cells(results: Results, wish: Wish) -> list[ShownCell]:
     tallies = {cell: tallied(rows[cell]) for cell in results.cells if cell in rows}
     ignored = results.ignoring_seeds(tallies)
     return [
-        _shown(results, cell, rows[cell], tally, wish, ignored.get(cell.key, ""))
+        _shown(results, cell, rows[cell], tally, wanted, ignored.get(cell.key, ""))
         for cell, tally in tallies.items()
     ]
 
@@ -118,12 +118,12 @@ def _shown(
     cell: ResultCell,
     rows: list[TrialRow],
     tally: Tally,
-    wish: Wish,
+    wanted: ReplyFilter,
     seeds_ignored: str,
 ) -> ShownCell:
     rows.sort(key=_index)
-    groups = _groups(rows) if wish.distinct else [[row] for row in rows]
-    kept = groups[: wish.limit]
+    groups = _groups(rows) if wanted.distinct else [[row] for row in rows]
+    kept = groups[: wanted.limit]
     return ShownCell(
         cell=cell,
         trials=len(rows),
@@ -132,7 +132,7 @@ def _shown(
         },
         replies=sum(row.reply_digest is not None for row in rows),
         distinct=len({row.reply_digest for row in rows} - {None}),
-        one_reply=not (cell.greedy or wish.outcomes) and tally.one_reply,
+        one_reply=not (cell.greedy or wanted.outcomes) and tally.one_reply,
         seeds_ignored="" if cell.greedy else seeds_ignored,
         shown=(
             ShownReply(

@@ -132,7 +132,7 @@ class Speeds:
         measures.add(trial)
 
     def columns(self, cell: ResultCell, in_force: int | None) -> dict[str, object]:
-        """Return the columns of `columns.COLUMNS` that they give; missing ones are no numbers."""
+        """Return the columns of `tables.COLUMNS` that they give; missing ones are no numbers."""
         group = own_group(self.groups, cell, in_force)
         own = Measures() if group is None else self.groups[group]
         every = self.groups.values()

@@ -55,177 +55,6 @@ _Point: TypeAlias = "tuple[str, ...]"
 _Cells: TypeAlias = "Sequence[tuple[_Point, _Row]]"
 """The measured cells of a row of totals, each with its point on the axes that all rows have."""
 
-
-def standings(rows: Sequence[_Cells]) -> list[dict[str, object]]:
-    """Return what `STANDING_COLUMNS` names of each row of totals, the best first.
-
-    Nothing is tested where it is not known which of the trials passed.
-    """
-    measured = [place for place, cells in enumerate(rows) if cells]
-    chances = chances_of_best([_belief(rows[place]) for place in measured])
-    found: list[dict[str, object]] = [
-        {"chance_of_best": nan, "p_vs_best": nan, "p_vs_best_holm": nan, "told_from_best": None}
-        for _ in rows
-    ]
-    for place, chance in zip(measured, chances, strict=True):
-        found[place]["chance_of_best"] = chance
-    known = all("tally" in row for cells in rows for _, row in cells)
-    if not known or len(measured) < 2:  # noqa: PLR2004  a pair
-        return found
-    best, others = measured[0], measured[1:]
-    tested = [_against(rows[best], rows[place]) for place in others]
-    adjusted = holm_beside_best([p for p, _ in tested], len(measured))
-    for place, (p, lower), corrected in zip(others, tested, adjusted, strict=True):
-        if p is None or corrected is None:
-            continue
-        told = corrected <= ALPHA and lower
-        found[place] |= {"p_vs_best": p, "p_vs_best_holm": corrected, "told_from_best": told}
-    return found
-
-
-def _belief(cells: _Cells) -> Belief:
-    tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for _, row in cells:
-        # Where repeats say nothing new all of them are one trial.
-        one = _single(row)
-        n = 1 if one else int(row["trials"])
-        passed = round(float(row["success_ratio"])) if one else int(row["passed"])
-        tests[str(row.get("test"))].append((passed, n))
-    return belief(list(tests.values()), effect=_effect(cells))
-
-
-def _effect(cells: _Cells) -> float | None:
-    """Return by how much cells that share seeds go together; None where nothing is known of it."""
-    if len({_sharing(row) for _, row in cells}) == len(cells):
-        return None  # Each has seeds of its own: there is nothing to go together.
-    of_test = Counter(str(row.get("test")) for _, row in cells)
-    clusters: dict[tuple[str | int, int], NDArray[np.float64]] = {}
-    alone = 0.0
-    for _, row in cells:
-        found = _tally(row)
-        if found is None or _single(row):
-            return None
-        test = str(row.get("test"))
-        known, passed = found.bits()
-        share = known * (passed - float(row["success_ratio"])) / int(row["trials"]) / of_test[test]
-        alone += float((share * share).sum())
-        key = _sharing(row), found.first_seed
-        clusters[key] = _added(clusters.get(key), share)
-    together = sum(float((sums * sums).sum()) for sums in clusters.values())
-    return max(1.0, together / alone) if alone else None
-
-
-def _sharing(row: _Row) -> str | int:
-    """Return what all cells have in common whose trials of one seed may go together."""
-    luck = luck_of(row)
-    return str(row.get("test")) if luck is None else luck
-
-
-def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sum of two numbers a trial, of which there may be fewer of one."""
-    if one is None:
-        return other
-    long, short = (one, other) if len(one) >= len(other) else (other, one)
-    summed = long.copy()
-    summed[: len(short)] += short
-    return summed
-
-
-def _against(best: _Cells, other: _Cells) -> tuple[float | None, bool]:
-    """Return the p-value of a row against the best, and whether it is the lower one of the two.
-
-    On the points that both have, and there on as many cells as both have; not where only one side
-    is greedy, nor where all trials of a side are one draw, which is no evidence. Of greedy cells
-    and those that the request alone decides one trial stands for all.
-    """
-    partners = [
-        (one, row)
-        for one, row in _partners(best, other)
-        if bool(one["greedy"]) is bool(row["greedy"]) and not (one_draw(one) or one_draw(row))
-    ]
-    if (sums := _sums(partners)) is not None:
-        return sign_flip_p(sums), sum(sums) < 0
-    strata: list[Stratum] = []
-    adaptive = False
-    for one, row in partners:
-        up, down = _passed(row), _passed(one)
-        if not up or not down:
-            continue
-        luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
-        strata.append(stratum_of(str(row.get("test")), up, down, luck=luck))
-        adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
-    if not strata:
-        return None, False
-    p = _sequential(strata) if adaptive else overall_p(strata)
-    counts = [stratum.counts() for stratum in strata]
-    return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
-
-
-def _sums(partners: Sequence[tuple[_Row, _Row]]) -> list[int] | None:
-    """Return what the row passed more than the best under each seed, where that is all.
-
-    So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
-    then the sign flip of these. Else None.
-    """
-    clusters: dict[int, NDArray[np.float64]] = {}
-    for one, row in partners:
-        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
-            return None
-        up, down = _tally(row), _tally(one)
-        if up is None or down is None or up.first_seed != down.first_seed:
-            return None
-        common = up.measured & down.measured
-        counts = [mask.bit_count() for mask in (common, up.measured, down.measured)]
-        if not are_pairs(*counts):
-            return None
-        # By seed alone: tests that have the same seeds share their luck.
-        key = up.first_seed
-        gained = _added(as_bits(up.passes & common), -as_bits(down.passes & common))
-        clusters[key] = _added(clusters.get(key), gained)
-    return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
-
-
-def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
-    base, mine = defaultdict[_Point, list[_Row]](list), defaultdict[_Point, list[_Row]](list)
-    for found, cells in ((base, best), (mine, other)):
-        for point, row in cells:
-            found[point].append(row)
-    return [
-        pair
-        for point, rows in mine.items()
-        if len(rows) == len(base[point])
-        for pair in zip(base[point], rows, strict=True)
-    ]
-
-
-def _passed(row: _Row) -> Mapping[int, bool]:
-    found = _tally(row)
-    return {} if found is None else found.by_seed(one=_single(row))
-
-
-def _single(row: _Row) -> bool:
-    """Return whether one trial of a cell says all: it is without chance, or one draw."""
-    return isnan(row["low"]) or one_draw(row)
-
-
-def _tally(row: _Row) -> Tally | None:
-    """Return a cell's trials where they are known and one has a verdict."""
-    found: Tally | None = row.get("tally")
-    return found if found is not None and found.measured else None
-
-
-def _sequential(strata: Sequence[Stratum]) -> float:
-    """Return the p-value that holds although cells stop early: of the mean of their evidence."""
-    evidence = []
-    for stratum in strata:
-        if stratum.paired:
-            table = stratum.pairs()
-            evidence.append(paired_evidence(table.worse, table.better))
-        else:
-            evidence.append(independent_evidence(*stratum.counts()))
-    return p_value(mean_evidence(evidence))
-
-
 TOTAL_COLUMNS: Mapping[str, str] = {
     "tests": "How many tests have a trial that counts.",
     "cells": "How many cells have one.",
@@ -495,3 +324,173 @@ def _place(row: _Row) -> tuple[float, float]:
     """Return what rows are ordered by: the best first, of equals the faster, unmeasured last."""
     ratio, latency = row["success_ratio"], row["latency_p50_s"]
     return (inf if isnan(ratio) else -ratio, inf if isnan(latency) else latency)
+
+
+def standings(rows: Sequence[_Cells]) -> list[dict[str, object]]:
+    """Return what `STANDING_COLUMNS` names of each row of totals, the best first.
+
+    Nothing is tested where it is not known which of the trials passed.
+    """
+    measured = [place for place, cells in enumerate(rows) if cells]
+    chances = chances_of_best([_belief(rows[place]) for place in measured])
+    found: list[dict[str, object]] = [
+        {"chance_of_best": nan, "p_vs_best": nan, "p_vs_best_holm": nan, "told_from_best": None}
+        for _ in rows
+    ]
+    for place, chance in zip(measured, chances, strict=True):
+        found[place]["chance_of_best"] = chance
+    known = all("tally" in row for cells in rows for _, row in cells)
+    if not known or len(measured) < 2:  # noqa: PLR2004  a pair
+        return found
+    best, others = measured[0], measured[1:]
+    tested = [_against(rows[best], rows[place]) for place in others]
+    adjusted = holm_beside_best([p for p, _ in tested], len(measured))
+    for place, (p, lower), corrected in zip(others, tested, adjusted, strict=True):
+        if p is None or corrected is None:
+            continue
+        told = corrected <= ALPHA and lower
+        found[place] |= {"p_vs_best": p, "p_vs_best_holm": corrected, "told_from_best": told}
+    return found
+
+
+def _belief(cells: _Cells) -> Belief:
+    tests: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for _, row in cells:
+        # Where repeats say nothing new all of them are one trial.
+        one = _single(row)
+        n = 1 if one else int(row["trials"])
+        passed = round(float(row["success_ratio"])) if one else int(row["passed"])
+        tests[str(row.get("test"))].append((passed, n))
+    return belief(list(tests.values()), effect=_effect(cells))
+
+
+def _effect(cells: _Cells) -> float | None:
+    """Return by how much cells that share seeds go together; None where nothing is known of it."""
+    if len({_sharing(row) for _, row in cells}) == len(cells):
+        return None  # Each has seeds of its own: there is nothing to go together.
+    of_test = Counter(str(row.get("test")) for _, row in cells)
+    clusters: dict[tuple[str | int, int], NDArray[np.float64]] = {}
+    alone = 0.0
+    for _, row in cells:
+        found = _tally(row)
+        if found is None or _single(row):
+            return None
+        test = str(row.get("test"))
+        known, passed = found.bits()
+        share = known * (passed - float(row["success_ratio"])) / int(row["trials"]) / of_test[test]
+        alone += float((share * share).sum())
+        key = _sharing(row), found.first_seed
+        clusters[key] = _added(clusters.get(key), share)
+    together = sum(float((sums * sums).sum()) for sums in clusters.values())
+    return max(1.0, together / alone) if alone else None
+
+
+def _sharing(row: _Row) -> str | int:
+    """Return what all cells have in common whose trials of one seed may go together."""
+    luck = luck_of(row)
+    return str(row.get("test")) if luck is None else luck
+
+
+def _added(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of two numbers a trial, of which there may be fewer of one."""
+    if one is None:
+        return other
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
+    summed = long.copy()
+    summed[: len(short)] += short
+    return summed
+
+
+def _against(best: _Cells, other: _Cells) -> tuple[float | None, bool]:
+    """Return the p-value of a row against the best, and whether it is the lower one of the two.
+
+    On the points that both have, and there on as many cells as both have; not where only one side
+    is greedy, nor where all trials of a side are one draw, which is no evidence. Of greedy cells
+    and those that the request alone decides one trial stands for all.
+    """
+    partners = [
+        (one, row)
+        for one, row in _partners(best, other)
+        if bool(one["greedy"]) is bool(row["greedy"]) and not (one_draw(one) or one_draw(row))
+    ]
+    if (sums := _sums(partners)) is not None:
+        return sign_flip_p(sums), sum(sums) < 0
+    strata: list[Stratum] = []
+    adaptive = False
+    for one, row in partners:
+        up, down = _passed(row), _passed(one)
+        if not up or not down:
+            continue
+        luck = luck_of(row) if luck_of(row) is not None else luck_of(one)
+        strata.append(stratum_of(str(row.get("test")), up, down, luck=luck))
+        adaptive |= IntervalKind.SEQUENTIAL in {one["interval"], row["interval"]}
+    if not strata:
+        return None, False
+    p = _sequential(strata) if adaptive else overall_p(strata)
+    counts = [stratum.counts() for stratum in strata]
+    return p, sum(up[0] / up[1] - down[0] / down[1] for up, down in counts) < 0
+
+
+def _sums(partners: Sequence[tuple[_Row, _Row]]) -> list[int] | None:
+    """Return what the row passed more than the best under each seed, where that is all.
+
+    So it is where all cells are paired, and none is greedy or adaptive: what `overall_p` says is
+    then the sign flip of these. Else None.
+    """
+    clusters: dict[int, NDArray[np.float64]] = {}
+    for one, row in partners:
+        if any(_single(cell) or cell["interval"] == IntervalKind.SEQUENTIAL for cell in (one, row)):
+            return None
+        up, down = _tally(row), _tally(one)
+        if up is None or down is None or up.first_seed != down.first_seed:
+            return None
+        common = up.measured & down.measured
+        counts = [mask.bit_count() for mask in (common, up.measured, down.measured)]
+        if not are_pairs(*counts):
+            return None
+        # By seed alone: tests that have the same seeds share their luck.
+        key = up.first_seed
+        gained = _added(as_bits(up.passes & common), -as_bits(down.passes & common))
+        clusters[key] = _added(clusters.get(key), gained)
+    return [int(value) for sums in clusters.values() for value in sums.tolist()] or None
+
+
+def _partners(best: _Cells, other: _Cells) -> list[tuple[_Row, _Row]]:
+    base, mine = defaultdict[_Point, list[_Row]](list), defaultdict[_Point, list[_Row]](list)
+    for found, cells in ((base, best), (mine, other)):
+        for point, row in cells:
+            found[point].append(row)
+    return [
+        pair
+        for point, rows in mine.items()
+        if len(rows) == len(base[point])
+        for pair in zip(base[point], rows, strict=True)
+    ]
+
+
+def _passed(row: _Row) -> Mapping[int, bool]:
+    found = _tally(row)
+    return {} if found is None else found.by_seed(one=_single(row))
+
+
+def _single(row: _Row) -> bool:
+    """Return whether one trial of a cell says all: it is without chance, or one draw."""
+    return isnan(row["low"]) or one_draw(row)
+
+
+def _tally(row: _Row) -> Tally | None:
+    """Return a cell's trials where they are known and one has a verdict."""
+    found: Tally | None = row.get("tally")
+    return found if found is not None and found.measured else None
+
+
+def _sequential(strata: Sequence[Stratum]) -> float:
+    """Return the p-value that holds although cells stop early: of the mean of their evidence."""
+    evidence = []
+    for stratum in strata:
+        if stratum.paired:
+            table = stratum.pairs()
+            evidence.append(paired_evidence(table.worse, table.better))
+        else:
+            evidence.append(independent_evidence(*stratum.counts()))
+    return p_value(mean_evidence(evidence))

@@ -27,6 +27,32 @@ begin alike."""
 CANARY_TIMEOUT_S = 30.0
 """For each of its requests; one that takes longer is given up, and the trials begin."""
 
+LaunchKey: TypeAlias = "tuple[str, str | None]"
+"""A launch's digest and a build's id."""
+
+OPEN_TOKENS = 32
+"""From so many completion tokens on a reply could have been said otherwise."""
+
+OPEN_TEMPERATURE = 0.7
+"""From this temperature on sampling would say it otherwise."""
+
+TOKENS_ALIKE = 256
+"""So many tokens, in open-ended replies, must have come again under other seeds: a sampler that
+takes the likeliest token with a chance of .985 on average repeats so many in 2 % of cases."""
+
+_NEW_REPLIES = 0.5
+"""Where more than this share of a launch's later open-ended replies are new ones, seeds (or
+whatever it draws by) do reach its sampling, whatever the canary heard."""
+
+_WIDE_TOP_P, _WIDE_TOP_K, _WIDE_MIN_P = 0.9, 20, 0.1
+"""Beyond these sampling is so narrow that replies may be alike for that reason."""
+
+_FORMS = ("tools", "response_format", "json_schema", "grammar", "format")
+"""Fields that give a reply its form; models are sure of forms."""
+
+BY_CANARY = "the canary's two seeds gave one reply, and one seed repeats"
+BY_REPLIES = "none of its open-ended requests ever got two different replies"
+
 
 async def canary(session: Session, timeout_s: float) -> JsonObject:
     """Return whether two seeds differ and one repeats; `refused` says why neither is known.
@@ -70,33 +96,6 @@ async def _answer(
 
 def _said(answer: ChatReply | Refusal) -> str:
     return "" if isinstance(answer, Refusal) else (answer.reasoning or "") + (answer.content or "")
-
-
-LaunchKey: TypeAlias = "tuple[str, str | None]"
-"""A launch's digest and a build's id."""
-
-OPEN_TOKENS = 32
-"""From so many completion tokens on a reply could have been said otherwise."""
-
-OPEN_TEMPERATURE = 0.7
-"""From this temperature on sampling would say it otherwise."""
-
-TOKENS_ALIKE = 256
-"""So many tokens, in open-ended replies, must have come again under other seeds: a sampler that
-takes the likeliest token with a chance of .985 on average repeats so many in 2 % of cases."""
-
-_NEW_REPLIES = 0.5
-"""Where more than this share of a launch's later open-ended replies are new ones, seeds (or
-whatever it draws by) do reach its sampling, whatever the canary heard."""
-
-_WIDE_TOP_P, _WIDE_TOP_K, _WIDE_MIN_P = 0.9, 20, 0.1
-"""Beyond these sampling is so narrow that replies may be alike for that reason."""
-
-_FORMS = ("tools", "response_format", "json_schema", "grammar", "format")
-"""Fields that give a reply its form; models are sure of forms."""
-
-BY_CANARY = "the canary's two seeds gave one reply, and one seed repeats"
-BY_REPLIES = "none of its open-ended requests ever got two different replies"
 
 
 def ignoring(store: Store, launches: Mapping[LaunchKey, bool]) -> dict[LaunchKey, str]:

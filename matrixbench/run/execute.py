@@ -10,6 +10,7 @@ from matrixbench.errors import UsageError
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.records import Kind
 from matrixbench.run.events import Compared, Rejudged, RunStarted, Unverified
+from matrixbench.run.interruption import breakable
 from matrixbench.run.judging import judged_by, rejudge
 from matrixbench.run.launches import Visits, to_run
 from matrixbench.run.preflight import check_options
@@ -104,10 +105,12 @@ class Run:
         )
         if not prepared.of_cells.compares:
             if len(judged_by(prepared.plan, prepared.of_cells)) > 1:
-                _rejudge(prepared, self.store)
+                with breakable():
+                    _rejudge(prepared, self.store)
             return summary
         # Replies of earlier runs too, where what they are compared with is new.
-        again = _rejudge(prepare(self.request, self.store), self.store)
+        with breakable():
+            again = _rejudge(prepare(self.request, self.store), self.store)
         if not again.replies:
             return summary
         waiting = again.of_kind(Kind.NO_REFERENCE)
@@ -132,12 +135,13 @@ def begun(request: RunRequest, mode: Mode, tell: Listener, stop: asyncio.Event) 
         ExperimentLock(path, experiment.file.name),
         open_store(path, create=True) as store,
     ):
-        prepared = prepare(request, store, fresh=mode is Mode.FRESH)
-        plan = prepared.plan
-        _refuse(prepared, mode, request)
-        remaining = [one.launch for one in plan.launches if one.remaining]
-        check_options(experiment, remaining, Servers(request.settings))
-        again = _rejudge(prepared, store)
+        with breakable():
+            prepared = prepare(request, store, fresh=mode is Mode.FRESH)
+            plan = prepared.plan
+            _refuse(prepared, mode, request)
+            remaining = [one.launch for one in plan.launches if one.remaining]
+            check_options(experiment, remaining, Servers(request.settings))
+            again = _rejudge(prepared, store)
         if again.replies:
             tell(Rejudged(replies=again.replies, changed=again.changed))
         todo = to_run(prepared, store)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from matrixbench.spec.load import TestCase
     from matrixbench.store.rows import LaunchNote
 
+PROMPTS, PROMPTS_CHANGED, NOT_APPLICABLE = "prompts", "prompts_changed", "not_applicable"
+"""The names of the notes that a launch run gets, beside the canary's."""
+
 WARM_UP = "warm_up"
 """The name of the note that a launch run gets of its warm-up."""
 
@@ -47,59 +50,6 @@ _NOT_THE_PROMPT = frozenset(
 """Request fields that no template sees."""
 
 _SEED = 7_001
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """One prompt of a launch, and how many cells share it."""
-
-    body: JsonObject
-    test: str
-    cells: int
-
-
-def distinct_prompts(work: Iterable[CellWork], prompts: Prompts) -> list[Prompt]:
-    """Return the prompts that the trials of a launch begin with, each once."""
-    found: dict[str, Prompt] = {}
-    seen: dict[str, str] = {}
-    for item in work:
-        body, whole = prompts.body(item.cell)
-        if whole not in seen:
-            kept = {name: value for name, value in body.items() if name not in _NOT_THE_PROMPT}
-            seen[whole] = digest(kept)
-            found.setdefault(
-                seen[whole],
-                Prompt(body={**kept, "max_tokens": 1}, test=item.cell.test.name, cells=0),
-            )
-        known = found[seen[whole]]
-        found[seen[whole]] = Prompt(body=known.body, test=known.test, cells=known.cells + 1)
-    return list(found.values())
-
-
-async def warm_up(session: Session, prompts: Sequence[Prompt], timeout_s: float) -> JsonObject:
-    """Ask for one token of each prompt; return what it came to.
-
-    An answer that is none is no reason to stop: the trials will say what is wrong.
-    """
-    began, requests, refused = monotonic(), 0, 0
-    for prompt in prompts:
-        request = ChatRequest(
-            body=prompt.body, seed=_SEED, trial=0, test=prompt.test, timeout_s=timeout_s
-        )
-        copies = min(session.info.concurrency, prompt.cells)
-        answers = await asyncio.gather(*(session.ask(request) for _ in range(copies)))
-        requests += copies
-        refused += sum(isinstance(answer, Refusal) for answer in answers)
-    return {
-        "prompts": len(prompts),
-        "requests": requests,
-        "refused": refused,
-        "seconds": round(monotonic() - began, 3),
-    }
-
-
-PROMPTS, PROMPTS_CHANGED, NOT_APPLICABLE = "prompts", "prompts_changed", "not_applicable"
-"""The names of the notes that a launch run gets, beside the canary's."""
 
 Found = TypeVar("Found")
 Keep: TypeAlias = "Callable[[str, Json, Sequence[Noticed]], Awaitable[None]]"
@@ -187,9 +137,6 @@ def of_canary(found: JsonObject) -> Noticed | None:
     )
 
 
-# The prompts: are they those of last time?
-
-
 async def prompts(session: Session, tests: Iterable[TestCase]) -> JsonObject:
     """Return test → the digest of what it asks and of the prompt that it is rendered to.
 
@@ -239,9 +186,6 @@ def of_changed_prompts(changed: Mapping[str, str]) -> list[Noticed]:
         )
         for test, date in changed.items()
     ]
-
-
-# The tools: has the template a place for them?
 
 
 def drops_tools(effective: JsonObject) -> bool:
@@ -307,3 +251,52 @@ def set_aside(
     return Matrix(
         launches=tuple(kept), not_applicable=(*matrix.not_applicable, *aside), axes=matrix.axes
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One prompt of a launch, and how many cells share it."""
+
+    body: JsonObject
+    test: str
+    cells: int
+
+
+def distinct_prompts(work: Iterable[CellWork], prompts: Prompts) -> list[Prompt]:
+    """Return the prompts that the trials of a launch begin with, each once."""
+    found: dict[str, Prompt] = {}
+    seen: dict[str, str] = {}
+    for item in work:
+        body, whole = prompts.body(item.cell)
+        if whole not in seen:
+            kept = {name: value for name, value in body.items() if name not in _NOT_THE_PROMPT}
+            seen[whole] = digest(kept)
+            found.setdefault(
+                seen[whole],
+                Prompt(body={**kept, "max_tokens": 1}, test=item.cell.test.name, cells=0),
+            )
+        known = found[seen[whole]]
+        found[seen[whole]] = Prompt(body=known.body, test=known.test, cells=known.cells + 1)
+    return list(found.values())
+
+
+async def warm_up(session: Session, prompts: Sequence[Prompt], timeout_s: float) -> JsonObject:
+    """Ask for one token of each prompt; return what it came to.
+
+    An answer that is none is no reason to stop: the trials will say what is wrong.
+    """
+    began, requests, refused = monotonic(), 0, 0
+    for prompt in prompts:
+        request = ChatRequest(
+            body=prompt.body, seed=_SEED, trial=0, test=prompt.test, timeout_s=timeout_s
+        )
+        copies = min(session.info.concurrency, prompt.cells)
+        answers = await asyncio.gather(*(session.ask(request) for _ in range(copies)))
+        requests += copies
+        refused += sum(isinstance(answer, Refusal) for answer in answers)
+    return {
+        "prompts": len(prompts),
+        "requests": requests,
+        "refused": refused,
+        "seconds": round(monotonic() - began, 3),
+    }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Preflight:
     """What was found, in the file's order.
 
     Args:
@@ -56,7 +56,7 @@ def launches_of(experiment: Experiment) -> list[Launch]:
     return [launch for launch, obstacle in launches(experiment) if obstacle is None]
 
 
-def inspect(experiment: Experiment, chosen: Iterable[Launch], workshop: Servers) -> Inspection:
+def inspect(experiment: Experiment, chosen: Iterable[Launch], servers: Servers) -> Preflight:
     """Look for everything that can be known to be wrong; nothing is started or fetched.
 
     A llama-server is asked for its `--help`, once for each build; of models the headers are read.
@@ -64,13 +64,13 @@ def inspect(experiment: Experiment, chosen: Iterable[Launch], workshop: Servers)
     Args:
         experiment: The experiment.
         chosen: The launches that count.
-        workshop: Knows the surroundings.
+        servers: Know the surroundings.
     """
-    looking = _Looking(workshop)
+    looking = _Looking(servers)
     return _placed(experiment, [found for launch in chosen for found in looking.at(launch)])
 
 
-def check_options(experiment: Experiment, chosen: Iterable[Launch], workshop: Servers) -> None:
+def check_options(experiment: Experiment, chosen: Iterable[Launch], servers: Servers) -> None:
     """Hold llama-server's options and template names against what each binary's `--help` knows.
 
     Chat templates are parsed too. Binaries and models that are not there are passed over: a run
@@ -79,7 +79,7 @@ def check_options(experiment: Experiment, chosen: Iterable[Launch], workshop: Se
     Raises:
         SpecError: Every option and template that no server could take, with its place in the file.
     """
-    looking = _Looking(workshop)
+    looking = _Looking(servers)
     found = [one for launch in chosen for one in looking.at_settings(launch)]
     refused = _placed(experiment, found).refused
     if refused:
@@ -89,8 +89,8 @@ def check_options(experiment: Experiment, chosen: Iterable[Launch], workshop: Se
 class _Looking:
     """Looks at launches; what several of them share is looked at once."""
 
-    def __init__(self, workshop: Servers) -> None:
-        self._workshop = workshop
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
         self._seen: set[Hashable] = set()
 
     def at(self, launch: Launch) -> Iterator[Fault]:
@@ -103,7 +103,7 @@ class _Looking:
 
     def at_settings(self, launch: Launch) -> Iterator[Fault]:
         """Yield what a launch asks of its server that no server could do."""
-        backend, around = server_of(launch.spec), self._workshop.around
+        backend, around = server_of(launch.spec), self._servers.around
         named = (launch.backend, launch.binary, launch.model, launch.template.name)
         if self._first("settings", *named, frozenset(launch.options)):
             yield from backend.faults(launch, around)
@@ -121,7 +121,7 @@ class _Looking:
 
     def _files(self, launch: Launch) -> Iterator[Fault]:
         """Yield the files that options name and that are not there."""
-        for fault in self._workshop.meant(launch).missing():
+        for fault in self._servers.meant(launch).missing():
             yield Fault(
                 ways=(("models", launch.model, "options"), ("backends", launch.backend, "options")),
                 name=fault.option,
@@ -132,7 +132,7 @@ class _Looking:
             )
 
     def _program(self, launch: Launch) -> Iterator[Fault]:
-        program = server_of(launch.spec).program(launch, self._workshop.around)
+        program = server_of(launch.spec).program(launch, self._servers.around)
         if program is None:
             return
         ways: tuple[Loc, ...] = (program.way, ("backends", launch.backend))
@@ -147,7 +147,7 @@ class _Looking:
         ways: tuple[Loc, ...] = (("models", launch.model, key), ("models", launch.model))
 
         def whole() -> None:
-            files = self._workshop.located(launch)
+            files = self._servers.located(launch)
             if source.gguf is not None and files is None:
                 files = require_gguf(Path(source.gguf))
             if files is not None:
@@ -187,11 +187,11 @@ def _template_text(launch: Launch) -> Iterator[Fault]:
     )
 
 
-def _placed(experiment: Experiment, found: Iterable[Fault]) -> Inspection:
+def _placed(experiment: Experiment, found: Iterable[Fault]) -> Preflight:
     """Return findings with their places, each once, in the file's order."""
     several = list(dict.fromkeys(found))
     if not several:
-        return Inspection()
+        return Preflight()
     document = read_document(experiment.path, shown=_shown(experiment.path))
     placed = sorted(((_place(document, one), one) for one in several), key=lambda pair: pair[0])
 
@@ -203,7 +203,7 @@ def _placed(experiment: Experiment, found: Iterable[Fault]) -> Inspection:
         )
         return tuple(dict.fromkeys(placed_here))
 
-    return Inspection(
+    return Preflight(
         refused=of(Gravity.REFUSED),
         given_up=of(Gravity.GIVEN_UP),
         warnings=of(Gravity.DOUBTFUL),

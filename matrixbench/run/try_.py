@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matrixbench.backends.http.openai_reply import BROKEN, Answer, classify
+from matrixbench.backends.process import log_tail
 from matrixbench.backends.registry import answer_of
 from matrixbench.checks.judge import no_reference
 from matrixbench.checks.reasoning import taken_apart
@@ -607,6 +608,4 @@ async def _prompt(session: Session, body: JsonObject, answer: ChatReply | Refusa
 
 
 def _log_tail(session: Session) -> str:
-    from matrixbench.backends.process import log_tail  # noqa: PLC0415  only where something failed
-
     return "" if session.info.log is None else log_tail(session.info.log)

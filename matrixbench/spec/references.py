@@ -20,7 +20,7 @@ from matrixbench.spec.axes import (
     same,
 )
 from matrixbench.spec.checks import SameAsCheck, every_check
-from matrixbench.spec.experiment import SAMPLING_FIELDS
+from matrixbench.spec.experiment import SAMPLING_FIELDS, Metric
 from matrixbench.spec.rules import sampling_findings
 from matrixbench.spec.shapes import value_nodes
 from matrixbench.spec.wording import choose, found, inside, quoted
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from matrixbench.spec.suites import Case, Cases
     from matrixbench.spec.yaml_source import Place
-
-DIFFERENCE = "difference"
-"""The metric that needs a baseline (`charts.Metric.DIFFERENCE`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +184,7 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
     """Yield that a difference has nothing to compare with, or a baseline that is not there."""
     where = f"charts.{name}"
     metric, baseline = entry.node.child("metric"), entry.node.child("baseline")
-    wanted = metric is not None and metric.value == DIFFERENCE
+    wanted = metric is not None and metric.value == Metric.DIFFERENCE
     if metric is not None and wanted and baseline is None:
         message = f"{where} shows a difference, but has no baseline"
         example = next(iter(axes.values["backend"]), "NAME")
@@ -195,7 +192,7 @@ def _baseline(name: str, entry: Entry, axes: Axes) -> Iterator[Finding]:
         yield metric.told(message, hint)
     if baseline is not None and not wanted:
         message = f"{where}.baseline has no meaning here"
-        yield baseline.told(message, f"add metric: {DIFFERENCE}")
+        yield baseline.told(message, f"add metric: {Metric.DIFFERENCE}")
     if baseline is not None:
         yield from _baseline_named(baseline, axes, where)
 

@@ -50,6 +50,17 @@ if TYPE_CHECKING:
 
     from matrixbench.records import JsonObject
 
+MAX_POINTS = 10_000
+"""Test cases that the parameters of one test may make."""
+
+SUFFIXES = (".yaml", ".yml", ".json")
+"""What the name of a suite's file ends with."""
+
+# One letter before a colon is a drive (`C:\evals`), and a path has a slash before any colon of its.
+_REFERENCE = re.compile(r"(?P<package>[A-Za-z_][\w.-]+):(?P<path>.*)", re.DOTALL)
+_FILES_LISTED = 200
+_DEPTH_LISTED = 6
+
 _PACKAGE = "matrixbench.suites"
 _LINE_AND_COLUMN = re.compile(r":[0-9]+:[0-9]+$")
 
@@ -148,15 +159,6 @@ class Suites:
         except ValidationError as error:
             self.findings += findings_of(error, document, Suite)
         return document
-
-
-SUFFIXES = (".yaml", ".yml", ".json")
-"""What the name of a suite's file ends with."""
-
-# One letter before a colon is a drive (`C:\evals`), and a path has a slash before any colon of its.
-_REFERENCE = re.compile(r"(?P<package>[A-Za-z_][\w.-]+):(?P<path>.*)", re.DOTALL)
-_FILES_LISTED = 200
-_DEPTH_LISTED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,10 +260,6 @@ def _suites_in(folder: Traversable, way: str = "", depth: int = 0) -> Iterator[s
 
 def _refused(file: PackagedFile, message: str, hint: str = "") -> SpecError:
     return SpecError([Problem(message=message, where=str(file), hint=hint)])
-
-
-MAX_POINTS = 10_000
-"""Test cases that the parameters of one test may make."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

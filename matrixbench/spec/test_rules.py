@@ -18,15 +18,8 @@ from matrixbench.spec.problems import findings_of
 from matrixbench.spec.rules import request_findings, sampling_findings
 from matrixbench.spec.shapes import ROLES, sentence, several_in_one, whole_form
 from matrixbench.spec.tests import default_max_turns
-from matrixbench.spec.wording import (
-    ValuePathError,
-    choose,
-    dotted,
-    found,
-    parse_path,
-    quoted,
-    written,
-)
+from matrixbench.spec.value_paths import ValuePathError, parse_path
+from matrixbench.spec.wording import choose, dotted, found, quoted, written
 from matrixbench.spec.yaml_source import Document, Finding, Loc, Node, Spot
 
 if TYPE_CHECKING:

@@ -156,7 +156,7 @@ def mean_of_these_tests(
     their design effect, up to complete dependence, at which the quantile is z.
 
     Args:
-        luck: The design effect of each test (`shared_luck.mean_effect`), 1 for those that share no
+        luck: The design effect of each test (`paired.mean_effect`), 1 for those that share no
             seeds; empty where none does.
 
     Raises:

@@ -20,6 +20,13 @@ from matrixbench.stats.proportions import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+ALPHA = 0.05
+"""The level of every test, two-sided, and after a correction that of all of them together."""
+
+LEAST = 0.2
+"""The correlation of two tests' outcomes under one seed that is allowed for in any case: about the
+largest that was measured on real replies (docs/statistics.md)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
@@ -115,10 +122,6 @@ def pooled_phi(tables: Iterable[Pairs]) -> float | None:
     return max(-1.0, min(1.0, covariance / spread)) if spread > 0 else None
 
 
-ALPHA = 0.05
-"""The level of every test, two-sided, and after a correction that of all of them together."""
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values, in the order given.
 
@@ -132,11 +135,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = largest
     return adjusted
-
-
-LEAST = 0.2
-"""The correlation of two tests' outcomes under one seed that is allowed for in any case: about the
-largest that was measured on real replies (docs/statistics.md)."""
 
 
 def least_effect(tests: int) -> float:

@@ -223,7 +223,7 @@ def design_effect(
     over that of independent cells, at least 1, times (t / z)² for the number of clusters. Few
     discordant pairs say little of how cells go together, so that it is averaged with what is
     assumed of them before any is seen, which counts for one pair: complete dependence of the cells
-    of a test. Between tests that share seeds it is `shared_luck.LEAST`, and counts for two. At most
+    of a test. Between tests that share seeds it is `paired.LEAST`, and counts for two. At most
     what complete dependence of all that may go together gives; 1 where nothing may.
 
     Args:

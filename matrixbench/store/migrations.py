@@ -225,7 +225,7 @@ _USAGE: Migration = (
     ) WITHOUT ROWID""",
 )
 
-# Where a launch's server came from (`plan.origin.Origin`, as JSON): what its digest leaves out. It
+# Where a launch's server came from (`plan.cells.Origin`, as JSON): what its digest leaves out. It
 # is empty where an older version ran.
 _ORIGIN: Migration = (
     "ALTER TABLE launch ADD COLUMN origin TEXT NOT NULL DEFAULT ''",

@@ -70,7 +70,7 @@ def read_judged_progress(
     judges: Judges,
     runs: RunLoads,
 ) -> dict[str, dict[str, CellProgress]]:
-    """Return what `attempts.read_progress` does, with what the present checks make of it."""
+    """Return what `reading.read_progress` does, with what the present checks make of it."""
     reading = _Reading(judges, wanted.trials or SPAN)
     for row in rows_by_pass(connection, _JUDGED, floors, wanted, runs.passes()):
         plain, generation, run, *rest = row

@@ -117,10 +117,11 @@ class TrialRow:
     `trial` is the index under the seed that was asked for: `seed` minus `first_seed`. `outcome`,
     `kind` and `reason` are the refusal's, or those of the judgement that counts, whose checks
     are `checks` (empty for a refusal). Of a conversation the row holds the figures of all of it
-    (`store.figures`). `score` is the mean of the scores that its checks gave.
+    (`encoding.whole_conversation`). `score` is the mean of the scores that its checks gave.
+
     `reply_digest` stands for content and tool calls; None where there is no reply. `turns` are the
     requests that were sent, `asked` counts each time that one of them was, and `concurrency` is how
-    many the server was sent at a time, under the setting whose key (`plan.loads`) is `load`; the
+    many the server was sent at a time, under the setting whose key (`cells.Load`) is `load`; the
     three are None where an older version wrote the row. `asked_again` names why, a kind for each
     time beyond the first. What the server counted is as in `records.Usage`. `noted` are the kinds
     of what was noticed of the reply, each once, with spaces between. Units are in the names;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.process import shorten
+from matrixbench.backends.process import shorten_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def test_the_middle_is_taken_out_while_the_server_writes_on(tmp_path: Path) -> N
     log = tmp_path / "server.log"
     with log.open("ab", buffering=0) as server:
         server.write(lines(0, 1000))
-        assert shorten(log, longest=5000, kept=105)
+        assert shorten_log(log, longest=5000, kept=105)
         server.write(b"later\n")
     text = log.read_text()
     assert text.startswith("line 0000\n")
@@ -32,6 +32,6 @@ def test_a_short_log_is_left_alone(tmp_path: Path) -> None:
     """So is one that is not there."""
     log = tmp_path / "server.log"
     log.write_bytes(lines(0, 10))
-    assert not shorten(log, longest=100)
+    assert not shorten_log(log, longest=100)
     assert log.read_bytes() == lines(0, 10)
-    assert not shorten(tmp_path / "none.log")
+    assert not shorten_log(tmp_path / "none.log")

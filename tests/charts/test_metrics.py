@@ -1,8 +1,9 @@
-"""Colours that everybody can tell apart, and ink that reads on them."""
+"""Colours that everybody can tell apart, ink that reads on them, and metrics that are whole."""
 
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,14 @@ from matrixbench.charts.metrics import (
     ink,
     luminance,
     mixed,
+    style_of,
 )
+from matrixbench.results.tables import COLUMNS
+from matrixbench.spec.experiment import Chart, Metric
+
+PAGE = (Path(__file__).parents[2] / "docs" / "charts.md").read_text("utf-8")
+WITHOUT_COLUMN = {Metric.DIFFERENCE, Metric.PASS_AT_K, Metric.PASS_HAT_K, Metric.SUCCESS_RATIO_LOW}
+"""Metrics whose value is computed for a chart, or stands in a column of another name."""
 
 # Complete protanopia, deuteranopia and tritanopia on linear RGB: Machado, Oliveira and Fernandes,
 # IEEE Transactions on Visualization and Computer Graphics 15(6), 2009.
@@ -109,3 +117,11 @@ def test_ink_reads_on_every_colour(colours: tuple[str, ...]) -> None:
         back = luminance(mixed(colours, step / 100)) + 0.05
         front = luminance(channels(ink(colours, step / 100))) + 0.05
         assert max(back, front) / min(back, front) >= 4
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_metric_is_whole(metric: Metric) -> None:
+    """Each has a style, a column that holds its value, and a place on the page."""
+    assert style_of(Chart(metric=metric)).title
+    assert metric.value in COLUMNS or metric in WITHOUT_COLUMN
+    assert f"`{metric}`" in PAGE

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from pydantic import TypeAdapter
 
-from matrixbench.checks.json_content import compile_json, fenced_text
+from matrixbench.checks.json_content import compile_json, compile_schema, fenced_text
+from matrixbench.checks.judge import compile_checks
 from matrixbench.errors import CheckError
-from matrixbench.records import ChatReply, Kind, Timing, Verdict
-from matrixbench.spec.checks import JsonContent
+from matrixbench.records import ChatReply, Kind, Outcome, Timing, Verdict
+from matrixbench.spec.checks import Check, JsonContent
 
 PERSON = {
     "type": "object",
@@ -158,3 +163,76 @@ def test_a_schema_s_pattern_that_never_ends_is_given_up() -> None:
     assert verdict('{"n": 1}', schema=named).passed
     assert "at $.n: 'x' is not of type 'integer'" in verdict('{"n": "x"}', schema=named).reason
     assert verdict('{"m": 1}', schema=named).kind is Kind.SCHEMA_MISMATCH
+
+
+def doubled(levels: int, last: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema each of whose levels refers to the next one twice."""
+    twice = {
+        f"l{level}": {"allOf": [{"$ref": f"#/$defs/l{level + 1}"}] * 2} for level in range(levels)
+    }
+    return {"$defs": {**twice, f"l{levels}": last}}
+
+
+def test_a_schema_that_takes_exponential_time_is_refused() -> None:
+    """Its place is named, where it is read."""
+    schema = doubled(28, {"type": "integer"}) | {"$ref": "#/$defs/l0"}
+    with pytest.raises(CheckError, match="no value could ever be held against this schema"):
+        compile_json(JsonContent.model_validate({"schema": schema}), where="expect[0].json")
+
+
+def test_a_schema_that_takes_exponential_time_on_a_reply_says_no() -> None:
+    """It ends, and a `not` does not turn it round."""
+    schema = doubled(28, {"type": "integer"}) | {"items": {"$ref": "#/$defs/l0"}}
+    checks = compile_checks(
+        TypeAdapter(list[Check]).validate_python([{"not": {"json": {"schema": schema}}}])
+    )
+    content = "[1]"
+    judgement = checks.judge(ChatReply(message={}, content=content, timing=Timing(latency_s=1.0)))
+    assert (judgement.outcome, judgement.kind) == (Outcome.FAILED, Kind.SCHEMA_MISMATCH)
+    assert judgement.reason == "given up: the schema takes more than 100,100 steps on it"
+
+
+def test_a_long_reply_has_steps_for_each_of_its_parts() -> None:
+    """A schema that looks at each part a few times is held against a list of any length."""
+    item = {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/s"}]}
+    schema = {"$defs": {"n": {"type": "number"}, "s": {"type": "string"}}, "items": item}
+    assert verdict(f"[{'1,' * 60_000}2]", schema=schema).passed
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"patternProperties": {"^a": True}},
+        {"properties": {"a": True}, "additionalProperties": {"type": "string"}},
+        {"allOf": [{"properties": {"a": {"type": "integer"}}}, {"patternProperties": {"b": {}}}]},
+        {"anyOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"ab": True}}]},
+        {"oneOf": [{"required": ["a"], "properties": {"a": True}}, {"required": ["none"]}]},
+        {"dependentSchemas": {"a": {"properties": {"b": True}}}},
+        {"if": {"required": ["a"]}, "then": {"properties": {"a": True}}},
+        {"if": {"required": ["x"]}, "else": {"properties": {"b": True}}},
+        {"$ref": "#/$defs/one", "$defs": {"one": {"properties": {"a": True}}}},
+        {"allOf": [{"properties": {"a": True}, "unevaluatedProperties": {"type": "integer"}}]},
+    ],
+)
+@pytest.mark.parametrize("wanted", [False, {"type": "integer"}])
+def test_unevaluated_properties_are_those_of_jsonschema(schema: Any, wanted: Any) -> None:
+    """With the same words."""
+    whole = schema | {"unevaluatedProperties": wanted}
+    for text in ("{}", '{"a": 1}', '{"b": "x", "a": 1}', '{"ab": 2, "c": "y"}', '{"z": 1, "y": 2}'):
+        error = best_match(Draft202012Validator(whole).iter_errors(json.loads(text)))
+        expected = None if error is None else f"at {error.json_path}: {error.message}"
+        assert compile_schema(whole, "")(json.loads(text)) == expected
+
+
+def test_a_pattern_beside_unevaluated_properties_that_never_ends_is_given_up() -> None:
+    """As beside all others."""
+    endless = {"patternProperties": {"(a|aa)+$": True}, "unevaluatedProperties": False}
+    with pytest.raises(TimeoutError):
+        verdict('{"' + "a" * 60 + 'b": 1}', schema=endless)
+
+
+def test_a_fence_that_never_ends_takes_no_longer_than_it_is_long() -> None:
+    """Each length of a fence was tried at each of its signs."""
+    assert verdict("~" * (1 << 20), fenced=True).kind is Kind.NOT_JSON
+    assert verdict("~~~~ json\n[1]\n~~~\n~~~~", fenced=True).kind is Kind.NOT_JSON
+    assert verdict("~~~~ json\n[1]\n~~~~~", fenced=True).passed

@@ -103,3 +103,19 @@ def test_words_end_where_they_end_in_re(pattern: str, text: str) -> None:
     """So the verdict of `calc-result` is llama.cpp's, whatever stands behind the number."""
     ours = compile_pattern(pattern, 0, "").search(text)
     assert spans(ours) == spans(re.search(pattern, text))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["((((a{99}){99}){99}){99})", r"(?:[(]{9999}\(){9999}", "(a{9999,}){9999}", "a{9999999}"],
+)
+def test_a_pattern_that_grows_too_large_is_refused(pattern: str) -> None:
+    """Before its counts are written out, which took gigabytes."""
+    with pytest.raises(CheckError, match="more than 500,000"):
+        compile_pattern(pattern, 0, "")
+
+
+@pytest.mark.parametrize("pattern", ["a{99999}", "(?:ab){50000}", "((a{0,99}){0,99}){0,99}"])
+def test_a_pattern_of_many_parts_is_no_mistake(pattern: str) -> None:
+    """What need not be there does not count."""
+    assert compile_pattern(pattern, 0, "").search("") is None or "0" in pattern

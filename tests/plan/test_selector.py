@@ -111,3 +111,10 @@ def test_true_is_not_one() -> None:
     """A boolean and a number are different values."""
     assert not same(True, 1)
     assert same(1, 1.0)
+
+
+def test_a_regular_expression_that_never_ends_is_a_wrong_option() -> None:
+    """The text on which it takes too long is named, and how to write it."""
+    selects = parse_where(["test=~'(a|aa)+$'"], AXES)
+    with pytest.raises(UsageError, match=r"takes longer than 1 s on «a{60}»"):
+        selects({"test": "a" * 60 + "b"})

@@ -95,7 +95,7 @@ class Scripted:
 
 
 @dataclass
-class Shelf:
+class MemorySink:
     """Keeps trials in memory."""
 
     trials: list[Trial] = field(default_factory=list)
@@ -129,11 +129,11 @@ async def run(load: Load, session: Scripted, *, todo: int = 0b11, text: str = EX
     experiment = load(text)
     cells: list[Cell] = build_matrix(experiment).launches[0].cells
     prompts = Prompts(experiment.tests)
-    shelf, events = Shelf(), list[Event]()
-    batch_run = BatchRun(session, BATCH, prompts, shelf, events.append)
+    sink, events = MemorySink(), list[Event]()
+    batch_run = BatchRun(session, BATCH, prompts, sink, events.append)
     tasks = interleave([CellWork(cell, todo) for cell in cells], seed=1)
     stopped = await batch_run.run(tasks, asyncio.Event())
-    return Ran(session, shelf.trials, events, stopped)
+    return Ran(session, sink.trials, events, stopped)
 
 
 async def test_each_trial_is_asked_once_with_its_seed(load: Load) -> None:
@@ -152,12 +152,12 @@ async def test_each_trial_says_how_many_were_sent_at_a_time(load: Load) -> None:
     cells = build_matrix(experiment).launches[0].cells
     prompts = Prompts(experiment.tests)
     for todo, at_a_time in ((0b1, 4), (0b111, 8)):
-        shelf, session = Shelf(), Scripted(lambda *_: said("good"), concurrency=8)
-        batch_run = BatchRun(session, BATCH, prompts, shelf, lambda _: None)
+        sink, session = MemorySink(), Scripted(lambda *_: said("good"), concurrency=8)
+        batch_run = BatchRun(session, BATCH, prompts, sink, lambda _: None)
         work = [CellWork(cell, todo) for cell in cells]
         count = len(cells) * todo.bit_count()
         await batch_run.run(interleave(work, seed=1), asyncio.Event(), count=count)
-        assert {trial.concurrency for trial in shelf.trials} == {at_a_time}
+        assert {trial.concurrency for trial in sink.trials} == {at_a_time}
 
 
 async def test_a_trial_that_runs_again_alone_says_so(load: Load) -> None:
@@ -310,16 +310,16 @@ async def test_an_interruption_stops_new_requests(load: Load) -> None:
     experiment = load(EXPERIMENT)
     cells = build_matrix(experiment).launches[0].cells
     prompts = Prompts(experiment.tests)
-    shelf, stop = Shelf(), asyncio.Event()
+    sink, stop = MemorySink(), asyncio.Event()
 
     def answer(_: ChatRequest, __: int) -> ChatReply:
         stop.set()
         return said("good")
 
     session = Scripted(answer, concurrency=1)
-    batch_run = BatchRun(session, BATCH, prompts, shelf, lambda _: None)
+    batch_run = BatchRun(session, BATCH, prompts, sink, lambda _: None)
     await batch_run.run(interleave([CellWork(cell, 0b1) for cell in cells], seed=1), stop)
-    assert len(shelf.trials) == len(session.asked) == 1
+    assert len(sink.trials) == len(session.asked) == 1
 
 
 async def test_a_check_that_raises_makes_the_trial_errored(load: Load) -> None:

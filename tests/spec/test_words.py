@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import SpecError
-from matrixbench.spec import slips as aliases
+from matrixbench.spec import slips
 from matrixbench.spec.backends import kinds
 from matrixbench.spec.base import Part
 from matrixbench.spec.checks import CHECK_NAMES
@@ -191,20 +191,20 @@ def test_no_alias_is_a_key_of_ours_and_each_leads_to_one() -> None:
     """The tables agree with the models, whatever is added to either."""
     parts = parts_by_name()
     backends = {name for part in kinds().known.values() for name in part.model_fields}
-    for name, table in aliases.words_for_keys().items():
+    for name, table in slips.words_for_keys().items():
         own = {info.alias or key for key, info in parts[name].model_fields.items()}
         targets = backends if name.endswith("Backend") else own
         assert set(table.values()) <= targets, name
         if not name.endswith("Backend"):
             assert not own & table.keys(), name
-    assert set(aliases.words_for("sampling").values()) <= set(get_args(SamplingField))
-    assert set(aliases.words_for("checks").values()) <= set(CHECK_NAMES)
-    assert not set(aliases.words_for("checks")) & set(CHECK_NAMES)
-    assert set(aliases.words_for("metrics").values()) <= {metric.value for metric in Metric}
+    assert set(slips.words_for("sampling").values()) <= set(get_args(SamplingField))
+    assert set(slips.words_for("checks").values()) <= set(CHECK_NAMES)
+    assert not set(slips.words_for("checks")) & set(CHECK_NAMES)
+    assert set(slips.words_for("metrics").values()) <= {metric.value for metric in Metric}
     known = kinds().known
-    meant = {aliases.kind_meant(word) for word in ("llamacpp", "api", "vllm", "mock")}
+    meant = {slips.kind_meant(word) for word in ("llamacpp", "api", "vllm", "mock")}
     assert {one.kind for one in meant if one} <= set(known)
-    assert all(aliases.kind_meant(kind) is None or kind in known for kind in known)
+    assert all(slips.kind_meant(kind) is None or kind in known for kind in known)
 
 
 # Keys at the wrong level

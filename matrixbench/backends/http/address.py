@@ -51,15 +51,7 @@ def shown_url(url: str) -> str:
     Raises:
         ServerError: It is no http url.
     """
-    try:
-        parts = urlsplit(url)
-        shown = _shown(parts)
-    except ValueError:
-        parts, shown = SplitResult("", "", "", "", ""), ""
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ServerError(
-            "the url is not an http url", where=shown, hint="write it like http://127.0.0.1:11434"
-        )
+    _, shown = _parsed(url, "url", example="http://127.0.0.1:11434")
     return shown
 
 
@@ -72,17 +64,7 @@ def address_of(url: str, name: str | None, environ: Mapping[str, str]) -> Addres
     Raises:
         ServerError: The url is none, or the variable with the key is missing or holds none.
     """
-    try:
-        parts = urlsplit(url)
-        shown = _shown(parts)
-    except ValueError:
-        parts, shown = SplitResult("", "", "", "", ""), ""
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ServerError(
-            "the endpoint's url is not an http url",
-            where=shown,
-            hint="write it like http://127.0.0.1:8080/v1",
-        )
+    parts, shown = _parsed(url, "endpoint's url", example="http://127.0.0.1:8080/v1")
     if name is None:
         return Address(url=url, shown=shown)
     if parts.username is not None:
@@ -92,6 +74,20 @@ def address_of(url: str, name: str | None, environ: Mapping[str, str]) -> Addres
             hint="take the user out of the url, or api_key_env out of the backend",
         )
     return Address(url=url, shown=shown, key=_key(name, environ, shown), key_env=name)
+
+
+def _parsed(url: str, what: str, *, example: str) -> tuple[SplitResult, str]:
+    """Return the parts of an http url, and the url as it may be shown."""
+    try:
+        parts = urlsplit(url)
+        shown = _shown(parts)
+    except ValueError:
+        parts, shown = SplitResult("", "", "", "", ""), ""
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ServerError(
+            f"the {what} is not an http url", where=shown, hint=f"write it like {example}"
+        )
+    return parts, shown
 
 
 def _shown(parts: SplitResult) -> str:

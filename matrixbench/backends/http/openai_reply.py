@@ -189,7 +189,7 @@ def _json_lines(body: bytes) -> bytes | None:
 
 MOST = 2**53
 """No figure comes near it: so the sum over a conversation fits the store's 63 bits, and seconds are
-exact. What is larger is not known."""
+exact. What is larger, or not a number, is not known."""
 
 NANOSECONDS = 1e9
 _MILLISECONDS = 1e3
@@ -326,9 +326,6 @@ BROKEN = "bad reply: "
 
 KEPT_BYTES = 64 * 1024
 """So much of a body is kept with a trial that it refused."""
-
-_LARGEST = 2.0**53
-"""No count or rate comes near it; NaN, infinity and overlong integers are taken as missing."""
 
 
 class Streamed(Protocol):
@@ -577,10 +574,7 @@ def _timing(timings: object, answer: Answer, completion_tokens: int | None) -> T
 
 
 def _number(holder: object, name: str) -> float | None:
-    value = holder.get(name) if isinstance(holder, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < _LARGEST else None
+    return amount(holder, name) if isinstance(holder, dict) else None
 
 
 def _count(holder: object, name: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from matrixbench.backends.registry import Remark
+from matrixbench.spec.slips import folded
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ def nearest_ids(asked: str, ids: Sequence[str]) -> list[str]:
     Case, owner and separators count little: `qwen2.5-0.5b` is nearest to
     `Qwen/Qwen2.5-0.5B-Instruct`, whatever shares more letters.
     """
-    wanted, last = _folded(asked), _folded(asked.rsplit("/", 1)[-1])
+    wanted, last = folded(asked), folded(asked.rsplit("/", 1)[-1])
 
     def distance(name: str) -> tuple[int, float]:
-        known, base = _folded(name), _folded(name.rsplit("/", 1)[-1])
+        known, base = folded(name), folded(name.rsplit("/", 1)[-1])
         within = bool(last and base) and (last in known or base in wanted)
         ratio = max(
             SequenceMatcher(None, wanted[:_COMPARED], known[:_COMPARED]).ratio(),
@@ -82,10 +83,6 @@ def ids_told(asked: str, ids: Sequence[str]) -> str:
     shown = ", ".join(" ".join(name.split())[:_COMPARED] for name in near[:IDS_SHOWN])
     more = len(near) - IDS_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 _ADDED = re.compile(r"[-@:](\d{3,8}(-\d\d-\d\d)?|latest|v\d+(\.\d+)*)")

@@ -14,7 +14,6 @@ from matrixbench.identity import canonical_json, digest_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import Any
 
     from matrixbench.backends.llama.executable import HelpEntry, ServerHelp
     from matrixbench.backends.registry import LaunchRequest

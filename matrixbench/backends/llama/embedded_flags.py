@@ -59,9 +59,6 @@ class Flag:
         return next(SETTERS[name] for name in self.names if name in SETTERS)
 
 
-# What is written → what a parameter is set to.
-
-
 def _read(field: str, reads: Callable[[Library, str], object]) -> Apply:
     """Return what sets a field; each dot in its name leads into a part of the parameters."""
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from matrixbench.backends.http import openai_chat as token_flow
+from matrixbench.backends.http import openai_chat
 from matrixbench.backends.http.openai_chat import OpenAiChat, ask_watching
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
 from tests.fake_servers import fake_server
@@ -49,7 +49,7 @@ async def test_a_server_that_answers_nothing_any_more_hangs(
     slots: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even its pages come, whether or not it is a kind of server that shows its slots."""
-    monkeypatch.setattr(token_flow, "ANSWERS_WITHIN_S", 0.3)
+    monkeypatch.setattr(openai_chat, "ANSWERS_WITHIN_S", 0.3)
 
     async def silent(inp: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         await inp.read()

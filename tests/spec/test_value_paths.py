@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.spec.wording import Missing, ValuePathError, look_up, parse_path, write_path
+from matrixbench.spec.value_paths import Nowhere, ValuePathError, look_up, parse_path, write_path
 
 NAMES = st.text() | st.sampled_from(["a", "b.c", "0", "-1", "$", "[0]", "it's", " "])
 QUOTABLE = NAMES.filter(lambda name: not {"'", '"'} <= set(name))
@@ -99,13 +99,13 @@ def test_every_value_is_found_at_its_path(value: object, name: str) -> None:
         assert look_up(value, way) is inner
         if not isinstance(inner, dict | list):
             missing = look_up(value, (*way, name))
-            assert isinstance(missing, Missing)
+            assert isinstance(missing, Nowhere)
             assert (missing.at, missing.step, missing.found) == (way, name, inner)
 
 
 def test_places_count_from_the_end_too() -> None:
     """-1 is the last item; beyond either end nothing stands."""
     assert look_up([1, 2], (-1,)) == 2
-    assert isinstance(look_up([1, 2], (-3,)), Missing)
-    assert isinstance(look_up([1, 2], (2,)), Missing)
-    assert isinstance(look_up({"0": 1}, (0,)), Missing)
+    assert isinstance(look_up([1, 2], (-3,)), Nowhere)
+    assert isinstance(look_up([1, 2], (2,)), Nowhere)
+    assert isinstance(look_up({"0": 1}, (0,)), Nowhere)
