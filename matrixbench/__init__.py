@@ -6,9 +6,7 @@ The names below are the public ones; each is imported when it is first asked for
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,13 +15,13 @@ if TYPE_CHECKING:
     from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.pairs import compare
     from matrixbench.errors import MatrixbenchError
+    from matrixbench.execution.settings import Mode, RunSummary, Settings, settings_for
     from matrixbench.gated import build_plan, execute, run
     from matrixbench.output.progress import show_progress
     from matrixbench.records import ChatReply, Kind, Timing, ToolCall, Turn, Usage, Verdict
     from matrixbench.results.experiment import Results, open_results
     from matrixbench.results.tables import cell_frame, trial_frame
     from matrixbench.results.totals import total_frame
-    from matrixbench.run.settings import Mode, RunSummary, Settings, settings_for
     from matrixbench.spec.experiment import Chart, Metric
     from matrixbench.spec.load import Experiment, load_experiment
 
@@ -70,11 +68,11 @@ _HOMES = {
     "Kind": "records",
     "MatrixbenchError": "errors",
     "Metric": "spec.experiment",
-    "Mode": "run.settings",
+    "Mode": "execution.settings",
     "OwnCheck": "checks.own",
     "Results": "results.experiment",
-    "RunSummary": "run.settings",
-    "Settings": "run.settings",
+    "RunSummary": "execution.settings",
+    "Settings": "execution.settings",
     "Timing": "records",
     "ToolCall": "records",
     "Turn": "records",
@@ -89,7 +87,7 @@ _HOMES = {
     "open_results": "results.experiment",
     "run": "gated",
     "save": "charts",
-    "settings_for": "run.settings",
+    "settings_for": "execution.settings",
     "show_progress": "output.progress",
     "total_frame": "results.totals",
     "trial_frame": "results.tables",
@@ -104,13 +102,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Importing a room puts it here under its name: `run` stays the function.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from matrixbench.comparison.pairs import PREVIOUS, compare_results
 from matrixbench.comparison.values import Basis, GateVerdict
 from matrixbench.errors import StoreError, UsageError
+from matrixbench.execution.events import GateDecided, RoundsStarted
+from matrixbench.execution.execute import begun
+from matrixbench.execution.preflight import inspect
+from matrixbench.execution.prepare import prepare
+from matrixbench.execution.servers import Servers
+from matrixbench.execution.settings import Mode, RunRequest, mode_of, settings_for
 from matrixbench.results.experiment import results_of
-from matrixbench.run.events import GateDecided, RoundsStarted
-from matrixbench.run.execute import begun
-from matrixbench.run.preflight import inspect
-from matrixbench.run.prepare import prepare
-from matrixbench.run.servers import Servers
-from matrixbench.run.settings import Mode, RunRequest, mode_of, settings_for
 from matrixbench.spec.axes import BUILD
 from matrixbench.store.database import open_store, open_store_if_there
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.values import CandidateResult
+    from matrixbench.execution.events import Event, Listener
+    from matrixbench.execution.execute import Run
+    from matrixbench.execution.prepare import Prepared
+    from matrixbench.execution.settings import RunSummary, Settings
     from matrixbench.plan.planner import LaunchPlan, UntilGate
-    from matrixbench.run.events import Event, Listener
-    from matrixbench.run.execute import Run
-    from matrixbench.run.prepare import Prepared
-    from matrixbench.run.settings import RunSummary, Settings
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 

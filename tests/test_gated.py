@@ -12,13 +12,13 @@ import pytest
 
 import matrixbench
 from matrixbench.errors import UsageError
+from matrixbench.execution.events import RunStarted, TrialDone
 from matrixbench.gated import build_plan
-from matrixbench.run.events import RunStarted, TrialDone
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.run.events import Event
+    from matrixbench.execution.events import Event
     from tests.conftest import Load, Write
 
 EXPERIMENT = """

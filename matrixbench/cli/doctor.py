@@ -13,7 +13,7 @@ from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import AsJson, StorePath, print_json, put
 from matrixbench.doctor.examination import examine, findings_json, lines_of
 from matrixbench.errors import ExitCode
-from matrixbench.run.settings import settings_in
+from matrixbench.execution.settings import settings_in
 
 
 def doctor(

@@ -15,15 +15,15 @@ from matrixbench.cli.report import Against, say_left_out
 from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json, say
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import UsageError
+from matrixbench.execution.settings import Mode
 from matrixbench.gated import execute as run
 from matrixbench.output.execute import print_summary, summary_json
 from matrixbench.output.progress import progress_for
 from matrixbench.output.report.making import write_report
 from matrixbench.output.text import console
-from matrixbench.run.settings import Mode
 
 if TYPE_CHECKING:
-    from matrixbench.run.settings import RunSummary
+    from matrixbench.execution.settings import RunSummary
     from matrixbench.spec.load import Experiment
 
 WARNINGS_SHOWN = 20

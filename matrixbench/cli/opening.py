@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from matrixbench.cli.shared import File, SeedOffset, StorePath, Target, Where, say
 from matrixbench.errors import UsageError
+from matrixbench.execution.settings import STORE_VARIABLE, settings_for
 from matrixbench.results.experiment import open_recorded, open_results
 from matrixbench.results.tables import DEFAULT_K
-from matrixbench.run.settings import STORE_VARIABLE, settings_for
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
+    from matrixbench.execution.settings import Settings
     from matrixbench.results.experiment import Results
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
 MOST_ATTEMPTS = 100_000

@@ -9,10 +9,10 @@ import typer
 
 from matrixbench.cli.opening import OfFile, settings_of
 from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json
+from matrixbench.execution.prepare import nothing_in_file
 from matrixbench.gated import build_plan
 from matrixbench.output.plan import plan_json, print_builds, print_cells, print_plan
 from matrixbench.output.text import console
-from matrixbench.run.prepare import nothing_in_file
 
 
 def plan(

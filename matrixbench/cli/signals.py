@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.checks.workers import at_ease, hurry
 from matrixbench.cli.shared import InterruptedByUser
-from matrixbench.run.interruption import is_breakable
+from matrixbench.execution.interruption import is_breakable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,12 +14,9 @@ from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import AsJson, File, InterruptedByUser, Where, print_json, say
 from matrixbench.cli.signals import stopping
 from matrixbench.errors import ExitCode, UsageError
-from matrixbench.output.progress import LogProgress
-from matrixbench.output.text import console
-from matrixbench.output.try_ import choice_lines, counts_line, print_tried, tried_json
-from matrixbench.run.events import LaunchReady, LaunchStarting
-from matrixbench.run.inspection import unless_stopped
-from matrixbench.run.try_ import (
+from matrixbench.execution.events import LaunchReady, LaunchStarting
+from matrixbench.execution.inspection import unless_stopped
+from matrixbench.execution.try_ import (
     choose_cells,
     choose_test,
     judged,
@@ -27,13 +24,16 @@ from matrixbench.run.try_ import (
     read_reply,
     try_cells,
 )
+from matrixbench.output.progress import LogProgress
+from matrixbench.output.text import console
+from matrixbench.output.try_ import choice_lines, counts_line, print_tried, tried_json
 from matrixbench.spec.experiment import MAX_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from matrixbench.run.events import Event
-    from matrixbench.run.try_ import Choice, Tried
+    from matrixbench.execution.events import Event
+    from matrixbench.execution.try_ import Choice, Tried
     from matrixbench.spec.load import Experiment
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import File, put
-from matrixbench.run.preflight import inspect, launches_of
-from matrixbench.run.servers import Servers
+from matrixbench.execution.preflight import inspect, launches_of
+from matrixbench.execution.servers import Servers
 from matrixbench.spec.wording import counted
 
 

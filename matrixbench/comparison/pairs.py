@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from matrixbench.comparison.data import Comparison
+    from matrixbench.execution.settings import Settings
     from matrixbench.plan.cells import LaunchRun
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store

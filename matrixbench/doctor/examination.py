@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.backends.registry import ServerKind, Severity, ok, problem, server_of, warning
 from matrixbench.doctor.machine import examine_machine, size
 from matrixbench.errors import ModelError
+from matrixbench.execution.servers import Servers
 from matrixbench.models.gguf import check_magic, check_whole
 from matrixbench.models.sources import locate
 from matrixbench.plan.launches import fill_axes
-from matrixbench.run.servers import Servers
 from matrixbench.spec.backends import kinds
 from matrixbench.spec.base import grid_points
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matrixbench.backends.registry import Examined, Surroundings
-    from matrixbench.run.settings import Settings
+    from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
     from matrixbench.spec.models import Model
 

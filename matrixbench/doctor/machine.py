@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matrixbench.backends.registry import Examined
-    from matrixbench.run.settings import Settings
+    from matrixbench.execution.settings import Settings
 
 
 def size(count_bytes: int) -> str:

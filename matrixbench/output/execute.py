@@ -10,8 +10,8 @@ from matrixbench.spec.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from matrixbench.execution.settings import RunSummary
     from matrixbench.records import JsonObject
-    from matrixbench.run.settings import RunSummary
 
 _REJECTIONS_SHOWN = 3
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from matrixbench.comparison.power import Power
+    from matrixbench.execution.prepare import Prepared
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import NotApplicable
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import JsonObject
-    from matrixbench.run.prepare import Prepared
 
 _REASONS_SHOWN = 8
 

@@ -16,9 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from matrixbench.output.text import console, duration
-from matrixbench.records import Kind, Outcome
-from matrixbench.run.events import (
+from matrixbench.execution.events import (
     Compared,
     Fetching,
     GateDecided,
@@ -38,6 +36,8 @@ from matrixbench.run.events import (
     Unverified,
     WarmingUp,
 )
+from matrixbench.output.text import console, duration
+from matrixbench.records import Kind, Outcome
 from matrixbench.safe_text import for_line, for_terminal
 from matrixbench.spec.wording import counted
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matrixbench.run.events import Event
+    from matrixbench.execution.events import Event
 
 _WINDOW_S = 60.0
 """The rate is taken over the last minute, so that it follows a slower model soon."""

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matrixbench.execution.prepare import Prepared
     from matrixbench.records import JsonObject
     from matrixbench.results.status import LaunchStatus, Status
-    from matrixbench.run.prepare import Prepared
 
 _CELLS = 6
 """So many cells are named; there may be thousands."""

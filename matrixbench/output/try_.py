@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matrixbench.execution.try_ import Choice, Tried
     from matrixbench.records import JsonObject
-    from matrixbench.run.try_ import Choice, Tried
     from matrixbench.spec.axes import Coordinates
 
 _VALUES_NAMED = 4

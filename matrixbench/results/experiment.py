@@ -8,16 +8,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.canary import ignoring
+from matrixbench.execution.judging import rejudge
+from matrixbench.execution.prepare import nothing_in_file, prepare
+from matrixbench.execution.settings import RunRequest, settings_for
 from matrixbench.plan.builds import RecordedBuilds
 from matrixbench.plan.cells import ANY_LOAD, Loads, PresentBuild, load_in, url_of
 from matrixbench.plan.launches import launches
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.plan.selector import nothing_selected, parse_where
 from matrixbench.results.tally import ResultCell, Tally
-from matrixbench.run.canary import ignoring
-from matrixbench.run.judging import rejudge
-from matrixbench.run.prepare import nothing_in_file, prepare
-from matrixbench.run.settings import RunRequest, settings_for
 from matrixbench.spec.axes import label, values_of_axis
 from matrixbench.store.database import open_store, open_store_if_there
 from matrixbench.store.experiments import experiment_names, read_experiment
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from matrixbench.execution.canary import LaunchKey
+    from matrixbench.execution.prepare import Prepared
+    from matrixbench.execution.settings import Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, NotApplicable, Origin
     from matrixbench.plan.planner import LaunchPlan
-    from matrixbench.run.canary import LaunchKey
-    from matrixbench.run.prepare import Prepared
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store

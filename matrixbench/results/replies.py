@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import NothingSelectedError, UsageError
+from matrixbench.execution.reproduce import reproduction
+from matrixbench.execution.servers import Servers
 from matrixbench.records import Outcome
 from matrixbench.results.tally import tallied
-from matrixbench.run.reproduce import reproduction
-from matrixbench.run.servers import Servers
 from matrixbench.spec.axes import varying_axes
 
 if TYPE_CHECKING:

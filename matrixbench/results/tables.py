@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from matrixbench.execution.canary import LaunchKey
+    from matrixbench.execution.settings import Settings
     from matrixbench.plan.cells import NotApplicable
     from matrixbench.records import Build
     from matrixbench.results.experiment import Results
     from matrixbench.results.tally import ResultCell, Tally
-    from matrixbench.run.canary import LaunchKey
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.axes import Coordinates
     from matrixbench.store.rows import TrialRow
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from matrixbench.execution.canary import LaunchKey
     from matrixbench.plan.cells import Cell, NotApplicable
-    from matrixbench.run.canary import LaunchKey
     from matrixbench.spec.axes import Coordinates
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.rows import TrialRow

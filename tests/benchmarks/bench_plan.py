@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from matrixbench.execution.settings import Settings
 from matrixbench.gated import build_plan
 from matrixbench.records import ChatReply, Judgement, Outcome, Timing, Trial, TrialKey
-from matrixbench.run.settings import Settings
 from matrixbench.spec.load import Experiment, load_experiment
 from matrixbench.store.database import open_store
 from matrixbench.store.rows import LaunchRecord

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from playwright.sync_api import sync_playwright
 
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import build_plan
 from matrixbench.records import (
     ChatReply,
@@ -32,7 +33,6 @@ from matrixbench.records import (
     TrialKey,
     Verdict,
 )
-from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.store.database import open_store
 from tests.output.report.browser import launched

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from matrixbench.comparison.totals import compare_cells
 from matrixbench.comparison.values import Candidate, CellPair, GateVerdict, Look, Trials
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import execute
 from matrixbench.records import Outcome
-from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.store.database import open_store
 from tests.benchmarks.shared_luck import QUESTIONS

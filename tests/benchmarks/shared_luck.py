@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import execute
 from matrixbench.plan.seeds import offset_of
-from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.clustered import student_quantile
 from matrixbench.stats.paired import LEAST

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from matrixbench.checks.judge import Checks, compile_checks
+from matrixbench.execution.conversation import history
 from matrixbench.records import ChatReply, Kind, Outcome, Timing, ToolCall, Turn
-from matrixbench.run.conversation import history
 from matrixbench.spec.checks import ALL_MARKS, Check
 from matrixbench.store.encoding import judgement_values, notes_from, verdicts_from
 

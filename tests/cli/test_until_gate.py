@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from matrixbench.execution.events import RoundsStarted
 from matrixbench.gated import execute
-from matrixbench.run.events import RoundsStarted
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.run.events import Event
+    from matrixbench.execution.events import Event
     from tests.cli.conftest import CommandLine
     from tests.conftest import Write
 

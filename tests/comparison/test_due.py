@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from matrixbench.comparison.data import Comparison
     from matrixbench.comparison.values import CandidateResult
-    from matrixbench.run.settings import Settings
+    from matrixbench.execution.settings import Settings
     from matrixbench.spec.load import Experiment
 
 N = 40

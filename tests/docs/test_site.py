@@ -159,3 +159,10 @@ def test_the_built_site_is_never_committed() -> None:
     config = (DOCS / "site" / "mkdocs.yml").read_text("utf-8")
     assert "site_dir: ../../build/site" in config
     assert "build/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+
+def test_functions_are_shown_with_their_arguments(site: Path) -> None:
+    """A public function's entry is the function's, not that of a module with its name."""
+    text = re.sub(r"<[^>]+>", "", (site / "api.html").read_text("utf-8"))
+    functions = [name for name in matrixbench.__all__ if name.islower()]
+    assert [name for name in functions if not re.search(rf"(?m)^{name}\(", text)] == []

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from io import StringIO
 
+from matrixbench.execution.events import (
+    LaunchFailed,
+    LaunchReady,
+    LaunchStarting,
+    RunStarted,
+    TrialDone,
+    TrialsSpared,
+)
 from matrixbench.output.progress import (
     UPDATE_EVERY_S,
     LogProgress,
@@ -14,14 +22,6 @@ from matrixbench.output.progress import (
 )
 from matrixbench.output.text import console
 from matrixbench.records import Outcome
-from matrixbench.run.events import (
-    LaunchFailed,
-    LaunchReady,
-    LaunchStarting,
-    RunStarted,
-    TrialDone,
-    TrialsSpared,
-)
 
 Bundle = dict[str, str]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import build_plan
 from matrixbench.results.experiment import open_results
 from matrixbench.results.status import status_of
-from matrixbench.run.settings import settings_for
 from matrixbench.store.database import open_store
 from matrixbench.store.rows import LaunchRecord
 from tests.output.conftest import EXPERIMENT

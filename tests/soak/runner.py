@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import matrixbench
-from matrixbench.run.events import Event, TrialsStored
+from matrixbench.execution.events import Event, TrialsStored
 
 
 def listener(event: Event) -> None:

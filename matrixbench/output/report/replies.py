@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.execution.reproduce import reproduction
+from matrixbench.execution.servers import Servers
 from matrixbench.output.report.content import plain
 from matrixbench.output.transcript import transcript_json
 from matrixbench.records import Outcome
 from matrixbench.results.tables import TRIAL_COLUMNS
-from matrixbench.run.reproduce import reproduction
-from matrixbench.run.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -32,9 +32,9 @@ from matrixbench.backends.ollama.server import present_build
 from matrixbench.backends.process import free_port
 from matrixbench.backends.registry import LaunchRequest, ModelSource
 from matrixbench.errors import ServerError
+from matrixbench.execution.settings import Mode, settings_for
 from matrixbench.gated import execute
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal
-from matrixbench.run.settings import Mode, settings_for
 from matrixbench.spec.load import load_experiment
 from matrixbench.spec.models import Template
 

@@ -18,16 +18,16 @@ import pytest
 
 from matrixbench.backends.ollama.model import NAMESPACE
 from matrixbench.backends.process import free_port
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import execute
 from matrixbench.records import Outcome
-from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from matrixbench.run.settings import RunSummary
+    from matrixbench.execution.settings import RunSummary
     from tests.conftest import Write
 
 BINARY = os.environ.get("OLLAMA_BIN") or shutil.which("ollama")

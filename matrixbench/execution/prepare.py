@@ -7,6 +7,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.execution.inspection import NOT_APPLICABLE, set_aside
+from matrixbench.execution.judging import ChecksByCell, comparable, compared_with, partners_of
+from matrixbench.execution.servers import Servers
+from matrixbench.execution.trials import Prompts
 from matrixbench.plan.builds import RecordedBuilds, held_builds
 from matrixbench.plan.cells import NOTHING, load_notes
 from matrixbench.plan.launches import launches
@@ -30,10 +34,6 @@ from matrixbench.plan.planner import (
 )
 from matrixbench.plan.seeds import Held, Seeds, chosen_progress, first_seeds, seed_notes, seeds_of
 from matrixbench.plan.selector import nothing_selected, parse_where
-from matrixbench.run.inspection import NOT_APPLICABLE, set_aside
-from matrixbench.run.judging import ChecksByCell, comparable, compared_with, partners_of
-from matrixbench.run.servers import Servers
-from matrixbench.run.trials import Prompts
 from matrixbench.store.outcomes import Judges
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.judge import Checks
     from matrixbench.errors import NothingSelectedError
+    from matrixbench.execution.settings import RunRequest, Settings
     from matrixbench.plan.builds import HeldBuild
     from matrixbench.plan.cells import Cell, Loads, PresentBuild
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.plan.selector import Selector
-    from matrixbench.run.settings import RunRequest, Settings
     from matrixbench.spec.load import Experiment
     from matrixbench.store.database import Store
 

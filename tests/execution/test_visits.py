@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from matrixbench.execution.events import LaunchFailed, TrialDone, TrialsStored
+from matrixbench.execution.settings import Counts, RunRequest, settings_for
 from matrixbench.gated import visits
 from matrixbench.records import Kind, Outcome
-from matrixbench.run.events import LaunchFailed, TrialDone, TrialsStored
-from matrixbench.run.settings import Counts, RunRequest, settings_for
 
 if TYPE_CHECKING:
-    from matrixbench.run.events import Event
+    from matrixbench.execution.events import Event
     from tests.conftest import Load
 
 EXPERIMENT = """

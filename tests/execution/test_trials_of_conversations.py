@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.records import ChatReply, ChatRequest, Kind, Outcome, Refusal, Timing, ToolCall
-from tests.run.test_trials import LOST, Scripted, run, said
+from tests.execution.test_trials import LOST, Scripted, run, said
 
 if TYPE_CHECKING:
     from tests.conftest import Load

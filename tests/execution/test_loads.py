@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from matrixbench.execution.settings import Settings, settings_for
 from matrixbench.gated import build_plan, execute
 from matrixbench.output.export import tool_bench_rows, trial_rows
 from matrixbench.results.experiment import open_recorded, open_results
 from matrixbench.results.tables import cell_frame
-from matrixbench.run.settings import Settings, settings_for
 from matrixbench.spec.load import Experiment, load_experiment
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from matrixbench.run.settings import RunSummary
+    from matrixbench.execution.settings import RunSummary
     from tests.conftest import Write
 
 TESTS = """

@@ -8,13 +8,13 @@ from contextlib import closing
 from sqlite3 import connect
 from typing import TYPE_CHECKING, Any
 
+from matrixbench.execution.events import WarmingUp
+from matrixbench.execution.inspection import distinct_prompts
+from matrixbench.execution.settings import settings_for
+from matrixbench.execution.trials import Prompts
 from matrixbench.gated import build_plan, execute
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork
-from matrixbench.run.events import WarmingUp
-from matrixbench.run.inspection import distinct_prompts
-from matrixbench.run.settings import settings_for
-from matrixbench.run.trials import Prompts
 from matrixbench.spec.load import load_experiment
 from tests.fake_servers import fake_server
 

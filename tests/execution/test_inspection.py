@@ -9,11 +9,8 @@ import pytest
 
 from matrixbench.backends.registry import SessionInfo
 from matrixbench.backends.scripted import SCRIPTED_BUILD
-from matrixbench.plan.cells import PresentBuild
-from matrixbench.plan.matrix import build_matrix
-from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing
-from matrixbench.run.canary import LONG, SHORT, canary
-from matrixbench.run.inspection import (
+from matrixbench.execution.canary import LONG, SHORT, canary
+from matrixbench.execution.inspection import (
     changed_prompts,
     drops_tools,
     of_canary,
@@ -23,6 +20,9 @@ from matrixbench.run.inspection import (
     split_off_tools,
     unless_stopped,
 )
+from matrixbench.plan.cells import PresentBuild
+from matrixbench.plan.matrix import build_matrix
+from matrixbench.records import ChatReply, Kind, Outcome, Refusal, Timing
 from matrixbench.store.rows import LaunchNote
 
 if TYPE_CHECKING:

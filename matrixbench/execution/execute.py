@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from matrixbench.errors import UsageError
+from matrixbench.execution.events import Compared, Rejudged, RunStarted, Unverified
+from matrixbench.execution.interruption import breakable
+from matrixbench.execution.judging import judged_by, rejudge
+from matrixbench.execution.launches import Visits, to_run
+from matrixbench.execution.preflight import check_options
+from matrixbench.execution.prepare import nothing_in_file, prepare
+from matrixbench.execution.servers import Servers
+from matrixbench.execution.settings import Counts, Mode
 from matrixbench.plan.matrix import is_greedy
 from matrixbench.records import Kind
-from matrixbench.run.events import Compared, Rejudged, RunStarted, Unverified
-from matrixbench.run.interruption import breakable
-from matrixbench.run.judging import judged_by, rejudge
-from matrixbench.run.launches import Visits, to_run
-from matrixbench.run.preflight import check_options
-from matrixbench.run.prepare import nothing_in_file, prepare
-from matrixbench.run.servers import Servers
-from matrixbench.run.settings import Counts, Mode
 from matrixbench.store.database import open_store, refuse_what_is_no_store
 from matrixbench.store.experiments import (
     ExperimentRecord,
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
+    from matrixbench.execution.events import Listener
+    from matrixbench.execution.judging import Rejudgement
+    from matrixbench.execution.prepare import Prepared
+    from matrixbench.execution.settings import RunRequest, RunSummary
     from matrixbench.plan.cells import RequestPoint
-    from matrixbench.run.events import Listener
-    from matrixbench.run.judging import Rejudgement
-    from matrixbench.run.prepare import Prepared
-    from matrixbench.run.settings import RunRequest, RunSummary
     from matrixbench.spec.axes import Coordinates
     from matrixbench.spec.load import TestCase
     from matrixbench.store.database import Store

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
+    from matrixbench.execution.trials import Prompts
     from matrixbench.plan.cells import Cell, Launch, Loads, PresentBuild
     from matrixbench.plan.matrix import LaunchCells, Matrix
     from matrixbench.plan.planner import Plan
     from matrixbench.plan.seeds import Seeds
     from matrixbench.records import ChatReply, Judgement
-    from matrixbench.run.trials import Prompts
     from matrixbench.spec.load import Experiment, TestCase
     from matrixbench.store.database import Store
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matrixbench.execution.trials import interleave
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork
-from matrixbench.run.trials import interleave
 
 if TYPE_CHECKING:
     from matrixbench.plan.cells import Cell

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from matrixbench.execution.events import LaunchSkipped, LaunchStarting, RunStarted
+from matrixbench.execution.settings import settings_for
 from matrixbench.gated import execute
-from matrixbench.run.events import LaunchSkipped, LaunchStarting, RunStarted
-from matrixbench.run.settings import settings_for
 from matrixbench.spec.load import load_experiment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matrixbench.run.events import Event
+    from matrixbench.execution.events import Event
     from matrixbench.spec.load import Experiment
     from tests.conftest import Write
 

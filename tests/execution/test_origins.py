@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from matrixbench.backends.registry import origin_in_file
+from matrixbench.execution.servers import Servers
+from matrixbench.execution.settings import settings_for
 from matrixbench.plan.launches import launches
-from matrixbench.run.servers import Servers
-from matrixbench.run.settings import settings_for
 
 if TYPE_CHECKING:
     from pathlib import Path

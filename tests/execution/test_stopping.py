@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from matrixbench.execution.events import Event, TrialsSpared
+from matrixbench.execution.launches import Stopping
 from matrixbench.plan.cells import CellProgress, Judged
 from matrixbench.plan.matrix import Matrix, build_matrix
 from matrixbench.plan.planner import CellWork
 from matrixbench.records import ChatReply, JsonObject, Judgement, Outcome, Timing, Trial, TrialKey
-from matrixbench.run.events import Event, TrialsSpared
-from matrixbench.run.launches import Stopping
 from matrixbench.spec.load import load_experiment
 from matrixbench.stats.sequential import Precision
 from matrixbench.store.outcomes import Judges

@@ -16,8 +16,8 @@ from matrixbench.spec.yaml_source import read_document
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
+    from matrixbench.execution.servers import Servers
     from matrixbench.plan.cells import Launch
-    from matrixbench.run.servers import Servers
     from matrixbench.spec.load import Experiment
     from matrixbench.spec.yaml_source import Document, Loc, Place
 

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 from matrixbench.checks.workers import beside
 from matrixbench.errors import ModelError, ServerError
-from matrixbench.plan.cells import NOTHING
-from matrixbench.plan.planner import CellWork, launch_work
-from matrixbench.records import Outcome
-from matrixbench.run.events import (
+from matrixbench.execution.events import (
     Fetching,
     Interrupted,
     LaunchFailed,
@@ -25,7 +22,7 @@ from matrixbench.run.events import (
     TrialsSpared,
     WarmingUp,
 )
-from matrixbench.run.inspection import (
+from matrixbench.execution.inspection import (
     PROMPTS,
     WARM_UP,
     InspectionTarget,
@@ -36,24 +33,27 @@ from matrixbench.run.inspection import (
     unless_stopped,
     warm_up,
 )
-from matrixbench.run.prepare import history_of
-from matrixbench.run.trials import Batch, BatchRun, interleave, rounded_context
+from matrixbench.execution.prepare import history_of
+from matrixbench.execution.trials import Batch, BatchRun, interleave, rounded_context
+from matrixbench.plan.cells import NOTHING
+from matrixbench.plan.planner import CellWork, launch_work
+from matrixbench.records import Outcome
 from matrixbench.store.experiments import LOAD, load_note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from matrixbench.backends.registry import Session
+    from matrixbench.execution.events import Listener
+    from matrixbench.execution.inspection import Noticed
+    from matrixbench.execution.prepare import Prepared
+    from matrixbench.execution.servers import Servers
+    from matrixbench.execution.settings import Counts
+    from matrixbench.execution.trials import Sink, Task
     from matrixbench.identity import Json
     from matrixbench.plan.cells import Cell, CellProgress, Launch
     from matrixbench.plan.planner import LaunchPlan
     from matrixbench.records import Build, JsonObject, Refusal, Trial
-    from matrixbench.run.events import Listener
-    from matrixbench.run.inspection import Noticed
-    from matrixbench.run.prepare import Prepared
-    from matrixbench.run.servers import Servers
-    from matrixbench.run.settings import Counts
-    from matrixbench.run.trials import Sink, Task
     from matrixbench.spec.load import Experiment
     from matrixbench.stats.sequential import Precision
     from matrixbench.store.database import Store

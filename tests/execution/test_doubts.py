@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from matrixbench.execution.trials import Doubts, attempts_of, with_attempts
 from matrixbench.records import Attempt, ChatReply, Kind, Outcome, Refusal, Timing, Turn
-from matrixbench.run.trials import Doubts, attempts_of, with_attempts
 
 REPLY = ChatReply(message={}, timing=Timing(latency_s=1.0))
 UNSURE = Refusal(

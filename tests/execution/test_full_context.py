@@ -8,8 +8,8 @@ from matrixbench.backends.endpoint import EndpointBackend
 from matrixbench.backends.llama.backend import LlamaServerBackend
 from matrixbench.backends.registry import SessionInfo
 from matrixbench.checks.judge import compile_checks
+from matrixbench.execution.trials import context_in, marked, rounded_context
 from matrixbench.records import Build, ChatReply, Kind, Outcome, Timing
-from matrixbench.run.trials import context_in, marked, rounded_context
 from matrixbench.spec.checks import ContentCheck, FinishReasonCheck
 from matrixbench.store.encoding import (
     MEASURED_COLUMNS,

@@ -10,6 +10,8 @@ import pytest
 
 from matrixbench.backends.registry import SessionInfo
 from matrixbench.errors import ServerError
+from matrixbench.execution.events import Event, ServerRestarted, TrialDone
+from matrixbench.execution.trials import Batch, BatchRun, Prompts, interleave
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.planner import CellWork
 from matrixbench.records import (
@@ -23,8 +25,6 @@ from matrixbench.records import (
     Timing,
     Trial,
 )
-from matrixbench.run.events import Event, ServerRestarted, TrialDone
-from matrixbench.run.trials import Batch, BatchRun, Prompts, interleave
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,11 +17,11 @@ from typing import (
     runtime_checkable,
 )
 
+from matrixbench.execution.canary import CANARY, canary
 from matrixbench.identity import digest, digest_bytes
 from matrixbench.plan.cells import NotApplicable
 from matrixbench.plan.matrix import LaunchCells, Matrix
 from matrixbench.records import ChatRequest, Refusal
-from matrixbench.run.canary import CANARY, canary
 from matrixbench.spec.backends import Obstacle
 from matrixbench.spec.experiment import SamplingField
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from matrixbench.backends.registry import Session
+    from matrixbench.execution.trials import Prompts
     from matrixbench.identity import Json
     from matrixbench.plan.cells import Cell, Launch, PresentBuild
     from matrixbench.plan.planner import CellWork
     from matrixbench.records import JsonObject
-    from matrixbench.run.trials import Prompts
     from matrixbench.spec.load import TestCase
     from matrixbench.store.rows import LaunchNote
 

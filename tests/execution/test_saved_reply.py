@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from matrixbench.errors import UsageError
+from matrixbench.execution.try_ import read_reply
 from matrixbench.records import ChatReply, Kind, Outcome, Refusal, ToolCall
-from matrixbench.run.try_ import read_reply
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,6 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrixbench.errors import CheckError
+from matrixbench.execution.conversation import (
+    NOTHING_FITS,
+    Conversation,
+    End,
+    arguments_of,
+    call_ids,
+    converse,
+    history,
+)
 from matrixbench.records import (
     ChatReply,
     ChatRequest,
@@ -21,15 +30,6 @@ from matrixbench.records import (
     Timing,
     ToolCall,
     Turn,
-)
-from matrixbench.run.conversation import (
-    NOTHING_FITS,
-    Conversation,
-    End,
-    arguments_of,
-    call_ids,
-    converse,
-    history,
 )
 from matrixbench.spec.tests import Return, Script, Tool, script_of
 

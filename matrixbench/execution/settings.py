@@ -11,15 +11,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from matrixbench.errors import ExitCode, UsageError
+from matrixbench.execution.events import LaunchFailed, TrialDone, TrialsSpared, TrialsStored
 from matrixbench.records import Kind, Outcome
-from matrixbench.run.events import LaunchFailed, TrialDone, TrialsSpared, TrialsStored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matrixbench.errors import MatrixbenchError
+    from matrixbench.execution.events import Event, Listener
     from matrixbench.records import Judgement
-    from matrixbench.run.events import Event, Listener
     from matrixbench.spec.load import Experiment
 
 STORE_VARIABLE = "MATRIXBENCH_STORE"

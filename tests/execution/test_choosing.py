@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from matrixbench.errors import NothingSelectedError, UsageError
-from matrixbench.run.try_ import choose_cells
+from matrixbench.execution.try_ import choose_cells
 
 if TYPE_CHECKING:
     from tests.conftest import Load

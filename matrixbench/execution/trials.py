@@ -14,6 +14,8 @@ from matrixbench.backends.http.faults import alike
 from matrixbench.backends.http.served_names import misnamed
 from matrixbench.checks.judge import checks_of
 from matrixbench.errors import ServerError
+from matrixbench.execution.conversation import Conversation, converse
+from matrixbench.execution.events import LaunchNoticed, ServerRestarted, TrialDone
 from matrixbench.identity import digest
 from matrixbench.records import (
     Attempt,
@@ -26,18 +28,16 @@ from matrixbench.records import (
     Trial,
     TrialKey,
 )
-from matrixbench.run.conversation import Conversation, converse
-from matrixbench.run.events import LaunchNoticed, ServerRestarted, TrialDone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from matrixbench.backends.registry import Session, SessionInfo
     from matrixbench.checks.judge import Checks
+    from matrixbench.execution.events import Listener
     from matrixbench.plan.cells import Cell, Launch, RequestPoint
     from matrixbench.plan.planner import CellWork
     from matrixbench.records import JsonObject
-    from matrixbench.run.events import Listener
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import TestCase
 

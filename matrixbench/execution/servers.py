@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from matrixbench.backends.option_files import Meant
     from matrixbench.backends.registry import ServerKind, Session, SessionInfo
+    from matrixbench.execution.settings import Settings
     from matrixbench.models.workers import ModelFiles
     from matrixbench.plan.cells import Launch, Origin, PresentBuild
     from matrixbench.records import Build, JsonObject
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment
 
 

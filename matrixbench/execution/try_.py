@@ -21,19 +21,19 @@ from matrixbench.checks.judge import no_reference
 from matrixbench.checks.reasoning import taken_apart
 from matrixbench.checks.verdicts import UnjudgeableError
 from matrixbench.errors import NothingSelectedError, ServerError, UsageError
+from matrixbench.execution.conversation import history
+from matrixbench.execution.events import LaunchNoticed, LaunchStarting
+from matrixbench.execution.inspection import Renders, of_dropped_tools, split_off_tools
+from matrixbench.execution.judging import partners_of
+from matrixbench.execution.launches import serving, tell_ready
+from matrixbench.execution.preflight import check_options
+from matrixbench.execution.prepare import nothing_in_file, selected, selector_of
+from matrixbench.execution.servers import Servers
+from matrixbench.execution.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.identity import canonical_json
 from matrixbench.plan.matrix import build_matrix
 from matrixbench.plan.seeds import SPAN, own_first_seed
 from matrixbench.records import ChatReply, Judgement, Kind, Outcome, Refusal, Turn
-from matrixbench.run.conversation import history
-from matrixbench.run.events import LaunchNoticed, LaunchStarting
-from matrixbench.run.inspection import Renders, of_dropped_tools, split_off_tools
-from matrixbench.run.judging import partners_of
-from matrixbench.run.launches import serving, tell_ready
-from matrixbench.run.preflight import check_options
-from matrixbench.run.prepare import nothing_in_file, selected, selector_of
-from matrixbench.run.servers import Servers
-from matrixbench.run.trials import Batch, BatchRun, Prompts, Task
 from matrixbench.safe_files import open_input
 from matrixbench.spec.axes import Level, fits, is_glob, level_of, values_of_axis
 from matrixbench.spec.backends import Obstacle
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from matrixbench.backends.registry import Session
     from matrixbench.checks.judge import Checks
     from matrixbench.checks.verdicts import Reference
+    from matrixbench.execution.events import Event, Listener
+    from matrixbench.execution.settings import Settings
     from matrixbench.plan.cells import Cell, Launch, NotApplicable
     from matrixbench.plan.matrix import Matrix
     from matrixbench.records import JsonObject, Trial
-    from matrixbench.run.events import Event, Listener
-    from matrixbench.run.settings import Settings
     from matrixbench.spec.load import Experiment, TestCase
 
 

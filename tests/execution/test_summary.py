@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from matrixbench.errors import ExitCode
+from matrixbench.execution.settings import RunSummary
 from matrixbench.records import Judgement, Kind, Outcome
-from matrixbench.run.settings import RunSummary
 
 WAITED = RunSummary(
     experiment="x",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from matrixbench.run.canary import (
+from matrixbench.execution.canary import (
     BY_CANARY,
     BY_REPLIES,
     OPEN_TOKENS,
