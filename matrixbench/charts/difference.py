@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from matrixbench.charts.heatmap import picture
 from matrixbench.charts.metrics import DARK_INK, POINTS, ramp_of, style_of
 from matrixbench.charts.sides import resolve_sides, show
-from matrixbench.charts.squares import BY_REQUEST, EMPTY, GREEDY, MEASURED, ONE_DRAW, OUT, arranged
+from matrixbench.charts.squares import (
+    BY_REQUEST,
+    EMPTY,
+    GREEDY,
+    MEASURED,
+    ONE_DRAW,
+    OUT,
+    arranged,
+    demand_room,
+)
 from matrixbench.comparison.values import Basis
 from matrixbench.spec.experiment import Chart, Metric
 
@@ -42,10 +51,11 @@ def difference_map(
         title: The title where the chart has none; default: what is compared with what.
 
     Raises:
-        UsageError: The chart's sides do not fit (`sides.resolve_sides`).
+        UsageError: The chart's sides do not fit, or the squares are too many.
     """
     chart = chart or Chart()
     cells = [cell for candidate in comparison.candidates for cell in candidate.cells]
+    demand_room(len(cells), lambda: (cell.pair.coordinates for cell in cells))
     frame = _frame(cells)
     sides = resolve_sides(frame, chart)
     ramp = _ramp(cells)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from matrixbench.charts.difference import difference_map
 from matrixbench.charts.heatmap import heatmap
 from matrixbench.charts.layers import TOOLTIPS
+from matrixbench.charts.squares import demand_room
 from matrixbench.comparison.pairs import compare_results
 from matrixbench.errors import UsageError
 from matrixbench.results.tables import cell_frame, chosen_interval
@@ -122,8 +123,8 @@ def draw_files(
         options: What the colour means, over the file's.
 
     Raises:
-        UsageError: An unknown chart, metric, axis or kind of file, or a file that cannot be
-            written.
+        UsageError: An unknown chart, metric, axis or kind of file, a file that cannot be written,
+            or more squares than a picture has room for.
         NothingSelectedError: Nothing has been measured.
         StoreError: The store cannot be read.
     """
@@ -137,10 +138,18 @@ def draw_files(
             save(_difference(results, chart, title), path)
         else:
             split = names_build(chart)
+            if not split:  # before the table is made, which takes long where they are many
+                _demand_room(results)
             if split not in frames:
                 frames[split] = cell_frame(results, by_build=split)
             save(heatmap(frames[split], chart, title=title), path)
         yield path
+
+
+def _demand_room(results: Results) -> None:
+    points = [cell.coordinates for cell in results.cells]
+    points += [point.coordinates for point in results.not_applicable]
+    demand_room(len(points), lambda: points)
 
 
 def _difference(results: Results, chart: Chart, title: str) -> Drawing:

@@ -16,12 +16,13 @@ from matrixbench.charts.squares import (
     Layout,
     Squares,
     broken,
+    demand_room,
     label_expression,
     lay_out,
     squares,
 )
 from matrixbench.errors import UsageError
-from matrixbench.results.tables import LEANS
+from matrixbench.results.tables import LEANS, axes_of
 from matrixbench.results.tally import IntervalKind
 from matrixbench.safe_text import all_for_picture, for_picture
 from matrixbench.spec.experiment import OF_ONE_LOAD, PROMPT_TIMES
@@ -43,7 +44,12 @@ _SUBTITLE_SIZE = 11
 
 
 def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
-    """Return the heatmap of a table of cells."""
+    """Return the heatmap of a table of cells.
+
+    Raises:
+        UsageError: The chart's sides do not fit, or the squares are too many.
+    """
+    demand_room(len(frame), lambda: _points(frame))
     sides = resolve_sides(frame, chart)
     shown = squares(frame, sides, chart)
     explained = [f"{shown.ramp.style.title}, n trials"]
@@ -56,6 +62,12 @@ def heatmap(frame: DataFrame, chart: Chart, *, title: str) -> Drawing:
         explained.append(f"{LEANS}: adaptive trials, the value leans outward a little")
     explained += _of_times(frame, chart)
     return picture(shown, sides, title=chart.title or title, explained=explained)
+
+
+def _points(frame: DataFrame) -> list[dict[str, Any]]:
+    axes = axes_of(frame)
+    rows = frame[axes].itertuples(index=False)
+    return [dict(zip(axes, row, strict=True)) for row in rows]
 
 
 def _of_times(frame: DataFrame, chart: Chart) -> list[str]:

@@ -23,13 +23,15 @@ from matrixbench.charts.metrics import (
     with_interval,
 )
 from matrixbench.charts.sides import ABSENT, Keys, joined, show
+from matrixbench.errors import UsageError
 from matrixbench.results.tables import LEANS, axes_of
 from matrixbench.results.tally import CellStatus, IntervalKind, one_draw
 from matrixbench.safe_text import for_picture
+from matrixbench.spec.axes import label, varying_axes
 from matrixbench.spec.experiment import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pandas import DataFrame
 
@@ -42,10 +44,36 @@ _BOLD_EM = 0.62
 LABEL_SIZE = 11
 _MAX_TEXT_SQUARES = 3_000
 """More squares than this carry no text: nobody reads it, and it takes seconds to draw."""
+MAX_SQUARES = 10_000
+"""More squares than this are no picture: it takes minutes and gigabytes, and nobody can read it."""
 _MAX_TEXT_ACROSS = 100
 _MAX_TEXT_DOWN = 150
 _PAGE = 1200
 """What a chart's squares should take from side to side, in points, if they can."""
+
+
+def demand_room(count: int, points: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+    """Refuse to draw more squares than a picture has room for.
+
+    Args:
+        count: How many squares there are.
+        points: Returns their coordinates, for the hint.
+
+    Raises:
+        UsageError: They are too many.
+    """
+    if count <= MAX_SQUARES:
+        return
+    several = list(points())
+    axes = [
+        f"{axis} ({len({label(point.get(axis)) for point in several}):,} values)"
+        for axis in varying_axes(several)
+    ]
+    raise UsageError(
+        f"{count:,} squares are too many for a picture, which holds {MAX_SQUARES:,}",
+        hint=f"narrow them with --where; they differ in {', '.join(axes)}. "
+        "`matrixbench export` writes all of them as a table",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,10 +376,10 @@ def _apart(labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
     taken: set[str] = set()
     apart: list[str] = []
-    for label in labels:
-        numbered = (f"{label} ({number})" for number in count(2))
-        found = label
-        while found in taken or (found != label and found in labels):
+    for text in labels:
+        numbered = (f"{text} ({number})" for number in count(2))
+        found = text
+        while found in taken or (found != text and found in labels):
             found = next(numbered)
         taken.add(found)
         apart.append(found)

@@ -10,6 +10,7 @@ import pytest
 from matrixbench.charts import draw
 from matrixbench.charts.layers import hatching
 from matrixbench.charts.metrics import SUCCESS, percent, seconds
+from matrixbench.errors import UsageError
 from matrixbench.spec.experiment import Chart, ChosenInterval, Metric
 from matrixbench.stats.sequential import Precision
 from tests.results.cells import table
@@ -452,3 +453,11 @@ def test_a_facet_without_cells_keeps_its_place() -> None:
     assert [(row["row rank"], row["column rank"]) for row in found] == sorted(
         (row["row rank"], row["column rank"]) for row in found
     )
+
+
+def test_a_table_of_too_many_cells_is_no_picture() -> None:
+    """A notebook is not made to show what would stop its browser."""
+    frame = table(SMALL, "p")
+    frame = frame.loc[frame.index.repeat(2_000)]
+    with pytest.raises(UsageError, match="12,000 squares are too many"):
+        draw(frame, title="big")

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixbench.charts.squares import Labels, Layout, broken, lay_out, shorten
+from matrixbench.charts.squares import (
+    MAX_SQUARES,
+    Labels,
+    Layout,
+    broken,
+    demand_room,
+    lay_out,
+    shorten,
+)
+from matrixbench.errors import UsageError
 
 
 def labels(across: int, down: int, *, columns: int = 1, rows: int = 1, length: int = 8) -> Labels:
@@ -45,6 +55,15 @@ def test_ten_thousand_squares_carry_no_text() -> None:
     layout = lay_out(labels(100, 100), 4, 4)
     assert layout.text == 0
     assert layout.label <= layout.height
+
+
+def test_more_squares_are_refused_with_the_axes_that_make_them_many() -> None:
+    """Whoever asks for too many sees which axes to narrow, and by how much."""
+    points = [{"model": "m", "test": f"t{n % 7}", "temperature": n} for n in range(14)]
+    demand_room(MAX_SQUARES, lambda: points)
+    with pytest.raises(UsageError, match="10,001 squares are too many") as caught:
+        demand_room(MAX_SQUARES + 1, lambda: points)
+    assert "differ in test (7 values), temperature (14 values)." in caught.value.hint
 
 
 def test_facets_are_wide_enough_for_their_headers() -> None:

@@ -82,3 +82,22 @@ def test_of_many_problems_the_first_are_told(cli: CommandLine, write: Write) -> 
     assert done.stderr.count("duplicate key «a»") == 18
     assert done.stderr.endswith("\n30,002 problems: these are the first 20\n")
     assert len(done.stderr) < 5_000
+
+
+def test_too_many_squares_are_refused_before_any_work(cli: CommandLine, write: Write) -> None:
+    """The message says what to narrow, no file is left, and a part is drawn."""
+    many = ", ".join(f"{number / 100:g}" for number in range(200))
+    test = 'messages: [{role: user, content: "{{ n }}"}], expect: [{content: {contains: a}}]'
+    numbers = ", ".join(map(str, range(60)))
+    write(
+        "name: many\ntrials: 1\nbackends: {fake: {kind: scripted, replies: [a]}}\n"
+        f"sampling: {{temperature: [{many}]}}\n"
+        f"tests: [{{name: 't{{{{ n }}}}', parameters: {{n: [{numbers}]}}, {test}}}]\n"
+    )
+    assert cli("execute", "exp.yaml", "--where", "temperature=0").returncode == 0
+    done = cli("chart", "exp.yaml", "-o", "big.png")
+    assert done.returncode == ExitCode.USAGE
+    assert "12,000 squares are too many" in done.stderr
+    assert "temperature (200 values), test (60 values)" in done.stderr
+    assert not (cli.folder / "big.png").exists()
+    assert cli("chart", "exp.yaml", "-o", "part.svg", "--where", "temperature=0").returncode == 0
