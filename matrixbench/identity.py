@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextvars import ContextVar
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +13,7 @@ from matrixbench.safe_files import open_input
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from threading import Event
 
 IDENTITY_VERSION = 1
 
@@ -59,16 +61,22 @@ def combine(*digests: str) -> str:
     return digest_bytes("/".join(digests).encode())
 
 
+STOPPED: ContextVar[Event | None] = ContextVar("STOPPED", default=None)
+"""Set by whoever waited for a thread that hashes files, and does so no more."""
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's content, 64 hex digits, read in pieces.
 
     Raises:
-        OSError: The file cannot be read, or is none: a pipe, a device.
+        OSError: The file cannot be read, or is none: a pipe, a device; or `STOPPED` was set.
     """
     hasher = sha256()
     with open_input(path) as file:
         while piece := file.read(1 << 20):
             hasher.update(piece)
+            if (stopped := STOPPED.get()) is not None and stopped.is_set():
+                raise InterruptedError("nobody waits for this any more")
     return hasher.hexdigest()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from matrixbench.backends.build import device_name, find_program, identify, program_build
+from matrixbench.backends.build import device_name, find_program, hashing, identify, program_build
 from matrixbench.backends.http.address import beside
 from matrixbench.backends.http.openai_chat import (
     AddressedChat,
@@ -302,7 +302,7 @@ async def open_command(
         ServerError: No such program, an argument that cannot be rendered, a server that dies at
             start, never gets ready, or does not do what was asked.
     """
-    recipe = await asyncio.to_thread(prepare, order, environ, hashes)
+    recipe = await hashing(prepare, order, environ, hashes)
     if (file := order.template_file) is not None:
         write_own(file, order.template.text or "")
     async with opened(recipe, recipe.build({}), policy) as session:

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from matrixbench.backends.build import FileHashes, device_name, gpus
+from matrixbench.backends.build import FileHashes, device_name, gpus, hashing
 from matrixbench.backends.managed import remove_left_over
 from matrixbench.backends.registry import (
     LaunchRequest,
@@ -116,7 +116,7 @@ class Servers:
                 environ=self._settings.environ,
                 report=fetching,
             )
-            source = self._source(launch, files)
+            source = await hashing(self._source, launch, files)
         return LaunchRequest(
             name=file_name(launch.name),
             backend=backend,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from matrixbench.backends.build import FileHashes, gpus, model_files, server_files
+from matrixbench.backends.build import FileHashes, gpus, hashing, model_files, server_files
 from matrixbench.backends.llama.build import (
     Version,
     known_flags,
@@ -28,6 +30,7 @@ from matrixbench.backends.llama.executable import (
 )
 from matrixbench.backends.registry import ModelSource
 from matrixbench.errors import ExitCode, ServerError
+from matrixbench.identity import file_sha256
 from tests.backends.fake_binary import install
 
 if TYPE_CHECKING:
@@ -347,3 +350,28 @@ def test_gpus_are_told_with_their_drivers(tmp_path: Path, monkeypatch: pytest.Mo
     program.write_text("#!/bin/sh\necho 'Fast Card 9000, 550.54.14, 24576 MiB'\n")
     program.chmod(0o755)
     assert gpus() == [{"name": "Fast Card 9000", "driver": "550.54.14", "memory": "24576 MiB"}]
+
+
+async def test_a_hash_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    """Else the program would wait for its thread: 50 seconds for 30 GB."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"x" * (1 << 21))
+    begun, cancelled, ended = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        cancelled.wait()
+        try:
+            file_sha256(path)
+        except InterruptedError:
+            ended.set()
+
+    task = asyncio.create_task(hashing(work))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    cancelled.set()
+    await asyncio.to_thread(ended.wait)
+    assert file_sha256(path) == sha256(path.read_bytes()).hexdigest()

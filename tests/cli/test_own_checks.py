@@ -75,6 +75,36 @@ def test_a_function_that_raises_is_errored_and_judged_again_once_mended(
 
 
 @pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("raise __import__('asyncio').CancelledError", "check_raised"),
+        ("raise KeyboardInterrupt", "check_raised"),
+        ("__import__('os')._exit(0)", "check_raised"),
+        ("while True: pass", "check_timeout"),
+    ],
+)
+def test_a_function_can_neither_end_a_run_nor_hold_it_up(
+    worked: CommandLine, fault: str, kind: str
+) -> None:
+    """Its replies are stored, exit 7, and judged again once it is mended."""
+    module, file = worked.folder / "politeness.py", worked.folder / "polite.yaml"
+    good = module.read_text("utf-8")
+    module.write_text(
+        good.replace('    """Say no', f'    {fault}\n    """Say no'), encoding="utf-8"
+    )
+    named = "- python: politeness:thanks\n"
+    text = file.read_text("utf-8").replace(named, f"{named}        timeout_s: 1\n")
+    file.write_text(text, encoding="utf-8")
+    done = worked("execute", "polite.yaml")
+    assert (done.returncode, "2 errored" in done.stdout) == (7, True), done.stderr
+    assert {trial["kind"] for trial in trials(worked)} == {kind}
+    module.write_text(good, encoding="utf-8")
+    done = worked("execute", "polite.yaml", "--resume")
+    assert "2 stored replies" in done.stderr
+    assert [trial["outcome"] for trial in trials(worked)] == ["passed", "failed"]
+
+
+@pytest.mark.parametrize(
     ("before", "after", "said"),
     [
         ("politeness:thanks", "politenes:thanks", "there is no module politenes"),

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from matrixbench.backends.build import hashing
 from matrixbench.backends.http.openai_chat import PROBE_TIMEOUT_S, OpenAiChat
 from matrixbench.backends.llama.arguments import (
     alias,
@@ -58,7 +59,7 @@ async def open_llama_server(
         ServerError: No binary, an option or a template that it does not know, a server that dies at
             start, never gets ready, or does not do what was asked.
     """
-    recipe = await asyncio.to_thread(_prepare, order, environ, hashes)
+    recipe = await hashing(_prepare, order, environ, hashes)
     async with opened(recipe, recipe.build, policy) as session:
         yield session
 

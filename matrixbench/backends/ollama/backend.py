@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from matrixbench.backends.build import hashing
 from matrixbench.backends.http.address import beside, root_of, shown_url
 from matrixbench.backends.http.openai_chat import ask_watching
 from matrixbench.backends.http.requests import RetryPolicy
@@ -245,7 +246,7 @@ class Managed:
 
     async def build(self, version: str, model: str) -> Build:
         """Return the executable with all that it may load, the model, and this machine."""
-        return await asyncio.to_thread(
+        return await hashing(
             managed_build,
             self.executable,
             model,
@@ -307,7 +308,7 @@ async def open_ollama(
     """
     found = await asyncio.to_thread(order.meant, marked_only, environ)
     order = replace(order, options=found.options)
-    server = await asyncio.to_thread(_server, order, found.files, environ, hashes)
+    server = await hashing(_server, order, found.files, environ, hashes)
     session = OllamaSession(order, server, policy or RestartPolicy(), retries or RetryPolicy())
     try:
         await session.start()
