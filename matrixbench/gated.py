@@ -133,6 +133,9 @@ def build_plan(
     with open_store_if_there(request.settings.store) or nullcontext() as store:
         prepared = prepare(request, store, judged=judged)
     plan = prepared.plan
+    for closed in dict.fromkeys(checks.closed for checks in prepared.prompts.checks.values()):
+        if closed:
+            request.settings.trust.leave(f"checks were not loaded: {closed}")
     found = inspect(experiment, [one.launch for one in plan.launches], Servers(request.settings))
     told = (*found.problems, *experiment.warnings, *found.warnings)
     notes = [problem.line for problem in told[:NOTES_SHOWN]]

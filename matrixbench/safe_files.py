@@ -81,11 +81,11 @@ def write_own(path: Path, text: str) -> None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
+def replaced(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """Write a file as a whole: into a new one beside it, which takes its place at the end.
 
     A link in its place is replaced, not followed; a device or a pipe is written to. A file that is
-    there keeps its permissions.
+    there keeps its permissions, unless a `mode` is given.
 
     Raises:
         OSError: It cannot be written; then what was there is as it was.
@@ -103,20 +103,21 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), stat.S_IMODE(there) if there else 0o666 & ~_umask())
+            usual = stat.S_IMODE(there) if there else 0o666 & ~_umask()
+            os.fchmod(file.fileno(), usual if mode is None else mode)
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write a file as `replaced` does.
 
     Raises:
         OSError: It cannot be written; then what was there is as it was.
     """
-    with replaced(path) as file:
+    with replaced(path, mode) as file:
         file.write(content)
 
 

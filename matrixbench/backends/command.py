@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -34,6 +35,7 @@ from matrixbench.backends.registry import (
     at_file,
     file_name,
     found_at,
+    grids_of,
     jinja_obstacle,
     local_chat_url,
     not_honoured,
@@ -41,15 +43,17 @@ from matrixbench.backends.registry import (
     unknown,
 )
 from matrixbench.errors import ServerError
+from matrixbench.identity import digest
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.records import Build
 from matrixbench.safe_files import write_own
 from matrixbench.spec.backends import Obstacle, PositiveInt
 from matrixbench.spec.base import GridOrGrids, Part
+from matrixbench.spec.trust import Use, UseKind, program
 from matrixbench.spec.wording import TemplateProblem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from matrixbench.backends.build import FileHashes, Program
@@ -132,6 +136,7 @@ class CommandBackend(ServerKind):
     """Requests that the server works on at a time."""
 
     page: ClassVar[str] = "docs/servers.md#command"
+    looking_runs: ClassVar[bool] = False
 
     @classmethod
     def rule_findings(cls, name: str, entry: Entry, root: Node) -> Iterator[Finding]:
@@ -207,6 +212,18 @@ class CommandBackend(ServerKind):
         from matrixbench.backends.command_line import names_in  # noqa: PLC0415  heavy: jinja2
 
         return names_in(*self.argv)
+
+    def uses(self, models: Sequence[Model], around: Surroundings) -> Iterator[Use]:
+        """Yield the program and the command line, which counts with the options that it names."""
+        yield from super().uses(models, around)
+        named = "/" in self.argv[0] or "{" in self.argv[0] or "PATH" in self.env
+        yield program(self.argv[0], free="" if named else "found on PATH")
+        options = [dict(grid) for grid in grids_of(self, models)]
+        yield Use(
+            kind=UseKind.ARGUMENTS,
+            name=shlex.join(self.argv),
+            content=digest([self.argv, str(options)]),
+        )
 
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
         """Return an origin with the command line and its program."""

@@ -46,6 +46,7 @@ from matrixbench.backends.http.served_names import (
 from matrixbench.backends.registry import (
     ServerKind,
     SessionInfo,
+    not_asked,
     not_honoured,
     ok,
     problem,
@@ -181,6 +182,9 @@ class EndpointBackend(ServerKind):
             return
         key = "" if address.key_env is None else f", the key in {address.key_env} is set"
         parts = urlsplit(address.url)
+        if not around.trust.allows(self.uses((), around)):
+            yield not_asked(what, address.shown, around, key=key)
+            return
         if parts.hostname not in LOOPBACK:
             yield ok(what, f"{address.shown}{key}; not asked: it is not on this machine")
             return

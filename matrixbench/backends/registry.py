@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from matrixbench.backends.http.address import shown_url
@@ -21,6 +21,7 @@ from matrixbench.identity import digest
 from matrixbench.plan.cells import Origin, PresentBuild
 from matrixbench.spec.axes import REQUEST
 from matrixbench.spec.backends import OPENAI_FIELDS, Backend, Obstacle, kinds
+from matrixbench.spec.trust import TRUSTED, Use, UseKind, program, url, variable_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Launch
     from matrixbench.records import Build, ChatReply, ChatRequest, JsonObject, Refusal
     from matrixbench.spec.models import Model, Template
+    from matrixbench.spec.trust import Trust
     from matrixbench.spec.yaml_source import Loc
 
 Found = TypeVar("Found")
@@ -206,6 +208,12 @@ def problem(what: str, found: str, todo: str) -> Examined:
     return Examined(level=Severity.PROBLEM, what=what, found=found, todo=todo)
 
 
+def not_asked(what: str, address: str, around: Surroundings, *, key: str = "") -> Examined:
+    """Return that a server was not asked, since the file that names it is not trusted."""
+    around.trust.leave(f"{address} was not asked")
+    return warning(what, f"{address}{key}; not asked: it is not trusted", "--trust has it asked")
+
+
 def found_at(what: str, find: Callable[[], object]) -> Examined:
     """Return where something is, or why it cannot be found."""
     try:
@@ -273,6 +281,7 @@ class Surroundings:
         here: The folder of the experiment file.
         folder: Where files of a launch that is only looked at would go.
         located: Returns a launch's model where its files are on this machine, with its digest.
+        trust: What of the experiment file may run, where it is only looked at.
     """
 
     environ: Mapping[str, str]
@@ -280,6 +289,7 @@ class Surroundings:
     here: Path | None = None
     folder: Path = Path()
     located: Callable[[Launch], ModelSource | None] = lambda _: None
+    trust: Trust = TRUSTED
     _seen: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Hashable, look: Callable[[], Found]) -> Found:
@@ -346,6 +356,41 @@ class ServerKind(Backend):
     A launch's `spec` is an object of such a class. What `Backend` asks besides is answered without
     looking at the machine.
     """
+
+    # What somebody has to trust.
+
+    looking_runs: ClassVar[bool] = True
+    """Whether `present`, `faults` or `examine` run the program that the file names. Such a kind
+    asks `around.trust` first, and tells it what it leaves open."""
+
+    def uses(self, models: Sequence[Model], around: Surroundings) -> Iterator[Use]:
+        """Yield what the file has it run, set, ask and send.
+
+        A kind that runs, loads or asks anything that its own fields name yields that as well.
+
+        Args:
+            models: The models that it may serve, whose options are over its own.
+            around: The machine.
+        """
+        for _, binary in self.builds:
+            if binary is not None:
+                yield program(binary, at_look=self.looking_runs)
+        yield from self.env_uses
+        if self.url_given is not None:
+            yield url(self.url_given)
+        key = getattr(self, "api_key_env", None)
+        grids = [self.option_grids, *(model.options for model in models)]
+        named = _VARIABLE.findall(str(grids)) if any(grids) else []
+        for name in dict.fromkeys([*([key] if key else []), *named]):
+            yield Use(kind=UseKind.VARIABLE, name=name)
+
+    @property
+    def env_uses(self) -> list[Use]:
+        """The variables that the file gives its server."""
+        return [
+            variable_set(name, value, secret=bool(_SECRET.search(name)))
+            for name, value in self.env_given.items()
+        ]
 
     # Before anything runs.
 
@@ -490,6 +535,12 @@ class ServerKind(Backend):
     def key_variable(cls, asked: Asked) -> str | None:
         """Return the variable that holds the server's key; None where it asks for none."""
         return None
+
+
+def grids_of(backend: Backend, models: Iterable[Model]) -> Iterator[Mapping[str, Any]]:
+    """Yield the grids of options of a backend, and of the models that it serves."""
+    for grids in (backend.option_grids, *(model.options for model in models)):
+        yield from grids if isinstance(grids, list | tuple) else [grids or {}]
 
 
 def answer_of(data: Any, answer: Answer) -> ChatReply | Refusal | None:
@@ -645,6 +696,7 @@ URL_VARIABLE = "SERVER_URL"
 
 _SECRET = re.compile(r"key|token|secret|password|credential|auth", re.IGNORECASE)
 _BOTH_MEAN_ANY = {"0.0.0.0", "::"}  # noqa: S104  compared with, not bound to
+_VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _KEY_FLAGS = ("--api-key-file", "--api-key")
 
 

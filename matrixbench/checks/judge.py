@@ -56,6 +56,7 @@ from matrixbench.spec.checks import (
     every_check,
     parts_of,
 )
+from matrixbench.spec.trust import TRUSTED
 from matrixbench.spec.wording import counted
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from matrixbench.spec.checks import AnyTurn, Check
     from matrixbench.spec.load import TestCase
     from matrixbench.spec.paths import Origin
+    from matrixbench.spec.trust import Trust
 
 ALL = "all"
 ANY = "any"
@@ -430,6 +432,8 @@ class Checks:
         accepted: The judgement of a reply that every check accepts, where none gives a score.
         compares: Key → axes of each other cell whose replies they compare with.
         marks: The marks of reasoning that are taken apart before the checks see a reply.
+        closed: Why a check in Python was not loaded; empty where all were. Such checks judge no
+            reply, but the digest is theirs.
         slow: Whether judging waits for another process, so that it is done beside other work.
     """
 
@@ -439,6 +443,7 @@ class Checks:
     compares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     find: Finder = field(default_factory=lambda: call_finder(()), compare=False)
     marks: tuple[str, ...] = ()
+    closed: str = ""
     slow: bool = False
 
     def taking_apart(self, marks: tuple[str, ...]) -> Checks:
@@ -481,9 +486,11 @@ class Checks:
         )
 
 
-def checks_of(test: TestCase) -> Checks:
+def checks_of(test: TestCase, trust: Trust = TRUSTED) -> Checks:
     """Return a test's checks, ready to judge; see `compile_checks`."""
-    return compile_checks(test.expect, where=test.name, origin=test.origin, tools=test.tools)
+    return compile_checks(
+        test.expect, where=test.name, origin=test.origin, tools=test.tools, trust=trust
+    )
 
 
 def compile_checks(
@@ -492,22 +499,24 @@ def compile_checks(
     where: str = "",
     origin: Origin | None = None,
     tools: Sequence[JsonObject] = (),
+    trust: Trust = TRUSTED,
 ) -> Checks:
     """Return checks that are ready to judge. Without any check, every reply passes.
 
-    A check in Python runs the code of its module here.
+    A check in Python runs the code of its module here, where it is trusted.
 
     Args:
         where: The test's place or name, for messages.
         origin: Where the test stands, for checks in Python.
         tools: The tools that the test offers, as they are sent.
+        trust: What may run.
 
     Raises:
         CheckError: A regular expression, a matcher or a schema is wrong, or a check in Python
             cannot be loaded.
     """
     prefix = f"{where}: " if where else ""
-    own = _own_functions(expect, prefix, origin)
+    own = _own_functions(expect, prefix, origin, trust)
     find = call_finder(_names_of(tools))
     rules = tuple(
         compile_check(check, f"{prefix}expect[{index}]", own, find)
@@ -520,6 +529,7 @@ def compile_checks(
         rules=rules,
         accepted=accepted,
         find=find,
+        closed=next((each.closed for each in own.values() if each.closed), ""),
         slow=bool(own),
         compares={
             reference_key(check.same_as): check.same_as
@@ -561,7 +571,7 @@ def _names_of(tools: Sequence[JsonObject]) -> list[str]:
 
 
 def _own_functions(
-    expect: Sequence[Check], prefix: str, origin: Origin | None
+    expect: Sequence[Check], prefix: str, origin: Origin | None, trust: Trust
 ) -> dict[str, OwnFunction]:
     found = {}
     for place, check in every_check(expect):
@@ -573,7 +583,7 @@ def _own_functions(
             found[f"{prefix}{place}"] = load_named(check, where=named_at)
         else:
             folder = None if origin is None else origin.folder
-            found[f"{prefix}{place}"] = load_own(check, folder, where=named_at)
+            found[f"{prefix}{place}"] = load_own(check, folder, trust, where=named_at)
     return found
 
 

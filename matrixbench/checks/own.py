@@ -15,21 +15,33 @@ from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, TypeAlias
 
+from matrixbench.checks.own_files import digest_of, foreseen_source, home_of, is_in, module_uses
 from matrixbench.checks.verdicts import UnjudgeableError, no, one_line, shown, yes
 from matrixbench.errors import CheckError
 from matrixbench.extensions import CHECKS, ExtensionError, extensions
-from matrixbench.identity import digest, digest_bytes
+from matrixbench.identity import digest
 from matrixbench.records import ChatReply, Kind, Verdict
+from matrixbench.spec.trust import TRUSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import CodeType
 
     from matrixbench.spec.checks import NamedCheck, PythonCheck
+    from matrixbench.spec.trust import Trust, Use
 
 PYTHON = "python"
 
@@ -59,6 +71,7 @@ class OwnFunction:
         at: `module:path` of the function, from which the worker process loads it.
         folder: Where its module lies; None where it is on the import path.
         code: Digest of the module's files, by which the worker knows that it has the same.
+        closed: Why it was not loaded; empty where it was.
     """
 
     name: str
@@ -68,20 +81,30 @@ class OwnFunction:
     at: str = ""
     folder: Path | None = None
     code: str = ""
+    closed: str = ""
 
 
-def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> OwnFunction:
-    """Return the function that a check names. This runs the code of its module.
+def load_own(
+    check: PythonCheck, folder: Path | None, trust: Trust = TRUSTED, *, where: str = ""
+) -> OwnFunction:
+    """Return the function that a check names. This runs the code of its module, where it may.
 
     Args:
         folder: Where the module is looked for before the import path is.
+        trust: What may run. A function that may not has its digest, and is `closed`.
 
     Raises:
         CheckError: There is no such function, its module cannot be imported, or it does not take
             the check's arguments.
     """
     module_name, _, path = check.python.partition(":")
-    home = folder if folder is not None and _is_in(folder, module_name) else None
+    home = home_of(folder, module_name)
+    if trust.accepted is not None:
+        key = (folder, module_name)
+        uses = trust.once(("uses", key), lambda: module_uses(module_name, folder))
+        if not trust.allows(uses):
+            source = trust.once(key, lambda: foreseen_source(home, module_name))
+            return _closed(check.python, source, [use for use in uses if not trust.allows([use])])
     try:
         with _aside():
             module = _module(module_name, home)
@@ -102,6 +125,17 @@ def load_own(check: PythonCheck, folder: Path | None, *, where: str = "") -> Own
         folder=home,
         code=source,
     )
+
+
+def _closed(name: str, source: str, lacking: Sequence[Use]) -> OwnFunction:
+    """Return what stands for a function that may not be loaded."""
+    files = ", ".join(Path(use.name).name for use in lacking)
+    closed = f"{files} {'is' if len(lacking) == 1 else 'are'} not trusted"
+    return OwnFunction(name=name, function=_judges_nothing, source=source, closed=closed)
+
+
+def _judges_nothing(*_: object, **__: object) -> NoReturn:
+    raise UnjudgeableError(Kind.CHECK_RAISED, "it was not loaded")
 
 
 def load_named(check: NamedCheck, *, where: str = "") -> OwnFunction:
@@ -218,11 +252,6 @@ def _score(number: float, name: str) -> float:
     return float(number)
 
 
-def _is_in(folder: Path, module: str) -> bool:
-    place = folder.joinpath(*module.split("."))
-    return place.with_name(f"{place.name}.py").is_file() or (place / "__init__.py").is_file()
-
-
 def _module(name: str, folder: Path | None) -> ModuleType:
     return importlib.import_module(name) if folder is None else _of_folder(folder, name)
 
@@ -232,16 +261,16 @@ def _of_folder(folder: Path, name: str) -> ModuleType:
     root = f"{_ROOT}{digest({'folder': str(folder), 'module': name})}"
     there = sys.modules.get(root)
     if there is None or any(
-        _digest_of(path) != known for path, known in getattr(there, _SOURCES).items()
+        digest_of(path) != known for path, known in getattr(there, _SOURCES).items()
     ):
         _forget(root)
+        if _FromFolder not in sys.meta_path:
+            sys.meta_path.insert(0, _FromFolder)
         package = ModuleType(root)
         package.__path__ = [str(folder)]
         sys.modules[root] = package
-        importlib.invalidate_caches()
         try:
-            with _no_bytecode():
-                importlib.import_module(f"{root}.{name}")
+            importlib.import_module(f"{root}.{name}")
         except BaseException:
             _forget(root)
             raise
@@ -249,20 +278,39 @@ def _of_folder(folder: Path, name: str) -> ModuleType:
     return sys.modules[f"{root}.{name}"]
 
 
+class _FromSource(SourceFileLoader):
+    """Loads a module by its source alone, and leaves no file in the user's folder.
+
+    Bytecode beside it need not be what the source says: one of the same second is taken for new,
+    and one may say that nobody is to compare it.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the compiled source."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+class _FromFolder:
+    """Finds the modules under our private names, and no others."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a module is; None where it is not."""
+        if not name.startswith(_ROOT) or path is None:
+            return None
+        loaders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+        for place in path:
+            if (found := FileFinder(place, *loaders).find_spec(name, target)) is not None:
+                return found
+        return None
+
+
 def _forget(root: str) -> None:
     for name in [name for name in sys.modules if name == root or name.startswith(f"{root}.")]:
         del sys.modules[name]
-
-
-@contextmanager
-def _no_bytecode() -> Iterator[None]:
-    """Leave no files in the user's folder; old ones are told from new by the second only."""
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 def _files_of(root: str) -> dict[str, str]:
@@ -271,14 +319,7 @@ def _files_of(root: str) -> dict[str, str]:
         for name, module in sorted(sys.modules.items())
         if name.startswith(f"{root}.")
     )
-    return {file: _digest_of(file) for file in files if file}
-
-
-def _digest_of(file: str) -> str:
-    try:
-        return digest_bytes(Path(file).read_bytes())
-    except OSError:
-        return ""
+    return {file: digest_of(file) for file in files if file}
 
 
 def _source(module: ModuleType) -> str:
@@ -288,7 +329,7 @@ def _source(module: ModuleType) -> str:
     if known is not None:
         return digest(list(known.values()))
     file = getattr(module, "__file__", None)
-    return _digest_of(file) if file else ""
+    return digest_of(file) if file else ""
 
 
 def _check_callable(name: str, arguments: Mapping[str, Any], function: Any, where: str) -> None:
@@ -323,7 +364,7 @@ def _not_imported(error: BaseException, module: str, folder: Path | None, where:
                 where=where,
                 hint=f"{beside}the import path has no {error.name}",
             )
-        if folder is not None and _is_in(folder, error.name):
+        if folder is not None and is_in(folder, error.name):
             return CheckError(
                 f"the module {module} cannot be imported: {error}",
                 where=where,

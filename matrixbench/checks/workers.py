@@ -71,6 +71,8 @@ def compile_own(check: PythonCheck | NamedCheck, own: OwnFunction) -> Rule:
 
     def rule(reply: ChatReply) -> Verdict:
         nonlocal late
+        if own.closed:
+            raise UnjudgeableError(Kind.CHECK_RAISED, f"{own.name} was not run: {own.closed}")
         if late >= LOST_AFTER:
             reason = f"{own.name} did not end {late} times in a row, and was not asked again"
             raise UnjudgeableError(Kind.CHECK_TIMEOUT, reason)

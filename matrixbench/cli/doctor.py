@@ -11,6 +11,7 @@ import typer
 from matrixbench.backends.registry import Severity
 from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import AsJson, StorePath, print_json, put
+from matrixbench.cli.trust import Trusting, to_look
 from matrixbench.doctor.examination import examine, findings_json, lines_of
 from matrixbench.errors import ExitCode
 from matrixbench.execution.settings import settings_in
@@ -22,6 +23,7 @@ def doctor(
         typer.Argument(metavar="FILE", help="The experiment file.", show_default=False),
     ] = None,
     store: StorePath = None,
+    trust: Trusting = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at what this machine has of what an experiment needs. Exit 0 without a problem, else 4.
@@ -33,6 +35,7 @@ def doctor(
         settings = settings_in(Path.cwd(), os.environ, store=store)
     else:
         settings = settings_of(experiment, store)
+        settings = to_look(experiment, settings, trust=trust, asking=True)
     findings = []
     for finding in examine(experiment, settings):
         findings.append(finding)

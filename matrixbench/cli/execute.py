@@ -14,6 +14,7 @@ from matrixbench.cli.opening import OfFile, OfFileOrStore, settings_of
 from matrixbench.cli.report import Against, say_left_out
 from matrixbench.cli.shared import AnyBuild, AsJson, Trials, print_json, say
 from matrixbench.cli.signals import stopping
+from matrixbench.cli.trust import to_run
 from matrixbench.errors import UsageError
 from matrixbench.execution.settings import Mode
 from matrixbench.gated import execute as run
@@ -53,12 +54,13 @@ def execute(
     mode = _mode(resume=resume, fresh=fresh)
     experiment = source.load()
     _warn(experiment)
+    settings = to_run(experiment, settings_of(experiment, source.store), trust=source.trust)
 
     async def supervised() -> RunSummary:
         with stopping() as stop, progress_for(console(sys.stderr)) as progress:
             return await run(
                 experiment,
-                settings_of(experiment, source.store),
+                settings,
                 mode=mode,
                 where=source.where or (),
                 trials=trials,
@@ -88,7 +90,7 @@ def _write_report(source: OfFile, output: Path) -> None:
         seed_offset=source.seed_offset,
         store=source.store,
     )
-    with of_file.results() as results:
+    with of_file.results(again=True) as results:
         left_out = write_report([Against().source(of_file.target, results)], output)
     say(f"report: {output}")
     say_left_out(left_out)

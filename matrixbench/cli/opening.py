@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrixbench.cli.shared import File, SeedOffset, StorePath, Target, Where, say
+from matrixbench.cli.trust import Trusting, to_look
 from matrixbench.errors import UsageError
 from matrixbench.execution.settings import STORE_VARIABLE, settings_for
 from matrixbench.results.experiment import open_recorded, open_results
@@ -33,10 +34,15 @@ class OfFile:
     where: Where = None
     seed_offset: SeedOffset = 0
     store: StorePath = None
+    trust: Trusting = False
 
     def load(self) -> Experiment:
         """Return the experiment, its seed higher by the offset; raises as `load`."""
         return load(self.file, self.seed_offset)
+
+    def to_look(self, experiment: Experiment) -> Settings:
+        """Return the settings of a command that only looks."""
+        return to_look(experiment, settings_of(experiment, self.store), trust=self.trust)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,7 @@ class OfFileOrStore:
     where: Where = None
     seed_offset: SeedOffset = 0
     store: StorePath = None
+    trust: Trusting = False
 
     @property
     def is_file(self) -> bool:
@@ -72,8 +79,8 @@ class OfFileOrStore:
             )
         return store_here(self.store)
 
-    def results(self) -> Results:
-        """Open the selected results, which close their store.
+    def results(self, *, again: bool = False) -> Results:
+        """Open the selected results, which close their store; `again` asks and says nothing new.
 
         Raises:
             SpecError: The file is wrong.
@@ -86,6 +93,7 @@ class OfFileOrStore:
             return open_recorded(self.target, self.named_store(), where=self.where or ())
         experiment = self.load()
         settings = settings_of(experiment, self.store)
+        settings = to_look(experiment, settings, trust=self.trust, quiet=again)
         return open_results(experiment, settings, where=self.where or (), say=say)
 
 

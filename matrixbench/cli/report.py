@@ -11,6 +11,7 @@ import typer
 
 from matrixbench.cli.opening import OfFileOrStore
 from matrixbench.cli.shared import SeedOffset, StorePath, Where, put, say
+from matrixbench.cli.trust import Trusting
 from matrixbench.comparison.values import MAX_DROP
 from matrixbench.output.report.content import Source
 from matrixbench.output.report.making import MAX_MB, write_report
@@ -90,10 +91,11 @@ def report(
     where: Where = None,
     seed_offset: SeedOffset = 0,
     store: StorePath = None,
+    trust: Trusting = False,
 ) -> None:
     """Write one page that works offline: question, answer, charts, cells, replies, launches."""
     named = [
-        OfFileOrStore(target=target, where=where, seed_offset=seed_offset, store=store)
+        OfFileOrStore(target=target, where=where, seed_offset=seed_offset, store=store, trust=trust)
         for target in targets
     ]
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from matrixbench.cli.opening import OfFile, settings_of
+from matrixbench.cli.opening import OfFile
 from matrixbench.cli.shared import AsJson, print_json, say
 from matrixbench.output.status import print_status, status_json
 from matrixbench.output.text import console
@@ -15,7 +15,7 @@ from matrixbench.results.status import status_of
 def status(*, source: OfFile, as_json: AsJson = False) -> None:
     """Show what is done, what remains, and what could not be measured. Starts nothing."""
     experiment = source.load()
-    settings = settings_of(experiment, source.store)
+    settings = source.to_look(experiment)
     with open_results(
         experiment, settings, where=source.where or (), unmeasured=True, say=say
     ) as results:

@@ -13,6 +13,7 @@ from matrixbench.checks.judge import checks_of
 from matrixbench.cli.opening import load, settings_of
 from matrixbench.cli.shared import AsJson, File, InterruptedByUser, Where, print_json, say
 from matrixbench.cli.signals import stopping
+from matrixbench.cli.trust import Trusting, to_run
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.execution.events import LaunchReady, LaunchStarting
 from matrixbench.execution.inspection import unless_stopped
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matrixbench.execution.events import Event
+    from matrixbench.execution.settings import Settings
     from matrixbench.execution.try_ import Choice, Tried
     from matrixbench.spec.load import Experiment
 
@@ -63,6 +65,7 @@ def try_(
             help="Judge this saved reply (- for standard input); no server is started.",
         ),
     ] = None,
+    trust: Trusting = False,
     as_json: AsJson = False,
 ) -> None:
     """Send one trial of a test and show it whole. Stores nothing.
@@ -70,10 +73,12 @@ def try_(
     Shows the rendered prompt, the raw output, the reply and what each check says.
     """
     experiment = load(file)
+    settings = settings_of(experiment, None)
+    settings = to_run(experiment, settings, trust=trust, judging=reply is not None)
     show = _unseen if as_json else _shown
     if reply is None:
         choice = choose_cells(experiment, test or (), where or ())
-        tried = _sent(experiment, choice, seed, show)
+        tried = _sent(settings, experiment, choice, seed, show)
     else:
         if seed is not None:
             raise UsageError("--seed is sent to a server, and --reply sends nothing")
@@ -90,7 +95,11 @@ def try_(
 
 
 def _sent(
-    experiment: Experiment, choice: Choice, seed: int | None, show: Callable[[Tried], None]
+    settings: Settings,
+    experiment: Experiment,
+    choice: Choice,
+    seed: int | None,
+    show: Callable[[Tried], None],
 ) -> list[Tried]:
     """Send the trials, showing each once it is there."""
     for line in choice_lines(choice):
@@ -98,7 +107,6 @@ def _sent(
     tried: list[Tried] = []
 
     async def sending() -> bool:
-        settings = settings_of(experiment, None)
         async with aclosing(
             try_cells(experiment, settings, choice.cells, seed, watch.tell)
         ) as trials:

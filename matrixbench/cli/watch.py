@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.opening import OfFile, settings_of
+from matrixbench.cli.opening import OfFile
 from matrixbench.cli.report import Against
 from matrixbench.cli.shared import put, say
 from matrixbench.errors import NothingSelectedError
@@ -31,7 +31,7 @@ def watch(
 ) -> None:
     """Serve the report of a run that goes on, to this machine alone; ends with the run."""
     experiment = source.load()
-    settings = settings_of(experiment, source.store)
+    settings = source.to_look(experiment)
     place = settings.store
     lock = ExperimentLock(place, experiment.file.name)
     if not lock.is_held:

@@ -160,14 +160,18 @@ def doubted(gate: Gate, results: Sequence[CellResult]) -> Gate:
     """Return the verdict that stands where builds are unverified: none but a regression.
 
     Nobody knows whether the trials are those of what is there, so that no number of them decides.
+    Where replies are not judged by the present checks, a regression does not stand either.
     """
+    unjudged = {side.unjudged for cell in results for side in cell.pair.sides} - {""}
     doubts = tuple(dict.fromkeys(doubt for cell in results for doubt in cell.pair.unverified))
+    doubts = doubts or tuple(sorted(unjudged))
     if not doubts:
         return gate
     cells = sum(bool(cell.pair.unverified) for cell in results)
-    said = f"unverified build in {cells} of {len(results)} pairs of cells"
+    what = "earlier checks or an unverified build" if unjudged else "unverified build"
+    said = f"{what} in {cells} of {len(results)} pairs of cells"
     gate = replace(gate, reasons=(*gate.reasons, "; ".join([said, *doubts])), unverified=doubts)
-    if gate.verdict is GateVerdict.REGRESSION:
+    if gate.verdict is GateVerdict.REGRESSION and not unjudged:
         return gate
     return replace(gate, verdict=GateVerdict.UNDECIDED, trials_per_cell=None, more_trials=None)
 

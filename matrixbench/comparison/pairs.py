@@ -270,6 +270,7 @@ def _trials(results: Results, cell: ResultCell, asked: int) -> Trials:
         rounds=0 if stands else rounds,
         common_seeds=cell.luck is not None,
         unverified=cell.unverified if tally.outcomes else "",
+        unjudged=cell.unjudged if tally.outcomes else "",
         seeds_ignored="" if cell.greedy or stands else results.seeds_ignored.get(cell.key, ""),
     )
 

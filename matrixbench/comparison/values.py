@@ -92,6 +92,7 @@ class Trials:
         unverified: Why the build may not be what the backend has now; empty where it is.
         seeds_ignored: What shows that the launch ignores seeds, so that all these trials are one
             draw; empty where nothing does.
+        unjudged: Why replies are not judged by the present checks; empty where all are.
     """
 
     cell: str
@@ -110,6 +111,7 @@ class Trials:
     rounds: int = 0
     unverified: str = ""
     seeds_ignored: str = ""
+    unjudged: str = ""
 
     @property
     def draws(self) -> int:

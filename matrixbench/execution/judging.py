@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -312,11 +313,23 @@ class Rejudgement:
         replies: How many replies were judged; by several sets of checks, once for each.
         changed: How many outcomes differ from the one before.
         judgements: Number of a trial → what was made of it at last.
+        left: Cell and digest of its checks → replies that those could not judge.
+        closed: Why they could not.
     """
 
     replies: int = 0
     changed: int = 0
     judgements: dict[int, Judgement] = field(default_factory=dict)
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    closed: dict[str, None] = field(default_factory=dict)
+
+    def leaves(self, cell: str, checks: CellChecks) -> bool:
+        """Return whether a reply of a cell is left as earlier checks judged it, and count it."""
+        closed = checks.checks.closed
+        if closed:
+            self.left[cell, checks.digest] += 1
+            self.closed[closed] = None
+        return bool(closed)
 
     def of_kind(self, kind: Kind) -> int:
         """Return how many trials are of a kind now."""
@@ -346,6 +359,7 @@ def rejudge(
         judgements = [
             (trial, layer[cell].digest, layer[cell].judge(trial, reply))
             for trial, cell, reply in stale
+            if not done.leaves(cell, layer[cell])
         ]
         done.replies += len(judgements)
         done.judgements |= {trial: judgement for trial, _, judgement in judgements}

@@ -191,7 +191,7 @@ def prepare(
         StoreError: The store cannot be read.
     """
     experiment, servers = request.experiment, Servers(request.settings)
-    file, prompts = experiment.file, Prompts(experiment.tests)
+    file, prompts = experiment.file, Prompts(experiment.tests, request.settings.trust)
     whole = build_matrix(experiment, selector_of(experiment, request.where))
     builds = present_builds(experiment, whole, servers, store)
     matrix = whole

@@ -56,6 +56,7 @@ class Servers:
             here=self._settings.here,
             folder=self._settings.store.parent,
             located=self._model_there,
+            trust=self._settings.trust,
         )
 
     def present_build(self, launch: Launch) -> PresentBuild:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from matrixbench.errors import ExitCode, UsageError
 from matrixbench.execution.events import LaunchFailed, TrialDone, TrialsSpared, TrialsStored
 from matrixbench.records import Kind, Outcome
+from matrixbench.spec.trust import TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matrixbench.execution.events import Event, Listener
     from matrixbench.records import Judgement
     from matrixbench.spec.load import Experiment
+    from matrixbench.spec.trust import Trust
 
 STORE_VARIABLE = "MATRIXBENCH_STORE"
 CACHE_VARIABLE = "MATRIXBENCH_CACHE"
@@ -35,12 +37,14 @@ class Settings:
         cache: The folder for models from packages and for files' digests, shared by all runs.
         environ: The environment variables.
         here: The folder of the experiment file.
+        trust: What of the file may run. Whoever calls from Python decides that by calling.
     """
 
     store: Path
     cache: Path
     environ: Mapping[str, str] = field(repr=False)
     here: Path | None = None
+    trust: Trust = field(default=TRUSTED, repr=False)
 
 
 def settings_for(

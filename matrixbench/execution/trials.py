@@ -28,6 +28,7 @@ from matrixbench.records import (
     Trial,
     TrialKey,
 )
+from matrixbench.spec.trust import TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from matrixbench.records import JsonObject
     from matrixbench.spec.backends import Backend
     from matrixbench.spec.load import TestCase
+    from matrixbench.spec.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,8 @@ class Prompts:
         CheckError: A check, or a matcher of a tool's results, is wrong.
     """
 
-    def __init__(self, tests: Iterable[TestCase]) -> None:
+    def __init__(self, tests: Iterable[TestCase], trust: Trust = TRUSTED) -> None:
+        self._trust = trust
         self.checks: dict[TestCase, Checks] = {}
         self._conversations: dict[TestCase, Conversation] = {}
         self._of_launch: dict[tuple[Launch, TestCase], Checks] = {}
@@ -244,7 +247,7 @@ class Prompts:
     def add(self, tests: Iterable[TestCase]) -> None:
         """Compile the checks and the scripts of more tests."""
         for test in tests:
-            self.checks[test] = checks_of(test)
+            self.checks[test] = checks_of(test, self._trust)
             if test.script is not None:
                 self._conversations[test] = Conversation(test.script, where=test.name)
 

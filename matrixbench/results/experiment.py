@@ -23,7 +23,7 @@ from matrixbench.store.database import open_store, open_store_if_there
 from matrixbench.store.experiments import experiment_names, read_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -179,7 +179,8 @@ class Results:
         """
         if self.prepared is None:
             return self
-        cells = with_luck(_planned_cells(self.prepared, lambda _: None, by_build=True))
+        left = {(cell.id, cell.checks) for cell in self.cells if cell.unjudged}
+        cells = with_luck(_planned_cells(self.prepared, lambda _: None, left, by_build=True))
         return replace(self, cells=cells, split=True)
 
 
@@ -313,14 +314,19 @@ def results_of(
     prepared = prepare(RunRequest(experiment=experiment, settings=settings, where=where), store)
     if not prepared.plan.cells and not prepared.plan.not_applicable:
         raise nothing_in_file(experiment, where)
+    left: Collection[tuple[str, str]] = ()
     if store is not None:
         again = rejudge(store, prepared.plan, prepared.of_cells, prepared.loads, keep=False)
         if again.replies:
             replies = f"{again.replies:,} stored replies judged by the present checks"
             say(f"{replies}, {again.changed:,} changed")
+        left = again.left
+        if left:
+            shown = f"{again.left.total():,} stored replies are shown as earlier checks judged them"
+            settings.trust.leave(f"{shown}, for {'; '.join(again.closed)}")
     return Results(
         experiment=prepared.plan.experiment,
-        cells=with_luck(_planned_cells(prepared, say, by_build=False)),
+        cells=with_luck(_planned_cells(prepared, say, left, by_build=False)),
         axes=prepared.matrix.axes,
         store=store,
         place=settings.store,
@@ -377,7 +383,11 @@ def _doubt(plan: LaunchPlan, shown: HeldBuild) -> str:
 
 
 def _planned_cells(
-    prepared: Prepared, say: Callable[[str], None], *, by_build: bool
+    prepared: Prepared,
+    say: Callable[[str], None],
+    left: Collection[tuple[str, str]],
+    *,
+    by_build: bool,
 ) -> Iterator[ResultCell]:
     progress = prepared.history.progress
     for plan, held in prepared.builds():
@@ -385,10 +395,21 @@ def _planned_cells(
         if by_build and held and not held[0].present:
             doubt = ""  # it stands under its own label, and claims to be nothing else
         for cell in plan.cells:
-            yield _planned_cell(cell, plan, prepared, (shown[0] if shown else None, doubt))
+            own = prepared.of_cells.of(cell)
+            unjudged = own.checks.closed if (cell.id, own.digest) in left else ""
+            found = _planned_cell(cell, plan, prepared, (shown[0] if shown else None, doubt))
+            yield _as_judged(found, unjudged)
             for build in shown[1:] if by_build else ():
                 if cell.id in progress.get(build, {}):
-                    yield _planned_cell(cell, plan, prepared, (build, ""))
+                    yield _as_judged(_planned_cell(cell, plan, prepared, (build, "")), unjudged)
+
+
+def _as_judged(cell: ResultCell, unjudged: str) -> ResultCell:
+    """Return a cell with why its replies are not judged by the present checks."""
+    if not unjudged:
+        return cell
+    told = "; ".join(filter(None, (cell.unverified, f"judged by earlier checks: {unjudged}")))
+    return replace(cell, unjudged=unjudged, unverified=told)
 
 
 def _planned_cell(

@@ -245,6 +245,7 @@ class ResultCell:
         checks: Digest of its present checks; empty where they are not known: then the newest
             judgement counts.
         of_plan: The cell of the plan; None where only the store knows it.
+        unjudged: Why replies of it are not judged by the present checks; empty where all are.
     """
 
     id: str
@@ -262,6 +263,7 @@ class ResultCell:
     checks: str = ""
     of_plan: Cell | None = None
     imported: bool = False
+    unjudged: str = ""
 
     @property
     def key(self) -> LaunchKey:

@@ -81,7 +81,8 @@ class Experiment:
 
     `environ` is the environment that it was read in; runs, stores and keys follow it. `warnings`
     are what is most likely not meant, though it runs. `seed_offset` is by how much the file's
-    `seed` is higher here than as it is written.
+    `seed` is higher here than as it is written. `variables` are the names that `${…}` stands for
+    in its paths and urls.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class Experiment:
     environ: Mapping[str, str] = field(default_factory=dict, compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     seed_offset: int = 0
+    variables: tuple[str, ...] = field(default=(), compare=False)
 
     def with_seed_offset(self, offset: int) -> Experiment:
         """Return the experiment as if its file's `seed` were higher: fresh seeds for another look.
@@ -172,6 +174,7 @@ class _Loading:
             warnings=tuple(_sorted([*cases.warnings, *doubtful], document.name)),
             path=path.absolute(),
             file=file,
+            variables=tuple(self._places.variables),
             templates=templates or {name: Template(name=name) for name in file.chat_templates},
             tests=tuple(
                 TestCase(

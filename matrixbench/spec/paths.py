@@ -66,11 +66,13 @@ class Places:
         base: The folder that relative paths start from, absolute.
         environ: The environment variables; `HOME` gives the meaning of `~`.
         findings: What is wrong.
+        variables: Names of the variables that were filled in, in their order.
     """
 
     base: Path
     environ: Mapping[str, str]
     findings: list[Finding] = field(default_factory=list)
+    variables: dict[str, None] = field(default_factory=dict)
 
     def path(self, node: Node) -> Path | None:
         """Return the absolute path that a text stands for; None, with a finding, for none."""
@@ -112,6 +114,7 @@ class Places:
             meant = f"{near[0]}, or set it" if near[1] else "set it"
             self._tell(node, f"the environment variable {quoted(name)} is not set", meant)
             return None
+        self.variables[name] = None
         return self.environ[name]
 
     def _home(self, node: Node, expanded: str) -> Path | None:

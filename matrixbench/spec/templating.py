@@ -1,4 +1,8 @@
-"""The small language of `{{ … }}`: bounded Jinja2; and chat templates, parsed and never run."""
+"""The small language of `{{ … }}`, Jinja2 in a sandbox; and chat templates, parsed and never run.
+
+The sandbox bounds what a template reaches. Its limits of cost stop mistakes, and nobody who means
+it (docs/safety.md#templates).
+"""
 
 from __future__ import annotations
 
@@ -116,7 +120,7 @@ class Renderer:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """A sandbox that also bounds what a template may cost."""
+    """A sandbox that also counts what a template costs, as far as that can be counted."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 

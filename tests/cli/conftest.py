@@ -94,6 +94,7 @@ class CommandLine:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "MATRIXBENCH_CACHE": str(self.folder / "cache"),
+            "MATRIXBENCH_TRUST": "1",
             **self.env,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from dataclasses import replace
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from matrixbench.backends.llama.arguments import CONTEXT_STEP, OWNED
 from matrixbench.backends.llama.build import llama_server_build, server_help, server_sha256
 from matrixbench.backends.llama.executable import find_executable, install_line
-from matrixbench.backends.llama.option_files import llama_server_options
+from matrixbench.backends.llama.option_files import LOADS_CODE, llama_server_options
 from matrixbench.backends.llama.server import open_llama_server
 from matrixbench.backends.registry import (
     Examined,
@@ -21,6 +22,7 @@ from matrixbench.backends.registry import (
     Severity,
     at_file,
     binary_at,
+    grids_of,
     jinja_obstacle,
     names_files,
     ok,
@@ -32,14 +34,16 @@ from matrixbench.backends.registry import (
 from matrixbench.errors import ServerError
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.plan.launches import with_contents
+from matrixbench.spec.axes import label
 from matrixbench.spec.backends import Binary, Obstacle, PositiveInt
-from matrixbench.spec.base import GridOrGrids
+from matrixbench.spec.base import GridOrGrids, axis_values
 from matrixbench.spec.rules import flag_findings
 from matrixbench.spec.slips import is_short, long_name, said_elsewhere, usual_flags
+from matrixbench.spec.trust import Use, UseKind, program
 from matrixbench.spec.wording import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -130,7 +134,26 @@ class LlamaServerBackend(ServerKind):
         return True
 
     def _executable(self, binary: str | None, around: Surroundings) -> Executable:
-        return find_executable(self.binary_of(binary), self.env, environ=around.environ)
+        """Return the executable as it may be asked: with the file's variables, without, or not."""
+        named, trust = self.binary_of(binary), around.trust
+        env = self.env if trust.allows(self.env_uses) else {}
+        executable = find_executable(named, env, environ=around.environ)
+        if named is None or trust.allows([program(named)]):
+            return executable
+        return replace(executable, closed=trust.leave)
+
+    def uses(self, models: Sequence[Model], around: Surroundings) -> Iterator[Use]:
+        """Yield the program that is found where the file names none, and what loads code too."""
+        yield from super().uses(models, around)
+        if self.binary is None:
+            with contextlib.suppress(ServerError):
+                found = find_executable(None, self.env, environ=around.environ)
+                path = str(found.path) if not found.embedded else "the embedded llama-server"
+                yield program(path, free=f"found by {found.found_by}")
+        for grid in grids_of(self, models):
+            for name in grid.keys() & LOADS_CODE:
+                for value in axis_values(grid[name]):
+                    yield Use(kind=UseKind.OPTION, name=f"{name} {label(value)}")
 
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
         """Return an origin with the executable."""
@@ -158,9 +181,15 @@ class LlamaServerBackend(ServerKind):
                 origin = replace(origin, program=program)
                 return unknown(origin, f"model {launch.model} is not on this machine", gone=True)
             build = llama_server_build(executable, source, around.hashes, contents)
+            unasked = executable.closed and names_files(launch.options)
+            unasked = unasked and self._help(launch, around) is None
         except (ServerError, OSError) as error:
             return unknown(origin, error, gone=True)
-        return PresentBuild(build=build, verified=True, origin=origin.of_build(build))
+        origin = origin.of_build(build)
+        if unasked:  # what it calls its options' values decides whether they are files
+            note = "it is not trusted, and was not asked which of its options name files"
+            return PresentBuild(build=build, verified=False, note=note, origin=origin)
+        return PresentBuild(build=build, verified=True, origin=origin)
 
     def _help(self, launch: Launch, around: Surroundings) -> ServerHelp | None:
         """Return what the binary's `--help` says; None where it cannot be asked."""
@@ -206,8 +235,8 @@ class LlamaServerBackend(ServerKind):
         self, what: str, ids: Mapping[str, str], around: Surroundings
     ) -> Iterator[Examined]:
         """Yield for each binary which build it is."""
-        for label, binary in self.builds:
-            yield self._examined(what if label is None else f"{what} {label}", binary, around)
+        for name, binary in self.builds:
+            yield self._examined(what if name is None else f"{what} {name}", binary, around)
 
     def _examined(self, what: str, binary: str | None, around: Surroundings) -> Examined:
         try:
@@ -217,6 +246,9 @@ class LlamaServerBackend(ServerKind):
             return problem(what, told(error), error.hint)
         place = "the embedded server" if executable.embedded else str(executable.path)
         found = f"{place} (by {executable.found_by}), build {build.server[:_BUILD_DIGITS]}"
+        if not build.version and executable.closed:
+            todo = "it was not run: --trust asks it for its version"
+            return warning(what, f"{found}, version unknown", todo)
         if not build.version:
             todo = "is it a llama-server? the program does not answer --version as one"
             return warning(what, f"{found}, version unknown", todo)

@@ -23,7 +23,7 @@ from matrixbench.backends.process import server_environment
 from matrixbench.errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NAME = "matrixbench"
 LOCAL = "local"
@@ -110,6 +110,13 @@ ANSWER_TIMEOUT_S = 60.0
 """For `--help` and `--version`; a build on a network share takes its time."""
 
 
+_LEFT_OPEN = {
+    "--help": "which options it knows was not checked",
+    "--version": "its version is not known",
+}
+"""Flag → what nobody knows where it was not asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executable:
     """A llama-server that can be started.
@@ -120,6 +127,7 @@ class Executable:
         embedded: Whether it is the wheel's server.
         found_by: What led to it: `binary`, `$LLAMA_SERVER_BIN_PATH`, `PATH` or `embedded`.
         env: The environment in which it is asked for its help and its version.
+        closed: Where it may not be asked: is told what is left open for it.
     """
 
     argv: tuple[str, ...]
@@ -127,13 +135,18 @@ class Executable:
     embedded: bool = False
     found_by: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    closed: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
     def answer(self, flag: str) -> str:
         """Return what it prints for a flag such as `--version`, both streams together.
 
         Raises:
-            ServerError: It cannot be executed, fails, or takes longer than a minute.
+            ServerError: It may not be run, cannot be executed, fails, or takes longer than a
+                minute.
         """
+        if self.closed is not None:
+            self.closed(f"{self.path} was not run: {_LEFT_OPEN[flag]}")
+            raise ServerError("it is not trusted, and was not run", where=str(self.path))
         try:
             done = subprocess.run(
                 [*self.argv, flag],

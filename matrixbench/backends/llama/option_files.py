@@ -35,6 +35,9 @@ WRITTEN = frozenset(
 )
 """Paths that the server writes to."""
 
+LOADS_CODE = frozenset({"mcp-servers-config", "sqlite-zstd-ext-file"})
+"""Options that have a server start programs, or load a library, which their files name."""
+
 FOLDERS = frozenset(
     {
         *("media-path", "path", "video-ffmpeg-dir"),

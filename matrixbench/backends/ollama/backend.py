@@ -54,6 +54,7 @@ from matrixbench.backends.registry import (
     at_file,
     binary_at,
     found_at,
+    not_asked,
     ok,
     request_line,
     server_line,
@@ -64,6 +65,7 @@ from matrixbench.backends.registry import (
 from matrixbench.errors import ServerError
 from matrixbench.plan.cells import PresentBuild
 from matrixbench.records import ChatRequest, Kind, Refusal
+from matrixbench.spec.trust import program, url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from matrixbench.plan.cells import Launch, Origin
     from matrixbench.records import Build, ChatReply, JsonObject
     from matrixbench.spec.models import Model
+    from matrixbench.spec.trust import Use
 
 DEATH_NOTICE_S = 0.25
 """Ollama binds before anything else, so that one whose port was taken is gone by then."""
@@ -502,6 +505,14 @@ class OllamaBackend(OllamaPart):
         """Where it runs already, without the `/v1` of its other API."""
         return None if self.url is None else root_of(self.url)
 
+    def uses(self, models: Sequence[Model], around: Surroundings) -> Iterator[Use]:
+        """Yield the program that is found where the file names none, too."""
+        yield from super().uses(models, around)
+        if self.url is None and self.binary is None:
+            with contextlib.suppress(ServerError):
+                found = find_ollama(None, environ=around.environ)
+                yield program(str(found), free="found on PATH")
+
     def placed(self, launch: Launch, origin: Origin, around: Surroundings) -> Origin:
         """Return an origin with the executable."""
         if self.url is not None:
@@ -566,7 +577,10 @@ class OllamaBackend(OllamaPart):
     ) -> Iterator[Examined]:
         """Yield whether the executable is there, or the server answers."""
         if self.url is not None:
-            yield _asked(what, self.url, Severity.PROBLEM)
+            if around.trust.allows([url(self.url)]):
+                yield _asked(what, self.url, Severity.PROBLEM)
+            else:
+                yield not_asked(what, shown_url(self.url), around)
             return
         for label, binary in self.builds:
             named = what if label is None else f"{what} {label}"

@@ -176,6 +176,7 @@ class OllamaPart(ServerKind):
     """Whether a model's tag that the server lacks is pulled."""
 
     page: ClassVar[str] = "docs/servers-ollama.md"
+    looking_runs: ClassVar[bool] = False
 
     @classmethod
     def rule_findings(cls, name: str, entry: Entry, root: Node) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ class MlxLmBackend(ServerKind):
     """mlx_lm.server's own long flags without the dashes; a list is an axis."""
 
     page: ClassVar[str] = "docs/extending.md"
+    looking_runs: ClassVar[bool] = False
 
     # What the file says.
 
