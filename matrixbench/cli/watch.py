@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixbench.cli.opening import OfFile, OfFileOrStore, settings_of
+from matrixbench.cli.opening import OfFile, settings_of
 from matrixbench.cli.report import Against
 from matrixbench.cli.shared import put, say
 from matrixbench.errors import NothingSelectedError
 from matrixbench.output.report.serving import Live, Server
+from matrixbench.results.experiment import open_results
 from matrixbench.store.database import open_store
 from matrixbench.store.locks import ExperimentLock
 
@@ -30,7 +31,8 @@ def watch(
 ) -> None:
     """Serve the report of a run that goes on, to this machine alone; ends with the run."""
     experiment = source.load()
-    place = settings_of(experiment, source.store).store
+    settings = settings_of(experiment, source.store)
+    place = settings.store
     lock = ExperimentLock(place, experiment.file.name)
     if not lock.is_held:
         raise NothingSelectedError(
@@ -39,16 +41,10 @@ def watch(
             hint=f"start one in another terminal: matrixbench execute {source.file} --resume; what "
             "is there already is shown by matrixbench report",
         )
-    whole = OfFileOrStore(
-        target=str(source.file),
-        where=source.where,
-        seed_offset=source.seed_offset,
-        store=source.store,
-    )
 
     def opened(use: Callable[[Source], None]) -> None:
-        with whole.results() as results:
-            use(Against().source(whole.target, results))
+        with open_results(experiment, settings, where=source.where or ()) as results:
+            use(Against().source(str(source.file), results))
 
     def newest() -> int:
         with open_store(place, create=False) as store:

@@ -120,12 +120,21 @@ function drawHeader(place) {
 async function follow() {
   while (data.index.running) {
     await new Promise((due) => setTimeout(due, POLL));
+    // Nobody loses what they are typing.
+    if (document.activeElement instanceof HTMLInputElement) continue;
     const fresh = await ofServer().catch(() => null);
+    const { revision, running } = data.index;
     if (!fresh) data.index.running = false;
-    else if (fresh.index.revision === data.index.revision && fresh.index.running === data.index.running) continue;
+    else if (fresh.index.revision === revision && fresh.index.running === running) continue;
     else data = fresh;
     overviews.clear();
-    await show();
+    // What is being read stays as it is, and so does its place on the screen.
+    if (main.contains(detail)) drawHeader(placeOf(location.hash));
+    else {
+      const top = scrollY;
+      await show();
+      scrollTo(0, top);
+    }
   }
 }
 
