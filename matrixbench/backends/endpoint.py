@@ -313,6 +313,8 @@ async def open_endpoint(
         said, names = await _reported(chat, address, order.model.id)
         if "model" not in said:
             await _check_url(chat, address)
+        elif order.model.id is None and isinstance(only := said["model"].get("id"), str):
+            chat.call_model(only)  # some servers refuse requests that name none
         _check_context(address, backend.context, said)
         remark = unlisted(order.model.id, names)
         if remark is not None and backend.strict_model:

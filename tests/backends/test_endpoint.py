@@ -83,6 +83,25 @@ async def test_the_model_s_id_is_sent(tmp_path: Path) -> None:
     assert json.loads(log.read_text(encoding="utf-8"))["body"]["model"] == "org/model"
 
 
+async def test_the_only_model_of_a_server_needs_no_id(tmp_path: Path) -> None:
+    """A file without `models` asks for the one that is listed; the build stays what it was."""
+    log = tmp_path / "log"
+    with fake_server(flags=["--alias", "tiny"], FAKE_LOG=str(log)) as base:
+        async with OPENER(order(f"{base}/v1")) as session:
+            await session.ask(REQUEST)
+            assert session.info.asked_model is None
+    assert json.loads(log.read_text(encoding="utf-8"))["body"]["model"] == "tiny"
+
+
+async def test_of_several_models_none_is_chosen() -> None:
+    """Where a list has two, only the file can say which."""
+    models = json.dumps({"data": [{"id": "a"}, {"id": "b"}]}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+    answer = head + str(len(models)).encode() + b"\r\n\r\n" + models
+    async with raw_server(answer) as base, OPENER(order(f"{base}/v1")) as session:
+        assert "model" not in session.info.effective
+
+
 @pytest.mark.parametrize(
     ("more", "faithful", "concurrency"),
     [({}, False, 4), ({"concurrency": 9}, False, 9), ({"concurrency": 9}, True, 1)],

@@ -375,6 +375,10 @@ class OpenAiChat:
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
 
+    def call_model(self, name: str) -> None:
+        """Name the model in each request from here on."""
+        self._model = name
+
     @property
     def heard(self) -> int:
         """How much has been answered so far, to whatever request: it grows while any goes on."""
