@@ -55,7 +55,10 @@ def export(
     against: Against,
     source: OfFileOrStore,
 ) -> None:
-    """Write results for other programs: a row a cell, or a trial; or the gate's verdict."""
+    """Write results for other programs: a row a cell, or a trial.
+
+    For pull requests it writes the gate's verdict.
+    """
     chosen = format_for(form, output)
     kind = chosen_interval(interval or IntervalKind.WILSON)
     ks = attempts_of(k)

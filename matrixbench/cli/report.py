@@ -93,7 +93,10 @@ def report(
     store: StorePath = None,
     trust: Trusting = False,
 ) -> None:
-    """Write one page that works offline: question, answer, charts, cells, replies, launches."""
+    """Write one page from the map to the transcript.
+
+    It works offline: question, answer, charts, cells, replies, launches.
+    """
     named = [
         OfFileOrStore(target=target, where=where, seed_offset=seed_offset, store=store, trust=trust)
         for target in targets

@@ -29,7 +29,10 @@ def watch(
         typer.Option("--port", min=0, max=65535, help="Of loopback. Default: one that is free."),
     ] = 0,
 ) -> None:
-    """Serve the report of a run that goes on, to this machine alone; ends with the run."""
+    """Serve the report of a run that goes on, to this machine alone.
+
+    It ends with the run.
+    """
     experiment = source.load()
     settings = source.to_look(experiment)
     place = settings.store
