@@ -385,8 +385,9 @@ class Tally:
     def bits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return for each index 1 where the trial counts, and 1 where it passed, else 0."""
         measured, passed = as_bits(self.measured), as_bits(self.passes)
-        passed.resize(len(measured))
-        return measured, passed
+        found = measured * 0  # as long: the last trials need not have passed
+        found[: len(passed)] = passed
+        return measured, found
 
 
 def tallied(trials: Iterable[TrialRow]) -> Tally:

@@ -311,8 +311,8 @@ SPOTS = (
         about="gate",
         fault="an unverified build passes",
         within="doubted",
-        text="if gate.verdict is GateVerdict.REGRESSION:",
-        becomes="if gate.verdict is not GateVerdict.UNDECIDED:",
+        text="if gate.verdict is GateVerdict.REGRESSION and not unjudged:",
+        becomes="if gate.verdict is not GateVerdict.UNDECIDED and not unjudged:",
         noticed_by=("tests/comparison/test_unverified.py",),
     ),
     Spot(
