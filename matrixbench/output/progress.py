@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
+from abc import abstractmethod
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -263,9 +264,9 @@ class ProgressView:
     def _end(self) -> None:
         """Show the end."""
 
+    @abstractmethod
     def _show(self, event: Event, line: str | None) -> None:
         """Show an event that is counted already, with the line that it leaves behind."""
-        raise NotImplementedError
 
 
 class LogProgress(ProgressView):

@@ -412,7 +412,7 @@ class OtherBackend(ServerKind):
         return unknown(origin, "it does not say")
 
     def open(self, order, around):
-        raise NotImplementedError
+        raise AssertionError("commands that look open nothing")
 """
 
 
